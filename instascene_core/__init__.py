@@ -1,0 +1,13 @@
+"""InstaScene: complete, watertight object meshes from posed images of a cluttered scene.
+
+The rooms, bottom to top (imports go only downward; `test/core/test_architecture.py` holds this):
+
+    transforms camera config errors progress geometry          floor 0
+    frame gaussians instances objects datasets                 floor 1: data types and their files
+    rendering losses tsdf mesh metrics                         floor 2: geometry and measures
+    reconstruction segmentation association features completion   floor 3: the steps of the paper
+    pipeline                                                   floor 4: the paper in order
+    cli export viewer synthetic training report                floor 5
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,138 @@
+"""Pinhole cameras and the removal of lens distortion.
+
+Pixel convention (COLMAP, nerfstudio, gsplat): the centre of the top-left pixel is (0.5, 0.5).
+ROS and OpenCV put it at (0, 0); conversions at those borders shift the principal point by half
+a pixel.  Camera axes are OpenCV: x right, y down, z forward.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from instascene_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """An ideal camera: pixel = (fx·x/z + cx, fy·y/z + cy)."""
+
+    width: int
+    height: int
+    fx: float  # pixels
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise InputError(f"The camera's image size {self.width}×{self.height} is empty.")
+        values = (self.fx, self.fy, self.cx, self.cy)
+        if not np.isfinite(values).all() or self.fx <= 0 or self.fy <= 0:
+            raise InputError(f"The camera's intrinsics fx fy cx cy = {values} are not usable.")
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """K [3, 3] float64."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    def scaled(self, factor: float) -> "PinholeCamera":
+        """The camera of the same image resized by `factor` (sizes rounded to whole pixels)."""
+        width, height = max(1, round(self.width * factor)), max(1, round(self.height * factor))
+        sx, sy = width / self.width, height / self.height
+        return PinholeCamera(width, height, self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy)
+
+    @cached_property
+    def rays(self) -> np.ndarray:
+        """Directions [H, W, 3] float32 through the pixel centres, camera frame, with z = 1."""
+        u = (np.arange(self.width, dtype=np.float32) + 0.5 - self.cx) / self.fx
+        v = (np.arange(self.height, dtype=np.float32) + 0.5 - self.cy) / self.fy
+        rays = np.ones((self.height, self.width, 3), dtype=np.float32)
+        rays[..., 0], rays[..., 1] = u[None, :], v[:, None]
+        return rays
+
+    def back_project(self, depth: np.ndarray) -> np.ndarray:
+        """Points [H, W, 3] float32 in the camera frame from z-depth [H, W] in metres."""
+        return self.rays * depth[..., None].astype(np.float32)
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels [..., 2] and z-depth [...] of camera-frame points [..., 3].
+
+        Points at or behind the camera get NaN pixels.
+        """
+        z = points[..., 2]
+        safe = np.where(z > 1e-9, z, np.nan)
+        pixels = np.stack(
+            [points[..., 0] / safe * self.fx + self.cx, points[..., 1] / safe * self.fy + self.cy], axis=-1
+        )
+        return pixels, z
+
+
+# OpenCV's coefficient order; nerfstudio and ROS use the same names.
+DISTORTION_SIZES = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8,), "fisheye": (4,)}
+
+
+@dataclass(frozen=True)
+class LensModel:
+    """A camera as calibrated: pinhole plus distortion, and the map that removes the latter."""
+
+    camera: PinholeCamera
+    model: str = "none"  # a key of DISTORTION_SIZES (`equidistant` is ROS' name for fisheye)
+    coefficients: tuple[float, ...] = ()  # OpenCV order: k1 k2 p1 p2 [k3 [k4 k5 k6]], fisheye k1..k4
+    _maps: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        model = {"equidistant": "fisheye", "": "none"}.get(self.model, self.model)
+        object.__setattr__(self, "model", model)
+        if model not in DISTORTION_SIZES:
+            known = ", ".join(DISTORTION_SIZES)
+            raise InputError(f"Unknown distortion model '{self.model}'; known are {known}.")
+        if model != "none" and len(self.coefficients) not in DISTORTION_SIZES[model]:
+            raise InputError(
+                f"Distortion model '{model}' takes {DISTORTION_SIZES[model]} coefficients, "
+                f"got {len(self.coefficients)}."
+            )
+        if not np.isfinite(self.coefficients).all():
+            raise InputError("The distortion coefficients contain NaN or infinity.")
+
+    @property
+    def is_distorted(self) -> bool:
+        return self.model != "none" and any(c != 0 for c in self.coefficients)
+
+    def undistort(self, image: np.ndarray, interpolate: bool = True) -> np.ndarray:
+        """`image` [H, W, ...] as the pinhole `camera` would have seen it.
+
+        interpolate=False takes the nearest pixel: for depth and labels, whose values must not mix.
+        Pixels outside the source become 0.
+        """
+        if not self.is_distorted:
+            return image
+        import cv2
+
+        maps = self._undistortion_maps()
+        dtype = image.dtype
+        if dtype == np.int32:  # cv2.remap has no int32; float64 holds it exactly
+            image = image.astype(np.float64)
+        mode = cv2.INTER_LINEAR if interpolate else cv2.INTER_NEAREST
+        return cv2.remap(image, *maps, mode, borderMode=cv2.BORDER_CONSTANT).astype(dtype)
+
+    def valid_pixels(self) -> np.ndarray:
+        """[H, W] bool: which pixels of the undistorted image come from inside the source image."""
+        shape = (self.camera.height, self.camera.width)
+        return self.undistort(np.ones(shape, dtype=np.uint8), interpolate=False) > 0
+
+    def _undistortion_maps(self) -> tuple[np.ndarray, np.ndarray]:
+        import cv2
+
+        if "maps" not in self._maps:
+            matrix = self.camera.matrix.copy()
+            matrix[:2, 2] -= 0.5  # OpenCV's pixel centres
+            coefficients = np.array(self.coefficients, dtype=np.float64)
+            size = (self.camera.width, self.camera.height)
+            if self.model == "fisheye":
+                args = (matrix, coefficients, np.eye(3), matrix, size, cv2.CV_32FC1)
+                self._maps["maps"] = cv2.fisheye.initUndistortRectifyMap(*args)
+            else:
+                args = (matrix, coefficients, None, matrix, size, cv2.CV_32FC1)
+                self._maps["maps"] = cv2.initUndistortRectifyMap(*args)
+        return self._maps["maps"]

@@ -1,0 +1,64 @@
+"""One posed image with what came along with it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.errors import InputError
+from instascene_core.transforms import inverse, require_rigid
+
+UNLABELLED = -1  # inside; in 16-bit label images on disk and on topics it is 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An undistorted image and its pose; depth and labels are registered to the image."""
+
+    name: str  # stem of the input image; names output files
+    stamp: float  # seconds
+    camera: PinholeCamera
+    world_from_camera: np.ndarray  # [4, 4] float64
+    rgb: np.ndarray  # [H, W, 3] uint8
+    depth: np.ndarray | None = None  # [H, W] float32, metres along the optical axis, 0 = no measurement
+    labels: np.ndarray | None = None  # [H, W] int32, UNLABELLED or an id ≥ 1
+
+    def __post_init__(self) -> None:
+        shape = (self.camera.height, self.camera.width)
+        if self.rgb.shape != (*shape, 3) or self.rgb.dtype != np.uint8:
+            raise InputError(
+                f"Frame '{self.name}': the image is {self.rgb.shape} {self.rgb.dtype}, "
+                f"the camera says {(*shape, 3)} uint8."
+            )
+        object.__setattr__(
+            self, "world_from_camera", require_rigid(self.world_from_camera, f"The pose of '{self.name}'")
+        )
+        if self.depth is not None and (self.depth.shape != shape or self.depth.dtype != np.float32):
+            raise InputError(
+                f"Frame '{self.name}': the depth is {self.depth.shape} {self.depth.dtype}, not {shape} float32."
+            )
+        if self.labels is not None and (self.labels.shape != shape or self.labels.dtype != np.int32):
+            raise InputError(
+                f"Frame '{self.name}': the labels are {self.labels.shape} {self.labels.dtype}, not {shape} int32."
+            )
+
+    @property
+    def camera_from_world(self) -> np.ndarray:
+        return inverse(self.world_from_camera)
+
+    def with_(self, **changes) -> "Frame":
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+
+def labels_from_image(image: np.ndarray) -> np.ndarray:
+    """[H, W] int32 inside convention (UNLABELLED = −1) from a label image where 0 = unlabelled."""
+    labels = image.astype(np.int32)
+    return np.where(labels == 0, UNLABELLED, labels)
+
+
+def image_from_labels(labels: np.ndarray) -> np.ndarray:
+    """[H, W] uint16 label image (0 = unlabelled) from inside labels; ids must be 1 … 65535."""
+    if labels.size and (labels.max() > 65535 or (labels == 0).any()):
+        raise InputError("Instance ids must lie in 1 … 65535 to fit a 16-bit label image.")
+    return np.where(labels < 0, 0, labels).astype(np.uint16)

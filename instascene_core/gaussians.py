@@ -1,0 +1,81 @@
+"""The 2D Gaussian Splatting scene: N flat disks (Huang et al. 2024, section 4)."""
+
+from dataclasses import dataclass, fields
+
+import torch
+
+from instascene_core.errors import InputError
+
+
+@dataclass
+class GaussianModel:
+    """Parameters as they are optimised; every tensor shares dtype float32 and one device."""
+
+    means: torch.Tensor  # [N, 3] metres, world frame
+    quaternions: (
+        torch.Tensor
+    )  # [N, 4] wxyz, any norm > 0; columns 0, 1 of the rotation span the disk, 2 is its normal
+    log_scales: torch.Tensor  # [N, 2] log metres, standard deviations along the tangents
+    logit_opacities: torch.Tensor  # [N]
+    sh: torch.Tensor  # [N, K, 3], K = (degree + 1)², colour = 0.5 + Σ sh·Y
+    features: torch.Tensor | None = None  # [N, 16] unit-norm instance features, once trained
+
+    def __post_init__(self) -> None:
+        n = len(self.means)
+        expected = {
+            "means": (n, 3), "quaternions": (n, 4), "log_scales": (n, 2), "logit_opacities": (n,),
+        }  # fmt: skip
+        for name, shape in expected.items():
+            tensor = getattr(self, name)
+            if tuple(tensor.shape) != shape:
+                raise InputError(f"Gaussian {name} have shape {tuple(tensor.shape)}, expected {shape}.")
+        if (
+            self.sh.ndim != 3
+            or self.sh.shape[0] != n
+            or self.sh.shape[1] not in (1, 4, 9, 16)
+            or self.sh.shape[2] != 3
+        ):
+            raise InputError(f"Gaussian sh have shape {tuple(self.sh.shape)}, expected ({n}, 1|4|9|16, 3).")
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def sh_degree(self) -> int:
+        return {1: 0, 4: 1, 9: 2, 16: 3}[self.sh.shape[1]]
+
+    @property
+    def scales(self) -> torch.Tensor:
+        """[N, 2] metres."""
+        return self.log_scales.exp()
+
+    @property
+    def opacities(self) -> torch.Tensor:
+        """[N] in (0, 1)."""
+        return self.logit_opacities.sigmoid()
+
+    @property
+    def rotations(self) -> torch.Tensor:
+        """[N, 3, 3]: columns tangent u, tangent v, normal; world frame."""
+        w, x, y, z = torch.nn.functional.normalize(self.quaternions, dim=-1).unbind(-1)
+        rows = (
+            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+        )  # fmt: skip
+        return torch.stack(rows, dim=-1).reshape(-1, 3, 3)
+
+    @property
+    def normals(self) -> torch.Tensor:
+        """[N, 3] unit, world frame, sign arbitrary."""
+        return self.rotations[:, :, 2]
+
+    def select(self, index: torch.Tensor) -> "GaussianModel":
+        """The Gaussians at `index` (bool mask or int64 indices)."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        return GaussianModel(**{k: None if v is None else v[index] for k, v in chosen.items()})
+
+    def detached(self) -> "GaussianModel":
+        """A copy without gradients."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return GaussianModel(**{k: None if v is None else v.detach().clone() for k, v in values.items()})

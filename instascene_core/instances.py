@@ -1,0 +1,53 @@
+"""The scene decomposed: which Gaussian, and which pixel of each frame, belongs to which instance."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from instascene_core.errors import InputError
+from instascene_core.geometry import Plane
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One thing in the scene."""
+
+    id: int  # ≥ 1, stable from one update to the next
+    kind: str  # "object", "support" (a plane things stand on) or "background"
+    confidence: float  # [0, 1]
+    box_min: np.ndarray  # [3] metres, world frame
+    box_max: np.ndarray  # [3]
+    feature: np.ndarray  # [16] float32 unit mean feature
+    num_gaussians: int
+    num_views: int  # frames with a mask of it
+
+
+@dataclass(frozen=True)
+class InstanceMap:
+    """Result of association and features."""
+
+    instances: tuple[Instance, ...]
+    gaussian_labels: np.ndarray  # [N] int32, UNLABELLED or an instance id
+    label_images: dict[str, np.ndarray] = field(default_factory=dict)  # frame name → [H, W] int32
+    support: Plane | None = None  # the plane the objects stand on, if one was found
+
+    def __getitem__(self, instance_id: int) -> Instance:
+        for instance in self.instances:
+            if instance.id == instance_id:
+                return instance
+        known = ", ".join(str(i.id) for i in self.instances) or "none"
+        raise InputError(f"There is no instance {instance_id}; known ids: {known}.")
+
+    @property
+    def objects(self) -> tuple[Instance, ...]:
+        """The instances that are objects (neither support nor background)."""
+        return tuple(i for i in self.instances if i.kind == "object")
+
+
+def instance_color(instance_id: int) -> np.ndarray:
+    """[3] uint8: a colour that stays with an id (golden-ratio hues, so neighbours differ)."""
+    import colorsys
+
+    hue = (instance_id * 0.61803398875) % 1.0
+    value = 0.95 if (instance_id // 2) % 2 else 0.75
+    return (np.array(colorsys.hsv_to_rgb(hue, 0.75, value)) * 255).astype(np.uint8)

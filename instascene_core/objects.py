@@ -1,0 +1,36 @@
+"""A completed object: the closed mesh a planner and a simulator take."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TriangleMesh:
+    """A plain triangle mesh, metres."""
+
+    vertices: np.ndarray  # [V, 3] float64
+    triangles: np.ndarray  # [F, 3] int32, counter-clockwise seen from outside
+
+
+@dataclass(frozen=True)
+class CompletedObject:
+    """One instance with its unseen parts filled in; everything in the world frame, metres."""
+
+    instance_id: int
+    mesh: TriangleMesh
+    colors: np.ndarray  # [V, 3] uint8
+    observed: np.ndarray  # [V] float32, 0 = generated … 1 = observed
+    vertex_uncertainty: np.ndarray  # [V] float32, metres (expected error of the vertex' position)
+    world_from_object: np.ndarray  # [4, 4] float64: origin at the bottom centre of the box, z up
+    dimensions: np.ndarray  # [3] metres, box in the object frame
+    watertight: bool
+    volume: float  # m³
+    observed_fraction: float  # share of the surface that was observed
+    uncertainty: float  # metres, spread between samples (or mean vertex uncertainty of a single one)
+    confidence: float  # [0, 1]
+    prior: str  # which prior made it, and its licence
+    duration_s: float
+    convex_parts: tuple[TriangleMesh, ...] = ()
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())  # one sentence each: what the caller should know

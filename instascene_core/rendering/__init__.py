@@ -1,0 +1,1 @@
+"""Rasterising and tracing 2D Gaussians."""

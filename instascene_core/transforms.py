@@ -1,0 +1,99 @@
+"""Rigid transforms as 4×4 matrices, quaternions as wxyz.
+
+A transform is named `target_from_source`, so that neighbours cancel when composed:
+`world_from_object = world_from_camera @ camera_from_object`.
+"""
+
+import numpy as np
+
+from instascene_core.errors import InputError
+
+# Camera axes: OpenGL (x right, y up, z backward) to OpenCV (x right, y down, z forward).
+OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def require_rigid(matrix: np.ndarray, what: str, tolerance: float = 1e-3) -> np.ndarray:
+    """Return `matrix` as [4, 4] float64 with an exactly orthonormal rotation.
+
+    Raises InputError naming `what` when it is not finite, or not a rotation + translation
+    within `tolerance` (files round to a few digits, so small errors are repaired, not refused).
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.shape == (3, 4):
+        matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
+    if matrix.shape != (4, 4):
+        raise InputError(f"{what} must be a 4×4 matrix, got shape {matrix.shape}.")
+    if not np.isfinite(matrix).all():
+        raise InputError(f"{what} contains NaN or infinity.")
+    rotation = matrix[:3, :3]
+    deviation = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if deviation > tolerance or np.linalg.det(rotation) < 0:
+        raise InputError(f"{what} is not a rigid transform (rotation deviates by {deviation:.2g}).")
+    u, _, vt = np.linalg.svd(rotation)
+    rigid = np.eye(4)
+    rigid[:3, :3] = u @ vt
+    rigid[:3, 3] = matrix[:3, 3]
+    return rigid
+
+
+def inverse(matrix: np.ndarray) -> np.ndarray:
+    """Invert rigid transforms [..., 4, 4]."""
+    rotation_t = np.swapaxes(matrix[..., :3, :3], -1, -2)
+    result = np.zeros_like(matrix)
+    result[..., :3, :3] = rotation_t
+    result[..., :3, 3] = -np.einsum("...ij,...j->...i", rotation_t, matrix[..., :3, 3])
+    result[..., 3, 3] = 1.0
+    return result
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Transform points [..., 3] by one rigid transform [4, 4]."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
+    """Rotation matrices [..., 3, 3] from quaternions wxyz [..., 4] (normalised here)."""
+    quaternion = np.asarray(quaternion, dtype=np.float64)
+    w, x, y, z = np.moveaxis(quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
+    """Quaternions wxyz [..., 4] (w ≥ 0) from rotation matrices [..., 3, 3]."""
+    from scipy.spatial.transform import Rotation
+
+    rotation = np.asarray(rotation, dtype=np.float64)
+    xyzw = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat(canonical=True)
+    return xyzw[:, [3, 0, 1, 2]].reshape(*rotation.shape[:-2], 4)
+
+
+def look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray = (0.0, 0.0, 1.0)) -> np.ndarray:
+    """`world_from_camera` [4, 4] of an OpenCV camera at `eye` that looks at `target`."""
+    eye, target, up = (np.asarray(v, dtype=np.float64) for v in (eye, target, up))
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, up)
+    if np.linalg.norm(right) < 1e-6:  # looking along `up`: any right will do
+        right = np.cross(forward, [1.0, 0.0, 0.0])
+    right /= np.linalg.norm(right)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    matrix[:3, 3] = eye
+    return matrix
+
+
+def rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The smallest rotation [3, 3] that turns direction `source` into direction `target`."""
+    source = np.asarray(source, dtype=np.float64) / np.linalg.norm(source)
+    target = np.asarray(target, dtype=np.float64) / np.linalg.norm(target)
+    axis, cosine = np.cross(source, target), float(source @ target)
+    if cosine < -1 + 1e-9:  # opposite: half a turn about any perpendicular axis
+        axis = np.cross(source, np.eye(3)[np.argmin(np.abs(source))])
+        axis /= np.linalg.norm(axis)
+        return 2 * np.outer(axis, axis) - np.eye(3)
+    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) + skew + skew @ skew / (1 + cosine)
