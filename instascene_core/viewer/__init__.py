@@ -1,0 +1,1 @@
+"""Pictures and reports of a scene, drawn without a GPU or a display."""
