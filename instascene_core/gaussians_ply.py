@@ -135,7 +135,7 @@ def _model_from_vertices(vertices: np.ndarray, path: Path) -> GaussianModel:
         sh = np.concatenate([sh, rest.transpose(0, 2, 1)], axis=1)
     quaternions = stack([f"rot_{i}" for i in range(4)])
     log_scales = stack([f"scale_{i}" for i in range(3 if "scale_2" in names else 2)])
-    values = (stack(["x", "y", "z", "opacity"]), sh.reshape(n, -1), quaternions, log_scales)
+    values = (stack(["x", "y", "z", "opacity"]), sh, quaternions, log_scales)
     if (
         not all(np.isfinite(v).all() for v in values)
         or (np.abs(quaternions).max(axis=1, initial=0) == 0).any()
