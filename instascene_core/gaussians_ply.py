@@ -6,8 +6,6 @@ add `instance_id` (int32) and `feature_0..15`, which other readers ignore.  A di
 scale; viewers of 3D Gaussians need one, so a thin one is written and dropped on reading.
 """
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 
 from instascene_core.errors import InputError
+from instascene_core.files import write_bytes
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
 from instascene_core.transforms import matrix_from_quaternion, quaternion_from_matrix
@@ -67,7 +66,7 @@ def write_gaussians(
     vertices["instance_id"] = instance_ids
     lines = ["ply", "format binary_little_endian 1.0", "comment written by instascene", f"element vertex {n}"]
     lines += [f"property float {name}" for name in columns] + ["property int instance_id", "end_header", ""]
-    _write_atomically(path, "\n".join(lines).encode("ascii") + vertices.tobytes())
+    write_bytes(path, "\n".join(lines).encode("ascii") + vertices.tobytes())
 
 
 def read_gaussians(path: Path | str) -> GaussianFile:
@@ -234,20 +233,3 @@ def _parse_ascii(body: bytes, count: int, dtype: np.dtype, path: Path) -> np.nda
     for i, name in enumerate(dtype.names):
         vertices[name] = rows[:, i]
     return vertices
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error

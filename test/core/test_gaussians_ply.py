@@ -130,7 +130,7 @@ def test_broken_files_say_what_is_wrong(tmp_path):
 
 def test_unwritable_place_and_wrong_ids(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="Cannot write"):
         write_gaussians(tmp_path / "file" / "scene.ply", random_model())
     with pytest.raises(InputError, match="Instance ids"):
         write_gaussians(tmp_path / "scene.ply", random_model(), np.zeros(3, dtype=np.int32))
