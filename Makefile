@@ -1,0 +1,37 @@
+# The verbs a person types.  `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+RUN := tools/run
+INPUT ?=
+OUTPUT ?= out
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean distclean
+
+help:  ## this list
+	@echo "make VERB [INPUT=dataset folder or rosbag2] [OUTPUT=folder]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup:  ## environment and build, in one go (skipped where nothing changed)
+	@$(PYTHON) tools/setup_environment.py
+
+demo: setup  ## frames -> ROS 2 topics -> complete meshes, a picture and a table in OUTPUT
+	@$(RUN) python -m instascene_ros.demo $(if $(INPUT),--input "$(INPUT)") --output "$(OUTPUT)" $(ARGS)
+
+test: setup  ## all tests (core and ROS)
+	@$(RUN) python -m pytest test $(ARGS)
+
+lint: setup  ## style and formatting
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@bash -n tools/activate.sh tools/run .ci/run
+
+bench: setup  ## timings of the kernel and the stages
+	@$(RUN) python -m benchmarks $(ARGS)
+
+clean:  ## remove what was built
+	rm -rf build install log .setup/build instascene_core/lib out *.egg-info
+
+distclean: clean  ## and the environment
+	rm -rf .venv .setup .cache

@@ -1,0 +1,1 @@
+"""The ROS 2 face of InstaScene: nodes, conversions; no mathematics (that is `instascene_core`)."""
