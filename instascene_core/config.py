@@ -12,7 +12,39 @@ class ReconstructionConfig:
     """2D Gaussian Splatting (METHOD: Huang et al. 2024; InstaScene section 3)."""
 
     iterations: int = 1500
+    time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
     seed: int = 0
+    # Initialisation
+    initial_gaussians: int = 30_000
+    # Resolution: images above `max_pixels` are trained smaller; training starts at half of that and
+    # doubles at these fractions of the run.
+    max_pixels: int = 640 * 480
+    finer_at: tuple[float, ...] = (0.3,)
+    # Losses
+    ssim_weight: float = 0.2
+    normal_weight: float = 0.05
+    distortion_weight: float = 0.0
+    depth_weight: float = 0.5  # of a sensor's depth
+    stereo_depth_weight: float = 0.2  # of depth estimated from the images
+    # Adam; the means' rate is relative to the typical depth of the scene and decays exponentially
+    means_lr: float = 1.6e-4
+    means_lr_final_share: float = 0.02
+    quaternions_lr: float = 1e-3
+    scales_lr: float = 5e-3
+    opacities_lr: float = 0.05
+    sh_lr: float = 2.5e-3
+    sh_degree: int = 1
+    # Densification
+    densification: str = "budgeted"  # "budgeted" (holds max_gaussians) or "gradient" (as in the paper)
+    max_gaussians: int = 40_000
+    refine_every: int = 100
+    refine_until: float = 0.7  # fraction of the run
+    densify_growth: float = 0.1  # share added a refinement (budgeted)
+    densify_gradient: float = 2e-4  # pull above which a Gaussian is densified (gradient)
+    min_opacity: float = 0.05
+    # Cameras
+    exposure: bool = False  # fit a gain and an offset per frame
+    exposure_lr: float = 2e-3
 
 
 @dataclass(frozen=True)
@@ -26,24 +58,111 @@ class SegmentationConfig:
 
 @dataclass(frozen=True)
 class AssociationConfig:
-    """Mask clustering (InstaScene section 3.1; MaskClustering)."""
+    """Mask clustering (InstaScene section 3.1; MaskClustering).  Ratios lie in [0, 1]."""
+
+    min_transmittance: float = 0.5  # a Gaussian behind less than this is not on the visible surface
+    min_weight: float = 0.05  # blending weight below which a Gaussian does not show in a pixel
+    min_gaussians: int = 50  # smaller masks and instances are dropped
+    max_unseen: float = 0.7  # a mask is visible in a frame unless more of it is unseen or unlabelled there
+    containment: float = 0.8  # share of a mask's labelled Gaussians that makes it contained in a mask
+    split_ratio: float = 0.3  # a mask that splits in this share of its frames is under-segmented
+    consensus: float = 0.9  # view consensus above which masks are merged
+    first_percentile: int = 95  # observer-count thresholds: this percentile, then down to 0 ...
+    percentile_step: int = 5  # ... in steps of this
+    split_spacings: float = 5.0  # DBSCAN radius in units of the Gaussians' own spacing
+    split_min_points: int = 4
+    min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
+    min_views: int = 2  # frames with a mask of an instance
+    merge_overlap: float = 0.8  # instances that share more of the smaller one are one
+    recovery: float = 0.8  # a filtered mask comes back when one instance holds this share of it
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Spatial contrastive learning (InstaScene section 3.2)."""
+    """Spatial contrastive learning (InstaScene section 3.2); a loss weight of 0 switches it off."""
+
+    dimension: int = 16
+    iterations: int = 400  # at most; training stops once the assignment has settled
+    learning_rate: float = 2.5e-2
+    final_learning_rate: float = 0.05  # share of it left at the last iteration (exponential decay)
+    view_weight: float = 1.0  # L_CF on one view's pixels (the paper's ratios 1 : 1 : 2.5)
+    cross_view_weight: float = 1.0  # L_CF on the pixels of neighbouring views together
+    cluster_weight: float = 2.5  # L_CF on the Gaussians of the 3D instances
+    cross_view_every: int = 5  # iterations
+    cross_view_span: int = 2  # neighbours on each side
+    pixels_per_view: int = 8192  # kept in memory per view
+    pixels_per_batch: int = 4096
+    gaussians_per_batch: int = 8192
+    alpha: float = 10.0  # in the temperature
+    min_temperature: float = 0.02
+    check_every: int = 50  # iterations between two looks at the assignment
+    settled_change: float = 0.002  # share of Gaussians that may still change
+    similarity: float = 0.9  # τ: cosine with the instance's mean feature
+    neighbours: int = 8  # for Gaussians below τ
+    neighbour_agreement: float = 0.75  # share of the neighbours that must agree
+    neighbour_spacings: float = 4.0  # how far a neighbour may be, in units of the Gaussians' spacing
+    min_id_overlap: float = 0.2  # IoU with a previous instance whose id is kept
 
 
 @dataclass(frozen=True)
 class CompletionConfig:
-    """In-situ completion."""
+    """In-situ completion.  Lengths are relative (voxels, pixels, noise), since a scene from RGB only
+    has an arbitrary scale."""
 
     prior: str = "carving"
+    num_samples: int = 1
+    seed: int = 0
+    # Observation
+    max_views: int = 48  # views fused, the widest spread of those that see the object best
+    max_points: int = 30000  # surface points checked against all views
+    min_points: int = 40  # with fewer confirmed surface points there is too little to complete
+    mask_erosion: int = 1  # pixels at a mask's rim that belong to nobody
+    box_scale: float = 1.15  # object box / observed box; a prior that touches its faces grows it
+    max_growths: int = 3  # times the box is grown by 1.25
+    max_voxels: int = 600_000
+    min_voxel_pixels: float = 0.5  # a voxel is not finer than this many pixels' footprint
+    # Meshing
+    smoothing_iterations: int = 4
+    max_observed_move: float = 0.001  # metres, and never more than half a voxel
+    simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
+    max_triangles: int = 20_000
+    # Convex parts
+    convex_threshold: float = 0.06  # concavity left in a part, relative to the object's size
+    max_convex_parts: int = 12
+    convex_max_triangles: int = 1200
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """Files of one completed object."""
+
+    formats: tuple[str, ...] = ("ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf")
+    density: float = 400.0  # kg/m³, household things between foam and full cans; for the inertia
+    friction: float = 0.8
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """A procedural scene (`instascene synth`)."""
+
+    seed: int = 0
+    num_objects: int = 8
+    num_views: int = 60
+    width: int = 320  # pixels
+    height: int = 240
+    fov_degrees: float = 50.0  # horizontal field of view
+    elevations_degrees: tuple[float, ...] = (28.0, 42.0, 58.0)  # one arc of cameras each
+    arc_degrees: float = 360.0  # how far the arcs go round
+    arc_start_degrees: float = 0.0
+    distance: float = 0.0  # metres from camera to pile; 0 = so that the pile fills the image
+    layout: str = "pile"  # a key of synthetic.layouts.LAYOUTS
+    kinds: tuple[str, ...] = ()  # object kinds to choose from; empty = all
+    table_size: float = 1.2  # metres, side of the square table
+    room: bool = True  # floor and walls around the table
+    shadows: bool = True
+    supersampling: int = 2  # colour rays a pixel = supersampling²
+    depth_noise: str = "none"  # a key of synthetic.noise.DEPTH_NOISES
+    min_observed_fraction: float = 0.15  # share of each object's surface that some view must see
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Measures (filled next)."""

@@ -1,0 +1,207 @@
+"""A whole synthetic scene: objects at rest, cameras, and what the cameras see."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.config import SyntheticConfig
+from instascene_core.errors import InputError
+from instascene_core.frame import Frame
+from instascene_core.geometry import Plane
+from instascene_core.objects import TriangleMesh
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.synthetic import layouts
+from instascene_core.synthetic.cameras import arc_poses, fitting_distance, make_camera
+from instascene_core.synthetic.household import make
+from instascene_core.synthetic.layouts import Fixture
+from instascene_core.synthetic.noise import depth_noise
+from instascene_core.synthetic.physics import settle
+from instascene_core.synthetic.render import Body, Light, Renderer, View
+from instascene_core.synthetic.solids import Solid
+from instascene_core.synthetic.textures import Texture, object_texture, surface_texture
+from instascene_core.transforms import apply, inverse
+
+FRAME_PERIOD = 0.1  # seconds between stamps
+PILE_FILL = 0.92  # a heap is flatter than the sphere around it
+ATTEMPTS = 5  # how often a scene whose objects fell off or are hidden is tried anew
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object at rest."""
+
+    id: int  # ≥ 1, its value in label images
+    solid: Solid
+    world_from_object: np.ndarray  # [4, 4]
+    texture: Texture
+
+    @property
+    def kind(self) -> str:
+        return self.solid.kind
+
+    @property
+    def mesh(self) -> TriangleMesh:
+        """The exact surface in the world frame, watertight."""
+        world = self.world_from_object
+        vertices = self.solid.mesh.vertices @ world[:3, :3].T + world[:3, 3]
+        return TriangleMesh(vertices, self.solid.mesh.triangles)
+
+    @property
+    def vertex_colors(self) -> np.ndarray:
+        """[V, 3] uint8 texture at the vertices, unlit."""
+        mesh = self.solid.mesh
+        corners = mesh.vertices[mesh.triangles]
+        face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals = np.zeros_like(mesh.vertices)
+        for corner in range(3):
+            np.add.at(normals, mesh.triangles[:, corner], face_normals)
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+        colors = self.texture.sample(mesh.vertices.astype(np.float32), normals.astype(np.float32))
+        return np.round(colors * 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class SyntheticScene:
+    """Everything there is to know about a scene; views are rendered when asked for."""
+
+    config: SyntheticConfig
+    objects: tuple[SceneObject, ...]
+    fixtures: tuple[tuple[Fixture, Texture], ...]
+    support: Plane  # the table's top
+    camera: PinholeCamera
+    poses: np.ndarray  # [num_views, 4, 4] world_from_camera
+    light: Light = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        bodies = [Body(o.id, o.solid.mesh, o.world_from_object, o.texture) for o in self.objects]
+        bodies += [Body(-1, f.mesh, np.eye(4), texture) for f, texture in self.fixtures]
+        return Renderer(bodies, self.light, self.config.supersampling)
+
+    def view(self, index: int) -> View:
+        """Exact colour, depth, labels and normals of view `index`."""
+        return self.renderer.render(self.camera, self.poses[index])
+
+    def frame(self, index: int) -> Frame:
+        """View `index` as the pipeline takes it, with the configured depth noise."""
+        view = self.view(index)
+        rng = np.random.default_rng([self.config.seed, 7, index])
+        depth = depth_noise(self.config.depth_noise)(view.depth, rng)
+        stamp = index * FRAME_PERIOD
+        return Frame(f"{index:06d}", stamp, self.camera, self.poses[index], view.rgb, depth, view.labels)
+
+    @cached_property
+    def observed_fractions(self) -> tuple[float, ...]:
+        """Per object the share [0, 1] of its surface that at least one view sees."""
+        return tuple(self._observed_fraction(thing) for thing in self.objects)
+
+    def _observed_fraction(self, thing: SceneObject, samples: int = 500) -> float:
+        points = sample_surface(thing.mesh, samples, np.random.default_rng([self.config.seed, 8, thing.id]))
+        seen = np.zeros(samples, dtype=bool)
+        for pose in self.poses:
+            pixels, _ = self.camera.project(apply(inverse(pose), points))
+            with np.errstate(invalid="ignore"):
+                inside = ((pixels >= 0) & (pixels < [self.camera.width, self.camera.height])).all(axis=1)
+            left = np.flatnonzero(inside & ~seen)
+            if len(left):
+                seen[left] = self.renderer.visible(points[left], pose[:3, 3])
+        return float(seen.mean())
+
+    def frames(self, progress: ProgressCallback = no_progress) -> Iterator[Frame]:
+        """All views in order."""
+        for index in range(len(self)):
+            progress("render", index / len(self), f"view {index + 1} of {len(self)}")
+            yield self.frame(index)
+        progress("render", 1.0, "rendered")
+
+
+def sample_surface(mesh: TriangleMesh, count: int, rng: np.random.Generator) -> np.ndarray:
+    """[count, 3] points uniformly on a mesh."""
+    corners = mesh.vertices[mesh.triangles]
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    chosen = corners[rng.choice(len(areas), count, p=areas / areas.sum())]
+    a, b = rng.uniform(size=(2, count, 1))
+    fold = a + b > 1
+    a, b = np.where(fold, 1 - a, a), np.where(fold, 1 - b, b)
+    return chosen[:, 0] + a * (chosen[:, 1] - chosen[:, 0]) + b * (chosen[:, 2] - chosen[:, 0])
+
+
+def generate_scene(config: SyntheticConfig, progress: ProgressCallback = no_progress) -> SyntheticScene:
+    """The scene of `config`: the same bits for the same config.
+
+    Raises InputError when the config is unusable or, after several attempts, objects fall off the
+    table or stay hidden.
+    """
+    _check(config)
+    problem = ""
+    for attempt in range(ATTEMPTS):
+        scene = _attempt(config, np.random.default_rng([config.seed, attempt]), progress)
+        problem = _problem(scene)
+        if not problem:
+            return scene
+    raise InputError(
+        f"No scene with seed {config.seed} came out well in {ATTEMPTS} attempts ({problem}); "
+        "try another seed or fewer objects."
+    )
+
+
+def _check(config: SyntheticConfig) -> None:
+    if config.num_objects < 1 or config.num_views < 1 or config.width < 1 or config.height < 1:
+        raise InputError("A synthetic scene needs at least one object, one view and a non-empty image.")
+    if not 5 <= config.fov_degrees <= 140:
+        raise InputError(f"The field of view of {config.fov_degrees}° is not between 5° and 140°.")
+    if not config.elevations_degrees or not all(0 < e < 90 for e in config.elevations_degrees):
+        raise InputError("The camera elevations must lie between 0° and 90°, and there must be at least one.")
+    if config.supersampling < 1:
+        raise InputError("The supersampling must be 1 or more.")
+    if config.seed < 0:
+        raise InputError("The seed must not be negative.")
+    depth_noise(config.depth_noise)
+    for kind in config.kinds:
+        make(kind, np.random.default_rng(0))
+
+
+def _attempt(config: SyntheticConfig, rng: np.random.Generator, progress: ProgressCallback) -> SyntheticScene:
+    plan = layouts.plan(config, rng)
+    parts = [f.mesh.vertices for f in plan.fixtures if f.collides]
+    poses = settle(plan.drops, parts, plan.pen, progress)
+    objects = []
+    for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
+        wrap = float(drop.solid.dimensions[:2].mean() / 2)
+        objects.append(SceneObject(k + 1, drop.solid, pose, object_texture(rng, drop.solid.mapping, wrap)))
+    fixtures = tuple((f, surface_texture(rng, f.texel)) for f in plan.fixtures)
+    camera = make_camera(config)
+    points = np.concatenate([o.mesh.vertices for o in objects])
+    target = (points.min(axis=0) + points.max(axis=0)) / 2
+    radius = float(np.linalg.norm(points - target, axis=1).max())
+    distance = config.distance or fitting_distance(camera, PILE_FILL * radius)
+    azimuth = rng.uniform(0, 2 * np.pi)
+    sun = np.array([0.6 * np.cos(azimuth), 0.6 * np.sin(azimuth), 1.0])
+    return SyntheticScene(
+        config=replace(config, distance=distance),
+        objects=tuple(objects),
+        fixtures=fixtures,
+        support=Plane(np.array([0.0, 0.0, 1.0]), 0.0),
+        camera=camera,
+        poses=arc_poses(config, target, distance, rng),
+        light=Light(sun / np.linalg.norm(sun), shadows=config.shadows),
+    )
+
+
+def _problem(scene: SyntheticScene) -> str:
+    """What makes a scene unusable, or nothing."""
+    half = scene.config.table_size / 2
+    for thing in scene.objects:
+        x, y, _ = thing.world_from_object[:3, 3]
+        if max(abs(x), abs(y)) > half or thing.mesh.vertices[:, 2].min() < -0.01:
+            return f"{thing.kind} {thing.id} fell off the table"
+    for thing, seen in zip(scene.objects, scene.observed_fractions):
+        if seen < scene.config.min_observed_fraction:
+            return f"only {100 * seen:.0f} % of {thing.kind} {thing.id} can be seen"
+    return ""
