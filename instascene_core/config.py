@@ -54,6 +54,18 @@ class SegmentationConfig:
     segmenter: str = (
         "auto"  # "labels" (given label images), "geometric" (built in), "auto": labels where given
     )
+    # Support plane and walls.  "scale" is the median distance of the surface from its cameras.
+    support_points: int = 40_000  # points fused for the plane search
+    max_planes: int = 8
+    plane_trials: int = 300
+    plane_tolerance: float = 0.01  # of the scale: first, generous inlier distance
+    plane_sigmas: float = 4.0  # final tolerance in standard deviations of the planes' own noise
+    min_plane_share: float = 0.03  # of all points
+    up_known_degrees: float = 30.0  # the support may tilt this much from the given up direction ...
+    up_guess_degrees: float = 60.0  # ... or from what the cameras suggest
+    extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
+    min_wall_share: float = 0.05  # of the points over the support's extent
+    max_behind_wall: float = 0.02  # of them
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,8 @@ class AssociationConfig:
     """Mask clustering (InstaScene section 3.1; MaskClustering).  Ratios lie in [0, 1]."""
 
     min_transmittance: float = 0.5  # a Gaussian behind less than this is not on the visible surface
+    max_trace_pixels: int = 320 * 240  # larger images are traced smaller; bounds time and memory
+    structure_max_masked: float = 0.2  # share of a structure Gaussian's weight that may be in masks
     min_weight: float = 0.05  # blending weight below which a Gaussian does not show in a pixel
     min_gaussians: int = 50  # smaller masks and instances are dropped
     max_unseen: float = 0.7  # a mask is visible in a frame unless more of it is unseen or unlabelled there
@@ -82,6 +96,7 @@ class FeaturesConfig:
     """Spatial contrastive learning (InstaScene section 3.2); a loss weight of 0 switches it off."""
 
     dimension: int = 16
+    seed: int = 0
     iterations: int = 400  # at most; training stops once the assignment has settled
     learning_rate: float = 2.5e-2
     final_learning_rate: float = 0.05  # share of it left at the last iteration (exponential decay)
@@ -169,6 +184,9 @@ class SyntheticConfig:
 class Config:
     """The whole pipeline."""
 
+    # Direction against gravity in the world frame; REP 103 says z.  Empty = not known: the support
+    # plane decides.
+    up: tuple[float, ...] = (0.0, 0.0, 1.0)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)

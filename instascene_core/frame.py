@@ -35,11 +35,13 @@ class Frame:
         )
         if self.depth is not None and (self.depth.shape != shape or self.depth.dtype != np.float32):
             raise InputError(
-                f"Frame '{self.name}': the depth is {self.depth.shape} {self.depth.dtype}, not {shape} float32."
+                f"Frame '{self.name}': the depth is {self.depth.shape} {self.depth.dtype}, "
+                f"not {shape} float32."
             )
         if self.labels is not None and (self.labels.shape != shape or self.labels.dtype != np.int32):
             raise InputError(
-                f"Frame '{self.name}': the labels are {self.labels.shape} {self.labels.dtype}, not {shape} int32."
+                f"Frame '{self.name}': the labels are {self.labels.shape} {self.labels.dtype}, "
+                f"not {shape} int32."
             )
 
     @property

@@ -1,0 +1,193 @@
+"""Masks of single views become instances of the scene (InstaScene sections 3.1 and 3.2).
+
+Composes the rooms association and features, which do not know each other.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from instascene_core import association, features
+from instascene_core.config import Config
+from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.gaussians import GaussianModel
+from instascene_core.geometry import Plane
+from instascene_core.instances import Instance, InstanceMap
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.rendering import PixelTrace, trace
+
+
+def decompose(
+    views: Sequence[Frame],
+    masks: Sequence[np.ndarray],
+    gaussians: GaussianModel,
+    support: Plane | None,
+    config: Config,
+    previous: np.ndarray | None = None,
+    progress: ProgressCallback = no_progress,
+) -> InstanceMap:
+    """Instances from one label image a view.
+
+    masks: per view [H, W] int32, ids need not agree between views.  previous: [N] int32 ids the same
+    Gaussians had before, so that instances keep theirs.
+    """
+    means = gaussians.means.detach().numpy()
+    # 1. Tracer: the Gaussians behind each pixel, at a resolution that bounds time and memory.
+    traces = trace_views(views, gaussians, config.association.max_trace_pixels, progress)
+    small_masks = [resize_labels(m, (t.height, t.width)) for m, t in zip(masks, traces)]
+    # 2. Mask clustering: reliable 3D instances and the masks that agree with them.
+    result = association.associate(small_masks, traces, means, config.association, progress)
+    # 3. What no mask claims is structure: the support plane, and the background behind it.
+    structure = structure_clusters(small_masks, traces, means, result.gaussian_clusters, support, config)
+    clusters = [c.gaussians for c in result.clusters] + [gaussian_ids for _, gaussian_ids in structure]
+    kind_index = _index_of_gaussian(clusters, len(result.clusters), len(means))
+    labels = _with_structure(result.filtered_labels, small_masks, traces, kind_index)
+    # 4. Contrastive features, from filtered 2D masks and 3D instances together.
+    field = features.train_features(
+        traces, labels, clusters, len(means), config.features, config.features.seed, progress
+    )
+    # 5. Instances at τ, then ids that stay from one update to the next.
+    index = features.assign(field, clusters, means, config.features)
+    old = np.full(len(means), UNLABELLED, dtype=np.int32) if previous is None else previous
+    ids = features.stable_ids(index, old, len(clusters), config.features.min_id_overlap)
+    gaussian_labels = np.where(index >= 0, ids[index], UNLABELLED).astype(np.int32)
+    kinds = ["object"] * len(result.clusters) + [kind for kind, _ in structure]
+    num_views = [c.num_views for c in result.clusters] + [len(views)] * len(structure)
+    instances = tuple(
+        _instance(ids[i], kinds[i], gaussian_labels, means, field, clusters[i], num_views[i])
+        for i in range(len(clusters))
+    )
+    gaussians.features = _as_tensor(field, gaussians)
+    images = label_images(views, gaussians, gaussian_labels, progress)
+    return InstanceMap(instances, gaussian_labels, images, support)
+
+
+def trace_views(
+    views: Sequence[Frame],
+    gaussians: GaussianModel,
+    max_pixels: int,
+    progress: ProgressCallback = no_progress,
+) -> list[PixelTrace]:
+    """`trace()` of each view, its image made smaller than `max_pixels` where it is larger."""
+    traces = []
+    for index, view in enumerate(views):
+        progress("trace", index / len(views), view.name)
+        factor = min(1.0, (max_pixels / (view.camera.width * view.camera.height)) ** 0.5)
+        traces.append(trace(gaussians, view.camera.scaled(factor), view.world_from_camera))
+    return traces
+
+
+def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[H, W] labels at another size, nearest pixel."""
+    if labels.shape == shape:
+        return labels
+    rows = ((np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0]).astype(int)
+    columns = ((np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1]).astype(int)
+    return labels[rows[:, None], columns[None, :]]
+
+
+def structure_clusters(
+    masks: Sequence[np.ndarray],
+    traces: Sequence[PixelTrace],
+    means: np.ndarray,
+    gaussian_clusters: np.ndarray,
+    support: Plane | None,
+    config: Config,
+) -> list[tuple[str, np.ndarray]]:
+    """("support" | "background", Gaussian indices [K] int64) of what the masks leave out.
+
+    A Gaussian is structure when at most `structure_max_masked` of its blending weight, over all
+    views, falls into any mask; it is support when it lies on that plane as well.
+    """
+    total, masked = np.zeros(len(means)), np.zeros(len(means))
+    for mask, view in zip(masks, traces):
+        in_mask = np.repeat((mask.ravel() > 0).astype(np.float64), np.diff(view.offsets))
+        total += np.bincount(view.indices, view.weights, minlength=len(means))
+        masked += np.bincount(view.indices, view.weights * in_mask, minlength=len(means))
+    free = (gaussian_clusters < 0) & (total > 0) & (masked <= config.association.structure_max_masked * total)
+    on_plane = np.zeros(len(means), dtype=bool)
+    if support is not None:
+        height = support.height(means)
+        near = free & (np.abs(height) < 4 * _spread(height[free]))
+        on_plane = near & (np.abs(height) < 3 * _spread(height[near]))
+    found = [("support", np.flatnonzero(on_plane)), ("background", np.flatnonzero(free & ~on_plane))]
+    return [(kind, ids) for kind, ids in found if len(ids) >= config.association.min_gaussians]
+
+
+def _spread(values: np.ndarray) -> float:
+    """Robust standard deviation about zero."""
+    return 1.4826 * float(np.median(np.abs(values))) if len(values) else 0.0
+
+
+def _index_of_gaussian(clusters: Sequence[np.ndarray], first: int, num_gaussians: int) -> np.ndarray:
+    """[N] int32: cluster index + 1 of the Gaussians in clusters `first` and later, else UNLABELLED."""
+    index_of = np.full(num_gaussians, UNLABELLED, dtype=np.int32)
+    for index in range(first, len(clusters)):
+        index_of[clusters[index]] = index + 1
+    return index_of
+
+
+def _with_structure(filtered, masks, traces, index_of_gaussian) -> list[np.ndarray]:
+    """The filtered label images with the structure's pixels added.
+
+    A pixel without a mask is evidence for structure only where the Gaussian it mostly shows is one:
+    segmenters miss objects.
+    """
+    result = []
+    for labels, mask, view in zip(filtered, masks, traces):
+        front = frontmost(view)
+        shown = np.where(front >= 0, index_of_gaussian[front], UNLABELLED).reshape(labels.shape)
+        result.append(np.where((mask <= 0) & (shown > 0), shown, labels))
+    return result
+
+
+def frontmost(view: PixelTrace) -> np.ndarray:
+    """[H·W] int64: the Gaussian with the largest weight in each pixel, −1 where there is none."""
+    rows = np.repeat(np.arange(len(view.offsets) - 1), np.diff(view.offsets))
+    order = np.lexsort((view.weights, rows))
+    last = view.offsets[1:] - 1
+    winner = np.full(len(view.offsets) - 1, -1, dtype=np.int64)
+    has_any = np.diff(view.offsets) > 0
+    winner[has_any] = view.indices[order[last[has_any]]]
+    return winner
+
+
+def label_images(
+    views: Sequence[Frame],
+    gaussians: GaussianModel,
+    gaussian_labels: np.ndarray,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, np.ndarray]:
+    """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time."""
+    images = {}
+    for index, view in enumerate(views):
+        progress("labels", index / len(views), view.name)
+        view_trace = trace(gaussians, view.camera, view.world_from_camera)
+        images[view.name] = features.render_label_images(gaussian_labels, [view_trace])[0]
+    return images
+
+
+def _instance(instance_id, kind, gaussian_labels, means, field, cluster, num_views) -> Instance:
+    own = np.flatnonzero(gaussian_labels == instance_id)
+    prototype = field[cluster].mean(axis=0)
+    prototype /= max(float(np.linalg.norm(prototype)), 1e-8)
+    # A box of all but the outermost percent: one stray Gaussian must not blow it up.
+    points = means[own] if len(own) else means[cluster]
+    low, high = np.percentile(points, [1, 99], axis=0)
+    confidence = float((field[own] @ prototype).mean()) if len(own) else 0.0
+    return Instance(
+        int(instance_id),
+        kind,
+        float(np.clip(confidence, 0, 1)),
+        low,
+        high,
+        prototype,
+        len(own),
+        int(num_views),
+    )
+
+
+def _as_tensor(field: np.ndarray, gaussians: GaussianModel):
+    import torch
+
+    return torch.from_numpy(field).to(gaussians.means.device)

@@ -1,0 +1,88 @@
+"""What is installed, what is missing, and what to do about it."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+from dataclasses import dataclass
+
+from instascene_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `instascene doctor`."""
+
+    part: str
+    found: bool
+    required: bool
+    version: str
+    advice: str
+
+
+# (module, distribution names, required, what it is for and how to get it)
+LIBRARIES = (
+    ("torch", ("torch",), True, "pip install torch"),
+    ("numpy", ("numpy",), True, "pip install numpy"),
+    ("scipy", ("scipy",), True, "pip install scipy"),
+    ("open3d", ("open3d-cpu", "open3d"), True, "pip install open3d-cpu libusb-package"),
+    ("trimesh", ("trimesh",), True, "pip install trimesh"),
+    ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),
+    ("coacd", ("coacd",), True, "convex collision parts: pip install coacd"),
+    ("cv2", ("opencv-python-headless", "opencv-python"), True, "pip install opencv-python-headless"),
+    ("pycolmap", ("pycolmap",), False, "RGB-only input and COLMAP models: pip install pycolmap"),
+    ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
+    ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
+    ("gsplat", ("gsplat",), False, "CUDA backend: pip install gsplat"),
+)
+ROS_PACKAGES = (
+    ("rclpy", "source a ROS 2 Jazzy installation, or run `make setup`"),
+    ("instascene", "the generated interfaces: run `colcon build` and source install/setup.bash"),
+    ("cv_bridge", "optional, adds Bayer and YUV images: apt install ros-$ROS_DISTRO-cv-bridge"),
+    ("tf2_ros", "optional, for pose_source: tf: apt install ros-$ROS_DISTRO-tf2-ros-py"),
+    ("tf_transformations", "optional: apt install ros-$ROS_DISTRO-tf-transformations"),
+)
+
+
+def examine() -> list[Finding]:
+    """Look at every part; nothing is imported that may be heavy, except the kernel."""
+    findings = [_kernel(), _cuda()]
+    for module, distributions, required, advice in LIBRARIES:
+        found = importlib.util.find_spec(module) is not None
+        findings.append(Finding(module, found, required, _version(distributions), advice))
+    for module, advice in ROS_PACKAGES:
+        found = importlib.util.find_spec(module) is not None
+        findings.append(Finding(f"ROS: {module}", found, False, _version((module,)), advice))
+    return findings
+
+
+def _kernel() -> Finding:
+    advice = "build it: `make setup` in a clone, or `pip install .`"
+    try:
+        from instascene_core.rendering.kernel import instruction_set
+
+        return Finding("C++ kernel", True, True, f"{instruction_set()}, {os.cpu_count()} CPUs", advice)
+    except (InputError, OSError) as error:
+        return Finding("C++ kernel", False, True, "", f"{advice} ({error})")
+
+
+def _cuda() -> Finding:
+    import torch
+
+    found = torch.cuda.is_available()
+    return Finding(
+        "CUDA GPU",
+        found,
+        False,
+        torch.cuda.get_device_name() if found else "",
+        "none needed: the CPU kernel is used",
+    )
+
+
+def _version(distributions: tuple[str, ...]) -> str:
+    for name in distributions:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""

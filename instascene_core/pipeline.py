@@ -1,0 +1,205 @@
+"""The paper in order: frames → Gaussians → masks → instances → completed objects.
+
+One readable method a stage.  The class owns all state of a scene and is not thread-safe: exactly
+one thread may call it (the ROS worker, the command line).
+"""
+
+import logging
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from instascene_core import completion, reconstruction, segmentation
+from instascene_core.config import Config
+from instascene_core.decomposition import decompose
+from instascene_core.errors import InputError, NotReadyError
+from instascene_core.frame import Frame
+from instascene_core.gaussians import GaussianModel
+from instascene_core.instances import InstanceMap
+from instascene_core.objects import CompletedObject
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.rendering import RenderResult, rasterize
+
+logger = logging.getLogger(__name__)
+
+MIN_COVERAGE = 0.5  # alpha below which a rendered depth says nothing
+
+
+class Scene:
+    """A cluttered scene seen by a camera with known poses (InstaScene, ICCV 2025, figure 2)."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; the configuration stays."""
+        self.frames: list[Frame] = []
+        self.gaussians: GaussianModel | None = None
+        self.instances: InstanceMap | None = None
+        self.objects: dict[int, CompletedObject] = {}
+        self.metrics: dict = {"seconds": {}}
+        self._support: segmentation.Support | None = None
+        self._views: list[Frame] = []  # frames with dense depth and instance labels
+        self._frames_reconstructed = 0
+
+    # ── frames ────────────────────────────────────────────────────────────────────────────────────
+
+    def add_frame(self, frame: Frame) -> None:
+        """Take one posed image; stages that ran before are redone on the next request."""
+        if any(frame.name == other.name for other in self.frames):
+            raise InputError(f"A frame named '{frame.name}' is already in the scene.")
+        self.frames.append(frame)
+
+    @property
+    def is_reconstructed(self) -> bool:
+        """Whether the Gaussians explain every frame taken so far."""
+        return self.gaussians is not None and self._frames_reconstructed == len(self.frames)
+
+    # ── section 3: the 2DGS scene ─────────────────────────────────────────────────────────────────
+
+    def reconstruct(
+        self,
+        progress: ProgressCallback = no_progress,
+        iterations: int | None = None,
+        time_budget_s: float | None = None,
+    ) -> None:
+        """Optimise the Gaussians on all frames.  Raises NotReadyError with fewer than 2 frames."""
+        if len(self.frames) < 2:
+            raise NotReadyError(
+                f"The scene has {len(self.frames)} frame(s) with a pose; at least 2 are needed, "
+                "so move the camera and check the pose topic."
+            )
+        with self._timed("reconstruct"):
+            result = reconstruction.reconstruct(
+                self.frames,
+                self.config.reconstruction,
+                progress=progress,
+                iterations=iterations,
+                time_budget_s=time_budget_s,
+            )
+        self.gaussians = result.gaussians
+        self.instances, self._views, self._support = None, [], None
+        self.objects = {}
+        self._frames_reconstructed = len(self.frames)
+        self.metrics.update(
+            psnr=result.psnr_train,
+            gaussians=len(result.gaussians),
+            frames=len(self.frames),
+            iterations=result.iterations,
+        )
+
+    def render(self, frame: Frame) -> RenderResult:
+        """The Gaussians as `frame`'s camera sees them."""
+        return rasterize(self.require_gaussians(), frame.camera, frame.world_from_camera)
+
+    def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
+        """Note how well the Gaussians predict frames they were not trained on."""
+        result = reconstruction.evaluate(self.require_gaussians(), frames)
+        self.metrics.update(held_out_frames=len(frames), held_out_psnr=result.psnr)
+
+    # ── sections 3.1, 3.2: instances ──────────────────────────────────────────────────────────────
+
+    def segment(self, progress: ProgressCallback = no_progress) -> InstanceMap:
+        """Find every object once (reconstructs first where frames are new)."""
+        if not self.is_reconstructed:
+            self.reconstruct(progress)
+        config = self.config
+        with self._timed("depth"):
+            views = self._dense_views(progress)
+            self._support = segmentation.find_support(views, self.config.up)
+        with self._timed("masks"):
+            masks = self._masks(views, progress)
+        with self._timed("decompose"):
+            plane = self._support.plane if self._support else None
+            self.instances = decompose(
+                views, masks, self.gaussians, plane, self.config, self._previous_labels(), progress
+            )
+        labels = self.instances.label_images
+        self._views = [view.with_(labels=labels[view.name]) for view in views]
+        self.objects = {}
+        self.metrics["instances"] = len(self.instances.objects)
+        return self.instances
+
+    # ── section 4: in-situ completion ─────────────────────────────────────────────────────────────
+
+    def complete(
+        self,
+        instance_id: int,
+        num_samples: int = 1,
+        seed: int = 0,
+        progress: ProgressCallback = no_progress,
+    ) -> CompletedObject:
+        """The closed mesh of one instance (segments first where that has not been done)."""
+        if self.instances is None or not self.is_reconstructed:
+            self.segment(progress)
+        instance = self.instances[instance_id]
+        if instance.kind != "object":
+            raise InputError(
+                f"Instance {instance_id} is the {instance.kind} and cannot be completed; ask for an object."
+            )
+        with self._timed("complete"):
+            result = completion.complete(
+                self._views,
+                instance_id,
+                self.instances.support,
+                self.config.completion,
+                num_samples=num_samples,
+                seed=seed,
+                progress=progress,
+            )
+        self.objects[instance_id] = result
+        return result
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────
+
+    def require_gaussians(self) -> GaussianModel:
+        """The Gaussians, or NotReadyError."""
+        if self.gaussians is None:
+            raise NotReadyError(
+                "There is no reconstruction yet; call segment_instances or build_scene first."
+            )
+        return self.gaussians
+
+    def _dense_views(self, progress: ProgressCallback) -> list[Frame]:
+        """The frames with a depth at every pixel that has one: measured, else rendered.
+
+        A rendered depth counts where the Gaussians cover the pixel.
+        """
+        views = []
+        for index, frame in enumerate(self.frames):
+            progress("depth", index / len(self.frames), frame.name)
+            rendered = self.render(frame)
+            depth = rendered.depth.detach().numpy()
+            depth = np.where(rendered.alpha.detach().numpy() >= MIN_COVERAGE, depth, 0)
+            if frame.depth is not None:
+                depth = np.where(frame.depth > 0, frame.depth, depth)
+            views.append(frame.with_(depth=depth.astype(np.float32)))
+        return views
+
+    def _masks(self, views: Sequence[Frame], progress: ProgressCallback) -> list[np.ndarray]:
+        """One label image a view, from the configured 2D segmenter."""
+        segmenter = segmentation.make_segmenter(self.config.segmentation, views, self._support)
+        masks = []
+        for index, view in enumerate(views):
+            progress("masks", index / len(views), view.name)
+            masks.append(segmenter.segment(view).labels)
+        return masks
+
+    def _previous_labels(self) -> np.ndarray | None:
+        return self.instances.gaussian_labels if self.instances is not None else None
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Add the stage's wall time to the metrics and note the process' peak memory."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = self.metrics["seconds"]
+            seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+            self.metrics["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            logger.info("%s: %.1f s", stage, seconds[stage])
