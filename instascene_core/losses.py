@@ -1,0 +1,101 @@
+"""What the Gaussians are trained on (METHOD section 1; Huang et al. 2024, section 4.3).
+
+Readable torch, on any device; images are [H, W, C] float32 in [0, 1], depth is z-depth in the
+world's unit, normals point toward the camera.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from instascene_core.camera import PinholeCamera
+
+_SSIM_RADIUS, _SSIM_SIGMA = 5, 1.5
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+
+
+def photometric_loss(
+    image: torch.Tensor, target: torch.Tensor, ssim_weight: float = 0.2, valid: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(1 − w)·L1 + w·(1 − SSIM) of two images [H, W, C]; `valid` [H, W] bool leaves pixels out."""
+    difference = (image - target).abs()
+    dissimilarity = 1 - ssim_map(image, target)
+    if valid is not None:
+        weight = valid[..., None].to(image.dtype)
+        total = weight.sum().clamp(min=1) * image.shape[-1]
+        l1, ssim = (difference * weight).sum() / total, (dissimilarity * weight).sum() / total
+    else:
+        l1, ssim = difference.mean(), dissimilarity.mean()
+    return (1 - ssim_weight) * l1 + ssim_weight * ssim
+
+
+def ssim_map(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Structural similarity [H, W, C] (Wang et al. 2004; 11×11 Gaussian window, zeros outside)."""
+    channels = image.shape[-1]
+    x, y = (t.permute(2, 0, 1)[None] for t in (image, target))
+    stacked = torch.cat([x, y, x * x, y * y, x * y], dim=1)  # [1, 5C, H, W]
+    mean_x, mean_y, xx, yy, xy = _blur(stacked).split(channels, dim=1)
+    var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + _SSIM_C1) * (2 * cov + _SSIM_C2)
+    denominator = (mean_x**2 + mean_y**2 + _SSIM_C1) * (var_x + var_y + _SSIM_C2)
+    return (numerator / denominator)[0].permute(1, 2, 0)
+
+
+def _blur(images: torch.Tensor) -> torch.Tensor:
+    """Gaussian window means of [1, C, H, W], separable, zero-padded."""
+    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
+    groups = images.shape[1]
+    rows = functional.conv2d(images, kernel[:, :, None, :], padding=(0, _SSIM_RADIUS), groups=groups)
+    return functional.conv2d(rows, kernel[:, :, :, None], padding=(_SSIM_RADIUS, 0), groups=groups)
+
+
+def normals_of_depth(depth: torch.Tensor, camera: PinholeCamera) -> torch.Tensor:
+    """Unit normals [H, W, 3], camera frame, of a depth image [H, W] by central differences.
+
+    0 on the border and beside pixels without depth (≤ 0).
+    """
+    rays = torch.from_numpy(camera.rays).to(depth)
+    points = rays * depth[..., None]
+    along_x = points[1:-1, 2:] - points[1:-1, :-2]
+    along_y = points[2:, 1:-1] - points[:-2, 1:-1]
+    known = depth > 0
+    known = known[1:-1, 2:] & known[1:-1, :-2] & known[2:, 1:-1] & known[:-2, 1:-1]
+    normals = functional.normalize(torch.linalg.cross(along_y, along_x), dim=-1, eps=1e-20)
+    return functional.pad(normals * known[..., None], (0, 0, 1, 1, 1, 1))
+
+
+def normal_consistency_loss(
+    normal: torch.Tensor,
+    depth: torch.Tensor,
+    alpha: torch.Tensor,
+    camera: PinholeCamera,
+    world_from_camera: np.ndarray | None = None,
+) -> torch.Tensor:
+    """Mean over the pixels of Σᵢ ωᵢ (1 − nᵢ·N) = alpha − normal·N (Huang et al. 2024, eq. 14).
+
+    normal [H, W, 3] is the blended Σᵢ ωᵢ nᵢ in the world frame (the camera's without
+    `world_from_camera`), alpha [H, W] = Σᵢ ωᵢ, N the normal of the depth image: disks come to lie in
+    the surface that they show together.  Pixels without N do not count.
+    """
+    surface = normals_of_depth(depth, camera)
+    known = (surface.detach() != 0).any(dim=-1)
+    if world_from_camera is not None:
+        surface = surface @ torch.from_numpy(world_from_camera[:3, :3].T.copy()).to(surface)
+    return ((alpha - (normal * surface).sum(-1)) * known).mean()
+
+
+def depth_loss(
+    depth: torch.Tensor, measured: torch.Tensor, weight: torch.Tensor, tolerance: float = 0.02
+) -> torch.Tensor:
+    """Robust relative depth error, mean over the pixels: wrong measurements lose their say.
+
+    depth [H, W] rendered, `measured` [H, W] with 0 where there is none, `weight` [H, W] ≥ 0 the
+    trust in each pixel.  With r = |error| / measured the penalty is r / (r + tolerance): like L1
+    for small errors (so the median of noisy measurements is found), bounded by 1 for large ones.
+    """
+    known = measured > 0
+    relative = (depth - measured) / torch.where(known, measured, 1.0)
+    size = torch.sqrt(relative**2 + 1e-6) - 1e-3  # smooth within 0.1 % of the depth
+    return (size / (size + tolerance) * weight * known).mean()

@@ -1,0 +1,6 @@
+"""Posed frames → 2D Gaussians."""
+
+from instascene_core.reconstruction.evaluation import Evaluation, evaluate
+from instascene_core.reconstruction.trainer import ReconstructionResult, reconstruct
+
+__all__ = ["Evaluation", "ReconstructionResult", "evaluate", "reconstruct"]

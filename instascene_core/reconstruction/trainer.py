@@ -1,0 +1,260 @@
+"""Reconstruction: posed frames → 2D Gaussians (METHOD section 1; Huang et al. 2024)."""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from instascene_core.config import ReconstructionConfig
+from instascene_core.errors import InputError
+from instascene_core.frame import Frame
+from instascene_core.gaussians import GaussianModel
+from instascene_core.losses import depth_loss, normal_consistency_loss, photometric_loss
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.reconstruction.densification import BudgetedStrategy, GradientStrategy, ScreenPull
+from instascene_core.reconstruction.exposure import ExposureModel
+from instascene_core.reconstruction.initialisation import initialise
+from instascene_core.reconstruction.optimiser import GaussianOptimiser
+from instascene_core.reconstruction.views import View, scale_view
+from instascene_core.rendering import rasterize
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """Where training stood at one moment."""
+
+    iteration: int
+    seconds: float
+    psnr: float  # dB, mean over the views trained on since the last entry
+    gaussians: int
+
+
+@dataclass(frozen=True)
+class ReconstructionResult:
+    """The scene as Gaussians, and how it came about."""
+
+    gaussians: GaussianModel
+    psnr_train: float  # dB, mean over the last views trained on
+    seconds: float
+    iterations: int
+    history: tuple[HistoryEntry, ...]
+
+
+def reconstruct(
+    frames: list[Frame],
+    config: ReconstructionConfig | None = None,
+    progress: ProgressCallback = no_progress,
+    initial: GaussianModel | None = None,
+    iterations: int | None = None,
+    time_budget_s: float | None = None,
+) -> ReconstructionResult:
+    """Optimise 2D Gaussians on `frames` (undistorted, posed; depth where there is any).
+
+    `initial` continues from given Gaussians instead of initialising.  `iterations` and
+    `time_budget_s` overrule the config; with a time budget, schedules follow whichever of the two
+    runs out first.  Same input, seed and thread count without time budget → same result.
+    Raises InputError with fewer than two frames, or when nothing can be initialised.
+    """
+    config = config or ReconstructionConfig()
+    if len(frames) < 2:
+        raise InputError(f"Reconstruction needs at least 2 posed frames, got {len(frames)}.")
+    start = time.perf_counter()
+    depth_weight = config.depth_weight
+    if initial is None:
+        found = initialise(frames, config.initial_gaussians, progress)
+        initial, frames = found.gaussians, found.frames
+        depth_weight = depth_weight if found.depth_is_measured else config.stereo_depth_weight
+    config = replace(
+        config,
+        depth_weight=depth_weight,
+        iterations=config.iterations if iterations is None else iterations,
+        time_budget_s=config.time_budget_s if time_budget_s is None else time_budget_s,
+    )
+    trainer = Trainer(frames, initial, config, start)
+    while not trainer.finished:
+        trainer.step()
+        if trainer.iteration % 20 == 0:
+            progress("reconstruct", trainer.fraction, trainer.message)
+    progress("reconstruct", 1.0, trainer.message)
+    return trainer.result()
+
+
+class Trainer:
+    """One training run, a view an iteration."""
+
+    def __init__(
+        self,
+        frames: list[Frame],
+        initial: GaussianModel,
+        config: ReconstructionConfig,
+        start: float | None = None,  # perf_counter() that seconds and the time budget count from
+    ) -> None:
+        self.config = config
+        self.iteration = 0
+        self._start = time.perf_counter() if start is None else start
+        self._frames = frames
+        self._optimiser = GaussianOptimiser(initial)
+        self._depth_scale = typical_depth(initial, frames)
+        self._views: dict[float, list[View]] = {}
+        self._generator = np.random.default_rng(config.seed)
+        self._queue: list[int] = []
+        self._pull = ScreenPull(len(initial))
+        self._strategy = make_strategy(config, self._depth_scale, len(initial))
+        self._exposure = ExposureModel(len(frames), config.exposure_lr) if config.exposure else None
+        self._recent_mse: list[float] = []
+        self._history: list[HistoryEntry] = []
+
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run is behind us, by iterations or by time."""
+        done = self.iteration / max(1, self.config.iterations)
+        if self.config.time_budget_s > 0:
+            done = max(done, (time.perf_counter() - self._start) / self.config.time_budget_s)
+        return min(1.0, done)
+
+    @property
+    def finished(self) -> bool:
+        return self.fraction >= 1.0
+
+    @property
+    def message(self) -> str:
+        psnr = self._history[-1].psnr if self._history else float("nan")
+        return f"{len(self._optimiser)} Gaussians, {psnr:.1f} dB"
+
+    def step(self) -> None:
+        """One iteration: render a view, compare, step, and now and then refine the set of Gaussians."""
+        fraction = self.fraction
+        index = self._next_index()
+        view = self._view(index, fraction)
+        self._grow_sh(fraction)
+        self._backward(index, view)
+        self._note_pull(view)
+        self._optimiser.step(self._learning_rates(fraction))
+        if self._exposure is not None:
+            self._exposure.step()
+        self.iteration += 1
+        config = self.config
+        if self.iteration % config.refine_every == 0 and fraction < config.refine_until:
+            self._strategy.refine(self._optimiser, self._pull)
+            self._pull.reset(len(self._optimiser))
+        if self.iteration % 50 == 0:
+            self._note_history()
+
+    def result(self) -> ReconstructionResult:
+        """What has been reached so far (callable at any time)."""
+        if self._recent_mse:
+            self._note_history()
+        return ReconstructionResult(
+            gaussians=self._optimiser.model.detached(),
+            psnr_train=self._history[-1].psnr if self._history else float("nan"),
+            seconds=time.perf_counter() - self._start,
+            iterations=self.iteration,
+            history=tuple(self._history),
+        )
+
+    # ── its parts ─────────────────────────────────────────────────────────────────────────────────
+
+    def _backward(self, index: int, view: View) -> None:
+        config = self.config
+        rendered = rasterize(self._optimiser.model, view.camera, view.world_from_camera)
+        target = view.color()
+        color = rendered.color if self._exposure is None else self._exposure.apply(index, rendered.color)
+        loss = photometric_loss(color, target, config.ssim_weight)
+        if config.normal_weight > 0:
+            loss = loss + config.normal_weight * normal_consistency_loss(
+                rendered.normal, rendered.depth, rendered.alpha, view.camera, view.world_from_camera
+            )
+        if config.distortion_weight > 0:
+            loss = loss + config.distortion_weight * rendered.distortion.mean() / self._depth_scale
+        if config.depth_weight > 0 and view.depth is not None:
+            loss = loss + config.depth_weight * depth_loss(rendered.depth, view.depth, view.trust)
+        loss.backward()
+        with torch.no_grad():
+            self._recent_mse.append(float(((color - target) ** 2).mean()))
+
+    def _note_pull(self, view: View) -> None:
+        means = self._optimiser.model.means
+        forward = torch.from_numpy(view.world_from_camera[:3, 2]).float()
+        depths = means.detach() @ forward - float(
+            view.world_from_camera[:3, 2] @ view.world_from_camera[:3, 3]
+        )
+        self._pull.add(means.grad, depths, 0.5 * view.camera.width / view.camera.fx)
+
+    def _learning_rates(self, fraction: float) -> dict[str, float]:
+        config = self.config
+        decay = config.means_lr_final_share**fraction
+        return {
+            "means": config.means_lr * decay * self._depth_scale,
+            "quaternions": config.quaternions_lr,
+            "log_scales": config.scales_lr,
+            "logit_opacities": config.opacities_lr,
+            "sh": config.sh_lr,
+        }
+
+    def _grow_sh(self, fraction: float) -> None:
+        degree = self._optimiser.model.sh_degree
+        if degree < self.config.sh_degree and fraction > (degree + 1) * 0.2:
+            self._optimiser.raise_sh_degree()
+
+    def _next_index(self) -> int:
+        if not self._queue:  # every frame once a round, in a new order each time
+            self._queue = self._generator.permutation(len(self._frames)).tolist()
+        return self._queue.pop()
+
+    def _view(self, index: int, fraction: float) -> View:
+        """The frame at the resolution this moment of training calls for: coarse to fine."""
+        level = sum(fraction >= start for start in self.config.finer_at)
+        factor = self._full_factor() * 0.5 ** (len(self.config.finer_at) - level)
+        if factor not in self._views:
+            self._views = {factor: [scale_view(frame, factor, self._depth_scale) for frame in self._frames]}
+        return self._views[factor][index]
+
+    def _full_factor(self) -> float:
+        pixels = max(frame.camera.width * frame.camera.height for frame in self._frames)
+        return min(1.0, (self.config.max_pixels / pixels) ** 0.5)
+
+    def _note_history(self) -> None:
+        psnr = -10 * np.log10(np.maximum(self._recent_mse, 1e-10)).mean()
+        seconds = time.perf_counter() - self._start
+        self._history.append(HistoryEntry(self.iteration, seconds, float(psnr), len(self._optimiser)))
+        self._recent_mse = []
+
+
+def make_strategy(config: ReconstructionConfig, extent: float, initial: int):
+    """The densification named by `config.densification`."""
+    shared = {
+        "extent": extent,
+        "max_gaussians": max(config.max_gaussians, initial),
+        "min_opacity": config.min_opacity,
+        "seed": config.seed,
+    }
+    if config.densification == "budgeted":
+        return BudgetedStrategy(growth=config.densify_growth, **shared)
+    if config.densification == "gradient":
+        return GradientStrategy(threshold=config.densify_gradient, **shared)
+    raise InputError(f"Unknown densification '{config.densification}'; known are budgeted, gradient.")
+
+
+def typical_depth(gaussians: GaussianModel, frames: list[Frame]) -> float:
+    """Median depth of the Gaussians in front of the cameras: the scene's size as the cameras see it."""
+    means = gaussians.means.detach().numpy().astype(np.float64)
+    means = means[:: max(1, len(means) // 5000)]
+    depths = []
+    for frame in frames[:: max(1, len(frames) // 30)]:
+        pixels, z = frame.camera.project(
+            (means - frame.world_from_camera[:3, 3]) @ frame.world_from_camera[:3, :3]
+        )
+        inside = (z > 0) & (pixels > 0).all(-1) & (pixels < [frame.camera.width, frame.camera.height]).all(-1)
+        depths.append(z[inside])
+    depths = np.concatenate(depths)
+    if not len(depths):
+        raise InputError(
+            "No camera sees the initial Gaussians; check that poses and depth share one frame and unit."
+        )
+    return float(np.median(depths))

@@ -1,0 +1,60 @@
+"""Frames made ready for training: a pyramid of resolutions, tensors on demand."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.frame import Frame
+
+_EDGE_SPREAD = 0.02  # relative spread of inverse depth above which a coarse pixel straddles an edge
+
+
+@dataclass(frozen=True)
+class View:
+    """One frame at one resolution."""
+
+    camera: PinholeCamera
+    world_from_camera: np.ndarray  # [4, 4]
+    rgb: torch.Tensor  # [H, W, 3] uint8
+    depth: torch.Tensor | None  # [H, W] float32, 0 = no measurement
+    trust: torch.Tensor | None  # [H, W] float32 ≥ 0: weight of the depth
+
+    def color(self) -> torch.Tensor:
+        """[H, W, 3] float32 in [0, 1] (made when asked for: uint8 is a quarter of the memory)."""
+        return self.rgb.float() / 255
+
+
+def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
+    """`frame` resized by `factor` ≤ 1.
+
+    Depth is averaged as inverse depth (exact on planes) where the coarse pixel lies on one surface.
+    Its trust falls with the square of the distance beyond `reference_depth`, as triangulating
+    sensors' noise grows so.
+    """
+    import cv2
+
+    camera = frame.camera if factor >= 1 else frame.camera.scaled(factor)
+    size = (camera.width, camera.height)
+
+    def shrink(image: np.ndarray) -> np.ndarray:
+        return image if factor >= 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    rgb = torch.from_numpy(np.ascontiguousarray(shrink(frame.rgb)))
+    if frame.depth is None:
+        return View(camera, frame.world_from_camera, rgb, None, None)
+    measured = np.isfinite(frame.depth) & (frame.depth > 0)
+    inverse = np.where(measured, 1 / np.where(measured, frame.depth, 1), 0)
+    share, mean, square = (shrink(a.astype(np.float64)) for a in (measured, inverse, inverse**2))
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    good = (share > 0.999) & (spread < _EDGE_SPREAD * mean)
+    depth = np.where(good, 1 / np.where(good, mean, 1), 0).astype(np.float32)
+    trust = np.minimum(1, reference_depth / np.maximum(depth, 1e-9)) ** 2
+    return View(
+        camera,
+        frame.world_from_camera,
+        rgb,
+        torch.from_numpy(depth),
+        torch.from_numpy((trust * good).astype(np.float32)),
+    )
