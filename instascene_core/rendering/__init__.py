@@ -1,1 +1,15 @@
-"""Rasterising and tracing 2D Gaussians."""
+"""Rasterising and tracing 2D Gaussians.
+
+    rasterize(gaussians, camera, world_from_camera) -> RenderResult      differentiable images
+    trace(gaussians, camera, world_from_camera) -> PixelTrace            who makes up each pixel
+    evaluate_sh(means, sh, position) -> colours                          differentiable
+
+The work is done by a C++ kernel (`csrc/`) for the CPU; `rendering.reference` is its slow, readable
+float64 twin, against which values and gradients are tested.
+"""
+
+from instascene_core.rendering.rasterizer import RenderResult, rasterize
+from instascene_core.rendering.sh import evaluate_sh
+from instascene_core.rendering.trace import PixelTrace, trace
+
+__all__ = ["PixelTrace", "RenderResult", "evaluate_sh", "rasterize", "trace"]

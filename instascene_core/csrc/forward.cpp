@@ -1,0 +1,140 @@
+// Front-to-back blending of one tile after the other; tiles are independent.
+#include <omp.h>
+
+#include "blend.hpp"
+#include "lanes.hpp"
+
+namespace isk {
+
+namespace {
+
+struct Sums {  // per pixel Σ weight · (…)
+  F t, nx, ny, nz, d, m1, m2, ref, last, median, median_depth;
+};
+
+// The images of one block from its sums (see rendering/rasterizer.py for their meaning).
+void write_block(const isk_scene& s, const isk_images& out, const Camera& camera, const BlockPixels& p,
+                 const Sums& a, const F* color, int channels) {
+  alignas(64) float tmp[8][L];
+  const F weight = F(1.0f) - a.t, zero(0.0f);
+  const F rx = (p.x - F(s.cx)) * F(1.0f / s.fx), ry = (p.y - F(s.cy)) * F(1.0f / s.fy);
+  const F cosine = fma(a.nx, rx, fma(a.ny, ry, a.nz));
+  const Mask facing = (cosine > weight * F(GRAZING)) & (weight > zero);
+  const V3 normal = camera.to_world({a.nx, a.ny, a.nz});
+  store(tmp[0], weight);
+  store(tmp[1], select(facing, a.d / cosine, zero));
+  store(tmp[2], a.median_depth);
+  store(tmp[3], -normal.x);  // the sums point away from the camera
+  store(tmp[4], -normal.y);
+  store(tmp[5], -normal.z);
+  const F spread = fma(weight, a.m2, -(a.m1 * a.m1));
+  store(tmp[6], max(spread, zero) * F(DISTORTION_NEAR * DISTORTION_NEAR));
+  for_each_pixel(p, s.width, s.height, [&](int lane, int64_t i) {
+    out.alpha[i] = tmp[0][lane];
+    out.depth[i] = tmp[1][lane];
+    out.median_depth[i] = tmp[2][lane];
+    for (int k = 0; k < 3; ++k) out.normal[3 * i + k] = tmp[3 + k][lane];
+    out.distortion[i] = tmp[6][lane];
+  });
+  for (int c = 0; c < channels; ++c) {
+    store(tmp[0], s.background ? fma(a.t, F(s.background[c]), color[c]) : color[c]);
+    for_each_pixel(p, s.width, s.height, [&](int lane, int64_t i) { out.color[i * channels + c] = tmp[0][lane]; });
+  }
+}
+
+// C > 0: channels known to the compiler, their sums stay in registers; C = 0: any number, in `wide`.
+template <int C>
+void blend_block(const isk_scene& s, const float* records, const uint32_t* list, uint32_t length,
+                 const BlockPixels& p, F* wide, Sums& a, F* color_out) {
+  const int channels = C > 0 ? C : s.channels, stride = record_stride(channels);
+  const F inv_near(1.0f / s.near_plane), zero(0.0f);
+  F fixed[C > 0 ? C : 1];
+  F* color = C > 0 ? fixed : wide;
+  for (int c = 0; c < channels; ++c) color[c] = zero;
+  a.t = F(1.0f);
+  a.nx = a.ny = a.nz = a.d = a.m1 = a.m2 = a.ref = a.median_depth = zero;
+  a.last = a.median = F(-1.0f);
+  Mask live = (p.x < F(static_cast<float>(s.width))) & (p.y < F(static_cast<float>(s.height)));
+  for (uint32_t k = 0; k < length; ++k) {
+    const uint32_t i = list[k];
+    const float* record = records + static_cast<size_t>(i) * stride;
+    const Splat& g = splat_of(record);
+    const Hit h = evaluate(g, p.x, p.y, inv_near);
+    Mask hit = live & (h.alpha >= F(ALPHA_MIN));
+    if (!any(hit)) continue;
+    const F weight_if = h.alpha * a.t, next = a.t - weight_if;
+    const Mask done = hit & (next < F(TRANSMITTANCE_MIN));
+    hit = and_not(hit, done);
+    const F weight = zero_unless(hit, weight_if);
+    for (int c = 0; c < channels; ++c) color[c] = fma(weight, F(record[16 + c]), color[c]);
+    a.nx = fma(weight, F(g.nx), a.nx);
+    a.ny = fma(weight, F(g.ny), a.ny);
+    a.nz = fma(weight, F(g.nz), a.nz);
+    a.d = fma(weight, F(g.d), a.d);
+    const F iota = inverse_depth(g, h), index(static_cast<float>(i));
+    a.ref = select(hit & (a.last < zero), iota, a.ref);  // the first hit, against cancellation in m2
+    const F m = iota - a.ref, wm = weight * m;
+    a.m1 += wm;
+    a.m2 = fma(wm, m, a.m2);
+    const Mask crossing = hit & (a.t > F(0.5f)) & (next <= F(0.5f));
+    if (any(crossing)) {
+      a.median = select(crossing, index, a.median);
+      a.median_depth = select(crossing, F(1.0f) / iota, a.median_depth);
+    }
+    a.last = select(hit, index, a.last);
+    a.t = select(hit, next, a.t);
+    if (any(done)) {
+      live = and_not(live, done);
+      if (!any(live)) break;
+    }
+  }
+  for (int c = 0; c < channels; ++c) color_out[c] = color[c];
+}
+
+template <int C>
+void forward_tile(Workspace& w, const isk_scene& s, const isk_images& out, const Camera& camera, int tile,
+                  Scratch& scratch) {
+  const int channels = s.channels, tile_x = tile % w.tiles_x, tile_y = tile / w.tiles_x;
+  const float* records = load_records(w, s, tile, channels, scratch);
+  const uint32_t count = w.tile_begin[tile + 1] - w.tile_begin[tile];
+  uint32_t lengths[BLOCKS];
+  const uint32_t* lists = block_lists(w, tile, scratch, lengths);
+  F* wide = reinterpret_cast<F*>(scratch.sums.reserve(static_cast<size_t>(channels) * L + L));
+  float* state = tile_state(w, tile);
+  for (int b = 0; b < BLOCKS; ++b) {
+    const BlockPixels p(tile_x, tile_y, b);
+    Sums a;
+    blend_block<C>(s, records, lists + static_cast<size_t>(b) * count, lengths[b], p, wide, a, wide);
+    write_block(s, out, camera, p, a, wide, channels);
+    const F* sums[S_COUNT] = {&a.t, &a.nx, &a.ny, &a.nz, &a.d, &a.m1, &a.m2, &a.ref, &a.last, &a.median};
+    for (int k = 0; k < S_COUNT; ++k) store(state + k * TILE_PIXELS + b * L, *sums[k]);
+  }
+}
+
+}  // namespace
+
+void forward(Workspace& w, const isk_scene& s, const isk_images& out) {
+  project(w, s);
+  bin(w, s);
+  const int tiles = w.tiles_x * w.tiles_y;
+  w.state.reserve(static_cast<size_t>(tiles) * S_COUNT * TILE_PIXELS);
+  const Camera camera(s.world_from_camera);
+  bool failed = false;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(s.num_threads)
+  for (int tile = 0; tile < tiles; ++tile) {
+    try {
+      Scratch& scratch = w.scratch[omp_get_thread_num()];
+      if (s.channels == 3) {
+        forward_tile<3>(w, s, out, camera, tile, scratch);
+      } else {
+        forward_tile<0>(w, s, out, camera, tile, scratch);
+      }
+    } catch (const std::bad_alloc&) {
+#pragma omp atomic write
+      failed = true;
+    }
+  }
+  if (failed) throw std::bad_alloc();
+}
+
+}  // namespace isk

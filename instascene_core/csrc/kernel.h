@@ -1,0 +1,85 @@
+/* The C interface of the 2D Gaussian Splatting kernel; Python reaches it through ctypes.
+ *
+ * Arrays are float32, row-major and contiguous; camera axes are OpenCV; pixel centres lie at
+ * (0.5, 0.5).  Any function may be called from several threads as long as each has its own workspace.
+ * Functions return 0, or 1 when memory ran out.
+ */
+#ifndef INSTASCENE_KERNEL_H
+#define INSTASCENE_KERNEL_H
+
+#include <stdint.h>
+
+#define ISK_API __attribute__((visibility("default")))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  int32_t num_gaussians, channels, width, height, num_threads;
+  float fx, fy, cx, cy;          /* pixels */
+  float near_plane;              /* metres */
+  float world_from_camera[12];   /* upper three rows */
+  const float *means;            /* [N, 3] */
+  const float *quaternions;      /* [N, 4] wxyz */
+  const float *log_scales;       /* [N, 2] */
+  const float *logit_opacities;  /* [N] */
+  const float *colors;           /* [N, C], may be NULL for trace */
+  const float *background;       /* [C] or NULL for black */
+} isk_scene;
+
+/* Output of isk_forward and, with the same shapes, gradients given to isk_backward (NULL = zero). */
+typedef struct {
+  float *color;        /* [H, W, C] */
+  float *alpha;        /* [H, W] */
+  float *depth;        /* [H, W] */
+  float *median_depth; /* [H, W] */
+  float *normal;       /* [H, W, 3] */
+  float *distortion;   /* [H, W] */
+} isk_images;
+
+/* Written by isk_backward; camera and background may be NULL. */
+typedef struct {
+  float *means, *quaternions, *log_scales, *logit_opacities, *colors;
+  float *screen;     /* [N] norm of the gradient by the projected mean, per pixel; may be NULL */
+  float *camera;     /* [12] */
+  float *background; /* [C] */
+} isk_gradients;
+
+ISK_API const char *isk_instruction_set(void);
+ISK_API int isk_lanes(void);
+
+ISK_API void *isk_workspace_new(void);
+ISK_API void isk_workspace_free(void *workspace);
+ISK_API int64_t isk_workspace_bytes(const void *workspace);
+ISK_API int64_t isk_workspace_pairs(const void *workspace); /* Gaussian × tile pairs of the last view */
+
+ISK_API int isk_forward(void *workspace, const isk_scene *scene, const isk_images *images);
+/* Needs the workspace and the scene of the isk_forward call it belongs to. */
+ISK_API int isk_backward(void *workspace, const isk_scene *scene, const isk_images *gradients,
+                         const isk_gradients *out);
+/* visible [N] uint8: 1 where the Gaussian reaches at least one block of pixels in the last view. */
+ISK_API void isk_visible(const void *workspace, const isk_scene *scene, uint8_t *visible);
+
+/* Two calls: count fills offsets [H*W+1]; write then fills the arrays of length offsets[H*W]. */
+ISK_API int isk_trace_count(void *workspace, const isk_scene *scene, float transmittance_min,
+                            float weight_min, int64_t *offsets);
+ISK_API int isk_trace_write(void *workspace, const isk_scene *scene, float transmittance_min,
+                            float weight_min, const int64_t *offsets, int32_t *indices, float *weights,
+                            float *transmittance);
+
+/* colors [N, 3] = max(0, 0.5 + sh·Y(mean − camera)); sh [N, coefficients, 3], camera [3] the position. */
+ISK_API int isk_sh_forward(int64_t n, int32_t coefficients, int32_t degree, int32_t num_threads,
+                           const float *means, const float *camera, const float *sh, float *colors);
+/* Adds to g_means [N, 3] and g_camera [3] (may be NULL), overwrites g_sh. */
+ISK_API int isk_sh_backward(int64_t n, int32_t coefficients, int32_t degree, int32_t num_threads,
+                            const float *means, const float *camera, const float *sh, const float *colors,
+                            const float *g_colors, float *g_sh, float *g_means, float *g_camera);
+
+/* "avx512", "avx2" or "baseline": the best that this processor and its system run. */
+ISK_API const char *isk_best_instruction_set(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

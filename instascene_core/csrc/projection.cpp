@@ -1,0 +1,234 @@
+// Disks to splats: the ray-disk intersection as three linear functions of the pixel (2DGS, section 4.2).
+#include <cmath>
+
+#include "lanes.hpp"
+#include "workspace.hpp"
+
+namespace isk {
+
+namespace {
+
+// Camera-frame quantities shared by the forward and the backward pass.
+struct View {
+  V3 p, tu, tv, n;
+  F sign, d, inv_pz;
+  Mask edge_on;
+};
+
+View view_of(const Disk& disk, const Camera& camera) {
+  View v;
+  v.p = camera.to_camera(disk.offset);
+  v.tu = camera.to_camera(disk.tu);
+  v.tv = camera.to_camera(disk.tv);
+  v.n = camera.to_camera(disk.n);
+  const F plane = dot(v.n, v.p);
+  v.sign = select(plane >= F(0.0f), F(1.0f), F(-1.0f));
+  v.n = v.n * v.sign;  // away from the camera, so that d ≥ 0
+  v.d = plane * v.sign;
+  v.edge_on = v.d < F(EDGE_ON);
+  v.inv_pz = F(1.0f) / v.p.z;
+  return v;
+}
+
+void store_extents(const View& v, const Disk& disk, const isk_scene& s, Mask visible, Extent* out, int lanes) {
+  // r² where opacity · exp(−r² / 2) falls to ALPHA_MIN, a little enlarged against rounding.
+  alignas(64) float r2[L], columns[8][L];
+  store(r2, disk.opacity);
+  for (int i = 0; i < L; ++i) r2[i] = r2[i] > ALPHA_MIN ? 2.0f * std::log(r2[i] / ALPHA_MIN) + 1e-4f : 1e-4f;
+  const F radius2 = load(r2), radius = sqrt(radius2);
+  const V3 a = v.tu * (radius * disk.su), b = v.tv * (radius * disk.sv);
+  const F rx = v.p.x * v.inv_pz, ry = v.p.y * v.inv_pz;
+  const F ax = F(s.fx) * (a.x - rx * a.z), bx = F(s.fx) * (b.x - rx * b.z);
+  const F ay = F(s.fy) * (a.y - ry * a.z), by = F(s.fy) * (b.y - ry * b.z);
+  // Dual conic of the projected disk: its determinant part must stay clear of the camera plane.
+  const F depth2 = v.p.z * v.p.z, clear = depth2 - fma(a.z, a.z, b.z * b.z);
+  const Mask bounded = clear > F(1e-3f) * depth2;
+  const F k = F(1.0f) / select(bounded, clear, F(1.0f));
+  const F cx = -fma(ax, a.z, bx * b.z) * k, cy = -fma(ay, a.z, by * b.z) * k;
+  store(columns[0], cx);
+  store(columns[1], cy);
+  store(columns[2], fma(cx, cx, fma(ax, ax, bx * bx) * k));
+  store(columns[3], fma(cx, cy, fma(ax, ay, bx * by) * k));
+  store(columns[4], select(bounded, fma(cy, cy, fma(ay, ay, by * by) * k), F(-1.0f)));
+  store(columns[5], radius2 * F(1.0f / LOW_PASS));
+  store(columns[6], select(visible, v.p.z, F(-1.0f)));
+  store(columns[7], F(0.0f));
+  for (int i = 0; i < lanes; ++i)
+    for (int c = 0; c < 8; ++c) (&out[i].cx)[c] = columns[c][i];
+}
+
+}  // namespace
+
+void project(Workspace& w, const isk_scene& s) {
+  const int64_t n = s.num_gaussians;
+  Splat* splats = w.splats.reserve(n);
+  Extent* extents = w.extents.reserve(n);
+  const Camera camera(s.world_from_camera);
+#pragma omp parallel for schedule(static) num_threads(s.num_threads)
+  for (int64_t first = 0; first < n; first += L) {
+    const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
+    const View v = view_of(disk, camera);
+    const V3 u = cross(v.tv, v.p) * (F(1.0f) / disk.su), q = cross(v.p, v.tu) * (F(1.0f) / disk.sv);
+    const F zero(0.0f), ix(1.0f / s.fx), iy(1.0f / s.fy);
+    F c[16];
+    c[0] = fma(F(s.fx) * v.p.x, v.inv_pz, F(s.cx));
+    c[1] = fma(F(s.fy) * v.p.y, v.inv_pz, F(s.cy));
+    c[2] = select(v.edge_on, zero, u.x * ix);
+    c[3] = select(v.edge_on, zero, u.y * iy);
+    c[4] = select(v.edge_on, zero, q.x * ix);
+    c[5] = select(v.edge_on, zero, q.y * iy);
+    c[6] = select(v.edge_on, F(-1.0f), v.d * v.inv_pz);  // q < 0 everywhere: the screen filter alone
+    c[7] = select(v.edge_on, zero, v.n.x * ix);
+    c[8] = select(v.edge_on, zero, v.n.y * iy);
+    c[9] = disk.opacity;
+    c[10] = select(v.edge_on, zero, F(1.0f) / v.d);
+    c[11] = v.inv_pz;
+    c[12] = v.n.x, c[13] = v.n.y, c[14] = v.n.z, c[15] = v.d;
+    F sum = c[0];
+    for (int k = 1; k < 16; ++k) sum += c[k] * F(1e-8f);
+    const Mask finite = (sum - sum) == zero;  // false for NaN and infinity
+    const Mask visible = (v.p.z > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & finite;
+    const int lanes = n - first < L ? static_cast<int>(n - first) : L;
+    alignas(64) float columns[16][L];
+    for (int k = 0; k < 16; ++k) store(columns[k], c[k]);
+    for (int i = 0; i < lanes; ++i)
+      for (int k = 0; k < 16; ++k) (&splats[first + i].mx)[k] = columns[k][i];
+    store_extents(v, disk, s, visible, extents + first, lanes);
+  }
+}
+
+namespace {
+
+// dL/dq [4] of the raw quaternion from dL/d(columns of the rotation).
+void quaternion_gradient(const Disk& d, V3 gu, V3 gv, V3 gn, F* out) {
+  const F w = d.qw, x = d.qx, y = d.qy, z = d.qz, two(2.0f);
+  const F gw = two * (z * (gu.y - gv.x) + y * (gn.x - gu.z) + x * (gv.z - gn.y));
+  const F gx = two * (y * (gu.y + gv.x) + z * (gu.z + gn.x) + w * (gv.z - gn.y) - two * x * (gv.y + gn.z));
+  const F gy = two * (x * (gu.y + gv.x) + z * (gv.z + gn.y) + w * (gn.x - gu.z) - two * y * (gu.x + gn.z));
+  const F gz = two * (x * (gu.z + gn.x) + y * (gv.z + gn.y) + w * (gu.y - gv.x) - two * z * (gu.x + gv.y));
+  const F along = gw * w + gx * x + gy * y + gz * z;
+  out[0] = (gw - along * w) * d.inv_norm;
+  out[1] = (gx - along * x) * d.inv_norm;
+  out[2] = (gy - along * y) * d.inv_norm;
+  out[3] = (gz - along * z) * d.inv_norm;
+}
+
+// Sums of the rows of L Gaussians, as columns; Gaussians out of view get zeros.
+void gather_rows(const Workspace& w, const isk_scene& s, const uint32_t* rank_of, int stride, int64_t first,
+                 float* color_gradients, F* columns) {
+  alignas(64) float tmp[12][L];
+  alignas(64) float sum[16];
+  std::vector<float> wide;
+  for (int lane = 0; lane < L; ++lane) {
+    const int64_t g = first + lane;
+    if (g >= s.num_gaussians) {
+      for (int k = 0; k < 12; ++k) tmp[k][lane] = 0.0f;
+      continue;
+    }
+    float* total = sum;
+    if (stride > 16) {
+      wide.resize(stride);
+      total = wide.data();
+    }
+    for (int k = 0; k < stride; ++k) total[k] = 0.0f;
+    const uint32_t rank = rank_of[g];
+    if (rank != UINT32_MAX) {
+      for (uint32_t slot = w.segments[rank]; slot < w.segments[rank + 1]; ++slot) {
+        if (!w.row_used[slot]) continue;
+        const float* row = w.rows.data() + static_cast<size_t>(slot) * stride;
+        for (int k = 0; k < stride; ++k) total[k] += row[k];
+      }
+    }
+    for (int k = 0; k < 12; ++k) tmp[k][lane] = total[k];
+    for (int c = 0; c < s.channels; ++c) color_gradients[g * s.channels + c] = total[R_COLOR + c];
+  }
+  for (int k = 0; k < 12; ++k) columns[k] = load(tmp[k]);
+}
+
+}  // namespace
+
+void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gradients& out) {
+  const int64_t n = s.num_gaussians;
+  const Camera camera(s.world_from_camera);
+  uint32_t* rank_of = w.keys.reserve(n);
+  for (int64_t g = 0; g < n; ++g) rank_of[g] = UINT32_MAX;
+  for (uint32_t rank = 0; rank < w.num_visible; ++rank) rank_of[w.order[rank]] = rank;
+  constexpr int64_t CHUNK = 1024;  // fixed, so that the camera's sums do not depend on the threads
+  const int64_t chunks = (n + CHUNK - 1) / CHUNK;
+  double* partials = w.partials.reserve(chunks * 12 + 1);
+
+#pragma omp parallel for schedule(dynamic, 1) num_threads(s.num_threads)
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    F pose[12];
+    for (int k = 0; k < 12; ++k) pose[k] = F(0.0f);
+    const int64_t end = (chunk + 1) * CHUNK < n ? (chunk + 1) * CHUNK : n;
+    for (int64_t first = chunk * CHUNK; first < end; first += L) {
+      F g[12];
+      gather_rows(w, s, rank_of, stride, first, out.colors, g);
+      const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
+      const View v = view_of(disk, camera);
+      const Mask used = (v.p.z > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN));
+      const F ix(1.0f / s.fx), iy(1.0f / s.fy), zero(0.0f);
+      const F isu = F(1.0f) / disk.su, isv = F(1.0f) / disk.sv;
+      // U = (tu-free) ∝ 1 / su: the logarithm's gradient is −g·U.
+      const V3 cu = cross(v.tv, v.p) * isu, cv = cross(v.p, v.tu) * isv;
+      F g_log[2] = {-(g[R_UX] * cu.x * ix + g[R_UY] * cu.y * iy), -(g[R_VX] * cv.x * ix + g[R_VY] * cv.y * iy)};
+      const V3 a = {g[R_UX] * ix * isu, g[R_UY] * iy * isu, zero};
+      const V3 b = {g[R_VX] * ix * isv, g[R_VY] * iy * isv, zero};
+      V3 g_tv = cross(v.p, a), g_tu = cross(b, v.p);
+      V3 g_n = {g[R_NX], g[R_NY], g[R_NZ]};
+      V3 g_p = cross(a, v.tv) + cross(v.tu, b) + v.n * g[R_D];
+      g_n = (g_n + v.p * g[R_D]) * v.sign;
+      const F gx = g[R_MX] * F(s.fx) * v.inv_pz, gy = g[R_MY] * F(s.fy) * v.inv_pz;
+      g_p.x += gx;
+      g_p.y += gy;
+      g_p.z += g[R_PZ] - (gx * v.p.x + gy * v.p.y) * v.inv_pz;
+      V3 parts[4] = {g_p, g_tu, g_tv, g_n};
+      for (V3& part : parts)
+        part = {zero_unless(used, part.x), zero_unless(used, part.y), zero_unless(used, part.z)};
+      V3 world[4];
+      for (int k = 0; k < 4; ++k) world[k] = camera.to_world(parts[k]);
+      const V3 source[4] = {disk.offset, disk.tu, disk.tv, disk.n};
+      for (int k = 0; k < 4; ++k) {  // x_camera = Rᵀ x: dL/dR += x ⊗ g
+        const F x[3] = {source[k].x, source[k].y, source[k].z};
+        for (int i = 0; i < 3; ++i) {
+          pose[4 * i] += zero_unless(used, x[i]) * parts[k].x;
+          pose[4 * i + 1] += zero_unless(used, x[i]) * parts[k].y;
+          pose[4 * i + 2] += zero_unless(used, x[i]) * parts[k].z;
+        }
+      }
+      pose[3] -= world[0].x;
+      pose[7] -= world[0].y;
+      pose[11] -= world[0].z;
+
+      F column[4] = {world[0].x, world[0].y, world[0].z, zero};
+      store_rows<3>(out.means, first, n, column);
+      quaternion_gradient(disk, world[1], world[2], world[3], column);
+      for (F& f : column) f = zero_unless(used, f);
+      store_rows<4>(out.quaternions, first, n, column);
+      for (F& f : g_log) f = zero_unless(used, f);
+      store_rows<2>(out.log_scales, first, n, g_log);
+      const F g_logit = zero_unless(used, g[R_OPACITY] * disk.opacity * (F(1.0f) - disk.opacity));
+      store_rows<1>(out.logit_opacities, first, n, &g_logit);
+      if (out.screen) {
+        const F norm = sqrt(fma(g[R_MX], g[R_MX], g[R_MY] * g[R_MY]));
+        store_rows<1>(out.screen, first, n, &norm);
+      }
+    }
+    for (int k = 0; k < 12; ++k) {
+      alignas(64) float lanes[L];
+      store(lanes, pose[k]);
+      double total = 0;
+      for (float lane : lanes) total += lane;
+      partials[chunk * 12 + k] = total;
+    }
+  }
+  if (!out.camera) return;
+  for (int k = 0; k < 12; ++k) {
+    double total = 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) total += partials[chunk * 12 + k];
+    out.camera[k] += static_cast<float>(total);  // the caller has put the per-pixel part there
+  }
+}
+
+}  // namespace isk

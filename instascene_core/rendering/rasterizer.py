@@ -1,0 +1,247 @@
+"""Differentiable rendering of 2D Gaussians (Huang et al. 2024) on the CPU.
+
+`rasterize` is the differentiable function for everyday use.  `forward` and `backward` are the same
+two passes without autograd, for loops that bring their own gradients.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.errors import InputError
+from instascene_core.gaussians import GaussianModel
+from instascene_core.rendering.library import (
+    Gradients,
+    Images,
+    Scene,
+    Workspace,
+    check,
+    num_threads,
+    pointer,
+)
+from instascene_core.rendering.sh import evaluate_sh
+
+NEAR_PLANE = 0.01  # metres; Gaussians whose centre is nearer are not drawn
+
+
+@dataclass
+class RenderResult:
+    """Images of one view, float32.  Pixels that nothing covers are 0 (color: the background).
+
+    With weights w_i = α_i · Π_{j<i} (1 − α_j) over the Gaussians front to back:
+    """
+
+    color: torch.Tensor  # [H, W, C]  Σ w c + (1 − Σ w) · background
+    alpha: torch.Tensor  # [H, W]  Σ w
+    depth: torch.Tensor  # [H, W] metres along z: Σ w d / (Σ w n · ray), n·x = d the disk's plane
+    median_depth: torch.Tensor  # [H, W] metres: intersection where transmittance falls to 0.5, or 0
+    normal: torch.Tensor  # [H, W, 3]  Σ w n, world frame, towards the camera, not normalised
+    distortion: torch.Tensor  # [H, W]  Σ_{i<j} w_i w_j (m_i − m_j)², m = 1 − 0.2 m / z
+    visible: torch.Tensor  # [N] bool: the Gaussian reaches the image (before occlusion)
+    screen_gradients: torch.Tensor  # [N] |dL/d projected mean| per pixel; filled by backward()
+
+
+@dataclass
+class RasterGradients:
+    """Gradients of `backward`, shaped like the parameters."""
+
+    means: torch.Tensor
+    quaternions: torch.Tensor
+    log_scales: torch.Tensor
+    logit_opacities: torch.Tensor
+    colors: torch.Tensor
+    screen: torch.Tensor  # [N]
+    camera: torch.Tensor  # [4, 4], by the entries of world_from_camera
+    background: torch.Tensor | None  # [C]
+
+    @classmethod
+    def empty_like(cls, view: "RasterView") -> "RasterGradients":
+        """Uninitialised gradients, to be filled (and refilled) by `backward`."""
+        n, background = len(view.means), view.background
+        return cls(
+            means=torch.empty((n, 3)),
+            quaternions=torch.empty((n, 4)),
+            log_scales=torch.empty((n, 2)),
+            logit_opacities=torch.empty(n),
+            colors=torch.empty((n, view.colors.shape[1])),
+            screen=torch.empty(n),
+            camera=torch.zeros((4, 4)),
+            background=None if background is None else torch.empty_like(background),
+        )
+
+
+@dataclass
+class RasterView:
+    """What one view is rendered from: float32, contiguous, CPU."""
+
+    means: torch.Tensor  # [N, 3]
+    quaternions: torch.Tensor  # [N, 4]
+    log_scales: torch.Tensor  # [N, 2]
+    logit_opacities: torch.Tensor  # [N]
+    colors: torch.Tensor  # [N, C]
+    world_from_camera: torch.Tensor  # [4, 4]
+    camera: PinholeCamera
+    background: torch.Tensor | None = None  # [C]
+    near: float = NEAR_PLANE
+
+    def scene(self) -> Scene:
+        """The kernel's view of the tensors; valid while this object lives."""
+        camera = self.camera
+        scene = Scene(
+            len(self.means), self.colors.shape[1], camera.width, camera.height, num_threads(),
+            camera.fx, camera.fy, camera.cx, camera.cy, self.near,
+        )  # fmt: skip
+        scene.world_from_camera[:] = self.world_from_camera[:3].flatten().tolist()
+        scene.means, scene.quaternions = pointer(self.means), pointer(self.quaternions)
+        scene.log_scales, scene.logit_opacities = pointer(self.log_scales), pointer(self.logit_opacities)
+        scene.colors, scene.background = pointer(self.colors), pointer(self.background)
+        return scene
+
+
+@dataclass
+class RasterImages:
+    """The six images of RenderResult, or the gradients of a loss by them (None: zero)."""
+
+    color: torch.Tensor | None  # [H, W, C]
+    alpha: torch.Tensor | None  # [H, W]
+    depth: torch.Tensor | None
+    median_depth: torch.Tensor | None
+    normal: torch.Tensor | None  # [H, W, 3]
+    distortion: torch.Tensor | None
+
+    @classmethod
+    def empty(cls, camera: PinholeCamera, channels: int) -> "RasterImages":
+        """Uninitialised images, to be filled (and refilled) by `forward`."""
+        shape = (camera.height, camera.width)
+        plain = [torch.empty(shape) for _ in range(4)]
+        return cls(
+            torch.empty((*shape, channels)), plain[0], plain[1], plain[2], torch.empty((*shape, 3)), plain[3]
+        )
+
+    def pointers(self) -> Images:
+        return Images(
+            pointer(self.color), pointer(self.alpha), pointer(self.depth), pointer(self.median_depth),
+            pointer(self.normal), pointer(self.distortion),
+        )  # fmt: skip
+
+
+def forward(view: RasterView, images: RasterImages, workspace: Workspace) -> None:
+    """Fill `images`; `workspace` then holds what `backward` needs."""
+    check(workspace.library.isk_forward(workspace.handle, view.scene(), images.pointers()))
+
+
+def backward(
+    view: RasterView, image_gradients: RasterImages, workspace: Workspace, gradients: RasterGradients
+) -> None:
+    """Overwrite `gradients` with those of the view last rendered by `forward` in `workspace`."""
+    out = Gradients(
+        pointer(gradients.means), pointer(gradients.quaternions), pointer(gradients.log_scales),
+        pointer(gradients.logit_opacities), pointer(gradients.colors), pointer(gradients.screen),
+        pointer(gradients.camera), pointer(gradients.background),
+    )  # fmt: skip
+    check(workspace.library.isk_backward(workspace.handle, view.scene(), image_gradients.pointers(), out))
+
+
+def visible(view: RasterView, workspace: Workspace) -> torch.Tensor:
+    """[N] bool: which Gaussians reach the image rendered last in `workspace`."""
+    result = torch.empty(len(view.means), dtype=torch.uint8)
+    workspace.library.isk_visible(workspace.handle, view.scene(), pointer(result))
+    return result.view(torch.bool)
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx, means, quaternions, log_scales, logits, colors, pose, background, camera, near, screen, extra
+    ):
+        view = RasterView(means, quaternions, log_scales, logits, colors, pose, camera, background, near)
+        images = RasterImages.empty(camera, colors.shape[1])
+        workspace = Workspace()
+        forward(view, images, workspace)
+        ctx.save_for_backward(means, quaternions, log_scales, logits, colors, pose, background)
+        ctx.workspace, ctx.camera, ctx.near, ctx.screen = workspace, camera, near, screen
+        ctx.set_materialize_grads(False)
+        extra.append(visible(view, workspace))
+        return (
+            images.color, images.alpha, images.depth, images.median_depth, images.normal, images.distortion
+        )  # fmt: skip
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *image_gradients):
+        *tensors, background = ctx.saved_tensors
+        view = RasterView(*tensors, ctx.camera, background, ctx.near)
+        gradients = RasterGradients.empty_like(view)
+        gradients.screen = ctx.screen
+        contiguous = [None if g is None else g.float().contiguous() for g in image_gradients]
+        backward(view, RasterImages(*contiguous), ctx.workspace, gradients)
+        return (
+            gradients.means, gradients.quaternions, gradients.log_scales, gradients.logit_opacities,
+            gradients.colors, gradients.camera, gradients.background, None, None, None, None,
+        )  # fmt: skip
+
+
+def rasterize(
+    gaussians: GaussianModel,
+    camera: PinholeCamera,
+    world_from_camera: np.ndarray | torch.Tensor,
+    *,
+    colors: torch.Tensor | None = None,
+    background: torch.Tensor | None = None,
+    sh_degree: int | None = None,
+    near: float = NEAR_PLANE,
+) -> RenderResult:
+    """Render `gaussians` as seen by `camera` from `world_from_camera` [4, 4].
+
+    `colors` [N, C] is blended as it is, any C ≥ 1; None evaluates the spherical harmonics for this view, up
+    to `sh_degree` (None: all).  `background` [C] shows where alpha < 1 (None: black).  `near` in metres.
+
+    Differentiable (once) by the Gaussians' parameters, `colors` or `sh`, `background` and
+    `world_from_camera`.  The pose's gradient is by its twelve entries, the inverse being that of a rigid
+    transform.  Same input, same bits, whatever the number of threads.  Method: 2DGS sections 4.2 and 4.3, with
+    the screen filter of eq. 11; depth from blended planes.  InputError where shapes do not fit.
+    """
+    pose = _pose(world_from_camera)
+    if near <= 0:
+        raise InputError(f"near must be positive, got {near}.")
+    means = _float32(gaussians.means)
+    if colors is None:
+        colors = evaluate_sh(means, _float32(gaussians.sh), pose[:3, 3], sh_degree)
+    elif colors.ndim != 2 or len(colors) != len(means) or colors.shape[1] < 1:
+        raise InputError(f"colors must have shape ({len(means)}, C ≥ 1), got {tuple(colors.shape)}.")
+    if background is not None and background.shape != colors.shape[1:]:
+        raise InputError(f"background must have shape ({colors.shape[1]},), got {tuple(background.shape)}.")
+    screen, extra = torch.zeros(len(means)), []
+    images = _Rasterize.apply(
+        means,
+        _float32(gaussians.quaternions),
+        _float32(gaussians.log_scales),
+        _float32(gaussians.logit_opacities),
+        _float32(colors),
+        pose,
+        None if background is None else _float32(background),
+        camera,
+        near,
+        screen,
+        extra,
+    )
+    return RenderResult(*images, visible=extra[0], screen_gradients=screen)
+
+
+def _float32(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.device.type != "cpu":
+        raise InputError(f"The CPU renderer got a tensor on {tensor.device}; move it with `.cpu()`.")
+    return tensor.float().contiguous()
+
+
+def _pose(world_from_camera: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """[4, 4] float32 contiguous, differentiable where the input is."""
+    pose = torch.as_tensor(world_from_camera)
+    if tuple(pose.shape) != (4, 4):
+        raise InputError(f"world_from_camera must be a 4×4 matrix, got shape {tuple(pose.shape)}.")
+    if not torch.isfinite(pose).all():
+        raise InputError("world_from_camera contains NaN or infinity.")
+    return _float32(pose)
