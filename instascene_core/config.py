@@ -54,6 +54,7 @@ class SegmentationConfig:
     segmenter: str = (
         "auto"  # "labels" (given label images), "geometric" (built in), "auto": labels where given
     )
+    min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
     # Support plane and walls.  "scale" is the median distance of the surface from its cameras.
     support_points: int = 40_000  # points fused for the plane search
     max_planes: int = 8
@@ -66,6 +67,14 @@ class SegmentationConfig:
     extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
     min_wall_share: float = 0.05  # of the points over the support's extent
     max_behind_wall: float = 0.02  # of them
+    # Geometric segmenter: the fused surface and its cuts.
+    element_pixels: float = 1.5  # spacing of surface elements in pixels at the median distance
+    patch_spacings: float = 5.0  # size of a patch in elements
+    concave_low_degrees: float = 20.0  # inward bend between patches that is still one surface ...
+    concave_high_degrees: float = 50.0  # ... and that is surely a contact of two
+    max_cut: float = 0.5  # mean of that (0 … 1) over a contact, above which two parts stay apart
+    min_part_elements: int = 40  # smaller parts are noise or belong to a neighbour
+    lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this
 
 
 @dataclass(frozen=True)

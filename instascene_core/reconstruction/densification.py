@@ -1,7 +1,7 @@
 """Where Gaussians are added and dropped while training: two strategies with the same methods.
 
 Both judge by how strongly the image error pulls a Gaussian across the screen (Kerbl et al. 2023,
-section 5), taken from the gradient of its mean: ∂L/∂(screen) = ∂L/∂(world) · depth / focal length.
+section 5).
 """
 
 import torch
@@ -19,11 +19,10 @@ class ScreenPull:
         self._sum = torch.zeros(n)
         self._views = torch.zeros(n)
 
-    def add(self, mean_gradients: torch.Tensor, depths: torch.Tensor, half_width_per_focal: float) -> None:
-        """mean_gradients [N, 3]; depths [N] of the means; the last factor makes it relative to the image."""
-        pull = mean_gradients.norm(dim=-1) * depths.clamp(min=0) * half_width_per_focal
-        self._sum += pull
-        self._views += pull > 0
+    def add(self, gradients: torch.Tensor) -> None:
+        """gradients [N]: |∂L/∂ projected mean| of one view, per half image width; 0 = not seen."""
+        self._sum += gradients
+        self._views += gradients > 0
 
     @property
     def mean(self) -> torch.Tensor:

@@ -134,7 +134,6 @@ class Trainer:
         view = self._view(index, fraction)
         self._grow_sh(fraction)
         self._backward(index, view)
-        self._note_pull(view)
         self._optimiser.step(self._learning_rates(fraction))
         if self._exposure is not None:
             self._exposure.step()
@@ -175,16 +174,9 @@ class Trainer:
         if config.depth_weight > 0 and view.depth is not None:
             loss = loss + config.depth_weight * depth_loss(rendered.depth, view.depth, view.trust)
         loss.backward()
+        self._pull.add(rendered.screen_gradients * (0.5 * view.camera.width))
         with torch.no_grad():
             self._recent_mse.append(float(((color - target) ** 2).mean()))
-
-    def _note_pull(self, view: View) -> None:
-        means = self._optimiser.model.means
-        forward = torch.from_numpy(view.world_from_camera[:3, 2]).float()
-        depths = means.detach() @ forward - float(
-            view.world_from_camera[:3, 2] @ view.world_from_camera[:3, 3]
-        )
-        self._pull.add(means.grad, depths, 0.5 * view.camera.width / view.camera.fx)
 
     def _learning_rates(self, fraction: float) -> dict[str, float]:
         config = self.config

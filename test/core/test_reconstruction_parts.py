@@ -70,9 +70,9 @@ def test_sh_band_is_added_as_zeros():
 
 def pulled(n: int, strong: list[int]) -> ScreenPull:
     pull = ScreenPull(n)
-    gradients = torch.full((n, 3), 1e-6)
+    gradients = torch.full((n,), 1e-6)
     gradients[strong] = 1.0
-    pull.add(gradients, torch.ones(n), 1.0)
+    pull.add(gradients)
     return pull
 
 
@@ -130,10 +130,10 @@ def test_gradient_strategy_clones_small_and_splits_large():
 
 
 def test_pull_is_the_mean_over_the_views_that_saw_it():
-    pull = ScreenPull(2)
-    pull.add(torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([2.0, 2.0]), 0.5)
-    pull.add(torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), torch.tensor([2.0, 2.0]), 0.5)
-    assert pull.mean.tolist() == [3.0, 0.0] and pull.seen.tolist() == [True, False]
+    pull = ScreenPull(3)
+    for seen in ([5.0, 0.0, 2.0], [1.0, 0.0, 0.0]):
+        pull.add(torch.tensor(seen))
+    assert pull.mean.tolist() == [3.0, 0.0, 2.0] and pull.seen.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.4])

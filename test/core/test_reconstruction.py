@@ -1,0 +1,113 @@
+"""The whole reconstruction on a small scene, and its refusals."""
+
+import numpy as np
+import pytest
+import torch
+from reconstruction_scene import tabletop_frames
+
+from instascene_core.config import ReconstructionConfig
+from instascene_core.errors import Cancelled, InputError
+from instascene_core.reconstruction import evaluate, reconstruct
+from instascene_core.reconstruction.initialisation import gaussians_from_depth
+
+SMALL = ReconstructionConfig(
+    iterations=150, initial_gaussians=3000, max_gaussians=3600, refine_every=30, finer_at=(0.3,)
+)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return tabletop_frames(12)
+
+
+@pytest.fixture(scope="module")
+def result(frames):
+    return reconstruct(frames, SMALL)
+
+
+def test_new_views_and_depth_are_right(frames, result):
+    unseen = tabletop_frames(12, phase=0.5)[:4]
+    before = evaluate(gaussians_from_depth(frames, 3000), unseen).summary()
+    after = evaluate(result.gaussians, unseen).summary()
+    assert after["psnr"] > before["psnr"] + 1 and after["psnr"] > 24
+    assert after["depth_error"] < 0.0015
+    assert after["normal_error"] < 8
+    assert after["covered"] > 0.95
+
+
+def test_result_tells_what_happened(result):
+    assert result.iterations == 150 and len(result.gaussians) <= 3600
+    assert len(result.gaussians) > 3000  # it grew
+    assert [entry.iteration for entry in result.history] == [50, 100, 150]
+    assert result.history[-1].psnr == result.psnr_train > result.history[0].psnr
+    assert 0 < result.history[-1].seconds <= result.seconds
+    assert result.gaussians.sh_degree == SMALL.sh_degree
+    assert not result.gaussians.means.requires_grad
+    assert torch.isfinite(result.gaussians.means).all()
+
+
+def test_same_seed_same_bits(frames, result):
+    again = reconstruct(frames, SMALL)
+    for name in ("means", "quaternions", "log_scales", "logit_opacities", "sh"):
+        assert torch.equal(getattr(again.gaussians, name), getattr(result.gaussians, name)), name
+
+
+def test_continues_from_given_gaussians(frames, result):
+    more = reconstruct(frames, SMALL, initial=result.gaussians, iterations=20)
+    assert more.iterations == 20
+    assert more.psnr_train > result.history[0].psnr
+
+
+def test_time_budget_ends_the_run_and_its_schedules(frames):
+    quick = reconstruct(frames, SMALL, iterations=10**6, time_budget_s=3.0)
+    assert quick.seconds < 6.0 and 0 < quick.iterations < 10**6
+    assert quick.gaussians.sh_degree == SMALL.sh_degree  # schedules went all the way
+
+
+def test_progress_is_reported_and_can_cancel(frames):
+    seen = []
+
+    def progress(stage, fraction, message):
+        seen.append((stage, fraction))
+        if stage == "reconstruct" and fraction > 0.3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        reconstruct(frames, SMALL, progress=progress)
+    fractions = [fraction for stage, fraction in seen if stage == "reconstruct"]
+    assert fractions == sorted(fractions) and len(fractions) >= 2
+
+
+def test_exposure_changes_are_taken_out(frames):
+    gains = np.linspace(0.7, 1.3, len(frames))
+    flickering = [
+        f.with_(rgb=np.clip(f.rgb * gain, 0, 255).astype(np.uint8)) for f, gain in zip(frames, gains)
+    ]
+    plain = reconstruct(flickering, SMALL).psnr_train
+    from dataclasses import replace
+
+    compensated = reconstruct(flickering, replace(SMALL, exposure=True, exposure_lr=0.01)).psnr_train
+    assert compensated > plain + 1
+
+
+def test_gradient_strategy_trains_too(frames):
+    from dataclasses import replace
+
+    result = reconstruct(frames, replace(SMALL, densification="gradient", densify_gradient=1e-6))
+    assert 3000 < len(result.gaussians) <= 3600 and result.psnr_train > 22
+
+
+def test_unusable_input_is_refused(frames):
+    with pytest.raises(InputError, match="at least 2"):
+        reconstruct(frames[:1], SMALL)
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="Unknown densification 'magic'"):
+        reconstruct(frames, replace(SMALL, densification="magic"))
+
+
+def test_evaluate_without_depth_and_without_gaussians(frames, result):
+    blind = evaluate(result.gaussians, [frames[0].with_(depth=None)])
+    assert np.isnan(blind.depth_error[0]) and blind.psnr[0] > 20
+    nothing = evaluate(result.gaussians.select(torch.zeros(0, dtype=torch.int64)), frames[:1])
+    assert nothing.covered[0] == 0 and np.isnan(nothing.depth_error[0])
