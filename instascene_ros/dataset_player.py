@@ -1,0 +1,208 @@
+"""dataset_player: a dataset folder, COLMAP model or rosbag2 as the topics scene_node takes.
+
+Frames are sent reliably and one after another, each only when the one before has arrived, so that
+nothing is lost however slow the other side is.  Ends with exit code 0 when all has been sent.
+"""
+
+import logging
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from instascene_core.config_file import config_with, settings_of
+from instascene_core.datasets import open_dataset
+from instascene_core.errors import InputError
+from instascene_core.frame import Frame
+from instascene_ros import conversions
+from instascene_ros.log_forwarding import forward_logging
+from instascene_ros.parameters import FOREIGN_PREFIXES, plain
+from instascene_ros.publishers import time_message
+
+logger = logging.getLogger(__name__)
+QOS = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
+ARRIVAL_S = 5.0  # a frame has this long to arrive before the next is sent anyway
+REPORT_S = 2.0  # between two lines of progress
+
+
+@dataclass(frozen=True)
+class PlayerParameters:
+    """Parameters of dataset_player."""
+
+    dataset: str = ""  # folder, COLMAP model or rosbag2
+    rate: float = 10.0  # frames per second; 0 = as fast as they arrive
+    map_frame: str = "map"
+    camera_frame: str = "camera_optical_frame"
+    stamps: Literal["dataset", "now"] = "dataset"
+    use_depth: bool = True
+    depth_encoding: Literal["32FC1", "16UC1"] = "32FC1"
+    use_masks: bool = True
+    masks: str = ""  # folder of label images beside the frames; empty = the dataset's own, if any
+    scale: float = 1.0  # resize the images by this factor
+    max_frames: int = 0  # 0 = all
+    wait_s: float = 60.0  # for somebody to subscribe; 0 = do not wait
+
+
+class DatasetPlayer(Node):
+    """Publishers for the frames of one dataset."""
+
+    def __init__(self, **node_options) -> None:
+        super().__init__(
+            "dataset_player", automatically_declare_parameters_from_overrides=True, **node_options
+        )
+        forward_logging(self.get_logger())
+        given = {
+            name: parameter.value
+            for name, parameter in self.get_parameters_by_prefix("").items()
+            if not name.startswith(FOREIGN_PREFIXES) and parameter.value is not None
+        }
+        self.parameters = config_with(PlayerParameters(), given)
+        for name, value in settings_of(self.parameters).items():
+            if name not in given:
+                self.declare_parameter(name, plain(value))
+        if not self.parameters.dataset:
+            raise InputError("There is nothing to play: give the parameter 'dataset' a folder or a rosbag2.")
+        self._image = self.create_publisher(Image, "rgb/image", QOS)
+        self._info = self.create_publisher(CameraInfo, "rgb/camera_info", QOS)
+        self._pose = self.create_publisher(PoseStamped, "pose", QOS)
+        self._depth = self._masks = None  # made with the first frame that has some
+
+    def open(self):
+        """The dataset; InputError when it cannot be read."""
+        p = self.parameters
+        return open_dataset(
+            Path(p.dataset).expanduser(), use_depth=p.use_depth, masks=p.masks or None, scale=p.scale
+        )
+
+    def announce(self, frame: Frame) -> None:
+        """Make the optional publishers before anything is sent, so that nobody misses the first."""
+        if frame.depth is not None and self._depth is None:
+            self._depth = self.create_publisher(Image, "depth/image", QOS)
+        if self.parameters.use_masks and frame.labels is not None and self._masks is None:
+            self._masks = self.create_publisher(Image, "masks/image", QOS)
+
+    @property
+    def publishers_in_use(self) -> list:
+        found = (self._depth, self._masks, self._info, self._pose, self._image)
+        return [p for p in found if p is not None]
+
+    def wait_for_subscribers(self) -> None:
+        """Until everything that is published has a reader; InputError when none comes."""
+        deadline = time.monotonic() + self.parameters.wait_s
+        needed = (self._image, self._pose, self._info)
+        said = False
+        while self.parameters.wait_s > 0 and rclpy.ok(context=self.context):
+            if all(p.get_subscription_count() for p in self.publishers_in_use):
+                return
+            if time.monotonic() > deadline:
+                if all(p.get_subscription_count() for p in needed):
+                    return  # nobody wants depth or masks
+                raise InputError(
+                    f"Nobody subscribed to {self._image.topic_name} within {self.parameters.wait_s:g} s; "
+                    "start scene_node, or set wait_s to 0."
+                )
+            if not said:
+                logger.info("waiting for scene_node to subscribe to %s", self._image.topic_name)
+                said = True
+            time.sleep(0.05)
+
+    def send(self, frame: Frame, stamp: float) -> None:
+        """All messages of one frame; the image goes last."""
+        header = Header(stamp=time_message(stamp), frame_id=self.parameters.camera_frame)
+        if self._depth is not None and frame.depth is not None:
+            self._depth.publish(self._depth_message(frame.depth, header))
+        if self._masks is not None and frame.labels is not None:
+            self._masks.publish(conversions.labels_message(frame.labels, header))
+        self._info.publish(conversions.camera_info_message(frame.camera, header))
+        pose = PoseStamped(header=Header(stamp=header.stamp, frame_id=self.parameters.map_frame))
+        pose.pose = conversions.pose_from_matrix(frame.world_from_camera)
+        self._pose.publish(pose)
+        self._image.publish(conversions.image_message(frame.rgb, "rgb8", header))
+        for publisher in self.publishers_in_use:
+            publisher.wait_for_all_acked(Duration(seconds=ARRIVAL_S))
+
+    def _depth_message(self, depth: np.ndarray, header: Header) -> Image:
+        if self.parameters.depth_encoding == "32FC1":
+            return conversions.image_message(depth, "32FC1", header)
+        millimetres = np.clip(np.round(depth * 1000), 0, 65535).astype(np.uint16)
+        return conversions.image_message(millimetres, "16UC1", header)
+
+
+class StampMaker:
+    """Strictly increasing stamps: the dataset's, or the clock's."""
+
+    def __init__(self, parameters: PlayerParameters, clock) -> None:
+        self._parameters, self._clock = parameters, clock
+        self._last = -np.inf
+
+    def stamp(self, frame: Frame) -> float:
+        if self._parameters.stamps == "now":
+            value = self._clock.now().nanoseconds * 1e-9
+        else:
+            value = max(0.0, frame.stamp)
+        if value <= self._last:  # a dataset without usable stamps
+            value = self._last + 1.0 / (self._parameters.rate or 10.0)
+        self._last = value
+        return value
+
+
+def play(node: DatasetPlayer) -> int:
+    """Send every frame; returns how many were sent."""
+    parameters = node.parameters
+    dataset = node.open()
+    total = len(dataset) if hasattr(dataset, "__len__") else 0
+    if parameters.max_frames:
+        total = min(total, parameters.max_frames) if total else parameters.max_frames
+    stamps = StampMaker(parameters, node.get_clock())
+    count, last_report, next_time = 0, time.monotonic(), 0.0
+    for frame in dataset:
+        if not rclpy.ok(context=node.context) or (parameters.max_frames and count >= parameters.max_frames):
+            break
+        node.announce(frame)
+        if count == 0:
+            node.wait_for_subscribers()
+            next_time = time.monotonic()
+        time.sleep(max(0.0, next_time - time.monotonic()))
+        if not rclpy.ok(context=node.context):
+            break
+        node.send(frame, stamps.stamp(frame))
+        count += 1
+        next_time = max(next_time + (1.0 / parameters.rate if parameters.rate > 0 else 0.0), time.monotonic())
+        if time.monotonic() - last_report >= REPORT_S or count == total:
+            last_report = time.monotonic()
+            logger.info("%d%s frames sent", count, f"/{total}" if total else "")
+    return count
+
+
+def main(args: list[str] | None = None) -> int:
+    rclpy.init(args=args)
+    code, node = 0, None
+    try:
+        node = DatasetPlayer()
+        if play(node) == 0 and rclpy.ok():
+            raise InputError(f"The dataset {node.parameters.dataset} holds no frames.")
+    except InputError as error:
+        sys.stderr.write(f"dataset_player: {error}\n")
+        code = 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Which messages belong together: images with their pose, depth and label image, by stamp.
+
+No node in here and no decoding: only stamps, matrices and messages, so that it costs nothing in a
+subscription callback and can be tested without ROS running.
+"""
+
+import bisect
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from instascene_core.camera import LensModel
+
+# Why an image was not used; the names appear in SceneStatus.dropped_reasons.
+NO_POSE = "no pose at its stamp"
+BAD_POSE = "unusable pose"
+NO_CAMERA_INFO = "no camera_info"
+BAD_CAMERA_INFO = "unusable camera_info"
+SIZE_MISMATCH = "image and camera_info differ in size"
+NOT_A_KEYFRAME = "camera hardly moved"
+QUEUE_FULL = "worker busy, queue full"
+SCENE_FULL = "scene has max_frames"
+BAD_IMAGE = "unusable image"
+BAD_DEPTH = "unusable depth"
+BAD_MASKS = "unusable masks"
+DUPLICATE = "stamp seen before"
+
+REMEMBERED_STAMPS = 5000
+INFO_WAIT_S = 0.2  # for the camera_info of the image's own stamp; then the newest one holds
+
+
+@dataclass(frozen=True)
+class AssembledFrame:
+    """Messages of one instant, not decoded yet."""
+
+    stamp: float  # seconds
+    image: Any  # sensor_msgs Image or CompressedImage
+    world_from_camera: np.ndarray  # [4, 4]
+    lens: LensModel
+    depth: Any | None = None
+    masks: Any | None = None
+
+
+@dataclass
+class PendingImage:
+    stamp: float
+    image: Any
+    arrival: float  # seconds, monotonic clock
+    wants_depth: bool
+    wants_masks: bool
+
+
+class StampBuffer:
+    """The newest `capacity` values by stamp."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._stamps: list[float] = []
+        self._values: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    def add(self, stamp: float, value: Any) -> None:
+        index = bisect.bisect_left(self._stamps, stamp)
+        if index < len(self._stamps) and self._stamps[index] == stamp:
+            self._values[index] = value
+            return
+        self._stamps.insert(index, stamp)
+        self._values.insert(index, value)
+        if len(self._stamps) > self._capacity:
+            del self._stamps[0], self._values[0]
+
+    def nearest(self, stamp: float, tolerance: float) -> Any | None:
+        """The value whose stamp is nearest, if it is within `tolerance` seconds."""
+        index = bisect.bisect_left(self._stamps, stamp)
+        candidates = [i for i in (index - 1, index) if 0 <= i < len(self._stamps)]
+        if not candidates:
+            return None
+        best = min(candidates, key=lambda i: abs(self._stamps[i] - stamp))
+        return self._values[best] if abs(self._stamps[best] - stamp) <= tolerance + 1e-9 else None
+
+    def clear(self) -> None:
+        self._stamps.clear()
+        self._values.clear()
+
+
+@dataclass(frozen=True)
+class KeyframeRule:
+    """Take a frame when the camera moved or turned enough since the last one taken."""
+
+    translation_m: float
+    rotation_deg: float
+
+    def accepts(self, pose: np.ndarray, previous: np.ndarray | None) -> bool:
+        if previous is None or (self.translation_m == 0 and self.rotation_deg == 0):
+            return True
+        moved = float(np.linalg.norm(pose[:3, 3] - previous[:3, 3]))
+        cosine = (np.trace(previous[:3, :3].T @ pose[:3, :3]) - 1) / 2
+        turned = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+        return moved >= self.translation_m or turned >= self.rotation_deg
+
+
+@dataclass
+class FrameCounters:
+    received: int = 0
+    used: int = 0
+    dropped: Counter = field(default_factory=Counter)
+    pending: int = 0
+
+
+class FrameAssembler:
+    """Pairs messages by stamp; what stays without a pose for `wait_s` is dropped and counted.
+
+    Depth and masks are waited for as long, when something publishes them, and done without after
+    that.  Not thread-safe: one callback group calls it.
+
+    find_pose: stamp, image → [4, 4], None (not known yet) or an error sentence (str).
+    """
+
+    def __init__(
+        self,
+        find_pose: Callable[[float, Any], np.ndarray | str | None],
+        keyframes: KeyframeRule,
+        tolerance_s: float,
+        wait_s: float,
+        on_error: Callable[[str, str], None],
+        max_pending: int = 120,
+    ) -> None:
+        self._find_pose = find_pose
+        self._keyframes = keyframes
+        self._tolerance, self._wait = tolerance_s, wait_s
+        self._on_error = on_error
+        self._max_pending = max_pending
+        self._depths, self._masks = StampBuffer(60), StampBuffer(60)
+        self._lenses = StampBuffer(200)  # LensModel, or a sentence when the camera_info is unusable
+        self._newest_lens: LensModel | str | None = None
+        self.counters = FrameCounters()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what is pending; counters start anew."""
+        self._pending: list[PendingImage] = []
+        self._last_keyframe: np.ndarray | None = None
+        self._seen: dict[float, None] = {}  # the newest stamps, oldest first
+        self._depths.clear()
+        self._masks.clear()
+        self.counters.received = self.counters.used = 0
+        self.counters.dropped.clear()
+
+    @property
+    def num_pending(self) -> int:
+        return len(self._pending)
+
+    def drop(self, reason: str, sentence: str = "") -> None:
+        """Count an image that is not used; `sentence` makes it an error, too."""
+        self.counters.dropped[reason] += 1
+        if sentence:
+            self._on_error(reason, sentence)
+
+    def add_lens(self, stamp: float, lens: LensModel | str) -> None:
+        """A camera_info as a lens, or why it cannot be used."""
+        self._lenses.add(stamp, lens)
+        self._newest_lens = lens
+
+    def add_depth(self, stamp: float, message: Any) -> None:
+        self._depths.add(stamp, message)
+
+    def add_masks(self, stamp: float, message: Any) -> None:
+        self._masks.add(stamp, message)
+
+    def add_image(
+        self, stamp: float, message: Any, now: float, wants_depth: bool = False, wants_masks: bool = False
+    ) -> None:
+        self.counters.received += 1
+        if stamp in self._seen:
+            self.drop(DUPLICATE, f"Two images have the stamp {stamp:.6f}; the second is not used.")
+            return
+        self._seen[stamp] = None
+        if len(self._seen) > REMEMBERED_STAMPS:
+            del self._seen[next(iter(self._seen))]
+        self._pending.append(PendingImage(stamp, message, now, wants_depth, wants_masks))
+        if len(self._pending) > self._max_pending:
+            self._pending.pop(0)
+            self._give_up(no_pose=True)
+
+    def poll(self, now: float) -> list[AssembledFrame]:
+        """The frames that are complete at time `now` (seconds, monotonic)."""
+        ready: list[AssembledFrame] = []
+        waiting: list[PendingImage] = []
+        for pending in self._pending:
+            outcome = self._try(pending, now)
+            if outcome is None:
+                waiting.append(pending)
+            elif isinstance(outcome, AssembledFrame):
+                ready.append(outcome)
+        self._pending = waiting
+        return ready
+
+    def _try(self, pending: PendingImage, now: float) -> AssembledFrame | bool | None:
+        """The frame, True when it was dropped, None when it must wait."""
+        overdue = now - pending.arrival >= self._wait
+        lens = self._lenses.nearest(pending.stamp, self._tolerance)
+        if lens is None and now - pending.arrival >= min(INFO_WAIT_S, self._wait):
+            lens = self._newest_lens
+        if isinstance(lens, str):
+            self.drop(BAD_CAMERA_INFO, lens)
+            return True
+        pose = None if lens is None else self._find_pose(pending.stamp, pending.image)
+        if pose is None:
+            if overdue:
+                self._give_up(no_pose=lens is not None)
+                return True
+            return None
+        if isinstance(pose, str):
+            self.drop(BAD_POSE, pose)
+            return True
+        depth = self._depths.nearest(pending.stamp, self._tolerance) if pending.wants_depth else None
+        masks = self._masks.nearest(pending.stamp, self._tolerance) if pending.wants_masks else None
+        missing = (pending.wants_depth and depth is None) or (pending.wants_masks and masks is None)
+        if missing and not overdue:
+            return None
+        return self._accept(pending, lens, pose, depth, masks)
+
+    def _accept(self, pending, lens, pose, depth, masks) -> AssembledFrame | bool:
+        image, camera = pending.image, lens.camera
+        size = (getattr(image, "width", camera.width), getattr(image, "height", camera.height))
+        if size != (camera.width, camera.height):
+            self.drop(
+                SIZE_MISMATCH,
+                f"The image is {size[0]}×{size[1]} but camera_info says {camera.width}×{camera.height}; "
+                "publish the camera_info of this image size.",
+            )
+            return True
+        if not self._keyframes.accepts(pose, self._last_keyframe):
+            self.drop(NOT_A_KEYFRAME)
+            return True
+        self._last_keyframe = pose
+        return AssembledFrame(pending.stamp, image, pose, lens, depth, masks)
+
+    def _give_up(self, no_pose: bool) -> None:
+        if no_pose:
+            self.drop(
+                NO_POSE,
+                f"An image found no pose within {self._tolerance:g} s of its stamp after waiting "
+                f"{self._wait:g} s; check the pose topic and its stamps.",
+            )
+        else:
+            self.drop(
+                NO_CAMERA_INFO, "Images arrive but no camera_info; publish it or remap rgb/camera_info."
+            )

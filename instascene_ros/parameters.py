@@ -1,0 +1,131 @@
+"""The node's parameters: its own (here) and the pipeline's (`instascene_core.config`).
+
+Both are frozen dataclasses with all defaults; ROS parameters are declared from them under the same
+names (`map_frame`, `reconstruction.iterations`) and checked against them.  An unknown parameter or
+a wrong type stops the node with one sentence; after the start they are read-only.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rcl_interfaces.msg import SetParametersResult
+
+from instascene_core.config import Config
+from instascene_core.config_file import config_with, settings_of
+from instascene_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class InputParameters:
+    """How frames come in."""
+
+    pose_source: Literal["topic", "odometry", "tf"] = "topic"
+    # Odometry only: camera (optical frame) in the odometry's child frame, x y z qx qy qz qw.
+    camera_in_base: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    image_qos: Literal["auto", "reliable", "best_effort"] = "auto"
+    image_transport: Literal["raw", "compressed"] = "raw"
+    image_is_rectified: bool = False  # images are undistorted already: use P of camera_info, ignore D
+    sync_tolerance_s: float = 0.02  # stamps this close belong together
+    sync_wait_s: float = 2.0  # an image waits this long for its pose, depth and masks
+    use_depth: bool = True
+    use_masks: bool = True
+    keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
+    keyframe_rotation_deg: float = 3.0  # ... or turned this much since the last one taken; 0 0 = every frame
+    max_frames: int = 400  # in the scene; more are dropped
+    max_queued_frames: int = 200  # waiting for the worker; more are dropped
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """Parameters of scene_node besides the pipeline's."""
+
+    map_frame: str = "map"
+    data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
+    service_timeout_s: float = 900.0  # a service answers after this time at the latest
+    status_period_s: float = 1.0
+    input: InputParameters = field(default_factory=InputParameters)
+
+    @property
+    def data_folder(self) -> Path:
+        return Path(self.data_dir).expanduser().absolute()
+
+
+# Names that rclpy and launch bring along.
+FOREIGN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+
+
+def plain(value: Any) -> Any:
+    """A dataclass value as ROS parameters hold it (tuples as lists, None as an empty string)."""
+    if isinstance(value, tuple):
+        return list(value)
+    return "" if value is None else value
+
+
+def read_parameters(overrides: dict[str, Any]) -> tuple[NodeParameters, Config]:
+    """Both dataclasses from parameter values by name; InputError names what is wrong.
+
+    `input.*` parameters are written without the prefix: `pose_source`.
+    """
+    own = settings_of(NodeParameters())
+    core = settings_of(Config())
+    short = {name.removeprefix("input."): name for name in own}
+    mine: dict[str, Any] = {}
+    pipeline: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name.startswith(FOREIGN_PREFIXES) or value is None:  # `-p name:=` gives no value
+            continue
+        if name in short:
+            mine[short[name]] = value
+        elif value != "" or core.get(name, "") is not None:  # "" stands for None
+            pipeline[name] = value
+    try:
+        config = config_with(Config(), pipeline)
+    except InputError as error:
+        raise InputError(str(error).replace("setting", "parameter", 1)) from error
+    parameters = config_with(NodeParameters(), mine)
+    _check(parameters)
+    return parameters, config
+
+
+def _check(parameters: NodeParameters) -> None:
+    source = parameters.input
+    if len(source.camera_in_base) != 7:
+        raise InputError("The parameter 'camera_in_base' takes 7 values: x y z qx qy qz qw.")
+    for name in ("sync_tolerance_s", "sync_wait_s", "keyframe_translation_m", "keyframe_rotation_deg"):
+        if getattr(source, name) < 0:
+            raise InputError(f"The parameter '{name}' must not be negative.")
+    if parameters.status_period_s <= 0 or parameters.service_timeout_s <= 0:
+        raise InputError("The parameters 'status_period_s' and 'service_timeout_s' must be positive.")
+    if not parameters.map_frame:
+        raise InputError("The parameter 'map_frame' must not be empty.")
+
+
+def all_values(parameters: NodeParameters, config: Config) -> dict[str, Any]:
+    """Every parameter by its ROS name, as ROS holds it."""
+    values = {k.removeprefix("input."): plain(v) for k, v in settings_of(parameters).items()}
+    values.update({k: plain(v) for k, v in settings_of(config).items()})
+    return values
+
+
+def declare_parameters(node) -> tuple[NodeParameters, Config]:
+    """Read a node's parameter overrides and declare every parameter with its value.
+
+    The node is made with `automatically_declare_parameters_from_overrides=True`, so that what was
+    given is known by name, known to us or not.
+    """
+    given = {name: parameter.value for name, parameter in node.get_parameters_by_prefix("").items()}
+    parameters, config = read_parameters(given)
+    for name, value in all_values(parameters, config).items():
+        if name not in given and value != []:  # an empty list has no ROS type
+            node.declare_parameter(name, value)
+    node.add_on_set_parameters_callback(_refuse_changes)
+    return parameters, config
+
+
+def _refuse_changes(changes) -> SetParametersResult:
+    names = [p.name for p in changes if not p.name.startswith(FOREIGN_PREFIXES)]
+    if not names:
+        return SetParametersResult(successful=True)
+    reason = f"'{names[0]}' is read when the node starts; restart it with the new value."
+    return SetParametersResult(successful=False, reason=reason)

@@ -1,0 +1,96 @@
+"""Where the camera was at a stamp: from PoseStamped, Odometry or tf.
+
+Each source has `find(stamp, image)` → [4, 4] world_from_camera, None when not known (yet), or a
+sentence (str) when what is known cannot be used.
+"""
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+
+from instascene_core.errors import InputError, MissingDependencyError
+from instascene_ros.conversions import matrix_from_pose, matrix_from_transform, stamp_seconds
+from instascene_ros.frame_assembly import StampBuffer
+
+BUFFER = 2000
+
+
+class StampedPoses:
+    """Poses that come as messages, matched to images by the nearest stamp."""
+
+    def __init__(self, map_frame: str, tolerance_s: float) -> None:
+        self._map_frame, self._tolerance = map_frame, tolerance_s
+        self._poses = StampBuffer(BUFFER)
+
+    def find(self, stamp: float, image) -> np.ndarray | str | None:
+        return self._poses.nearest(stamp, self._tolerance)
+
+    def clear(self) -> None:
+        self._poses.clear()
+
+    def add_pose(self, msg: PoseStamped) -> None:
+        self._add(msg.header, msg.pose, np.eye(4))
+
+    def _add(self, header, pose, camera_in_child: np.ndarray) -> None:
+        frame = header.frame_id.lstrip("/")
+        if frame and frame != self._map_frame:
+            value = (
+                f"The pose is in frame '{frame}' but map_frame is '{self._map_frame}'; "
+                "set the parameter map_frame or transform the pose."
+            )
+        else:
+            try:
+                value = matrix_from_pose(pose) @ camera_in_child
+            except InputError as error:
+                value = str(error)
+        self._poses.add(stamp_seconds(header.stamp), value)
+
+
+class OdometryPoses(StampedPoses):
+    """Odometry of a base; the camera sits at a fixed place on it."""
+
+    def __init__(self, map_frame: str, tolerance_s: float, camera_in_base) -> None:
+        super().__init__(map_frame, tolerance_s)
+        from geometry_msgs.msg import Pose
+
+        pose = Pose()
+        pose.position.x, pose.position.y, pose.position.z = camera_in_base[:3]
+        orientation = pose.orientation
+        orientation.x, orientation.y, orientation.z, orientation.w = camera_in_base[3:]
+        self._base_from_camera = matrix_from_pose(pose, "The parameter camera_in_base")
+
+    def add_odometry(self, msg: Odometry) -> None:
+        self._add(msg.header, msg.pose.pose, self._base_from_camera)
+
+
+class TfPoses:
+    """tf: map_frame ← the image's frame_id at the image's stamp."""
+
+    def __init__(self, node, map_frame: str) -> None:
+        try:
+            from tf2_ros import Buffer, TransformListener
+        except ImportError as error:
+            raise MissingDependencyError(
+                "pose_source 'tf' needs tf2_ros; install ros-<distro>-tf2-ros or use pose_source 'topic'."
+            ) from error
+        self._map_frame = map_frame
+        self._buffer = Buffer()
+        self._listener = TransformListener(self._buffer, node)
+
+    def find(self, stamp: float, image) -> np.ndarray | str | None:
+        from rclpy.time import Time
+        from tf2_ros import TransformException
+
+        try:
+            found = self._buffer.lookup_transform(
+                self._map_frame, image.header.frame_id, Time.from_msg(image.header.stamp)
+            )
+        except TransformException:
+            return None  # not yet, or never: the assembler waits a bounded time
+        try:
+            return matrix_from_transform(found.transform)
+        except InputError as error:
+            return str(error)
+
+    def clear(self) -> None:
+        self._buffer.clear()

@@ -1,0 +1,201 @@
+"""What scene_node publishes, and the snapshot of the scene it is made from."""
+
+import math
+import os
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TransformStamped
+from instascene.msg import CompletedObject as CompletedObjectMsg
+from instascene.msg import InstanceArray, SceneStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from instascene_core.gaussians import GaussianModel
+from instascene_core.instances import InstanceMap
+from instascene_core.objects import CompletedObject
+from instascene_core.pipeline import Scene
+from instascene_ros import scene_messages
+from instascene_ros.conversions import image_message, pose_from_matrix
+from instascene_ros.frame_assembly import FrameCounters
+from instascene_ros.worker import Activity, ErrorLog
+
+FRAME_JOB = "frame"  # taking one frame in: not worth calling the node busy
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The scene as of the last finished job; other threads read this, never the scene."""
+
+    stamp: float = 0.0  # seconds, of the newest frame
+    num_frames: int = 0
+    gaussians: GaussianModel | None = None
+    psnr: float = math.nan
+    instances: InstanceMap | None = None
+    objects: dict[int, CompletedObject] = field(default_factory=dict)
+
+    @staticmethod
+    def of(scene: Scene) -> "Snapshot":
+        return Snapshot(
+            stamp=max((f.stamp for f in scene.frames), default=0.0),
+            num_frames=len(scene.frames),
+            gaussians=scene.gaussians,
+            psnr=float(scene.metrics.get("psnr", math.nan)),
+            instances=scene.instances,
+            objects=dict(scene.objects),
+        )
+
+
+def time_message(seconds: float) -> Time:
+    whole = math.floor(seconds)
+    return Time(sec=int(whole), nanosec=min(999_999_999, round((seconds - whole) * 1e9)))
+
+
+def resident_memory_mb() -> float:
+    """Resident memory of this process in MB (0 where the system does not say)."""
+    try:
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class ScenePublishers:
+    """All publishers of the node; `publish_changes` sends what differs from the last time."""
+
+    def __init__(self, node, map_frame: str) -> None:
+        self._node, self._map_frame = node, map_frame
+        self._lock = threading.Lock()
+        self._markers_book = scene_messages.MarkerBook()
+        self._published = Snapshot()
+        self._instances = node.create_publisher(InstanceArray, "instances", LATCHED)
+        self._markers = node.create_publisher(MarkerArray, "markers", LATCHED)
+        self._gaussians = node.create_publisher(PointCloud2, "gaussians", LATCHED)
+        self._completed = node.create_publisher(CompletedObjectMsg, "completed_objects", RELIABLE)
+        self._rendered = node.create_publisher(Image, "rendered/image", RELIABLE)
+        self._status = node.create_publisher(SceneStatus, "status", RELIABLE)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
+        self._tf = self._make_tf_broadcaster()
+
+    def _make_tf_broadcaster(self):
+        try:
+            from tf2_ros import StaticTransformBroadcaster
+        except ImportError:
+            self._node.get_logger().debug("tf2_ros is not installed: no transforms object_<id>")
+            return None
+        return StaticTransformBroadcaster(self._node)
+
+    def header(self, snapshot: Snapshot) -> Header:
+        return Header(stamp=time_message(snapshot.stamp), frame_id=self._map_frame)
+
+    def publish_changes(self, snapshot: Snapshot) -> None:
+        """Instances, markers and Gaussians where they changed; called by the worker."""
+        with self._lock:
+            last, self._published = self._published, snapshot
+            header = self.header(snapshot)
+            new_objects = {k: v for k, v in snapshot.objects.items() if last.objects.get(k) is not v}
+            same_objects = not new_objects and len(snapshot.objects) == len(last.objects)
+            new_instances = snapshot.instances is not last.instances
+            if new_instances or not same_objects:
+                completed = set(snapshot.objects)
+                self._instances.publish(
+                    scene_messages.instances_message(snapshot.instances, completed, header)
+                )
+                self._markers.publish(self._markers_book.update(snapshot.instances, snapshot.objects, header))
+            if new_instances or snapshot.gaussians is not last.gaussians:
+                labels = snapshot.instances.gaussian_labels if snapshot.instances else None
+                self._gaussians.publish(scene_messages.gaussians_message(snapshot.gaussians, labels, header))
+            if self._tf is not None and new_objects:
+                self._tf.sendTransform([self._transform(o, header) for o in new_objects.values()])
+
+    def _transform(self, result: CompletedObject, header: Header) -> TransformStamped:
+        message = TransformStamped(header=header, child_frame_id=f"object_{result.instance_id}")
+        pose = pose_from_matrix(result.world_from_object)
+        translation = message.transform.translation
+        translation.x, translation.y, translation.z = pose.position.x, pose.position.y, pose.position.z
+        message.transform.rotation = pose.orientation
+        return message
+
+    def publish_completed(self, message: CompletedObjectMsg) -> None:
+        self._completed.publish(message)
+
+    @property
+    def rendered_subscribers(self) -> int:
+        return self._rendered.get_subscription_count()
+
+    def publish_rendered(self, rgb: np.ndarray, snapshot: Snapshot) -> None:
+        """rgb: [H, W, 3] uint8."""
+        self._rendered.publish(image_message(rgb, "rgb8", self.header(snapshot)))
+
+    def publish_status(self, message: SceneStatus) -> None:
+        self._status.publish(message)
+        self._diagnostics.publish(diagnostics_message(message, self._node.get_fully_qualified_name()))
+
+
+def status_message(
+    snapshot: Snapshot, activity: Activity, counters: FrameCounters, errors: ErrorLog, header: Header
+) -> SceneStatus:
+    """SceneStatus from what the threads hold."""
+    busy = activity.kind not in ("", FRAME_JOB)
+    counts, last_error = errors.snapshot()
+    dropped = dict(counters.dropped)
+    if busy:
+        state = SceneStatus.STATE_BUSY
+    else:
+        state = SceneStatus.STATE_READY if snapshot.num_frames else SceneStatus.STATE_WAITING
+    return SceneStatus(
+        header=header,
+        state=state,
+        stage=activity.stage,
+        progress=float(activity.fraction),
+        jobs_waiting=activity.waiting,
+        frames_received=counters.received,
+        frames_used=counters.used,
+        frames_pending=counters.pending,
+        frames_dropped=sum(dropped.values()),
+        dropped_reasons=list(dropped),
+        dropped_counts=list(dropped.values()),
+        gaussians=len(snapshot.gaussians) if snapshot.gaussians is not None else 0,
+        psnr=snapshot.psnr,
+        instances=len(snapshot.instances.instances) if snapshot.instances else 0,
+        completed_objects=len(snapshot.objects),
+        memory_mb=resident_memory_mb(),
+        device="cpu",
+        errors=sum(counts.values()),
+        error_kinds=list(counts),
+        error_counts=list(counts.values()),
+        last_error=last_error,
+    )
+
+
+def diagnostics_message(status: SceneStatus, name: str) -> DiagnosticArray:
+    """The same for /diagnostics: WARN while nothing arrives or the newest figures hold errors."""
+    level, text = DiagnosticStatus.OK, status.stage or status.state
+    if status.last_error:
+        level, text = DiagnosticStatus.WARN, status.last_error
+    elif status.state == SceneStatus.STATE_WAITING:
+        level, text = DiagnosticStatus.WARN, "No frame with a pose has arrived yet."
+    values = [
+        KeyValue(key=key, value=str(getattr(status, key)))
+        for key in (
+            "state", "frames_received", "frames_used", "frames_dropped", "frames_pending", "gaussians",
+            "psnr", "instances", "completed_objects", "memory_mb", "device", "errors", "jobs_waiting",
+        )
+    ]  # fmt: skip
+    values += [
+        KeyValue(key=f"dropped: {reason}", value=str(count))
+        for reason, count in zip(status.dropped_reasons, status.dropped_counts)
+    ]
+    entry = DiagnosticStatus(level=level, name=f"{name}: scene", message=text, hardware_id=status.device)
+    entry.values = values
+    return DiagnosticArray(header=Header(stamp=status.header.stamp), status=[entry])

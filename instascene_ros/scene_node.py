@@ -1,0 +1,196 @@
+"""scene_node: posed images in, instances and complete object meshes out.
+
+Callbacks convert and enqueue, one worker thread owns the scene and publishes its results; services
+and actions wait for their job in threads of their own.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+
+import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from instascene_core.errors import InputError
+from instascene_core.pipeline import Scene
+from instascene_ros import frame_assembly
+from instascene_ros.frame_assembly import AssembledFrame
+from instascene_ros.frame_source import FrameSource, build_frame
+from instascene_ros.log_forwarding import forward_logging, stop_forwarding
+from instascene_ros.parameters import declare_parameters
+from instascene_ros.publishers import FRAME_JOB, ScenePublishers, Snapshot, status_message
+from instascene_ros.requests import MAX_WAITING, Requests
+from instascene_ros.worker import ErrorLog, Worker, describe
+
+logger = logging.getLogger(__name__)
+STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
+
+
+class SceneNode(Node):
+    """Parameters, publishers, subscriptions, services; no mathematics."""
+
+    def __init__(self, **node_options) -> None:
+        super().__init__("scene_node", automatically_declare_parameters_from_overrides=True, **node_options)
+        self._log_handler = forward_logging(self.get_logger())
+        self.parameters, config = declare_parameters(self)
+        self.scene = Scene(config)  # the worker's; others read `snapshot`
+        self.snapshot = Snapshot()
+        self.errors = ErrorLog()
+        self.worker = Worker(self.errors, on_change=self._on_worker_change)
+        self.publishers_ = ScenePublishers(self, self.parameters.map_frame)
+        self.source = FrameSource(
+            self, self.parameters.input, self.parameters.map_frame, self._on_frame, self.report_error
+        )
+        self._requests = Requests(self)
+        self._queued_frames = 0
+        self._queued_lock = threading.Lock()
+        self._last_status = 0.0
+        self._rendered_key: tuple | None = None
+        self._status_lock = threading.Lock()
+        # Wall time: the status comes also while a simulation's clock stands still.  An idle node
+        # without a timer can miss SIGTERM for ever, too.
+        self._status_timer = self.create_timer(
+            self.parameters.status_period_s,
+            self._on_status_timer,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self.worker.start()
+        logger.info(
+            "ready: frames come in on %s, poses in frame '%s' (%s)",
+            self.resolve_topic_name("rgb/image"),
+            self.parameters.map_frame,
+            self.parameters.input.pose_source,
+        )
+
+    # ── frames ────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_frame(self, assembled: AssembledFrame) -> None:
+        limits = self.parameters.input
+        with self._queued_lock:
+            if self._queued_frames >= limits.max_queued_frames:
+                self.source.drop(frame_assembly.QUEUE_FULL)
+                return
+            if self.snapshot.num_frames + self._queued_frames >= limits.max_frames:
+                self.source.drop(
+                    frame_assembly.SCENE_FULL,
+                    f"The scene holds max_frames = {limits.max_frames} frames; further ones are not used: "
+                    "call reset_scene or raise the parameter.",
+                )
+                return
+            self._queued_frames += 1
+        self.worker.submit(FRAME_JOB, lambda progress: self._ingest(assembled))
+
+    def _ingest(self, assembled: AssembledFrame) -> None:
+        """In the worker: decode one frame and give it to the scene."""
+        stamp = assembled.image.header.stamp
+        try:
+            decoded = build_frame(assembled, name=f"{stamp.sec}_{stamp.nanosec:09d}")
+            self.scene.add_frame(decoded.frame)
+        except InputError as error:
+            self.source.drop(frame_assembly.BAD_IMAGE, describe(error))
+            return
+        finally:
+            with self._queued_lock:
+                self._queued_frames -= 1
+        for kind, sentence in decoded.complaints:
+            self.report_error(kind, sentence)
+        self.source.count_used()
+        self.snapshot = Snapshot.of(self.scene)
+
+    # ── results ───────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self) -> Snapshot:
+        """In the worker, after a job: take a snapshot and publish what changed."""
+        self.snapshot = Snapshot.of(self.scene)
+        self.publishers_.publish_changes(self.snapshot)
+        return self.snapshot
+
+    def report_error(self, kind: str, sentence: str) -> None:
+        """Count an error; log it the first time it comes in these words."""
+        if self.errors.add(kind, sentence):
+            logger.warning("%s: %s", kind, sentence)
+
+    def _on_worker_change(self) -> None:
+        if self.worker.activity.kind == FRAME_JOB or time.monotonic() - self._last_status < 0.1:
+            return
+        self._publish_status()
+
+    def _on_status_timer(self) -> None:
+        try:
+            self._publish_status()
+            self._render_if_wanted()
+        except Exception as error:  # the heartbeat must not end
+            if rclpy.ok(context=self.context):
+                self.report_error("internal", describe(error))
+
+    def _publish_status(self) -> None:
+        with self._status_lock:
+            if not rclpy.ok(context=self.context):
+                return
+            self._last_status = time.monotonic()
+            header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.parameters.map_frame)
+            self.publishers_.publish_status(
+                status_message(self.snapshot, self.worker.activity, self.source.counters, self.errors, header)
+            )
+
+    def _render_if_wanted(self) -> None:
+        """The newest frame as the Gaussians show it, when someone looks and it would be new to them."""
+        subscribers = self.publishers_.rendered_subscribers
+        snapshot = self.snapshot
+        if not subscribers or snapshot.gaussians is None or not self.worker.is_idle:
+            return
+        key = (id(snapshot.gaussians), snapshot.num_frames, subscribers)
+        if key != self._rendered_key:
+            self._rendered_key = key
+            self.worker.submit("render", lambda progress: self._render())
+
+    def _render(self) -> None:
+        result = self.scene.render(self.scene.frames[-1])
+        rgb = (result.color.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
+        self.publishers_.publish_rendered(rgb, self.snapshot)
+
+    def close(self) -> bool:
+        """End the worker and the node; False when the worker did not end in time."""
+        ended = self.worker.stop(STOP_S)
+        self._requests.destroy()
+        stop_forwarding(self._log_handler)
+        self.destroy_node()
+        return ended
+
+
+def main(args: list[str] | None = None) -> int:
+    rclpy.init(args=args)
+    try:
+        node = SceneNode()
+    except InputError as error:
+        sys.stderr.write(f"scene_node: {error}\n")
+        rclpy.try_shutdown()
+        return 2
+    # One thread for each request that waits, and some for subscriptions, timers and events.
+    executor = MultiThreadedExecutor(num_threads=MAX_WAITING + 4)
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        ended = node.close()
+        rclpy.try_shutdown()
+    if not ended:
+        # The worker is inside one long computation.  It only holds memory, so there is nothing to
+        # lose; waiting for it would make Ctrl-C look broken.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

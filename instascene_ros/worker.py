@@ -1,0 +1,222 @@
+"""One thread owns the scene; everything else hands it jobs and waits, or does not.
+
+No ROS in here: it can be tested with plain functions.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
+from dataclasses import dataclass, field
+from typing import Any
+
+from instascene_core.errors import Cancelled, InputError, NotReadyError
+from instascene_core.progress import ProgressCallback, no_progress
+
+logger = logging.getLogger(__name__)
+
+
+class JobTimeout(InputError):
+    """The job did not finish in the time the caller wanted to wait (it goes on)."""
+
+
+@dataclass
+class Job:
+    """One piece of work: `function(progress) -> result`, run by the worker."""
+
+    kind: str
+    function: Callable[[ProgressCallback], Any]
+    progress: ProgressCallback = no_progress
+    future: Future = field(default_factory=Future)
+    _cancel: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """Ask the job to stop at its next progress report (or never to begin)."""
+        self._cancel.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancel.is_set()
+
+    def result(self, timeout_s: float) -> Any:
+        """What the function returned; raises what it raised, or JobTimeout."""
+        try:
+            return self.future.result(timeout_s)
+        except FutureTimeout as error:
+            if self.future.done():  # the function itself raised TimeoutError
+                raise
+            raise JobTimeout(
+                f"The {self.kind} did not finish within {timeout_s:.0f} s; it goes on, "
+                "see the topic `status`, and ask again later or with a longer timeout_s."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the worker does at this moment."""
+
+    kind: str = ""  # of the running job; empty when idle
+    stage: str = ""
+    fraction: float = 0.0
+    waiting: int = 0  # jobs behind it
+
+
+class ErrorLog:
+    """Counts errors by kind and keeps the newest; shared by all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last = ""
+        self._reported: set[str] = set()
+
+    def add(self, kind: str, message: str) -> bool:
+        """Count one; True when this very message was not seen before (log it then)."""
+        with self._lock:
+            self._counts[kind] += 1
+            self._last = message
+            is_new = message not in self._reported and len(self._reported) < 1000
+            self._reported.add(message)
+            return is_new
+
+    def snapshot(self) -> tuple[dict[str, int], str]:
+        """Counts by kind, and the newest message."""
+        with self._lock:
+            return dict(self._counts), self._last
+
+    def clear(self) -> None:
+        with self._lock:
+            self._counts.clear()
+            self._reported.clear()
+            self._last = ""
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one sentence for a person."""
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, Cancelled):
+        return "The work was cancelled."
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this; use fewer frames or smaller images."
+    text = " ".join(str(error).split())[:300]
+    return f"Internal error ({type(error).__name__}: {text}); the scene is kept, see the log of the node."
+
+
+class Worker:
+    """Runs jobs one after another in its own thread; an exception ends the job, never the thread."""
+
+    def __init__(self, errors: ErrorLog, on_change: Callable[[], None] = lambda: None) -> None:
+        self._errors = errors
+        self._on_change = on_change
+        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._current: Job | None = None
+        self._stage, self._fraction = "", 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scene worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(
+        self, kind: str, function: Callable[[ProgressCallback], Any], progress: ProgressCallback = no_progress
+    ) -> Job:
+        """Queue `function`; it is called with a progress callback that it should call often."""
+        job = Job(kind, function, progress)
+        if self._stopping.is_set():
+            job.future.set_exception(InputError("The node is shutting down."))
+        else:
+            self._jobs.put(job)
+        return job
+
+    @property
+    def activity(self) -> Activity:
+        job = self._current
+        if job is None:
+            return Activity(waiting=self._jobs.qsize())
+        return Activity(job.kind, self._stage or job.kind, self._fraction, self._jobs.qsize())
+
+    @property
+    def is_idle(self) -> bool:
+        return self._current is None and self._jobs.empty()
+
+    def cancel_all(self) -> None:
+        """Cancel the running job and those that wait."""
+        with self._jobs.mutex:
+            waiting = list(self._jobs.queue)
+        for job in [self._current, *waiting]:
+            if job is not None:
+                job.cancel()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Cancel everything and end the thread; False when it did not end in time."""
+        self._stopping.set()
+        self.cancel_all()
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():  # whoever waits for a job shall not wait for ever
+            with self._jobs.mutex:
+                waiting = list(self._jobs.queue)
+            for job in [self._current, *waiting]:
+                if job is not None:
+                    self._finish(job, InputError("The node is shutting down."))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            self._execute(job)
+
+    def _execute(self, job: Job) -> None:
+        self._stage, self._fraction, self._current = "", 0.0, job
+        self._on_change()
+        result, failure = None, None
+        started = time.monotonic()
+        try:
+            if job.cancelled:
+                raise Cancelled
+            result = job.function(lambda *report: self._report(job, *report))
+        except BaseException as error:
+            # Even SystemExit from a library must not end the thread that owns the scene.
+            failure = error
+            self._count(job, error)
+        finally:
+            self._current = None
+            logger.debug("%s: %.2f s", job.kind, time.monotonic() - started)
+            self._finish(job, failure, result)
+            self._on_change()
+
+    def _report(self, job: Job, stage: str, fraction: float, message: str = "") -> None:
+        if job.cancelled:
+            raise Cancelled
+        self._stage, self._fraction = stage, float(fraction)
+        job.progress(stage, fraction, message)
+
+    def _count(self, job: Job, error: BaseException) -> None:
+        if isinstance(error, Cancelled):
+            return
+        kind = "not ready" if isinstance(error, NotReadyError) else job.kind
+        message = describe(error)
+        is_new = self._errors.add(kind, message)
+        with contextlib.suppress(AttributeError):
+            error.counted = True  # whoever waits for the job need not count it again
+        if not isinstance(error, InputError):
+            logger.error("%s failed: %s", job.kind, message, exc_info=error)
+        elif is_new:
+            logger.warning("%s: %s", job.kind, message)
+
+    @staticmethod
+    def _finish(job: Job, failure: BaseException | None, result: Any = None) -> None:
+        if job.future.done():
+            return
+        if failure is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(failure)
