@@ -97,7 +97,8 @@ class LensModel:
 
     @property
     def is_distorted(self) -> bool:
-        return self.model != "none" and any(c != 0 for c in self.coefficients)
+        # A fisheye without coefficients still bends lines: its radius is the angle, not the tangent.
+        return self.model == "fisheye" or any(c != 0 for c in self.coefficients)
 
     def undistort(self, image: np.ndarray, interpolate: bool = True) -> np.ndarray:
         """`image` [H, W, ...] as the pinhole `camera` would have seen it.
@@ -113,13 +114,19 @@ class LensModel:
         dtype = image.dtype
         if dtype == np.int32:  # cv2.remap has no int32; float64 holds it exactly
             image = image.astype(np.float64)
-        mode = cv2.INTER_LINEAR if interpolate else cv2.INTER_NEAREST
-        return cv2.remap(image, *maps, mode, borderMode=cv2.BORDER_CONSTANT).astype(dtype)
+        if not interpolate:
+            return cv2.remap(image, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT).astype(dtype)
+        # Replicated, so that the pixels along the border are not mixed with black.
+        result = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(dtype)
+        result[~self.valid_pixels()] = 0
+        return result
 
     def valid_pixels(self) -> np.ndarray:
         """[H, W] bool: which pixels of the undistorted image come from inside the source image."""
-        shape = (self.camera.height, self.camera.width)
-        return self.undistort(np.ones(shape, dtype=np.uint8), interpolate=False) > 0
+        if "valid" not in self._maps:
+            inside = np.ones((self.camera.height, self.camera.width), dtype=np.uint8)
+            self._maps["valid"] = self.undistort(inside, interpolate=False) > 0
+        return self._maps["valid"]
 
     def _undistortion_maps(self) -> tuple[np.ndarray, np.ndarray]:
         import cv2

@@ -22,6 +22,7 @@ class Frame:
     rgb: np.ndarray  # [H, W, 3] uint8
     depth: np.ndarray | None = None  # [H, W] float32, metres along the optical axis, 0 = no measurement
     labels: np.ndarray | None = None  # [H, W] int32, UNLABELLED or an id ≥ 1
+    valid: np.ndarray | None = None  # [H, W] bool, False = outside the undistorted image; None = all
 
     def __post_init__(self) -> None:
         shape = (self.camera.height, self.camera.width)
@@ -42,6 +43,10 @@ class Frame:
             raise InputError(
                 f"Frame '{self.name}': the labels are {self.labels.shape} {self.labels.dtype}, "
                 f"not {shape} int32."
+            )
+        if self.valid is not None and (self.valid.shape != shape or self.valid.dtype != bool):
+            raise InputError(
+                f"Frame '{self.name}': valid is {self.valid.shape} {self.valid.dtype}, not {shape} bool."
             )
 
     @property

@@ -1,1 +1,73 @@
-"""Readers of posed-image datasets."""
+"""Readers of recorded scenes: nerfstudio folders, COLMAP models, rosbag2.
+
+`open_dataset(path)` finds out what is there; the Dataset it returns is a sequence of undistorted
+`Frame`s with OpenCV camera poses, read one by one.
+"""
+
+from pathlib import Path
+
+from instascene_core.datasets.bag_topics import BagTopics
+from instascene_core.datasets.bag_writer import write_bag
+from instascene_core.datasets.colmap import ColmapReader, find_model
+from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, make_frame
+from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
+from instascene_core.datasets.rosbag import BagReader, find_bag
+from instascene_core.errors import InputError
+
+__all__ = ["BagTopics", "Dataset", "RawFrame", "Reader", "make_frame", "open_dataset", "write_bag"]
+
+
+def open_dataset(
+    path: Path | str,
+    *,
+    use_depth: bool = True,
+    use_masks: bool = True,
+    masks: str | None = None,
+    scale: float = 1.0,
+    max_width: int = 0,
+    max_frames: int = 0,
+    topics: BagTopics | None = None,
+) -> Dataset:
+    """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model or a rosbag2.
+
+    use_depth, use_masks: whether to read depth and label images where there are any.
+    masks: name of a folder of label images (uint16 PNG named like the images, 0 = unlabelled) to
+    read instead of the ones that transforms.json names.
+    scale, max_width: images are resized by `scale`, then shrunk to `max_width` pixels (0 = no limit).
+    max_frames: at most so many frames, evenly spaced (0 = all).
+    topics: topic names of a rosbag2, where finding them by name and type is not enough.
+
+    Raises InputError with one sentence when there is nothing usable.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is nothing at {path}.")
+    if not 0 < scale <= 8 or max_width < 0 or max_frames < 0:
+        raise InputError("scale must lie in (0, 8]; max_width and max_frames must not be negative.")
+    reader = _reader(path, use_depth, use_masks, masks, topics)
+    folder = path if path.is_dir() else path.parent
+    truth = folder / "ground_truth"
+    return Dataset(
+        path=path,
+        reader=reader,
+        selection=evenly(len(reader.names), max_frames),
+        scale=scale,
+        max_width=max_width,
+        ground_truth=truth if (truth / "scene.json").is_file() else None,
+    )
+
+
+def _reader(
+    path: Path, use_depth: bool, use_masks: bool, masks: str | None, topics: BagTopics | None
+) -> Reader:
+    if transforms := find_transforms(path):
+        return NerfstudioReader(transforms, use_depth, use_masks, masks)
+    if model := find_model(path):
+        return ColmapReader(model, use_masks, masks)
+    if bag := find_bag(path):
+        if masks is not None:
+            raise InputError("A rosbag2 has no folder of label images; name the topic as topics.masks.")
+        return BagReader(bag, use_depth, use_masks, topics)
+    raise InputError(
+        f"{path} holds neither a transforms.json, nor a COLMAP model, nor a rosbag2, so there are no poses."
+    )

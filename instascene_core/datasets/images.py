@@ -1,0 +1,84 @@
+"""Reading image files, with one sentence for every way in which they can be bad."""
+
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.errors import InputError
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """[H, W, 3] uint8; grey is repeated, alpha dropped."""
+    with _opened(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"The image {path} has {image.mode} pixels; 8-bit colour or grey is needed.")
+        return np.array(image.convert("RGB"))
+
+
+def read_depth(path: Path, unit: float) -> np.ndarray:
+    """[H, W] float32 metres from a one-channel image or .npy in steps of `unit` metres.
+
+    0, negative, NaN and infinity mean no measurement and become 0.
+    """
+    values = _read_npy(path) if path.suffix == ".npy" else _read_raw(path)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise InputError(f"The depth image {path} has shape {values.shape}; one channel is needed.")
+    with np.errstate(invalid="ignore"):
+        depth = values.astype(np.float64) * unit
+        return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """[H, W] int32 as in the file: 0 = unlabelled."""
+    values = _read_raw(path)
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
+        raise InputError(
+            f"The label image {path} is {values.shape} {values.dtype}; one integer channel is needed."
+        )
+    return values.astype(np.int32)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) without decoding the pixels."""
+    with _opened(path) as image:
+        return image.size
+
+
+class _opened:
+    """A PIL image whose errors name the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(path)
+
+    def __enter__(self):
+        from PIL import Image
+
+        if not self._path.is_file():
+            raise InputError(f"The image {self._path} is missing.")
+        try:
+            self._image = Image.open(self._path)
+        except OSError as error:
+            raise InputError(f"The file {self._path} is not an image that can be read.") from error
+        return self._image
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._image.close()
+        # PIL decodes late: a truncated or corrupt file shows itself inside the block.
+        if isinstance(error, (OSError, SyntaxError, EOFError)):
+            raise InputError(f"The image {self._path} is truncated or corrupt.") from error
+
+
+def _read_raw(path: Path) -> np.ndarray:
+    with _opened(path) as image:
+        return np.array(image)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"The depth file {path} is missing.")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"The depth file {path} is not a readable .npy array.") from error

@@ -1,0 +1,200 @@
+"""Folders with a nerfstudio (or instant-ngp) transforms.json.
+
+Poses are OpenGL camera-to-world; pixel centres lie at half pixels; intrinsics are global or per
+frame.  Optional keys of a frame: `depth_file_path` (one-channel, steps of
+`depth_unit_scale_factor` metres, default 0.001), `label_file_path` (ours: a label image, 0 =
+unlabelled; nerfstudio's `mask_path` is something else, a binary mask of pixels to train on),
+`timestamp` in seconds.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.datasets.dataset import RawFrame
+from instascene_core.datasets.images import image_size, read_depth, read_labels, read_rgb
+from instascene_core.errors import InputError
+from instascene_core.transforms import OPENGL_FROM_OPENCV, require_rigid
+
+FILE_NAMES = ("transforms.json", "transforms_train.json")
+# camera_model → our distortion model
+CAMERA_MODELS = {
+    "SIMPLE_PINHOLE": "none",
+    "PINHOLE": "none",
+    "SIMPLE_RADIAL": "plumb_bob",
+    "RADIAL": "plumb_bob",
+    "OPENCV": "plumb_bob",
+    "FULL_OPENCV": "rational_polynomial",
+    "OPENCV_FISHEYE": "fisheye",
+}
+DEFAULT_DEPTH_UNIT = 0.001  # metres, as in nerfstudio
+
+
+def find_transforms(path: Path) -> Path | None:
+    """The transforms.json that `path` is or holds."""
+    if path.is_file() and path.suffix == ".json":
+        return path
+    return next((path / name for name in FILE_NAMES if (path / name).is_file()), None)
+
+
+class NerfstudioReader:
+    """Frames of one transforms.json."""
+
+    kind = "transforms.json"
+
+    def __init__(self, file: Path, use_depth: bool = True, use_masks: bool = True, masks: str | None = None):
+        self._folder = file.parent
+        self._meta = _load(file)
+        self._frames = self._meta.get("frames")
+        if not isinstance(self._frames, list) or not self._frames:
+            raise InputError(f"{file} has no frames, so there are no poses to use.")
+        self._paths = [self._image_path(entry) for entry in self._frames]
+        self.names = unique_names([p.relative_to(self._folder) if p.is_relative_to(self._folder) else p
+                                   for p in self._paths])  # fmt: skip
+        self.poses = np.stack([self._pose(entry, name) for entry, name in zip(self._frames, self.names)])
+        self._depths = [self._side_path(e, "depth_file_path") if use_depth else None for e in self._frames]
+        self._labels = [self._label_path(e, p, use_masks, masks) for e, p in zip(self._frames, self._paths)]
+        self.has_depth = any(p is not None for p in self._depths)
+        self.has_labels = any(p is not None for p in self._labels)
+        self.dropped: dict[str, int] = {}
+        self._lenses: dict[tuple, LensModel] = {}  # frames that share intrinsics share undistortion maps
+
+    def read(self, index: int) -> RawFrame:
+        entry, depth, labels = self._frames[index], self._depths[index], self._labels[index]
+        rgb = read_rgb(self._paths[index])
+        unit = self._number(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
+        return RawFrame(
+            name=self.names[index],
+            stamp=self._number(entry, "timestamp", float(index)),
+            lens=self.lens(index),
+            world_from_camera=self.poses[index],
+            rgb=rgb,
+            depth=None if depth is None else read_depth(depth, unit),
+            label_image=None if labels is None else read_labels(labels),
+        )
+
+    def lens(self, index: int) -> LensModel:
+        """The calibrated camera of frame `index`."""
+        entry = self._frames[index]
+        width, height = self._number(entry, "w"), self._number(entry, "h")
+        if width is None or height is None:
+            width, height = image_size(self._paths[index])
+        width, height = round(width), round(height)
+        fx = self._focal(entry, "fl_x", "camera_angle_x", width)
+        fy = self._focal(entry, "fl_y", "camera_angle_y", height)
+        if fx is None and fy is None:
+            raise InputError(f"The frame '{self.names[index]}' has neither fl_x nor camera_angle_x.")
+        fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
+        cx, cy = self._number(entry, "cx", width / 2), self._number(entry, "cy", height / 2)
+        model, coefficients = self._distortion(entry)
+        key = (width, height, fx, fy, cx, cy, model, coefficients)
+        if key not in self._lenses:
+            camera = PinholeCamera(width, height, fx, fy, cx, cy)
+            self._lenses[key] = LensModel(camera, model, coefficients)
+        return self._lenses[key]
+
+    def _distortion(self, entry: dict) -> tuple[str, tuple[float, ...]]:
+        """(model, coefficients in OpenCV's order)."""
+        default = "OPENCV_FISHEYE" if self._value(entry, "is_fisheye") else "OPENCV"
+        name = self._value(entry, "camera_model") or default
+        if name not in CAMERA_MODELS:
+            known = ", ".join(CAMERA_MODELS)
+            raise InputError(f"The camera model '{name}' is not known; known are {known}.")
+        k = [self._number(entry, f"k{i}", 0.0) for i in range(1, 7)]
+        p = [self._number(entry, f"p{i}", 0.0) for i in range(1, 3)]
+        model = CAMERA_MODELS[name]
+        if model == "none":
+            return "none", ()
+        if model == "fisheye":
+            return "fisheye", tuple(k[:4])
+        if model == "rational_polynomial":
+            return model, (k[0], k[1], *p, *k[2:])
+        if any(k[3:]):
+            raise InputError(f"The camera model '{name}' does not take k4 … k6; is it FULL_OPENCV?")
+        return model, (k[0], k[1], *p, k[2])
+
+    def _focal(self, entry: dict, name: str, angle_name: str, size: int) -> float | None:
+        focal, angle = self._number(entry, name), self._number(entry, angle_name)
+        if focal is None and angle is not None and 0 < angle < np.pi:
+            return float(size / 2 / np.tan(angle / 2))
+        return focal
+
+    def _value(self, entry: dict, key: str):
+        """A frame's own value, else the global one, else None."""
+        return entry[key] if key in entry else self._meta.get(key)
+
+    def _number(self, entry: dict, key: str, default: float | None = None) -> float | None:
+        value = self._value(entry, key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+            raise InputError(f"transforms.json: '{key}' is {value!r}, not a finite number.")
+        return float(value)
+
+    def _pose(self, entry: dict, name: str) -> np.ndarray:
+        if "transform_matrix" not in entry:
+            raise InputError(f"The frame '{name}' has no transform_matrix, so its pose is unknown.")
+        try:
+            matrix = np.array(entry["transform_matrix"], dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"The transform_matrix of '{name}' is not a matrix of numbers.") from error
+        return require_rigid(matrix, f"The pose of '{name}'") @ OPENGL_FROM_OPENCV
+
+    def _image_path(self, entry: dict) -> Path:
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
+            raise InputError("A frame in transforms.json has no file_path.")
+        path = self._folder / entry["file_path"]
+        if not path.suffix:  # Blender scenes leave it out
+            path = next((c for s in (".png", ".jpg") if (c := path.with_suffix(s)).is_file()), path)
+        if not path.is_file():
+            raise InputError(f"The image {path} named in transforms.json is missing.")
+        return path
+
+    def _side_path(self, entry: dict, key: str) -> Path | None:
+        if not entry.get(key):
+            return None
+        path = self._folder / entry[key]
+        if not path.is_file():
+            raise InputError(f"The file {path} named in transforms.json is missing.")
+        return path
+
+    def _label_path(self, entry: dict, image: Path, use_masks: bool, masks: str | None) -> Path | None:
+        if not use_masks:
+            return None
+        if masks is None:
+            return self._side_path(entry, "label_file_path")
+        return label_file(self._folder, masks, image)
+
+
+def label_file(folder: Path, masks: str, image: Path) -> Path:
+    """The label image in `folder`/`masks` named like `image`; InputError when it is missing."""
+    labels = folder / masks
+    if not labels.is_dir():
+        raise InputError(f"There is no folder of label images {labels}.")
+    path = labels / f"{image.stem}.png"
+    if not path.is_file():
+        raise InputError(f"The label image {path} is missing.")
+    return path
+
+
+def unique_names(paths: list[Path]) -> tuple[str, ...]:
+    """Stems, or where stems repeat the whole path with '_' for '/'."""
+    stems = [p.stem for p in paths]
+    if len(set(stems)) < len(stems):
+        stems = ["_".join(p.with_suffix("").parts).replace("/", "") for p in paths]
+    if len(set(stems)) < len(stems):
+        twice = next(s for s in stems if stems.count(s) > 1)
+        raise InputError(f"The image '{twice}' is listed more than once.")
+    return tuple(stems)
+
+
+def _load(file: Path) -> dict:
+    try:
+        meta = json.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{file} is not readable JSON ({error}).") from error
+    if not isinstance(meta, dict):
+        raise InputError(f"{file} holds no JSON object.")
+    return meta

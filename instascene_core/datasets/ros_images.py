@@ -1,0 +1,118 @@
+"""Pixels of ROS image messages, without ROS: numpy on what `rosbags` deserialises.
+
+Works on anything with the fields of sensor_msgs/Image, CompressedImage and CameraInfo.
+"""
+
+import numpy as np
+
+from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.errors import InputError
+
+# encoding → (numpy type of one channel, channels)
+ENCODINGS = {
+    "rgb8": ("u1", 3),
+    "bgr8": ("u1", 3),
+    "rgba8": ("u1", 4),
+    "bgra8": ("u1", 4),
+    "mono8": ("u1", 1),
+    "8UC1": ("u1", 1),
+    "mono16": ("u2", 1),
+    "16UC1": ("u2", 1),
+    "32FC1": ("f4", 1),
+    "32SC1": ("i4", 1),
+}
+COLOR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
+DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+LABEL_ENCODINGS = ("mono16", "16UC1", "32SC1", "mono8", "8UC1")
+MILLIMETRE = 0.001  # metres a step of 16-bit depth (REP 118)
+
+
+def pixels(message) -> np.ndarray:
+    """[H, W] or [H, W, C] in native byte order."""
+    if message.encoding not in ENCODINGS:
+        raise InputError(
+            f"Image encoding '{message.encoding}' is not supported; use one of {', '.join(ENCODINGS)}."
+        )
+    code, channels = ENCODINGS[message.encoding]
+    dtype = np.dtype((">" if message.is_bigendian else "<") + code)
+    row = message.width * channels * dtype.itemsize
+    data = np.asarray(message.data, dtype=np.uint8)
+    if message.width < 1 or message.height < 1:
+        raise InputError(f"The image is empty ({message.width}×{message.height}).")
+    if message.step < row or len(data) < message.step * (message.height - 1) + row:
+        raise InputError(
+            f"The image has {len(data)} bytes in rows of {message.step}, which is too few for "
+            f"{message.width}×{message.height} {message.encoding}."
+        )
+    missing = message.step * message.height - len(data)
+    if missing > 0:  # the last row may come without its padding
+        data = np.concatenate([data, np.zeros(missing, np.uint8)])
+    rows = data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
+    values = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
+    return values if channels == 1 else values.reshape(message.height, message.width, channels)
+
+
+def rgb_from(message) -> np.ndarray:
+    """[H, W, 3] uint8 from an Image or CompressedImage."""
+    if hasattr(message, "format"):
+        return _decompress(message)
+    if message.encoding not in COLOR_ENCODINGS:
+        known = ", ".join(COLOR_ENCODINGS)
+        raise InputError(f"Image encoding '{message.encoding}' is not a colour encoding; use one of {known}.")
+    values = pixels(message)
+    if values.ndim == 2:
+        return np.repeat(values[..., None], 3, axis=2)
+    order = [2, 1, 0] if message.encoding.startswith("bgr") else [0, 1, 2]
+    return np.ascontiguousarray(values[..., order])
+
+
+def depth_from(message) -> np.ndarray:
+    """[H, W] float32 metres, 0 = no measurement, from 16-bit millimetres or float metres."""
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise InputError(
+            f"Depth encoding '{message.encoding}' is not supported; use 16UC1 (mm) or 32FC1 (m)."
+        )
+    values = pixels(message)
+    depth = values * np.float32(MILLIMETRE if values.dtype == np.uint16 else 1.0)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def label_image_from(message) -> np.ndarray:
+    """[H, W] int32, 0 = unlabelled (negative values too)."""
+    if message.encoding not in LABEL_ENCODINGS:
+        raise InputError(
+            f"Label image encoding '{message.encoding}' is not supported; use mono16, 16UC1 or 32SC1."
+        )
+    return np.maximum(pixels(message).astype(np.int32), 0)
+
+
+def lens_from_camera_info(message) -> LensModel:
+    """The calibrated lens; OpenCV's principal point is shifted to our pixel centres."""
+    k = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
+    if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+        raise InputError("The camera_info is not calibrated (K is zero or not finite); calibrate the camera.")
+    step_x, step_y = max(1, message.binning_x), max(1, message.binning_y)
+    camera = PinholeCamera(
+        (message.roi.width or message.width) // step_x,
+        (message.roi.height or message.height) // step_y,
+        k[0, 0] / step_x,
+        k[1, 1] / step_y,
+        (k[0, 2] + 0.5 - message.roi.x_offset) / step_x,
+        (k[1, 2] + 0.5 - message.roi.y_offset) / step_y,
+    )
+    coefficients = tuple(float(v) for v in message.d)
+    model = message.distortion_model
+    if not any(coefficients) and model in ("", "none", "plumb_bob", "rational_polynomial"):
+        return LensModel(camera)
+    return LensModel(camera, model, coefficients)
+
+
+def _decompress(message) -> np.ndarray:
+    import cv2
+
+    data = np.asarray(message.data, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise InputError(f"A compressed image (format '{message.format}') cannot be decoded.")
+    return np.ascontiguousarray(image[..., ::-1])
