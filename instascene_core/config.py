@@ -84,7 +84,7 @@ class AssociationConfig:
     min_transmittance: float = 0.5  # a Gaussian behind less than this is not on the visible surface
     max_trace_pixels: int = 320 * 240  # larger images are traced smaller; bounds time and memory
     structure_max_masked: float = 0.2  # share of a structure Gaussian's weight that may be in masks
-    min_weight: float = 0.05  # blending weight below which a Gaussian does not show in a pixel
+    min_weight: float = 0.25  # blending weight below which a Gaussian does not show in a pixel
     min_gaussians: int = 50  # smaller masks and instances are dropped
     max_unseen: float = 0.7  # a mask is visible in a frame unless more of it is unseen or unlabelled there
     containment: float = 0.8  # share of a mask's labelled Gaussians that makes it contained in a mask
@@ -151,9 +151,9 @@ class CompletionConfig:
     simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
     max_triangles: int = 20_000
     # Convex parts
-    convex_threshold: float = 0.06  # concavity left in a part, relative to the object's size
+    convex_threshold: float = 0.1  # concavity left in a part, relative to the object's size
     max_convex_parts: int = 12
-    convex_max_triangles: int = 1200
+    convex_max_triangles: int = 500
 
 
 @dataclass(frozen=True)

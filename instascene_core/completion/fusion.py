@@ -1,0 +1,95 @@
+"""Join the observed surface and a prior's guess into one closed, outward-facing mesh."""
+
+import logging
+
+import numpy as np
+
+from instascene_core import mesh as meshes
+from instascene_core.completion.observation import Observation
+from instascene_core.config import CompletionConfig
+from instascene_core.errors import InputError
+from instascene_core.objects import TriangleMesh
+from instascene_core.transforms import apply
+
+logger = logging.getLogger(__name__)
+
+
+def fused_field(observation: Observation, predicted: np.ndarray) -> np.ndarray:
+    """Signed distance [nx, ny, nz] float32 (metres, negative inside) of one solid body.
+
+    Where surface was observed its fused distance holds; elsewhere `predicted`, smoothed by a voxel.
+    Known-free space, neighbours' surface and what lies under the support stay outside.  One
+    connected body remains, without cavities.
+    Raises InputError when nothing remains.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    grid = observation.grid
+    trust = observation.trust
+    tsdf = np.nan_to_num(observation.volume.tsdf)
+    limit = np.float32(observation.volume.truncation)
+    predicted = np.clip(predicted, -limit, limit)
+    # Trust fades over a voxel, so that observed and guessed surface meet without a step.
+    smooth_trust = np.minimum(trust, gaussian_filter(trust, 1.0) * 1.5)
+    joined = np.where(trust > 0, np.where(trust >= 0.5, tsdf, 0.5 * (tsdf + predicted)), predicted)
+    field = smooth_trust * joined + (1 - smooth_trust) * gaussian_filter(joined, 0.8)
+    outside = np.float32(0.5 * grid.voxel)
+    forbidden = (observation.free | observation.neighbour) & (trust < 0.5)
+    field = np.where(forbidden, np.maximum(field, outside), field)
+    if observation.support is not None:
+        height = observation.support.height(grid.centers()).astype(np.float32)
+        field = np.maximum(field, -height)
+    return one_body(field, outside)
+
+
+def one_body(field: np.ndarray, outside: float) -> np.ndarray:
+    """`field` with only its largest body, and that without cavities."""
+    from scipy.ndimage import label
+
+    bodies, count = label(field < 0)
+    if count == 0:
+        raise InputError("Nothing of the instance remains after carving; its depth contradicts its labels.")
+    sizes = np.bincount(bodies.ravel())
+    sizes[0] = 0
+    field = np.where((bodies > 0) & (bodies != np.argmax(sizes)), outside, field)
+    empties, _ = label(np.pad(field >= 0, 1, constant_values=True))
+    cavity = (empties > 0) & (empties != empties[0, 0, 0])
+    return np.where(cavity[1:-1, 1:-1, 1:-1], -outside, field).astype(np.float32)
+
+
+def touches_unseen_face(observation: Observation, field: np.ndarray) -> bool:
+    """Whether the body reaches a face of the box where nothing says that it must end there."""
+    inside = field < 0
+    return any(inside.take(end, axis=axis).any() for axis in range(3) for end in (0, -1))
+
+
+def body_mesh(observation: Observation, field: np.ndarray, config: CompletionConfig) -> TriangleMesh:
+    """Closed mesh in the world frame, metres, with as many triangles as its shape needs.
+
+    Raises InputError if no closed 2-manifold can be made of the field (never an open mesh).
+    """
+    grid = observation.grid
+    mesh = _closed_surface(field)
+    world = TriangleMesh(apply(grid.world_from_grid, mesh.vertices * grid.voxel), mesh.triangles)
+    move = np.where(
+        grid.sample(observation.trust, world.vertices) > 0.3,
+        min(config.max_observed_move, 0.5 * grid.voxel),
+        grid.voxel,
+    )
+    world = meshes.smooth(world, config.smoothing_iterations, move)
+    world = meshes.simplify(world, config.simplify_voxels * grid.voxel, config.max_triangles)
+    return meshes.largest_solid(world)
+
+
+def _closed_surface(field: np.ndarray) -> TriangleMesh:
+    """Marching cubes; a field whose surface touches itself is blurred a little until it does not."""
+    from scipy.ndimage import gaussian_filter
+
+    for sigma in (0.0, 0.5, 0.8, 1.2):
+        candidate = field if sigma == 0 else one_body(gaussian_filter(field, sigma), np.float32(1e-3))
+        mesh = meshes.surface_from_field(candidate)
+        if meshes.as_manifold(mesh) is not None:
+            if sigma > 0:
+                logger.info("The completed surface touched itself; it was blurred by %.1f voxels.", sigma)
+            return meshes.largest_solid(mesh)
+    raise InputError("No closed surface could be made of this instance; observe it from more sides.")

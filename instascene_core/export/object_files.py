@@ -1,0 +1,147 @@
+"""One completed object as a folder of files.
+
+mesh.ply/glb/stl are in the input's world frame.  The descriptions (URDF, SDF, MJCF) and the collision
+bodies they name are in the object's own frame (origin at the bottom centre, z up), so that a
+simulator can put the object anywhere; object.json tells where it stood.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core import mesh as meshes
+from instascene_core.config import ExportConfig
+from instascene_core.errors import InputError
+from instascene_core.export import descriptions, ply
+from instascene_core.export.inertia import inertial
+from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.transforms import apply, inverse, quaternion_from_matrix
+
+FORMATS = ("ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf")
+NEEDS_COLLISION = {"urdf", "sdf", "mjcf"}
+
+
+def export_object(obj: CompletedObject, folder: str | Path, config: ExportConfig | None = None) -> list[Path]:
+    """Write `obj` into `folder` (created; files of an earlier export there are replaced).
+
+    config.formats: some of FORMATS; object.json is always written.  All files are first written to a
+    hidden folder inside and then renamed into place.
+    Returns the files.  Raises InputError for an unknown format or a folder that cannot be written.
+    """
+    config = config or ExportConfig()
+    formats = tuple(config.formats)
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"Unknown export format '{unknown[0]}'; known are {', '.join(FORMATS)}.")
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside the targets, so that each move is a rename within one file system.
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
+            staging = Path(temporary)
+            _write_all(obj, staging, formats, config)
+            return _move_into_place(staging, folder)
+    except OSError as error:
+        raise InputError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
+
+
+def _write_all(obj: CompletedObject, folder: Path, formats: tuple[str, ...], config: ExportConfig) -> None:
+    name = f"object_{obj.instance_id}"
+    if "ply" in formats:
+        ply.write(folder / "mesh.ply", obj)
+    if "glb" in formats:
+        (folder / "mesh.glb").write_bytes(_glb(obj))
+    if "stl" in formats:
+        (folder / "mesh.stl").write_bytes(meshes.to_trimesh(obj.mesh).export(file_type="stl"))
+    body = inertial(_in_object_frame(obj, obj.mesh), config.density)
+    if "collision" in formats or NEEDS_COLLISION & set(formats):
+        parts = _write_collision(obj, folder / "collision")
+        visual = "collision/visual.obj"
+        _write_obj(folder / visual, _in_object_frame(obj, obj.mesh), obj.colors)
+        part_paths = [f"collision/{part}" for part in parts]
+        model = descriptions.Model(name, visual, tuple(part_paths), body, config.friction)
+        if "urdf" in formats:
+            (folder / "object.urdf").write_text(descriptions.urdf(model))
+        if "sdf" in formats:
+            (folder / "model.sdf").write_text(descriptions.sdf(model))
+        if "mjcf" in formats:
+            (folder / "object.xml").write_text(descriptions.mjcf(model))
+    (folder / "object.json").write_text(json.dumps(_facts(obj, body, config), indent=2) + "\n")
+
+
+def _in_object_frame(obj: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:
+    return TriangleMesh(apply(inverse(obj.world_from_object), mesh.vertices), mesh.triangles)
+
+
+def _glb(obj: CompletedObject) -> bytes:
+    """Binary glTF; glTF is y up by definition, and its readers for z-up worlds turn it back, so the
+    vertices are kept as they are, like most robotics tools do."""
+    rgba = np.concatenate([obj.colors, np.full((len(obj.colors), 1), 255, np.uint8)], axis=1)
+    return meshes.to_trimesh(obj.mesh, rgba).export(file_type="glb")
+
+
+def _write_collision(obj: CompletedObject, folder: Path) -> list[str]:
+    """The convex parts as part_000.obj …; the hull where there are none.  Returns the file names."""
+    folder.mkdir()
+    parts = obj.convex_parts or (meshes.convex_hull(obj.mesh.vertices),)
+    names = []
+    for index, part in enumerate(parts):
+        names.append(f"part_{index:03d}.obj")
+        _write_obj(folder / names[-1], _in_object_frame(obj, part))
+    return names
+
+
+def _write_obj(path: Path, mesh: TriangleMesh, colors: np.ndarray | None = None) -> None:
+    """Wavefront OBJ; vertex colours as the common extension (three more numbers on each v line)."""
+    rows = mesh.vertices if colors is None else np.concatenate([mesh.vertices, colors / 255.0], axis=1)
+    pattern = "v " + " ".join(["%.7g"] * rows.shape[1])
+    with path.open("w") as file:
+        np.savetxt(file, rows, fmt=pattern)
+        np.savetxt(file, mesh.triangles + 1, fmt="f %d %d %d")
+
+
+def _facts(obj: CompletedObject, body, config: ExportConfig) -> dict:
+    """The object's numbers, for object.json."""
+    return {
+        "instance_id": obj.instance_id,
+        "frame": "world (that of the input)",
+        "position_m": obj.world_from_object[:3, 3].tolist(),
+        "orientation_wxyz": quaternion_from_matrix(obj.world_from_object[:3, :3]).tolist(),
+        "dimensions_m": np.asarray(obj.dimensions).tolist(),
+        "volume_m3": obj.volume,
+        "mass_kg": body.mass,
+        "density_kg_m3": config.density,
+        "center_of_mass_m": body.center.tolist(),
+        "watertight": obj.watertight,
+        "vertices": len(obj.mesh.vertices),
+        "triangles": len(obj.mesh.triangles),
+        "convex_parts": len(obj.convex_parts),
+        "observed_fraction": obj.observed_fraction,
+        "uncertainty_m": obj.uncertainty,
+        "confidence": obj.confidence,
+        "prior": obj.prior,
+        "duration_s": obj.duration_s,
+        "notes": list(obj.notes),
+    }
+
+
+def _move_into_place(staging: Path, folder: Path) -> list[Path]:
+    """Rename every staged file to its place; stale collision parts of an earlier export go."""
+    if (staging / "collision").exists():
+        for old in (folder / "collision").glob("*.obj"):
+            if re.fullmatch(r"part_\d{3}\.obj|visual\.obj", old.name):
+                old.unlink()
+    files = []
+    for source in sorted(path for path in staging.rglob("*") if path.is_file()):
+        target = folder / source.relative_to(staging)
+        target.parent.mkdir(exist_ok=True)
+        if target.is_dir():  # a folder where the file belongs cannot be replaced by renaming
+            shutil.rmtree(target)
+        os.replace(source, target)
+        files.append(target)
+    return files

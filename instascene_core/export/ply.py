@@ -1,0 +1,43 @@
+"""Binary PLY of a completed object: colour, and per vertex how far it was observed and how sure it is."""
+
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.objects import CompletedObject
+
+VERTEX = np.dtype(
+    [
+        *((axis, "<f4") for axis in "xyz"),
+        *((channel, "u1") for channel in ("red", "green", "blue")),
+        ("observed", "<f4"),
+        ("uncertainty", "<f4"),
+    ]
+)
+FACE = np.dtype([("count", "u1"), ("indices", "<i4", (3,))])
+
+
+def write(path: Path, obj: CompletedObject) -> None:
+    """Write the mesh with properties x y z (metres), red green blue, observed (0 generated … 1 observed)
+    and uncertainty (metres)."""
+    vertices = np.empty(len(obj.mesh.vertices), dtype=VERTEX)
+    for k, axis in enumerate("xyz"):
+        vertices[axis] = obj.mesh.vertices[:, k]
+    for k, channel in enumerate(("red", "green", "blue")):
+        vertices[channel] = obj.colors[:, k]
+    vertices["observed"], vertices["uncertainty"] = obj.observed, obj.vertex_uncertainty
+    faces = np.empty(len(obj.mesh.triangles), dtype=FACE)
+    faces["count"], faces["indices"] = 3, obj.mesh.triangles
+    names = {"<f4": "float", "|u1": "uchar"}
+    properties = [f"property {names[VERTEX[name].str]} {name}" for name in VERTEX.names]
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "comment observed: 0 generated .. 1 observed; uncertainty: metres",
+        f"element vertex {len(vertices)}",
+        *properties,
+        f"element face {len(faces)}",
+        "property list uchar int vertex_indices",
+        "end_header",
+    ]
+    path.write_bytes("\n".join(header).encode() + b"\n" + vertices.tobytes() + faces.tobytes())

@@ -1,0 +1,264 @@
+"""Completion of known bodies on a table, from ray-traced depth and labels."""
+
+import numpy as np
+import pytest
+import trimesh
+from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
+
+from instascene_core import mesh as meshes
+from instascene_core.completion import complete, make_prior, observe
+from instascene_core.config import CompletionConfig
+from instascene_core.errors import Cancelled, InputError
+from instascene_core.geometry import Plane
+
+TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
+BOX, CAN, MUG, BOWL = 2, 3, 4, 5
+FAST = CompletionConfig(max_voxels=150_000)
+
+
+def bodies() -> list[trimesh.Trimesh]:
+    box = trimesh.creation.box((0.12, 0.06, 0.1))
+    box.apply_transform(trimesh.transformations.rotation_matrix(0.4, (0, 0, 1)))
+    box.apply_translation((0.1, 0, 0.05))
+    can = trimesh.creation.cylinder(0.033, 0.11, sections=64)
+    can.apply_translation((0.0, 0.08, 0.055))
+    cup, dish = mug(), bowl()
+    cup.apply_translation((-0.1, 0.0, 0))
+    dish.apply_translation((0.0, -0.12, 0))
+    return [table_mesh(), box, can, cup, dish]
+
+
+@pytest.fixture(scope="module")
+def around():
+    """24 noisy views from all sides, labels bleeding by a pixel."""
+    return render(bodies(), orbit(24, (25, 45, 60)), noise=0.002, bleed=1)
+
+
+@pytest.fixture(scope="module")
+def from_one_side():
+    return render(bodies(), orbit(10, (30, 50), (0, 150)), noise=0.002, bleed=1)
+
+
+def check_sound(result, support=TABLE_PLANE):
+    """What must hold of every completed object."""
+    mesh = meshes.to_trimesh(result.mesh)
+    assert result.watertight
+    assert mesh.is_watertight
+    assert mesh.is_winding_consistent
+    assert mesh.volume > 0
+    assert mesh.body_count == 1
+    assert result.volume == pytest.approx(mesh.volume, rel=1e-6)
+    assert len(result.mesh.triangles) <= CompletionConfig().max_triangles
+    count = len(result.mesh.vertices)
+    assert result.colors.shape == (count, 3)
+    assert result.observed.shape == result.vertex_uncertainty.shape == (count,)
+    assert result.observed.min() >= 0
+    assert result.observed.max() <= 1
+    assert (result.vertex_uncertainty > 0).all()
+    assert 1 <= len(result.convex_parts) <= CompletionConfig().max_convex_parts
+    if support is not None:
+        assert support.height(result.mesh.vertices).min() > -0.0015
+
+
+@pytest.mark.parametrize(("label", "least"), [(BOX, 0.96), (CAN, 0.96), (MUG, 0.7), (BOWL, 0.75)])
+def test_bodies_seen_from_all_sides(around, label, least):
+    result = complete(around, label, TABLE_PLANE, FAST)
+    check_sound(result)
+    truth = bodies()[label - 1]
+    assert volume_iou(meshes.to_trimesh(result.mesh), truth) > least
+    observed = result.observed > 0.5
+    error = meshes.distance(meshes.from_trimesh(truth), result.mesh.vertices)
+    assert error[observed].mean() < 0.0012
+    assert np.percentile(error[observed], 95) < 0.003
+    assert result.observed_fraction > 0.6
+
+
+def test_a_bowl_and_a_mug_stay_hollow(around):
+    for label, inside in ((BOWL, [0.0, -0.12, 0.04]), (MUG, [-0.1, 0.0, 0.06])):
+        result = complete(around, label, TABLE_PLANE, FAST)
+        assert meshes.signed_distance(result.mesh, np.array([inside]))[0] > 0.01
+
+
+@pytest.mark.parametrize(("label", "least"), [(BOX, 0.9), (CAN, 0.9)])
+def test_half_seen_bodies_are_filled_and_marked(from_one_side, label, least):
+    result = complete(from_one_side, label, TABLE_PLANE, FAST)
+    check_sound(result)
+    truth = bodies()[label - 1]
+    assert volume_iou(meshes.to_trimesh(result.mesh), truth) > least
+    assert 0.3 < result.observed_fraction < 0.85
+    error = meshes.distance(meshes.from_trimesh(truth), result.mesh.vertices)
+    # What faces down was never seen.
+    bottom = meshes.vertex_normals(result.mesh)[:, 2] < -0.9
+    assert result.observed[bottom].mean() < 0.25  # its rim belongs to the sides
+    generated = result.observed < 0.5
+    assert error[generated].mean() > error[~generated].mean()
+    assert result.vertex_uncertainty[generated].mean() > 2 * result.vertex_uncertainty[~generated].mean()
+
+
+def test_pose_and_dimensions_of_the_turned_box(around):
+    result = complete(around, BOX, TABLE_PLANE, FAST)
+    np.testing.assert_allclose(result.dimensions, [0.12, 0.06, 0.1], rtol=0.06)
+    np.testing.assert_allclose(result.world_from_object[:3, 3], [0.1, 0, 0], atol=0.004)
+    np.testing.assert_allclose(result.world_from_object[:3, 2], [0, 0, 1], atol=1e-6)
+    x = result.world_from_object[:3, 0]
+    assert abs(x @ [np.cos(0.4), np.sin(0.4), 0]) > np.cos(np.deg2rad(4))
+
+
+def test_colours_come_from_the_object(around):
+    result = complete(around, CAN, TABLE_PLANE, FAST)
+    off = np.abs(result.colors.astype(int) - [60, 80, 200]).max(axis=1)
+    assert (off < 3).mean() > 0.9  # the label bleeds onto the table a little
+
+
+def test_it_does_not_enter_a_touching_neighbour():
+    left = trimesh.creation.box((0.06, 0.06, 0.08))
+    left.apply_translation((-0.03, 0, 0.04))
+    right = trimesh.creation.box((0.06, 0.1, 0.12))
+    right.apply_translation((0.03, 0, 0.06))
+    frames = render([table_mesh(), left, right], orbit(24, (25, 50)), noise=0.001, bleed=1)
+    result = complete(frames, 2, TABLE_PLANE, FAST)
+    check_sound(result)
+    assert result.mesh.vertices[:, 0].max() < 0.004
+    assert volume_iou(meshes.to_trimesh(result.mesh), left) > 0.9
+
+
+def test_a_body_on_another_ends_where_that_begins():
+    below = trimesh.creation.box((0.16, 0.16, 0.06))
+    below.apply_translation((0, 0, 0.03))
+    above = trimesh.creation.box((0.06, 0.06, 0.06))
+    above.apply_translation((0, 0, 0.09))
+    frames = render([table_mesh(), below, above], orbit(24, (25, 50)), noise=0.001, bleed=1)
+    result = complete(frames, 3, TABLE_PLANE, FAST)
+    check_sound(result)
+    assert result.mesh.vertices[:, 2].min() > 0.052
+    assert volume_iou(meshes.to_trimesh(result.mesh), above) > 0.88
+
+
+def test_floaters_and_wrong_labels_are_outvoted():
+    frames = render(bodies(), orbit(24, (25, 45, 60)), noise=0.001)
+    rng = np.random.default_rng(0)
+    spoiled = []
+    for index, frame in enumerate(frames):
+        depth, labels = frame.depth.copy(), frame.labels.copy()
+        pixels = rng.integers(0, depth.size, 150)  # floaters between camera and scene
+        depth.ravel()[pixels] = depth.ravel()[pixels] * rng.uniform(0.6, 0.95, 150).astype(np.float32)
+        labels.ravel()[pixels] = CAN
+        if index % 4 == 0:  # every fourth mask takes the box along
+            labels[labels == BOX] = CAN
+        spoiled.append(frame.with_(depth=depth, labels=labels))
+    result = complete(spoiled, CAN, TABLE_PLANE, FAST)
+    check_sound(result)
+    assert volume_iou(meshes.to_trimesh(result.mesh), bodies()[CAN - 1]) > 0.93
+
+
+def test_without_support_and_gravity_there_is_a_closed_result_and_a_note(around):
+    result = complete(around, CAN, None, FAST)
+    check_sound(result, support=None)
+    assert any("up is estimated" in note for note in result.notes)
+    assert volume_iou(meshes.to_trimesh(result.mesh), bodies()[CAN - 1]) > 0.9
+
+
+def test_scale_does_not_matter():
+    """A scene from RGB only has an arbitrary scale."""
+    scale = 20.0
+    scaled = [mesh.copy() for mesh in bodies()]
+    for mesh in scaled:
+        mesh.apply_scale(scale)
+    poses = orbit(24, (25, 45, 60), distance=0.7 * scale, target=(0, 0, 0.04 * scale))
+    result = complete(render(scaled, poses), BOX, TABLE_PLANE, FAST)
+    assert result.watertight
+    assert volume_iou(meshes.to_trimesh(result.mesh), scaled[1]) > 0.95
+
+
+def test_a_single_view_gives_low_confidence_but_a_closed_mesh():
+    frames = render(bodies(), orbit(1, (40,)), noise=0.001)
+    result = complete(frames, CAN, TABLE_PLANE, FAST)
+    check_sound(result)
+    assert result.confidence < 0.3
+    assert any("1 view" in note for note in result.notes)
+
+
+def test_the_same_input_gives_the_same_mesh_and_samples_differ(around):
+    config = CompletionConfig(max_voxels=60_000)
+    first, again = (complete(around, CAN, TABLE_PLANE, config) for _ in range(2))
+    np.testing.assert_array_equal(first.mesh.vertices, again.mesh.vertices)
+    np.testing.assert_array_equal(first.mesh.triangles, again.mesh.triangles)
+    several = complete(around, CAN, TABLE_PLANE, config, num_samples=4, seed=3)
+    assert several.watertight
+    assert several.uncertainty > 0
+
+
+def test_samples_of_the_prior_are_distinct_and_seeded(from_one_side):
+    config = CompletionConfig(max_voxels=60_000)
+    observation = observe(from_one_side, CAN, TABLE_PLANE, None, config)
+    prior = make_prior("carving")
+    fields = prior.predict(observation, 3, seed=1).fields
+    assert fields.shape[0] == 3
+    assert len({int((field < 0).sum()) for field in fields}) == 3
+    np.testing.assert_array_equal(fields, prior.predict(observation, 3, seed=1).fields)
+    assert (fields[1] != prior.predict(observation, 3, seed=2).fields[1]).any()
+
+
+def test_observation_knows_free_space_neighbours_and_noise(around):
+    observation = observe(around, CAN, TABLE_PLANE, np.array([0, 0, 1.0]), FAST)
+    centers = observation.grid.centers()
+    can = bodies()[CAN - 1]
+    distance = meshes.signed_distance(meshes.from_trimesh(can), centers)
+    assert observation.free[(distance > 0.01) & (centers[..., 2] > 0.005)].mean() > 0.9
+    assert observation.free[distance < -0.003].mean() < 0.002
+    assert 0.0005 < observation.noise < 0.003  # simulated: 2 mm at 1 m, seen from 0.7 m
+    assert observation.num_views == 24
+    np.testing.assert_allclose(observation.grid.world_from_grid[:3, 2], [0, 0, 1], atol=1e-9)
+    assert observation.trust.max() == 1.0
+
+
+def test_too_little_evidence_is_one_sentence(around):
+    with pytest.raises(InputError, match="No depth was measured on instance 99"):
+        complete(around, 99, TABLE_PLANE)
+    speck = []
+    for frame in around:
+        labels = np.where(frame.labels == CAN, -1, frame.labels).astype(np.int32)
+        speck.append(frame.with_(labels=labels))
+    labels = speck[0].labels.copy()
+    rows, columns = np.nonzero(around[0].labels == CAN)
+    labels[rows[:3], columns[:3]] = CAN
+    speck[0] = speck[0].with_(labels=labels)
+    with pytest.raises(InputError, match="confirmed surface points"):
+        complete(speck, CAN, TABLE_PLANE)
+
+
+def test_frames_without_depth_or_labels_are_refused(around):
+    with pytest.raises(InputError, match="depth and labels"):
+        complete([frame.with_(depth=None) for frame in around], CAN, TABLE_PLANE)
+    with pytest.raises(InputError, match="depth and labels"):
+        complete([], CAN, TABLE_PLANE)
+
+
+def test_bad_requests_are_refused(around):
+    with pytest.raises(InputError, match="oracle"):
+        complete(around, CAN, TABLE_PLANE, CompletionConfig(prior="oracle"))
+    with pytest.raises(InputError, match="up direction"):
+        complete(around, CAN, TABLE_PLANE, up=np.zeros(3))
+    with pytest.raises(InputError, match="at least 1"):
+        complete(around, CAN, TABLE_PLANE, num_samples=0)
+
+
+def test_a_wrong_support_plane_is_not_believed(around):
+    result = complete(around, CAN, Plane(np.array([0.0, 0.0, 1.0]), 0.3), FAST)
+    assert any("not used" in note for note in result.notes)
+    assert volume_iou(meshes.to_trimesh(result.mesh), bodies()[CAN - 1]) > 0.9
+
+
+def test_progress_is_reported_and_can_cancel(around):
+    seen = []
+    complete(around, CAN, TABLE_PLANE, FAST, progress=lambda stage, part, message: seen.append(part))
+    assert seen == sorted(seen)
+    assert seen[0] == 0.0
+    assert seen[-1] == 1.0
+
+    def stop(stage, part, message):
+        if part > 0.3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        complete(around, CAN, TABLE_PLANE, FAST, progress=stop)
