@@ -11,6 +11,7 @@ from instascene_core.config import SyntheticConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
+from instascene_core.metrics import sample_surface
 from instascene_core.objects import TriangleMesh
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic import layouts
@@ -102,7 +103,7 @@ class SyntheticScene:
         return tuple(self._observed_fraction(thing) for thing in self.objects)
 
     def _observed_fraction(self, thing: SceneObject, samples: int = 500) -> float:
-        points = sample_surface(thing.mesh, samples, np.random.default_rng([self.config.seed, 8, thing.id]))
+        points = sample_surface(thing.mesh, samples, (self.config.seed, 8, thing.id))
         seen = np.zeros(samples, dtype=bool)
         for pose in self.poses:
             pixels, _ = self.camera.project(apply(inverse(pose), points))
@@ -119,17 +120,6 @@ class SyntheticScene:
             progress("render", index / len(self), f"view {index + 1} of {len(self)}")
             yield self.frame(index)
         progress("render", 1.0, "rendered")
-
-
-def sample_surface(mesh: TriangleMesh, count: int, rng: np.random.Generator) -> np.ndarray:
-    """[count, 3] points uniformly on a mesh."""
-    corners = mesh.vertices[mesh.triangles]
-    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    chosen = corners[rng.choice(len(areas), count, p=areas / areas.sum())]
-    a, b = rng.uniform(size=(2, count, 1))
-    fold = a + b > 1
-    a, b = np.where(fold, 1 - a, a), np.where(fold, 1 - b, b)
-    return chosen[:, 0] + a * (chosen[:, 1] - chosen[:, 0]) + b * (chosen[:, 2] - chosen[:, 0])
 
 
 def generate_scene(config: SyntheticConfig, progress: ProgressCallback = no_progress) -> SyntheticScene:
