@@ -1,7 +1,7 @@
 """Where the Gaussians start: on the surface that depth images show (METHOD section 1)."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ logger = logging.getLogger(__name__)
 
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic
 _MAX_SAMPLES = 3_000_000  # back-projected pixels over all frames
-_COARSENING_LEVELS = 4  # cells grow by at most 2^4 where nothing was seen from near
+_OCTREE_DEPTH = 14  # finest cell: 1 / 16,384 of the scene
+_SMALLEST_CELL = 1.2  # pixels' footprints: a cell this small is not split further
+_DETAIL_SLOPE = 2.0  # grey levels a pixel that double a pixel's importance
 _INITIAL_OPACITY = 0.7
-_COVERAGE = 0.55  # standard deviation over the spacing: neighbours overlap without blurring
+_COVERAGE = 0.7  # standard deviation over the spacing: neighbours overlap without blurring
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,14 @@ class SurfacePoints:
     normals: np.ndarray  # [N, 3] float32 unit, toward the camera that saw the point
     colors: np.ndarray  # [N, 3] float32 in [0, 1]
     footprints: np.ndarray  # [N] float32 metres: what one pixel covers at that distance
+    importances: np.ndarray  # [N] float32: how much of the images, and of their detail, a point stands for
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def select(self, index: np.ndarray) -> "SurfacePoints":
+        """The points at `index`."""
+        return SurfacePoints(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def back_project_frames(frames: list[Frame]) -> SurfacePoints:
     return SurfacePoints(
         *(
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("positions", "normals", "colors", "footprints")
+            for name in (f.name for f in fields(SurfacePoints))
         )
     )
 
@@ -98,67 +105,126 @@ def _back_project(frame: Frame, stride: int, offset: int) -> SurfacePoints:
         normals=found.normals[rows, columns] @ rotation.T,
         colors=frame.rgb[rows, columns].astype(np.float32) / 255,
         footprints=depth[:, 0] / np.float32(np.sqrt(frame.camera.fx * frame.camera.fy)),
+        importances=_detail(frame.rgb)[rows, columns],
     )
 
 
+def _detail(rgb: np.ndarray) -> np.ndarray:
+    """[H, W] float32 ≥ 1: how busy the image is around each pixel (1 = uniform)."""
+    import cv2
+
+    grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+    slope = np.hypot(cv2.Sobel(grey, -1, 1, 0, scale=0.125), cv2.Sobel(grey, -1, 0, 1, scale=0.125))
+    return 1 + cv2.GaussianBlur(slope, (0, 0), 2.0) / _DETAIL_SLOPE
+
+
 def thin_out(points: SurfacePoints, budget: int) -> SurfacePoints:
-    """Average the points over cells sized so that about `budget` remain.
+    """Average the points over the leaves of an octree, about `budget` of them, of equal importance.
 
-    What was only seen from far gets cells up to 2^4 coarser, as one pixel covers more there.
+    A cell is split while the importance of its points exceeds a limit, so places that many pixels
+    show, and show in detail, get small cells; but none much smaller than a pixel's footprint there.
     """
-    if len(points) <= budget:
-        return points
     origin = points.positions.min(axis=0)
-    span = float((points.positions.max(axis=0) - origin).max())
-    reference = float(np.quantile(points.footprints, 0.25))
-    cell = max(reference, span / 2000)
-    groups = None
-    for _ in range(5):  # the count falls with the square of the cell: this converges at once
-        groups = _group(points, origin, cell, reference)
-        count = int(groups.max()) + 1
-        if abs(count - budget) < 0.05 * budget:
+    span = float((points.positions.max(axis=0) - origin).max()) + 1e-9
+    codes = _morton_codes((points.positions - origin) / np.float32(span * 1.0001))
+    order = np.argsort(codes, kind="stable")
+    points = points.select(order)
+    levels = _octree_levels(codes[order], points, span)
+    # Leaves grow in number as the limit falls; bisection on its logarithm.
+    low, high = -20.0, float(np.log(points.importances.sum()))
+    starts = np.array([0])
+    for _ in range(24):
+        limit = 0.5 * (low + high)
+        starts = _leaves(levels, float(np.exp(limit)))
+        if abs(len(starts) - budget) < 0.02 * budget:
             break
-        cell *= float(np.sqrt(count / budget))
-    return _average(points, groups)
+        low, high = (limit, high) if len(starts) > budget else (low, limit)
+    return _average(points, starts)
 
 
-def _group(points: SurfacePoints, origin: np.ndarray, cell: float, reference: float) -> np.ndarray:
-    """[N] int64: which cell (0 … C−1) each point falls in."""
-    relative = (points.positions - origin) / np.float32(cell)
-    # The nearest view decides a neighbourhood's resolution, so near and far views share cells.
-    coarse = _cell_keys(np.floor(relative / 2**_COARSENING_LEVELS).astype(np.int64))
-    _, neighbourhood = np.unique(coarse, return_inverse=True)
-    nearest = np.full(neighbourhood.max() + 1, np.inf, dtype=np.float32)
-    np.minimum.at(nearest, neighbourhood, points.footprints)
-    level = np.log2(np.maximum(nearest / np.float32(2 * reference), 1)).astype(np.int64)
-    level = np.minimum(level, _COARSENING_LEVELS)[neighbourhood]
-    keys = _cell_keys(np.floor(relative / np.exp2(level)[:, None]).astype(np.int64))
-    _, groups = np.unique(keys * (_COARSENING_LEVELS + 1) + level, return_inverse=True)
-    return groups
+@dataclass(frozen=True)
+class _Level:
+    """The cells of one octree level over points in Morton order."""
+
+    starts: np.ndarray  # [C] first point of each cell
+    importances: np.ndarray  # [C]
+    divisible: np.ndarray  # [C] bool: larger than a pixel's footprint there
+    children: np.ndarray  # [C + 1] index of the first cell at the next level
 
 
-def _cell_keys(cells: np.ndarray) -> np.ndarray:
-    """[N] int64 from cell indices [N, 3] (0 ≤ index < 2²⁰)."""
-    cells = np.minimum(cells, 2**20 - 1)
-    return (cells[:, 0] << 40) | (cells[:, 1] << 20) | cells[:, 2]
+def _morton_codes(unit: np.ndarray) -> np.ndarray:
+    """[N] int64 from positions [N, 3] in [0, 1): bits of x, y, z interleaved."""
+    cells = np.clip(unit.astype(np.float64) * 2**_OCTREE_DEPTH, 0, 2**_OCTREE_DEPTH - 1).astype(np.int64)
+    codes = np.zeros(len(cells), dtype=np.int64)
+    for axis in range(3):
+        value = cells[:, axis]
+        spread = value
+        for shift, mask in (
+            (32, 0x1F00000000FFFF),
+            (16, 0x1F0000FF0000FF),
+            (8, 0x100F00F00F00F00F),
+            (4, 0x10C30C30C30C30C3),
+            (2, 0x1249249249249249),
+        ):
+            spread = (spread | (spread << shift)) & mask
+        codes |= spread << axis
+    return codes
 
 
-def _average(points: SurfacePoints, groups: np.ndarray) -> SurfacePoints:
-    counts = np.bincount(groups)
+def _octree_levels(codes: np.ndarray, points: SurfacePoints, span: float) -> list[_Level]:
+    """All levels, coarsest first, of the octree over sorted Morton codes."""
+    total = np.concatenate([[0.0], np.cumsum(points.importances, dtype=np.float64)])
+    all_starts = []
+    for depth in range(_OCTREE_DEPTH + 1):
+        prefix = codes >> (3 * (_OCTREE_DEPTH - depth))
+        all_starts.append(np.concatenate([[0], np.flatnonzero(prefix[1:] != prefix[:-1]) + 1]))
+    levels = []
+    for depth, starts in enumerate(all_starts):
+        last = depth == _OCTREE_DEPTH
+        finer = all_starts[depth] if last else all_starts[depth + 1]
+        children = np.append(np.searchsorted(finer, starts), len(finer))
+        nearest = np.minimum.reduceat(points.footprints, starts)
+        cell = span / 2**depth
+        levels.append(
+            _Level(
+                starts,
+                np.diff(total[np.append(starts, len(codes))]),
+                np.full(len(starts), False) if last else cell > _SMALLEST_CELL * nearest,
+                children,
+            )
+        )
+    return levels
+
+
+def _leaves(levels: list[_Level], limit: float) -> np.ndarray:
+    """[L] sorted first points of the leaves, when cells above `limit` are split."""
+    found, alive = [], np.array([True])
+    for depth, level in enumerate(levels):
+        split = alive & level.divisible & (level.importances > limit)
+        found.append(level.starts[alive & ~split])
+        if depth + 1 < len(levels):
+            alive = np.repeat(split, np.diff(level.children))
+    return np.sort(np.concatenate(found))
+
+
+def _average(points: SurfacePoints, starts: np.ndarray) -> SurfacePoints:
+    """The means over runs of points that begin at `starts` [L]."""
+    counts = np.diff(np.append(starts, len(points)))
 
     def mean(values: np.ndarray) -> np.ndarray:
-        columns = [np.bincount(groups, weights=column) / counts for column in values.T]
-        return np.stack(columns, axis=1)
+        return np.add.reduceat(values.astype(np.float64), starts) / counts.reshape(
+            -1, *[1] * (values.ndim - 1)
+        )
 
     normals = mean(points.normals)
     length = np.linalg.norm(normals, axis=1)
-    # Both sides of a thin thing in one cell cancel; a lone point among dense cells is a stray pixel.
-    good = (length > 0.3) & (counts >= min(3, 0.05 * np.median(counts)))
+    good = length > 0.3  # both sides of a thin thing in one cell cancel
     return SurfacePoints(
         positions=mean(points.positions)[good].astype(np.float32),
         normals=(normals / np.maximum(length, 1e-12)[:, None])[good].astype(np.float32),
         colors=mean(points.colors)[good].astype(np.float32),
-        footprints=mean(points.footprints[:, None])[good, 0].astype(np.float32),
+        footprints=mean(points.footprints)[good].astype(np.float32),
+        importances=(mean(points.importances) * counts)[good].astype(np.float32),
     )
 
 
@@ -170,7 +236,7 @@ def gaussians_from_points(points: SurfacePoints) -> GaussianModel:
     neighbours = min(4, n)
     distances, _ = cKDTree(points.positions).query(points.positions, k=neighbours)
     spacing = distances.reshape(n, neighbours)[:, 1:].mean(axis=1) if n > 1 else points.footprints
-    spacing = np.clip(spacing, 1e-7, 4 * np.median(spacing) + 1e-7)
+    spacing = np.clip(spacing, 1e-3 * np.median(spacing) + 1e-9, 30 * np.median(spacing) + 1e-9)
     log_scales = np.log(_COVERAGE * spacing)[:, None].repeat(2, axis=1)
     # The smallest rotation of +z onto ±normal; the sign of a disk's normal means nothing.
     normals = np.where(points.normals[:, 2:] < 0, -points.normals, points.normals)

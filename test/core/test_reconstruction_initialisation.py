@@ -64,29 +64,47 @@ def test_gaussians_lie_on_the_surface_in_any_unit(scale):
     assert 0.3 * spacing < np.median(model.scales.numpy()) / scale < spacing
 
 
-def test_thin_out_averages_cells_and_keeps_far_surfaces_coarser():
+def flat_points(n: int, **changes) -> SurfacePoints:
     rng = np.random.default_rng(0)
-    n = 40_000
-    positions = rng.random((n, 3)).astype(np.float32) * [1, 1, 0]
-    far = positions[:, 0] > 0.5
-    points = SurfacePoints(
-        positions.astype(np.float32),
-        np.tile(np.float32([0, 0, 1]), (n, 1)),
-        np.full((n, 3), 0.25, dtype=np.float32),
-        np.where(far, 0.04, 0.005).astype(np.float32),
-    )
+    values = {
+        "positions": (rng.random((n, 3)) * [1, 1, 0]).astype(np.float32),
+        "normals": np.tile(np.float32([0, 0, 1]), (n, 1)),
+        "colors": np.full((n, 3), 0.25, dtype=np.float32),
+        "footprints": np.full(n, 1e-4, dtype=np.float32),
+        "importances": np.ones(n, dtype=np.float32),
+    }
+    return SurfacePoints(**(values | changes))
+
+
+def test_thin_out_meets_the_budget_and_averages():
+    points = flat_points(40_000)
     thin = thin_out(points, 2000)
-    assert abs(len(thin) - 2000) < 200
+    # Uniform points split all at once, fourfold: as near to the budget as a power of four comes.
+    assert 900 < len(thin) < 4200
     assert np.allclose(thin.colors, 0.25) and np.allclose(thin.normals, [0, 0, 1])
-    near_count = (thin.positions[:, 0] < 0.5).sum()
-    assert near_count > 4 * (len(thin) - near_count)
+    assert np.isclose(thin.importances.sum(), 40_000)
+    weighted = np.average(thin.positions, axis=0, weights=thin.importances)
+    assert np.allclose(weighted, points.positions.mean(axis=0), atol=1e-4)
+    assert len(thin_out(points, 10**6)) > 39_000  # all but those within a pixel's footprint
+
+
+def test_important_places_get_more_and_pixels_limit_the_detail():
+    positions = flat_points(40_000).positions
+    left = positions[:, 0] < 0.5
+    busy = flat_points(40_000, importances=np.where(left, 10, 1).astype(np.float32))
+    thin = thin_out(busy, 3000)
+    assert 2500 < len(thin) < 3500
+    assert (thin.positions[:, 0] < 0.5).mean() > 0.7
+    # A pixel covers 5 cm: cells of 1.2 × that or up to half of it, so at most (1 / 0.03)² of them.
+    coarse = thin_out(flat_points(40_000, footprints=np.full(40_000, 0.05, dtype=np.float32)), 20_000)
+    assert len(coarse) < 1200
 
 
 def test_disks_face_along_the_normals():
     normals = np.array([[0, 0, 1], [0, 0, -1], [1, 0, 0], [0, -0.6, -0.8]], dtype=np.float32)
     positions = np.arange(12, dtype=np.float32).reshape(4, 3)
     colors = np.array([[0, 0.5, 1]] * 4, dtype=np.float32)
-    model = gaussians_from_points(SurfacePoints(positions, normals, colors, np.ones(4, np.float32)))
+    model = gaussians_from_points(SurfacePoints(positions, normals, colors, *np.ones((2, 4), np.float32)))
     assert np.allclose(np.abs((model.normals.numpy() * normals).sum(1)), 1, atol=1e-6)
     assert torch.allclose(0.5 + 0.28209479 * model.sh[:, 0], torch.from_numpy(colors), atol=1e-6)
 
