@@ -11,17 +11,17 @@ from instascene_core import association, features
 from instascene_core.config import Config
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import PixelTrace, trace
+from instascene_core.segmentation import Support
 
 
 def decompose(
     views: Sequence[Frame],
     masks: Sequence[np.ndarray],
     gaussians: GaussianModel,
-    support: Plane | None,
+    support: Support | None,
     config: Config,
     previous: np.ndarray | None = None,
     progress: ProgressCallback = no_progress,
@@ -49,6 +49,10 @@ def decompose(
     # 5. Instances at τ, then ids that stay from one update to the next.
     index = features.assign(field, clusters, means, config.features)
     old = np.full(len(means), UNLABELLED, dtype=np.int32) if previous is None else previous
+    for number, (_, gaussian_ids) in enumerate(structure, len(result.clusters)):
+        # No mask speaks against these; where their feature does not say otherwise they stay structure.
+        open_ids = gaussian_ids[index[gaussian_ids] < 0]
+        index[open_ids] = number
     ids = features.stable_ids(index, old, len(clusters), config.features.min_id_overlap)
     gaussian_labels = np.where(index >= 0, ids[index], UNLABELLED).astype(np.int32)
     kinds = ["object"] * len(result.clusters) + [kind for kind, _ in structure]
@@ -59,7 +63,7 @@ def decompose(
     )
     gaussians.features = _as_tensor(field, gaussians)
     images = label_images(views, gaussians, gaussian_labels, progress)
-    return InstanceMap(instances, gaussian_labels, images, support)
+    return InstanceMap(instances, gaussian_labels, images, support.plane if support else None)
 
 
 def trace_views(
@@ -91,7 +95,7 @@ def structure_clusters(
     traces: Sequence[PixelTrace],
     means: np.ndarray,
     gaussian_clusters: np.ndarray,
-    support: Plane | None,
+    support: Support | None,
     config: Config,
 ) -> list[tuple[str, np.ndarray]]:
     """("support" | "background", Gaussian indices [K] int64) of what the masks leave out.
@@ -107,16 +111,10 @@ def structure_clusters(
     free = (gaussian_clusters < 0) & (total > 0) & (masked <= config.association.structure_max_masked * total)
     on_plane = np.zeros(len(means), dtype=bool)
     if support is not None:
-        height = support.height(means)
-        near = free & (np.abs(height) < 4 * _spread(height[free]))
-        on_plane = near & (np.abs(height) < 3 * _spread(height[near]))
+        on_plane = free & (np.abs(support.plane.height(means)) < 2 * support.tolerance)
+        on_plane &= support.extent.contains(means)
     found = [("support", np.flatnonzero(on_plane)), ("background", np.flatnonzero(free & ~on_plane))]
     return [(kind, ids) for kind, ids in found if len(ids) >= config.association.min_gaussians]
-
-
-def _spread(values: np.ndarray) -> float:
-    """Robust standard deviation about zero."""
-    return 1.4826 * float(np.median(np.abs(values))) if len(values) else 0.0
 
 
 def _index_of_gaussian(clusters: Sequence[np.ndarray], first: int, num_gaussians: int) -> np.ndarray:

@@ -98,8 +98,9 @@ class Scene:
 
     def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
         """Note how well the Gaussians predict frames they were not trained on."""
-        result = reconstruction.evaluate(self.require_gaussians(), frames)
-        self.metrics.update(held_out_frames=len(frames), held_out_psnr=result.psnr)
+        summary = reconstruction.evaluate(self.require_gaussians(), list(frames)).summary()
+        self.metrics.update({f"held_out_{name}": value for name, value in summary.items()})
+        self.metrics["held_out_frames"] = len(frames)
 
     # ── sections 3.1, 3.2: instances ──────────────────────────────────────────────────────────────
 
@@ -107,16 +108,14 @@ class Scene:
         """Find every object once (reconstructs first where frames are new)."""
         if not self.is_reconstructed:
             self.reconstruct(progress)
-        config = self.config
         with self._timed("depth"):
             views = self._dense_views(progress)
-            self._support = segmentation.find_support(views, self.config.up)
+            self._support = segmentation.find_support(views, self._up, self.config.segmentation)
         with self._timed("masks"):
             masks = self._masks(views, progress)
         with self._timed("decompose"):
-            plane = self._support.plane if self._support else None
             self.instances = decompose(
-                views, masks, self.gaussians, plane, self.config, self._previous_labels(), progress
+                views, masks, self.gaussians, self._support, self.config, self._previous_labels(), progress
             )
         labels = self.instances.label_images
         self._views = [view.with_(labels=labels[view.name]) for view in views]
@@ -145,8 +144,9 @@ class Scene:
             result = completion.complete(
                 self._views,
                 instance_id,
-                self.instances.support,
-                self.config.completion,
+                support=self.instances.support,
+                up=self._up,
+                config=self.config.completion,
                 num_samples=num_samples,
                 seed=seed,
                 progress=progress,
@@ -182,12 +182,16 @@ class Scene:
 
     def _masks(self, views: Sequence[Frame], progress: ProgressCallback) -> list[np.ndarray]:
         """One label image a view, from the configured 2D segmenter."""
-        segmenter = segmentation.make_segmenter(self.config.segmentation, views, self._support)
+        segmenter = segmentation.make_segmenter(self.config.segmentation, views, self._support, progress)
         masks = []
         for index, view in enumerate(views):
             progress("masks", index / len(views), view.name)
             masks.append(segmenter.segment(view).labels)
         return masks
+
+    @property
+    def _up(self) -> np.ndarray | None:
+        return np.array(self.config.up) if self.config.up else None
 
     def _previous_labels(self) -> np.ndarray | None:
         return self.instances.gaussian_labels if self.instances is not None else None

@@ -40,7 +40,9 @@ def render_objects(
     hits = scene.cast_rays(np.concatenate([origins, directions], axis=1).astype(np.float32))
     geometry = hits["geometry_ids"].numpy()
     hit = np.flatnonzero(geometry < len(objects))
-    colors = _hit_colors(objects, geometry[hit], hits["primitive_ids"].numpy()[hit], hits["primitive_uvs"].numpy()[hit], style)
+    colors = _hit_colors(
+        objects, geometry[hit], hits["primitive_ids"].numpy()[hit], hits["primitive_uvs"].numpy()[hit], style
+    )
     normals = hits["primitive_normals"].numpy()[hit]
     towards = -directions[hit] / np.linalg.norm(directions[hit], axis=1, keepdims=True)
     # A headlight slightly above the camera keeps every visible face lit and edges readable.

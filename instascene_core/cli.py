@@ -1,0 +1,226 @@
+"""The `instascene` command: `run`, `synth`, `eval`, `doctor`; `--help` on each."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from instascene_core.errors import InputError
+from instascene_core.progress import ProgressCallback
+
+console = Console()
+Input = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Reconstruct, segment and complete a recorded scene."""
+
+    input: Input
+    """Dataset folder, COLMAP model or rosbag2."""
+    output: Path
+    """Folder to write (replaced when it holds an earlier scene)."""
+    config: Path | None = None
+    """YAML overlay on the defaults."""
+    set: tuple[str, ...] = ()
+    """Single settings as KEY=VALUE, e.g. `reconstruction.iterations=500`."""
+    depth: bool = True
+    """Use the input's depth images where it has them."""
+    masks: str | None = None
+    """Folder of label images beside the frames to use as 2D masks."""
+    scale: float = 1.0
+    """Resize the input images by this factor."""
+    hold_out: int = 0
+    """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
+    stop_after: str = "complete"
+    """Last stage to run: `reconstruct`, `segment` or `complete`."""
+
+    def __call__(self) -> None:
+        from instascene_core.config_file import load_config
+        from instascene_core.datasets import open_dataset
+        from instascene_core.export.scene_folder import save_scene
+        from instascene_core.pipeline import Scene
+
+        stages = ("reconstruct", "segment", "complete")
+        if self.stop_after not in stages:
+            raise InputError(f"--stop-after takes one of {', '.join(stages)}, not '{self.stop_after}'.")
+        scene = Scene(load_config(self.config, self.set))
+        dataset = open_dataset(
+            self.input,
+            use_depth=self.depth,
+            use_masks=self.masks is not None,
+            masks=self.masks,
+            scale=self.scale,
+        )
+        held_out = []
+        with progress_bars() as progress:
+            for index, frame in enumerate(dataset):
+                progress("read", (index + 1) / len(dataset), frame.name)
+                if self.hold_out and index % self.hold_out == 0:
+                    held_out.append(frame)
+                else:
+                    scene.add_frame(frame)
+            scene.reconstruct(progress)
+            if held_out:
+                scene.evaluate_held_out(held_out)
+            if self.stop_after != "reconstruct":
+                scene.segment(progress)
+            if self.stop_after == "complete":
+                complete_all(scene, progress)
+            save_scene(scene, self.output, source=str(self.input), progress=progress)
+        summarise(self.output, dataset.ground_truth)
+
+
+@dataclass(frozen=True)
+class Synth:
+    """Generate a procedural tabletop scene with exact ground truth, in the layout `run` reads."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder to write."""
+    seed: int = 0
+    objects: int = 8
+    """Number of objects on the table."""
+    views: int = 60
+    width: int = 320
+    height: int = 240
+
+    def __call__(self) -> None:
+        from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
+
+        config = SyntheticConfig(
+            seed=self.seed,
+            num_objects=self.objects,
+            num_views=self.views,
+            width=self.width,
+            height=self.height,
+        )
+        with progress_bars() as progress:
+            write_dataset(generate_scene(config, progress), self.output, progress)
+        console.print(f"Scene with {self.objects} objects and {self.views} views written to {self.output}")
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Compare the objects of a finished run with ground truth meshes."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder written by `run` or `save_scene`."""
+    ground_truth: Path
+    """Folder with `meshes/<id>.ply` in the same world frame (as `synth` writes it)."""
+
+    def __call__(self) -> None:
+        summarise(self.output, self.ground_truth)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say which parts, optional libraries and ROS pieces are there, and what to install for the rest."""
+
+    def __call__(self) -> None:
+        from instascene_core.doctor import examine
+
+        table = Table("", "part", "found", "what to do")
+        for finding in examine():
+            mark = "[green]✓[/]" if finding.found else ("[red]✗[/]" if finding.required else "[yellow]–[/]")
+            table.add_row(mark, finding.part, finding.version, "" if finding.found else finding.advice)
+        console.print(table)
+        if any(f.required and not f.found for f in examine()):
+            raise InputError("A required part is missing; see the table above.")
+
+
+@contextmanager
+def progress_bars() -> Iterator[ProgressCallback]:
+    """A bar a stage; on a pipe or in a log file, a line every few seconds instead."""
+    if not console.is_terminal:
+        yield line_progress()
+        return
+    columns = (TextColumn("{task.description:>12}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+               TimeElapsedColumn(), TextColumn("{task.fields[message]}"))  # fmt: skip
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, int] = {}
+
+        def update(stage: str, fraction: float, message: str = "") -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=1.0, message="")
+            bars.update(tasks[stage], completed=fraction, message=message)
+
+        yield update
+
+
+def line_progress(every_s: float = 2.0) -> ProgressCallback:
+    """Progress as plain lines, at most one in `every_s` seconds within a stage."""
+    last = {"stage": "", "time": 0.0}
+
+    def update(stage: str, fraction: float, message: str = "") -> None:
+        now = time.monotonic()
+        if stage != last["stage"] or now - last["time"] > every_s:
+            last.update(stage=stage, time=now)
+            console.print(f"{stage:>12} {100 * fraction:3.0f} % {message}", highlight=False)
+
+    return update
+
+
+def complete_all(scene, progress: ProgressCallback) -> None:
+    """Complete every object; one that cannot be is named and skipped, the others go on."""
+    objects = scene.instances.objects
+    for index, instance in enumerate(objects):
+        progress("complete", index / len(objects), f"object {instance.id}")
+        try:
+            scene.complete(instance.id)
+        except InputError as error:
+            console.print(f"[yellow]object {instance.id} was not completed: {error}[/]")
+    progress("complete", 1.0, f"{len(scene.objects)} of {len(objects)} objects")
+
+
+def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None = None) -> None:
+    """Add accuracy (where ground truth is known) and `extra` groups to metrics.json and the report of
+    a saved scene, and print its tables."""
+    import json
+
+    from instascene_core.export.object_loading import load_objects
+    from instascene_core.files import write_json
+    from instascene_core.metrics import evaluate_objects
+    from instascene_core.viewer.report import metric_rows, object_rows, write_report
+
+    metrics = json.loads((folder / "metrics.json").read_text()) | (extra or {})
+    if ground_truth is not None and any(folder.glob("objects/*/object.json")):
+        metrics["accuracy"] = evaluate_objects(load_objects(folder), ground_truth).as_dict()
+    write_json(folder / "metrics.json", metrics)
+    report = write_report(folder)
+    header, rows = object_rows(folder)
+    for columns, lines in ((header, rows), (("measured", "value"), metric_rows(folder))):
+        if lines:
+            table = Table(*columns)
+            for line in lines:
+                table.add_row(*line)
+            console.print(table)
+    console.print(f"Files, pictures and report: {report}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    commands = {"run": Run, "synth": Synth, "eval": Eval, "doctor": Doctor}
+    command = tyro.extras.subcommand_cli_from_dict(
+        commands, args=arguments, prog="instascene", description=__doc__
+    )
+    try:
+        command()
+    except InputError as error:
+        print(f"instascene: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Completed objects read back from the files of a saved scene."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.errors import InputError
+from instascene_core.export.ply import FACE, VERTEX
+from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.transforms import matrix_from_quaternion
+
+
+def load_objects(folder: Path) -> dict[int, CompletedObject]:
+    """The completed objects of a saved scene by instance id (without their convex parts).
+
+    Raises InputError when there are none or a file is damaged.
+    """
+    paths = sorted(Path(folder).glob("objects/*/object.json"))
+    if not paths:
+        raise InputError(f"There are no completed objects under {folder}; run `instascene run` first.")
+    objects = [load_object(path.parent) for path in paths]
+    return {o.instance_id: o for o in sorted(objects, key=lambda o: o.instance_id)}
+
+
+def load_object(folder: Path) -> CompletedObject:
+    """One completed object from its mesh.ply and object.json."""
+    try:
+        facts = json.loads((folder / "object.json").read_text())
+        vertices, faces = _read_ply(folder / "mesh.ply")
+        pose = np.eye(4)
+        pose[:3, :3] = matrix_from_quaternion(np.array(facts["orientation_wxyz"]))
+        pose[:3, 3] = facts["position_m"]
+        positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        return CompletedObject(
+            instance_id=facts["instance_id"],
+            mesh=TriangleMesh(positions, faces["indices"].astype(np.int32)),
+            colors=np.stack([vertices[c] for c in ("red", "green", "blue")], axis=1),
+            observed=vertices["observed"].copy(),
+            vertex_uncertainty=vertices["uncertainty"].copy(),
+            world_from_object=pose,
+            dimensions=np.array(facts["dimensions_m"]),
+            watertight=facts["watertight"],
+            volume=facts["volume_m3"],
+            observed_fraction=facts["observed_fraction"],
+            uncertainty=facts["uncertainty_m"],
+            confidence=facts["confidence"],
+            prior=facts["prior"],
+            duration_s=facts["duration_s"],
+            notes=tuple(facts["notes"]),
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"The object in {folder} cannot be read: {error}.") from error
+
+
+def _read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces of a PLY as `ply.write` makes it."""
+    data = path.read_bytes()
+    header, separator, body = data.partition(b"end_header\n")
+    counts = {
+        w[1]: int(w[2]) for line in header.decode().splitlines() if (w := line.split())[:1] == ["element"]
+    }
+    size = counts.get("vertex", 0) * VERTEX.itemsize
+    if not separator or len(body) != size + counts.get("face", 0) * FACE.itemsize:
+        raise InputError(f"{path} is not a mesh of a saved scene, or cut short.")
+    return np.frombuffer(body[:size], VERTEX), np.frombuffer(body[size:], FACE)

@@ -1,0 +1,128 @@
+"""A whole scene on disk, in the layout of the README ("Output on disk")."""
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core import __version__
+from instascene_core.errors import InputError
+from instascene_core.export.object_files import export_object
+from instascene_core.files import write_image, write_json
+from instascene_core.frame import image_from_labels
+from instascene_core.gaussians_ply import write_gaussians
+from instascene_core.instances import InstanceMap
+from instascene_core.pipeline import Scene
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.viewer.pictures import objects_picture, overview_picture
+from instascene_core.viewer.report import write_report
+
+MARKER = "scene.json"  # a folder with this file is ours to replace
+
+
+def save_scene(
+    scene: Scene, folder: Path, source: str = "", progress: ProgressCallback = no_progress
+) -> list[Path]:
+    """Write the scene under `folder` and return the files written.
+
+    The folder appears complete or not at all: everything goes to a hidden sibling first.  An
+    existing folder is replaced when it holds an earlier scene, and refused (InputError) when it
+    holds anything else.  Raises NotReadyError when there is nothing to save yet.
+    """
+    gaussians = scene.require_gaussians()
+    folder = Path(folder)
+    staging = _staging_folder(folder)
+    try:
+        labels = scene.instances.gaussian_labels if scene.instances else None
+        progress("save", 0.0, "Gaussians")
+        write_gaussians(staging / "scene.ply", gaussians, labels)
+        if scene.instances:
+            for name, image in scene.instances.label_images.items():
+                write_image(staging / "instances" / f"{name}.png", image_from_labels(image))
+        for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
+            progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
+            export_object(result, staging / "objects" / str(instance_id), scene.config.export)
+        write_json(staging / "metrics.json", scene.metrics)
+        progress("save", 1.0, "pictures")
+        write_image(staging / "overview.png", overview_picture(scene))
+        if scene.objects:
+            write_image(staging / "objects.png", objects_picture(scene))
+        write_report(staging)
+        write_json(staging / MARKER, _description(scene, source, staging))
+        _swap(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _staging_folder(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"Cannot save to {folder}: it is a file, not a folder.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise InputError(f"Cannot save to {folder}: it is not empty and holds no earlier scene ({MARKER}).")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise InputError(f"Cannot save to {folder}: {error.strerror}.") from error
+
+
+def _swap(staging: Path, folder: Path) -> None:
+    """Put the finished folder in place; the old one goes only once the new one stands."""
+    staging.chmod(0o755)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _description(scene: Scene, source: str, staging: Path) -> dict:
+    """Everything of scene.json: what went in, what came out, with which version and parameters."""
+    checksums = {
+        str(path.relative_to(staging)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(staging.rglob("*"))
+        if path.is_file()
+    }
+    return {
+        "instascene_version": __version__,
+        "source": source,
+        "frames": [
+            {
+                "name": frame.name,
+                "stamp": frame.stamp,
+                "camera": asdict(frame.camera),
+                "world_from_camera": frame.world_from_camera,
+            }
+            for frame in scene.frames
+        ],
+        "instances": _instances(scene.instances),
+        "parameters": asdict(scene.config),
+        "checksums_sha256": checksums,
+    }
+
+
+def _instances(instances: InstanceMap | None) -> dict:
+    if instances is None:
+        return {"list": [], "support_plane": None}
+    plane = instances.support
+    return {
+        "list": [
+            {
+                "id": i.id,
+                "kind": i.kind,
+                "confidence": i.confidence,
+                "box_min": i.box_min,
+                "box_max": i.box_max,
+                "gaussians": i.num_gaussians,
+                "views": i.num_views,
+                "feature": np.asarray(i.feature),
+            }
+            for i in instances.instances
+        ],
+        "support_plane": None if plane is None else {"normal": plane.normal, "offset": plane.offset},
+    }

@@ -1,0 +1,57 @@
+"""The pictures a person looks at after a run."""
+
+import numpy as np
+
+from instascene_core.frame import Frame
+from instascene_core.pipeline import Scene
+from instascene_core.viewer.snapshot import colorize_labels, orbit_cameras, render_objects, side_by_side
+
+MESH_STYLES = (("completed meshes", "color"), ("blue observed, orange generated", "observed"))
+
+
+def overview_picture(scene: Scene) -> np.ndarray:
+    """Two input views: image, rendered view, instances, completed meshes, observed / generated."""
+    frames = telling_frames(scene, 2)
+    objects = list(scene.objects.values())
+    panels = []
+    for frame in frames:
+        rendered = (scene.render(frame).color.detach().clamp(0, 1).numpy() * 255).astype(np.uint8)
+        panels += [(f"input {frame.name}", frame.rgb), ("rendered 2DGS", rendered)]
+        if scene.instances:
+            labels = scene.instances.label_images[frame.name]
+            ids = [i.id for i in scene.instances.objects]
+            panels.append(
+                ("instances", colorize_labels(np.where(np.isin(labels, ids), labels, -1), frame.rgb))
+            )
+        if objects:
+            panels += [
+                (title, render_objects(objects, frame.camera, frame.world_from_camera, style))
+                for title, style in MESH_STYLES
+            ]
+    return side_by_side(panels, height=280, columns=len(panels) // len(frames))
+
+
+def objects_picture(scene: Scene) -> np.ndarray:
+    """All completed objects from four sides, in their colours and by what was observed."""
+    objects = list(scene.objects.values())
+    support = scene.instances.support if scene.instances else None
+    up = np.array([0.0, 0.0, 1.0]) if support is None else support.normal
+    cameras = orbit_cameras(objects, up)
+    panels = [
+        (f"{title}, side {side + 1}", render_objects(objects, camera, pose, style))
+        for title, style in MESH_STYLES
+        for side, (camera, pose) in enumerate(cameras)
+    ]
+    return side_by_side(panels, height=300, columns=len(cameras))
+
+
+def telling_frames(scene: Scene, count: int) -> list[Frame]:
+    """The frame that shows the most instances, and one far from it in the sequence that shows many."""
+    if not scene.instances:
+        return scene.frames[:1]
+    seen = np.array([len(np.unique(scene.instances.label_images[f.name])) for f in scene.frames])
+    index = np.arange(len(seen))
+    first = int(seen.argmax())
+    apart = np.minimum(abs(index - first), len(seen) - abs(index - first)) >= len(seen) // 4
+    second = int((seen * apart).argmax())
+    return [scene.frames[i] for i in dict.fromkeys([first, second])][:count]
