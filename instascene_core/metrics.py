@@ -24,6 +24,7 @@ from instascene_core.objects import CompletedObject, TriangleMesh
 
 SURFACE_SAMPLES = 20_000
 IOU_CELLS = 250_000
+MATCH_CELLS = 20_000  # enough to tell which object is which
 F_SCORE_THRESHOLD = 0.005  # metres
 FOUND_IOU = 0.25  # volume IoU from which a true object counts as found (the usual AP25)
 AP_THRESHOLDS = tuple(np.round(np.arange(0.5, 1.0, 0.05), 2))  # COCO's and ScanNet's AP
@@ -325,12 +326,12 @@ def evaluate_objects(
     """
     things = list(objects.values() if isinstance(objects, Mapping) else objects)
     truths = load_truth(Path(ground_truth))
-    iou = np.array([[volume_iou(thing.mesh, mesh) for mesh, _ in truths] for thing in things])
+    iou = np.array([[volume_iou(thing.mesh, mesh, MATCH_CELLS) for mesh, _ in truths] for thing in things])
     iou = iou.reshape(len(things), len(truths))
     partner = {t: p for p, t in match(iou) if iou[p, t] >= FOUND_IOU}
     rows = []
     for t, (mesh, row) in enumerate(truths):
-        rows.append(_accuracy(row, things[partner[t]], mesh, iou[partner[t], t]) if t in partner else row)
+        rows.append(_accuracy(row, things[partner[t]], mesh) if t in partner else row)
     found = [row for row in rows if row.instance_id is not None]
 
     def mean(name: str) -> float:
@@ -351,16 +352,14 @@ def evaluate_objects(
     )
 
 
-def _accuracy(
-    row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh, overlap: float
-) -> ObjectAccuracy:
+def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -> ObjectAccuracy:
     surfaces = compare_surfaces(thing.mesh, mesh)
     return ObjectAccuracy(
         truth_id=row.truth_id,
         name=row.name,
         true_observed_fraction=row.true_observed_fraction,
         instance_id=thing.instance_id,
-        volume_iou=float(overlap),
+        volume_iou=volume_iou(thing.mesh, mesh),
         chamfer=surfaces.chamfer,
         f_score=surfaces.f_score,
         observed_offset=observed_offset(thing, mesh),
