@@ -97,6 +97,7 @@ class AssociationConfig:
     min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one
+    scatter_ratio: float = 0.5  # an instance that splits in this share of its frames is several
     recovery: float = 0.8  # a filtered mask comes back when one instance holds this share of it
 
 
@@ -186,6 +187,7 @@ class SyntheticConfig:
     shadows: bool = True
     supersampling: int = 2  # colour rays a pixel = supersampling²
     depth_noise: str = "none"  # a key of synthetic.noise.DEPTH_NOISES
+    plain_fraction: float = 0.0  # share of objects in one plain colour, without print
     min_observed_fraction: float = 0.15  # share of each object's surface that some view must see
 
 

@@ -1,0 +1,140 @@
+"""From features to instances: similarity, neighbours, label images, and ids that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+
+from instascene_core.config import FeaturesConfig
+from instascene_core.errors import InputError
+from instascene_core.features.field import prototypes_of
+from instascene_core.frame import UNLABELLED
+
+if TYPE_CHECKING:
+    from instascene_core.rendering.trace import PixelTrace
+
+
+def assign(
+    features: np.ndarray, clusters: Sequence[np.ndarray], means: np.ndarray, config: FeaturesConfig
+) -> np.ndarray:
+    """[N] int32 cluster index of every Gaussian, or UNLABELLED.
+
+    features: [N, D] unit; clusters: Gaussians of each instance, they give its mean feature;
+    means: [N, 3].  A Gaussian belongs to the instance with the most similar mean feature if the
+    cosine reaches τ = `similarity`; the others follow their nearest neighbours where those agree.
+    Raises InputError for features that are not finite.
+    """
+    if not np.isfinite(features).all():
+        bad = np.count_nonzero(~np.isfinite(features).all(axis=1))
+        raise InputError(f"The features of {bad} Gaussians contain NaN or infinity; train them again.")
+    labels = np.full(len(features), UNLABELLED, dtype=np.int32)
+    if not clusters:
+        return labels
+    similarity = features @ prototypes_of(features, clusters).T  # [N, C]
+    best = similarity.argmax(axis=1)
+    sure = similarity[np.arange(len(best)), best] >= config.similarity
+    labels[sure] = best[sure]
+    return fill_from_neighbours(labels, means, config)
+
+
+def fill_from_neighbours(labels: np.ndarray, means: np.ndarray, config: FeaturesConfig) -> np.ndarray:
+    """Give an unlabelled Gaussian the label that most of its nearest labelled neighbours share.
+
+    Neighbours further than `neighbour_spacings` times the labelled Gaussians' spacing do not count;
+    where too few agree the Gaussian stays UNLABELLED.
+    """
+    labelled, open_ = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    count = min(config.neighbours, len(labelled))
+    if count == 0 or not len(open_):
+        return labels
+    tree = cKDTree(means[labelled])
+    spacing = tree.query(means[labelled[:: max(1, len(labelled) // 5000)]], k=min(4, len(labelled)))[0][:, -1]
+    reach = config.neighbour_spacings * float(np.median(spacing))
+    distance, index = tree.query(means[open_], k=count, distance_upper_bound=reach)
+    distance, index = distance.reshape(len(open_), count), index.reshape(len(open_), count)
+    near = np.isfinite(distance)
+    neighbour_labels = np.where(near, labels[labelled[np.minimum(index, len(labelled) - 1)]], UNLABELLED)
+    votes = np.sort(neighbour_labels, axis=1)
+    # The most frequent label of each row: the longest run in the sorted row.
+    run, best_run, best = np.ones(len(votes), int), np.ones(len(votes), int), votes[:, -1].copy()
+    for column in range(1, count):
+        run = np.where(votes[:, column] == votes[:, column - 1], run + 1, 1)
+        longer = (run > best_run) & (votes[:, column] >= 0)
+        best_run, best = np.where(longer, run, best_run), np.where(longer, votes[:, column], best)
+    agreed = (best >= 0) & (best_run >= config.neighbour_agreement * count)
+    result = labels.copy()
+    result[open_[agreed]] = best[agreed]
+    return result
+
+
+def render_label_images(gaussian_labels: np.ndarray, traces: Sequence[PixelTrace]) -> list[np.ndarray]:
+    """Per frame [H, W] int32: the label with the largest summed weight in the pixel.
+
+    gaussian_labels: [N] int32; unlabelled Gaussians count as a label of their own, so a pixel that
+    shows mostly them is UNLABELLED, as is one without any Gaussian.
+    """
+    used, local = np.unique(gaussian_labels, return_inverse=True)
+    images = []
+    for trace in traces:
+        pixels = trace.height * trace.width
+        row = np.repeat(np.arange(pixels), np.diff(trace.offsets))
+        here, column = np.unique(local[trace.indices], return_inverse=True)
+        if not len(here):
+            images.append(np.full((trace.height, trace.width), UNLABELLED, dtype=np.int32))
+            continue
+        keys = row * len(here) + column
+        weights = np.bincount(keys, trace.weights, minlength=pixels * len(here)).reshape(pixels, len(here))
+        image = used[here][weights.argmax(axis=1)]
+        image = np.where(weights.max(axis=1) > 0, image, UNLABELLED)
+        images.append(
+            np.where(image < 0, UNLABELLED, image).reshape(trace.height, trace.width).astype(np.int32)
+        )
+    return images
+
+
+def stable_ids(labels: np.ndarray, previous: np.ndarray, num_labels: int, min_overlap: float) -> np.ndarray:
+    """[num_labels] int32 ids ≥ 1 for the instances 0 … num_labels−1 of a new decomposition.
+
+    labels: [N] int32 new index per Gaussian; previous: [N] int32 the id the same Gaussian had
+    (UNLABELLED for new ones).  Instances take the id of the old one they share most Gaussians with
+    (Hungarian on intersection over union, at least `min_overlap`); the rest get ids never used.
+    """
+    old = np.unique(previous[previous >= 1])
+    ids = np.zeros(num_labels, dtype=np.int32)
+    if len(old) and num_labels:
+        column = np.searchsorted(old, previous)
+        both = (labels >= 0) & (previous >= 1)
+        common = np.zeros((num_labels, len(old)))
+        np.add.at(common, (labels[both], column[both]), 1)
+        new_size = np.bincount(labels[labels >= 0], minlength=num_labels)
+        old_size = np.bincount(column[previous >= 1], minlength=len(old))
+        overlap = common / np.maximum(new_size[:, None] + old_size[None] - common, 1)
+        for i, j in zip(*linear_sum_assignment(-overlap), strict=True):
+            if overlap[i, j] >= min_overlap:
+                ids[i] = old[j]
+    free = int(old.max(initial=0)) + 1
+    missing = np.flatnonzero(ids == 0)
+    ids[missing] = free + np.arange(len(missing))
+    return ids
+
+
+def transfer_labels(
+    old_means: np.ndarray, old_labels: np.ndarray, new_means: np.ndarray, spacings: float = 3.0
+) -> np.ndarray:
+    """[N] int32: each new Gaussian takes the label of the nearest old one, if that is close.
+
+    Close: within `spacings` times the old Gaussians' median spacing; otherwise UNLABELLED.
+    """
+    if not len(old_means):
+        return np.full(len(new_means), UNLABELLED, dtype=np.int32)
+    tree = cKDTree(old_means)
+    sample = old_means[:: max(1, len(old_means) // 5000)]
+    spacing = float(
+        np.median(tree.query(sample, k=min(4, len(old_means)))[0].reshape(len(sample), -1)[:, -1])
+    )
+    distance, index = tree.query(new_means)
+    return np.where(distance <= spacings * spacing, old_labels[index], UNLABELLED).astype(np.int32)

@@ -1,0 +1,260 @@
+"""The instance feature field: spatial contrastive learning on frozen geometry (InstaScene section 3.2).
+
+Geometry is frozen, so the blending weights are constants: every chosen pixel is one row of a sparse
+matrix W (pixel × Gaussian), and rendered features are W·f.  An iteration is a few sparse products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from instascene_core.config import FeaturesConfig
+from instascene_core.errors import InputError
+from instascene_core.progress import ProgressCallback, no_progress
+
+if TYPE_CHECKING:
+    from instascene_core.rendering.trace import PixelTrace
+
+
+@dataclass(frozen=True)
+class PixelSamples:
+    """The labelled pixels that supervise the field, view after view."""
+
+    weights: sp.csr_matrix  # W [P, N] float32 blending weights, rows scaled to sum 1
+    labels: np.ndarray  # [P] int64 cluster index
+    view_start: np.ndarray  # [views + 1] int64: rows of a view, in random order
+
+    def rows_of(self, views: range, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Up to `count` rows spread evenly over consecutive views, each from a random start."""
+        share = max(1, count // len(views))
+        rows = []
+        for view in views:
+            start, stop = self.view_start[view], self.view_start[view + 1]
+            first = int(generator.integers(start, max(start, stop - share) + 1))
+            rows.append(np.arange(first, min(stop, first + share)))
+        return np.concatenate(rows)
+
+
+def train_features(
+    traces: Sequence[PixelTrace],
+    label_images: Sequence[np.ndarray],
+    clusters: Sequence[np.ndarray],
+    num_gaussians: int,
+    config: FeaturesConfig | None = None,
+    seed: int = 0,
+    progress: ProgressCallback = no_progress,
+) -> np.ndarray:
+    """Learn f [N, 16] float32, unit norm: alike within an instance, apart between instances.
+
+    label_images: per frame [H, W], c + 1 where `clusters[c]` shows, ≤ 0 elsewhere (the filtered
+    masks).  clusters: per instance the indices of its Gaussians, int64.  Frames in order of time:
+    the cross-view loss pools neighbours.  Stops early once the assignment has settled.
+    Raises InputError where a label has no cluster.
+    """
+    import torch
+
+    config = config or FeaturesConfig()
+    generator = np.random.default_rng(seed)
+    features = _initial_features(clusters, num_gaussians, config, generator)
+    if not clusters:
+        return features
+    samples = sample_pixels(traces, label_images, len(clusters), num_gaussians, config, generator)
+    members = np.concatenate([np.asarray(c, dtype=np.int64) for c in clusters])
+    member_labels = np.repeat(np.arange(len(clusters)), [len(c) for c in clusters])
+
+    raw = torch.from_numpy(features)
+    adam = _Adam(raw, config.learning_rate)
+    usable = np.flatnonzero(np.diff(samples.view_start) > 0)
+    settled = _Settled(clusters, config)
+    for iteration in range(config.iterations):
+        norms = raw.norm(dim=1, keepdim=True).clamp_min(1e-8)
+        unit = raw / norms
+        gradient = torch.zeros_like(unit)
+        # (1) One view's pixels; (2) every few iterations the pixels of neighbouring views together.
+        if len(usable) and config.view_weight > 0:
+            view = int(generator.choice(usable))
+            rows = samples.rows_of(range(view, view + 1), config.pixels_per_batch, generator)
+            _pixel_step(unit, gradient, samples, rows, config.view_weight, config)
+        if len(usable) and config.cross_view_weight > 0 and iteration % config.cross_view_every == 0:
+            view = int(generator.choice(usable))
+            around = range(max(0, view - config.cross_view_span),
+                           min(len(traces), view + config.cross_view_span + 1))  # fmt: skip
+            rows = samples.rows_of(around, config.pixels_per_batch, generator)
+            _pixel_step(unit, gradient, samples, rows, config.cross_view_weight, config)
+        # (3) Gaussians of the 3D instances.
+        if config.cluster_weight > 0:
+            pick = generator.integers(0, len(members), min(config.gaussians_per_batch, len(members)))
+            _gaussian_step(unit, gradient, members[pick], member_labels[pick], config)
+        # Through the normalisation of f.
+        gradient = (gradient - unit * (gradient * unit).sum(1, keepdim=True)) / norms
+        adam.step(gradient, config.final_learning_rate ** (iteration / config.iterations))
+        if (iteration + 1) % config.check_every == 0:
+            progress("features", (iteration + 1) / config.iterations, f"iteration {iteration + 1}")
+            if settled.check(raw.numpy()):
+                break
+    progress("features", 1.0, "")
+    features = raw.numpy()
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
+
+
+def contrastive_loss(features, labels, num_labels: int, alpha: float, min_temperature: float):
+    """L_CF of a batch: features [P, D] unit, labels [P] int64 → scalar tensor.
+
+    f̄_i = mean of label i's features, φ_i = Σ‖f − f̄_i‖ / (N_i·log(N_i + α)) (no gradient), and
+    L = −1/N Σ log softmax_k(f·f̄_k / φ_i)[own]; the softmax runs over the labels in the batch.
+    """
+    import torch
+
+    _, local = torch.unique(labels, return_inverse=True)
+    count = int(local.max()) + 1 if len(local) else 0
+    sizes = torch.bincount(local, minlength=count).to(features.dtype)
+    means = torch.zeros(count, features.shape[1], dtype=features.dtype)
+    means = means.index_add(0, local, features) / sizes[:, None]
+    with torch.no_grad():
+        spread = torch.zeros(count, dtype=features.dtype)
+        spread.index_add_(0, local, (features - means[local]).norm(dim=1))
+        temperature = (spread / (sizes * torch.log(sizes + alpha))).clamp_min(min_temperature)
+    logits = features @ means.T / temperature[local][:, None]
+    return torch.nn.functional.cross_entropy(logits, local)
+
+
+def sample_pixels(
+    traces: Sequence[PixelTrace],
+    label_images: Sequence[np.ndarray],
+    num_clusters: int,
+    num_gaussians: int,
+    config: FeaturesConfig,
+    generator: np.random.Generator,
+) -> PixelSamples:
+    """Choose up to `pixels_per_view` labelled pixels of every view, small instances over-represented.
+
+    Memory: views × pixels_per_view × Gaussians per pixel × 8 bytes (60 × 4096 × 10 ≈ 20 MB).
+    """
+    indices, weights, lengths, labels, counts = [], [], [], [], [0]
+    for trace, image in zip(traces, label_images, strict=True):
+        flat = np.asarray(image).ravel()
+        if flat.size and flat.max() > num_clusters:
+            raise InputError(f"A label image contains {flat.max()}, but there are {num_clusters} instances.")
+        covered = np.diff(trace.offsets) > 0
+        pixels = np.flatnonzero((flat > 0) & covered)
+        if len(pixels) > config.pixels_per_view:
+            size = np.bincount(flat[pixels])
+            share = 1 / np.sqrt(size[flat[pixels]])  # an instance counts by the root of its area
+            share /= share.sum()
+            pixels = generator.choice(pixels, config.pixels_per_view, replace=False, p=share)
+        else:
+            pixels = generator.permutation(pixels)
+        start, length = trace.offsets[pixels], np.diff(trace.offsets)[pixels]
+        entries = np.repeat(start - np.cumsum(length) + length, length) + np.arange(length.sum())
+        w = trace.weights[entries]
+        row = np.repeat(np.arange(len(pixels)), length)
+        total = np.maximum(np.bincount(row, w, minlength=len(pixels)), 1e-8)
+        indices.append(trace.indices[entries])
+        weights.append((w / total[row]).astype(np.float32))
+        lengths.append(length)
+        labels.append(flat[pixels].astype(np.int64) - 1)
+        counts.append(len(pixels))
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    matrix = sp.csr_matrix(
+        (np.concatenate(weights), np.concatenate(indices), indptr), shape=(len(indptr) - 1, num_gaussians)
+    )
+    return PixelSamples(matrix, np.concatenate(labels), np.cumsum(counts))
+
+
+def _pixel_step(unit, gradient, samples: PixelSamples, rows, weight: float, config: FeaturesConfig) -> None:
+    """Add weight · ∂L_CF/∂f of rendered pixels to `gradient` [N, D], in place."""
+    import torch
+
+    matrix = samples.weights[rows]
+    rendered = torch.from_numpy(matrix @ unit.numpy()).requires_grad_()
+    normalised = torch.nn.functional.normalize(rendered, dim=1)
+    labels = torch.from_numpy(samples.labels[rows])
+    loss = weight * contrastive_loss(normalised, labels, 0, config.alpha, config.min_temperature)
+    (pixel_gradient,) = torch.autograd.grad(loss, rendered)
+    gradient += torch.from_numpy(matrix.T @ pixel_gradient.numpy())
+
+
+def _gaussian_step(unit, gradient, rows: np.ndarray, labels: np.ndarray, config: FeaturesConfig) -> None:
+    import torch
+
+    rows = torch.from_numpy(rows)
+    chosen = unit[rows].requires_grad_()
+    loss = contrastive_loss(chosen, torch.from_numpy(labels), 0, config.alpha, config.min_temperature)
+    (row_gradient,) = torch.autograd.grad(config.cluster_weight * loss, chosen)
+    gradient.index_add_(0, rows, row_gradient)
+
+
+def _initial_features(clusters, num_gaussians: int, config: FeaturesConfig, generator) -> np.ndarray:
+    """Random directions; with the 3D loss on, an instance's Gaussians start around a common one.
+
+    The common directions repel one another on the sphere first (they need not be orthogonal, so
+    there may be more than `dimension` of them).  The 2D losses then move what the masks contradict.
+    """
+    features = generator.normal(size=(num_gaussians, config.dimension)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    if not clusters or config.cluster_weight <= 0:
+        return features
+    codes = generator.normal(size=(len(clusters), config.dimension))
+    for _ in range(200):
+        codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+        push = np.exp(8 * (codes @ codes.T - 1))
+        np.fill_diagonal(push, 0)
+        codes -= 0.2 * (push @ codes) / np.maximum(push.sum(axis=1, keepdims=True), 1e-12)
+    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+    for code, gaussians in zip(codes, clusters, strict=True):
+        features[gaussians] += code.astype(np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
+
+
+class _Adam:
+    """Adam in place on one tensor, without an autograd graph.
+
+    β₂ = 0.95 instead of 0.999: once instances are apart the softmax saturates and gradients shrink by
+    orders of magnitude within few steps; a short memory lets the pull within an instance go on."""
+
+    def __init__(self, parameter, learning_rate: float) -> None:
+        import torch
+
+        self.parameter, self.learning_rate, self.steps = parameter, learning_rate, 0
+        self.first, self.second = torch.zeros_like(parameter), torch.zeros_like(parameter)
+
+    def step(self, gradient, rate_factor: float) -> None:
+        self.steps += 1
+        self.first.mul_(0.9).add_(gradient, alpha=0.1)
+        self.second.mul_(0.95).addcmul_(gradient, gradient, value=0.05)
+        step_size = rate_factor * self.learning_rate / (1 - 0.9**self.steps)
+        denominator = (self.second / (1 - 0.95**self.steps)).sqrt_().add_(1e-15)
+        self.parameter.addcdiv_(self.first, denominator, value=-step_size)
+
+
+class _Settled:
+    """Has the assignment of the instances' own Gaussians stopped changing?"""
+
+    def __init__(self, clusters: Sequence[np.ndarray], config: FeaturesConfig) -> None:
+        self.clusters, self.config = clusters, config
+        self.members = np.concatenate(clusters)
+        self.last: np.ndarray | None = None
+        self.calm = 0
+
+    def check(self, features: np.ndarray) -> bool:
+        prototypes = prototypes_of(features, self.clusters)
+        own = features[self.members]
+        own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-8)
+        similarity = own @ prototypes.T
+        now = np.where(similarity.max(1) >= self.config.similarity, similarity.argmax(1), -1)
+        if self.last is not None:
+            changed = np.mean(now != self.last)
+            self.calm = self.calm + 1 if changed <= self.config.settled_change else 0
+        self.last = now
+        return self.calm >= 2
+
+
+def prototypes_of(features: np.ndarray, clusters: Sequence[np.ndarray]) -> np.ndarray:
+    """[C, D] float32 unit: the mean feature of each cluster's Gaussians (not orthogonalised)."""
+    means = np.stack([features[np.asarray(c)].mean(axis=0) for c in clusters])
+    return (means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-8)).astype(np.float32)

@@ -1,0 +1,211 @@
+"""The planes things stand on and lean against, found in the fused depth of all frames."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from instascene_core.config import SegmentationConfig
+from instascene_core.frame import Frame
+from instascene_core.geometry import Plane
+from instascene_core.segmentation.points import SurfacePoints, surface_points
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a plane was actually seen: cells of a grid in the plane, holes and margin filled in."""
+
+    axes: np.ndarray  # [2, 3] unit vectors that span the plane
+    origin: np.ndarray  # [2] metres: lower corner along the axes
+    cell: float  # metres
+    mask: np.ndarray  # [A, B] bool
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """[...] bool: does the projection of world points [..., 3] fall on the extent?"""
+        index = np.floor((points @ self.axes.T - self.origin) / self.cell).astype(np.int64)
+        inside = ((index >= 0) & (index < self.mask.shape)).all(axis=-1)
+        index = np.where(inside[..., None], index, 0)
+        return inside & self.mask[index[..., 0], index[..., 1]]
+
+
+@dataclass(frozen=True)
+class Support:
+    """The plane objects stand on, its extent, and the other planes that bound the scene."""
+
+    plane: Plane  # normal up, toward the free side
+    extent: Extent
+    walls: tuple[Plane, ...]  # structure: nothing of the scene lies behind them
+    tolerance: float  # metres: measured points of the planes lie within this distance
+
+    def is_structure(self, points: np.ndarray) -> np.ndarray:
+        """[...] bool: world points [..., 3] on, below or behind one of the planes."""
+        found = self.plane.height(points) < self.tolerance
+        for wall in self.walls:
+            found |= wall.height(points) < self.tolerance
+        return found
+
+    def is_object_region(self, points: np.ndarray) -> np.ndarray:
+        """[...] bool: world points [..., 3] over the extent that are not structure."""
+        return ~self.is_structure(points) & self.extent.contains(points)
+
+
+def find_support(
+    frames: Sequence[Frame], up: np.ndarray | None = None, config: SegmentationConfig | None = None
+) -> Support | None:
+    """Find the support plane and the walls by RANSAC over the depth of all frames.
+
+    up: direction [3] away from gravity where it is known.  Without it, or where the cameras
+    contradict it, the cameras tell: people and robots hold them upright and look down a little.
+    Returns None where the frames have no depth or show no plane that could carry anything.
+    """
+    config = config or SegmentationConfig()
+    points = surface_points(frames, config.support_points)
+    if points is None:
+        return None
+    return support_of_points(points, up, config)
+
+
+def support_of_points(
+    points: SurfacePoints, up: np.ndarray | None, config: SegmentationConfig
+) -> Support | None:
+    """`find_support` on points that were fused before."""
+    planes, shares, tolerance = _extract_planes(points, config)
+    if not planes:
+        return None
+    looks_up = _likely_up(points, up)
+    alignment = np.array([p.normal @ looks_up for p in planes])
+    known = (
+        up is not None and np.degrees(np.arccos(np.clip(alignment.max(), -1, 1))) < config.up_known_degrees
+    )
+    limit = np.cos(np.radians(config.up_known_degrees if known else config.up_guess_degrees))
+    score = np.where(alignment >= limit, shares * np.maximum(alignment, 0) ** 2, 0)
+    best = int(score.argmax())
+    if score[best] <= 0:
+        logger.info("no plane among %d could carry objects", len(planes))
+        return None
+    plane = planes[best]
+    on_plane = np.abs(plane.height(points.positions)) < tolerance
+    extent = _extent_of(plane, points.positions[on_plane], config.extent_margin * points.scale, config)
+    walls = [
+        p for i, p in enumerate(planes) if i != best and _bounds_scene(p, points, extent, tolerance, config)
+    ]
+    return Support(plane, extent, tuple(walls), tolerance)
+
+
+def _likely_up(points: SurfacePoints, up: np.ndarray | None) -> np.ndarray:
+    """[3] unit: the hint, unless most cameras would be upside down with it."""
+    # Averaged "image up" plus "backward" points up for any elevation from level to straight down.
+    guess = -(points.world_from_camera[:, :3, 1] + points.world_from_camera[:, :3, 2]).mean(axis=0)
+    guess /= max(np.linalg.norm(guess), 1e-9)
+    if up is not None:
+        up = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
+        if up @ guess > 0:
+            return up
+        logger.info("the cameras contradict the given up direction; theirs is used")
+    return guess
+
+
+def _extract_planes(
+    points: SurfacePoints, config: SegmentationConfig
+) -> tuple[list[Plane], np.ndarray, float]:
+    """Planes by decreasing share of all points, those shares, and the noise tolerance in metres."""
+    generator = np.random.default_rng(0)
+    positions, normals = points.positions, points.normals
+    coarse = config.plane_tolerance * points.scale
+    free = np.ones(len(positions), dtype=bool)
+    planes, shares, spreads = [], [], []
+    for _ in range(config.max_planes):
+        left = np.flatnonzero(free)
+        if len(left) < config.min_plane_share * len(positions):
+            break
+        seeds = generator.choice(left, min(config.plane_trials, len(left)), replace=False)
+        sample = left[:: max(1, len(left) // 6000)]
+        distance = positions[sample] @ normals[seeds].T - (positions[seeds] * normals[seeds]).sum(1)
+        parallel = normals[sample] @ normals[seeds].T > 0.85
+        best = seeds[((np.abs(distance) < coarse) & parallel).sum(axis=0).argmax()]
+        plane = Plane(normals[best].astype(np.float64), float(positions[best] @ normals[best]))
+        for tolerance in (coarse, coarse, coarse / 2):
+            inlier = (np.abs(plane.height(positions)) < tolerance) & free & (normals @ plane.normal > 0.8)
+            if inlier.sum() < 30:
+                break
+            plane = _fit(positions[inlier], plane.normal)
+        near = (np.abs(plane.height(positions)) < coarse) & free & (normals @ plane.normal > 0.7)
+        free &= np.abs(plane.height(positions)) >= coarse
+        free[best] = False
+        if near.sum() >= config.min_plane_share * len(positions):
+            planes.append(plane)
+            shares.append(near.mean())
+            spreads.append(1.4826 * np.median(np.abs(plane.height(positions[near]))))
+    if not planes:
+        return [], np.zeros(0), coarse
+    noise = float(np.average(spreads, weights=shares))
+    tolerance = float(
+        np.clip(config.plane_sigmas * noise, config.plane_tolerance * points.scale / 4, 1.5 * coarse)
+    )
+    return planes, np.array(shares), tolerance
+
+
+def _fit(positions: np.ndarray, toward: np.ndarray) -> Plane:
+    centre = positions.mean(axis=0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(np.cov((positions - centre).T))
+    normal = vectors[:, 0] * np.sign(vectors[:, 0] @ toward)
+    return Plane(normal, float(centre @ normal))
+
+
+def _bounds_scene(
+    plane: Plane, points: SurfacePoints, extent: Extent, tolerance: float, config: SegmentationConfig
+) -> bool:
+    """Is this a wall: next to the support, large, and with nothing of the scene behind it?
+
+    An object's face is not: the ground and the other objects go on behind it.
+    """
+    height = plane.height(points.positions)
+    near = extent.contains(points.positions)
+    inlier = (np.abs(height) < tolerance) & (points.normals @ plane.normal > 0.7)
+    if np.count_nonzero(inlier & near) < config.min_wall_share * np.count_nonzero(near):
+        return False
+    behind = np.count_nonzero(near & (height < -2 * tolerance))
+    return behind < config.max_behind_wall * np.count_nonzero(near)
+
+
+def _extent_of(plane: Plane, positions: np.ndarray, margin: float, config: SegmentationConfig) -> Extent:
+    """The largest connected patch of inliers, closed over the objects that hide parts of it."""
+    first = np.cross(plane.normal, np.eye(3)[np.argmin(np.abs(plane.normal))])
+    first /= np.linalg.norm(first)
+    axes = np.stack([first, np.cross(plane.normal, first)])
+    flat = positions @ axes.T
+    cell = margin / 2
+    low, high = flat.min(axis=0) - 4 * margin, flat.max(axis=0) + 4 * margin
+    cell = max(cell, float((high - low).max()) / 500)
+    shape = np.ceil((high - low) / cell).astype(int)
+    grid = np.zeros(shape, dtype=bool)
+    index = ((flat - low) / cell).astype(int)
+    grid[index[:, 0], index[:, 1]] = True
+    # Patches as far apart as an object is wide belong together.
+    labels, count = ndimage.label(ndimage.binary_dilation(grid, iterations=3))
+    if count > 1:
+        sizes = ndimage.sum_labels(grid, labels, np.arange(1, count + 1))
+        grid &= labels == 1 + int(np.argmax(sizes))
+    mask = _convex_fill(grid)
+    steps = max(1, round(margin / cell))
+    return Extent(axes, low, cell, ndimage.binary_dilation(mask, iterations=steps))
+
+
+def _convex_fill(grid: np.ndarray) -> np.ndarray:
+    """All cells inside the convex hull of the set cells."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    cells = np.argwhere(grid).astype(np.float64)
+    try:
+        hull = ConvexHull(cells)
+    except (QhullError, ValueError):  # all in one line
+        return grid.copy()
+    rows, columns = np.indices(grid.shape)
+    inside = np.ones(grid.shape, dtype=bool)
+    for a, b, c in hull.equations:
+        inside &= a * rows + b * columns + c <= 1e-9
+    return inside
