@@ -17,7 +17,7 @@ from rich.table import Table
 from instascene_core.errors import InputError
 from instascene_core.progress import ProgressCallback
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 Input = Annotated[Path, tyro.conf.Positional]
 
 

@@ -39,7 +39,7 @@ def object_rows(folder: Path) -> tuple[list[str], Rows]:
     """Header and one row an object: what it is, how much was seen, and how good where truth is known."""
     objects = [json.loads(path.read_text()) for path in sorted(folder.glob("objects/*/object.json"))]
     accuracy = {row["instance_id"]: row for row in _metrics(folder).get("accuracy", {}).get("objects", [])}
-    header = ["id", "size [cm]", "volume [cm³]", "observed", "uncertainty [mm]", "watertight"]
+    header = ["id", "size [cm]", "volume [cm³]", "observed", "± [mm]", "watertight"]
     header += ["truth", "volume IoU", "offset [mm]"] if accuracy else []
     rows = []
     for o in sorted(objects, key=lambda o: o["instance_id"]):
