@@ -16,12 +16,13 @@ namespace isk {
 namespace {
 
 // Planes of TILE_PIXELS floats in scratch.pixels; colours follow at P_COLOR + c.
-enum Plane { P_T, P_B, P_NX, P_NY, P_NZ, P_D, P_W, P_M1, P_M2, P_MEDIAN, P_COLOR };
+enum Plane { P_T, P_B, P_QX, P_QY, P_NZ, P_D, P_W, P_M1, P_M2, P_MEDIAN, P_COLOR };
 
-// Lane sums of one Gaussian in one tile; colours follow.  a, b, c: gradients by the numerators of u, v and by q.
+// Lane sums of one Gaussian in one tile; colours follow.  a, b, c: gradients by the numerators of u, v and
+// by q; times dx, dy: those by ux … qy.
 enum Sum {
   A_A, A_AX, A_AY, A_B, A_BX, A_BY, A_C, A_CX, A_CY, A_EX, A_EY, A_OPACITY,
-  A_NX, A_NY, A_NZ, A_D, A_IOTA_DISK, A_IOTA_SCREEN, A_COLOR
+  A_NZ, A_D, A_IOTA_DISK, A_IOTA_SCREEN, A_COLOR
 };
 
 struct Upstream {
@@ -41,9 +42,10 @@ void prepare_block(const isk_scene& s, const Upstream& up, const Camera& camera,
                    const BlockPixels& p, int b, float* planes, F* camera_sums, F* background_sums) {
   auto saved = [&](State k) { return load(state + k * TILE_PIXELS + b * L); };
   auto put = [&](int plane, F value) { store(planes + plane * TILE_PIXELS + b * L, value); };
-  const F t = saved(S_T), nx = saved(S_NX), ny = saved(S_NY), nz = saved(S_NZ), d = saved(S_D);
+  const F t = saved(S_T), nz = saved(S_NZ), d = saved(S_D), fx(s.fx), fy(s.fy);
+  const F nx = saved(S_QX) * fx, ny = saved(S_QY) * fy;
   const F weight = F(1.0f) - t, zero(0.0f);
-  const F rx = (p.x - F(s.cx)) * F(1.0f / s.fx), ry = (p.y - F(s.cy)) * F(1.0f / s.fy);
+  const F rx = (p.x - F(s.cx)) * F(1.0 / s.fx), ry = (p.y - F(s.cy)) * F(1.0 / s.fy);
   const F cosine = fma(nx, rx, fma(ny, ry, nz));
   const Mask facing = (cosine > weight * F(GRAZING)) & (weight > zero);
   const F g_d = select(facing, gather(up.g.depth, p, s, 1, 0) / cosine, zero);
@@ -51,8 +53,8 @@ void prepare_block(const isk_scene& s, const Upstream& up, const Camera& camera,
   const V3 g_normal = {gather(up.g.normal, p, s, 3, 0), gather(up.g.normal, p, s, 3, 1),
                        gather(up.g.normal, p, s, 3, 2)};
   const V3 g_n = camera.to_camera(g_normal);
-  put(P_NX, -g_n.x - slope * rx);
-  put(P_NY, -g_n.y - slope * ry);
+  put(P_QX, -(g_n.x + slope * rx) * fx);
+  put(P_QY, -(g_n.y + slope * ry) * fy);
   put(P_NZ, -g_n.z - slope);
   put(P_D, g_d);
   const F g[3] = {g_normal.x, g_normal.y, g_normal.z}, n[3] = {nx, ny, nz};
@@ -92,8 +94,8 @@ inline bool accumulate(const Splat& g, const float* colors, int channels, float 
   const F zero(0.0f), t_after = plane(P_T), behind = plane(P_B);
   const F t = t_after / (F(1.0f) - h.alpha);
   F f = plane(P_W);
-  f = fma(plane(P_NX), F(g.nx), f);
-  f = fma(plane(P_NY), F(g.ny), f);
+  f = fma(plane(P_QX), F(g.qx), f);
+  f = fma(plane(P_QY), F(g.qy), f);
   f = fma(plane(P_NZ), F(g.nz), f);
   f = fma(plane(P_D), F(g.d), f);
   for (int c = 0; c < channels; ++c) f = fma(plane(P_COLOR + c), F(colors[c]), f);
@@ -110,8 +112,6 @@ inline bool accumulate(const Splat& g, const float* colors, int channels, float 
   store(planes + P_B * TILE_PIXELS, fma(alpha, difference, behind));
 
   for (int c = 0; c < channels; ++c) acc[A_COLOR + c] = fma(weight, plane(P_COLOR + c), acc[A_COLOR + c]);
-  acc[A_NX] = fma(weight, plane(P_NX), acc[A_NX]);
-  acc[A_NY] = fma(weight, plane(P_NY), acc[A_NY]);
   acc[A_NZ] = fma(weight, plane(P_NZ), acc[A_NZ]);
   acc[A_D] = fma(weight, plane(P_D), acc[A_D]);
   const F g_alpha = zero_unless(hit & (h.alpha < F(ALPHA_MAX)), t * difference);
@@ -138,8 +138,8 @@ inline bool accumulate(const Splat& g, const float* colors, int channels, float 
   acc[A_BX] = fma(b, h.dx, acc[A_BX]);
   acc[A_BY] = fma(b, h.dy, acc[A_BY]);
   acc[A_C] += c;
-  acc[A_CX] = fma(c, h.dx, acc[A_CX]);
-  acc[A_CY] = fma(c, h.dy, acc[A_CY]);
+  acc[A_CX] = fma(weight, plane(P_QX), fma(c, h.dx, acc[A_CX]));
+  acc[A_CY] = fma(weight, plane(P_QY), fma(c, h.dy, acc[A_CY]));
   if (any(screen)) {
     const F e_screen = zero_unless(screen, e);
     acc[A_EX] = fma(e_screen, h.dx, acc[A_EX]);
@@ -150,23 +150,22 @@ inline bool accumulate(const Splat& g, const float* colors, int channels, float 
 
 // Lane sums → the row of workspace.hpp.
 void write_row(const Splat& g, const isk_scene& s, const F* acc, int channels, float* row) {
-  alignas(64) float sum[A_COLOR + 2];
-  for (int k = 0; k < A_COLOR + 2; k += 4) sum4(acc + k, sum + k);
+  alignas(64) float sum[A_COLOR + 4];
+  for (int k = 0; k < A_COLOR + 4; k += 4) sum4(acc + k, sum + k);
   row[R_MX] = LOW_PASS * sum[A_EX] - (g.ux * sum[A_A] + g.vx * sum[A_B] + g.qx * sum[A_C]);
   row[R_MY] = LOW_PASS * sum[A_EY] - (g.uy * sum[A_A] + g.vy * sum[A_B] + g.qy * sum[A_C]);
   row[R_UX] = sum[A_AX];
   row[R_UY] = sum[A_AY];
   row[R_VX] = sum[A_BX];
   row[R_VY] = sum[A_BY];
-  row[R_NX] = sum[A_NX] + sum[A_CX] / s.fx;
-  row[R_NY] = sum[A_NY] + sum[A_CY] / s.fy;
+  row[R_NX] = sum[A_CX] / static_cast<float>(s.fx);
+  row[R_NY] = sum[A_CY] / static_cast<float>(s.fy);
   row[R_NZ] = sum[A_NZ];
   row[R_D] = sum[A_D] + sum[A_C] * g.inv_pz - sum[A_IOTA_DISK] * g.inv_d * g.inv_d;
   row[R_PZ] = -g.inv_pz * g.inv_pz * (sum[A_C] * g.d + sum[A_IOTA_SCREEN]);
   row[R_OPACITY] = sum[A_OPACITY];
-  row[R_COLOR] = sum[A_COLOR];
-  if (channels > 1) row[R_COLOR + 1] = sum[A_COLOR + 1];
-  for (int c = 2; c < channels; c += 4) {
+  for (int c = 0; c < channels && c < 4; ++c) row[R_COLOR + c] = sum[A_COLOR + c];
+  for (int c = 4; c < channels; c += 4) {
     float four[4];
     sum4(acc + A_COLOR + c, four);
     for (int k = 0; k < 4 && c + k < channels; ++k) row[R_COLOR + c + k] = four[k];
@@ -184,7 +183,7 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
   const float* state = tile_state(w, tile);
   float* planes = scratch.pixels.reserve(static_cast<size_t>(P_COLOR + channels) * TILE_PIXELS);
   // acc, padded to whole groups of four, then the background's sums
-  const int acc_size = A_COLOR + channels + 6;
+  const int acc_size = A_COLOR + channels + 4;
   F* wide = reinterpret_cast<F*>(scratch.sums.reserve(static_cast<size_t>(acc_size + channels) * L));
   F* background = wide + acc_size;
   F camera_sums[9];
@@ -205,13 +204,13 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
     for (int lane = 0; lane < L; ++lane) last[b] = std::max(last[b], state[S_LAST * TILE_PIXELS + b * L + lane]);
   }
   const F inv_near(1.0f / s.near_plane);
-  F fixed[A_COLOR + (C > 0 ? C : 1) + 6];
+  F fixed[A_COLOR + (C > 0 ? C : 1) + 4];
   F* acc = C > 0 ? fixed : wide;
   for (int64_t i = static_cast<int64_t>(count) - 1; i >= 0; --i) {
     const Entry& entry = w.entries[begin + i];
     const float* record = records + static_cast<size_t>(i) * stride;
     const Splat& g = splat_of(record);
-    for (int k = 0; k < A_COLOR + channels + 6; ++k) acc[k] = F(0.0f);
+    for (int k = 0; k < acc_size; ++k) acc[k] = F(0.0f);
     bool used = false;
     const float index = static_cast<float>(i);
     for (uint64_t left = entry.blocks; left; left &= left - 1) {

@@ -55,7 +55,7 @@ void sort_by_depth(Workspace& w, const isk_scene& s) {
 // Block columns [first, last] that the splat may reach, for L consecutive block rows from `row`.
 void spans(const Splat& g, const Extent& e, int row, F* first, F* last) {
   alignas(64) static const float LANES[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const F y0 = (F(static_cast<float>(row)) + load(LANES)) * F(static_cast<float>(BH)) + F(0.5f - g.my);
+  const F y0 = (F(static_cast<float>(row)) + load(LANES)) * F(static_cast<float>(BH)) + F(0.5f - g.my - g.rest_y);
   const F y1 = y0 + F(static_cast<float>(BH - 1)), zero(0.0f);
   // Circle of the screen filter.
   const F nearest = min(max(zero, y0), y1), margin(0.05f);
@@ -79,8 +79,8 @@ void spans(const Splat& g, const Extent& e, int row, F* first, F* last) {
   lo = min(lo, select(in_ellipse, left, F(1e9f)));
   // Pixel centres of block column b: 4b + 0.5 … 4b + 3.5.
   const F per(1.0f / BW);
-  *first = (lo + F(g.mx + 0.5f - BW)) * per;
-  *last = (hi + F(g.mx - 0.5f)) * per;
+  *first = (lo + F(g.mx + g.rest_x + 0.5f - BW)) * per;
+  *last = (hi + F(g.mx + g.rest_x - 0.5f)) * per;
 }
 
 struct RowRange {
@@ -91,7 +91,8 @@ struct RowRange {
 RowRange row_range(const Splat& g, const Extent& e, int rows) {
   if (e.syy < 0.0f) return {0, rows - 1};
   const float hy = std::sqrt(e.syy) * 1.001f + 0.1f, rl = std::sqrt(e.radius2) + 0.1f;
-  const float lo = g.my + std::min(e.cy - hy, -rl), hi = g.my + std::max(e.cy + hy, rl);
+  const float my = g.my + g.rest_y;
+  const float lo = my + std::min(e.cy - hy, -rl), hi = my + std::max(e.cy + hy, rl);
   const float first = std::ceil((lo + 0.5f - BH) / BH), last = std::floor((hi - 0.5f) / BH);
   return {static_cast<int>(std::max(0.0f, std::min(first, 1e6f))),
           static_cast<int>(std::min(rows - 1.0f, std::max(last, -1.0f)))};

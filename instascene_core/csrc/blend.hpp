@@ -17,8 +17,8 @@ struct Hit {
 
 inline Hit evaluate(const Splat& g, F px, F py, F inv_near) {
   Hit h;
-  h.dx = px - F(g.mx);
-  h.dy = py - F(g.my);
+  h.dx = (px - F(g.mx)) - F(g.rest_x);  // the first difference is exact
+  h.dy = (py - F(g.my)) - F(g.rest_y);
   h.q = fma(F(g.qx), h.dx, fma(F(g.qy), h.dy, F(g.q0)));
   h.iq = F(1.0f) / h.q;
   h.u = fma(F(g.ux), h.dx, F(g.uy) * h.dy) * h.iq;

@@ -9,7 +9,7 @@ namespace isk {
 namespace {
 
 struct Sums {  // per pixel Σ weight · (…)
-  F t, nx, ny, nz, d, m1, m2, ref, last, median, median_depth;
+  F t, qx, qy, nz, d, m1, m2, ref, last, median, median_depth;
 };
 
 // The images of one block from its sums (see rendering/rasterizer.py for their meaning).
@@ -17,10 +17,11 @@ void write_block(const isk_scene& s, const isk_images& out, const Camera& camera
                  const Sums& a, const F* color, int channels) {
   alignas(64) float tmp[8][L];
   const F weight = F(1.0f) - a.t, zero(0.0f);
-  const F rx = (p.x - F(s.cx)) * F(1.0f / s.fx), ry = (p.y - F(s.cy)) * F(1.0f / s.fy);
-  const F cosine = fma(a.nx, rx, fma(a.ny, ry, a.nz));
+  const F rx = (p.x - F(s.cx)) * F(1.0 / s.fx), ry = (p.y - F(s.cy)) * F(1.0 / s.fy);
+  const F nx = a.qx * F(s.fx), ny = a.qy * F(s.fy);
+  const F cosine = fma(nx, rx, fma(ny, ry, a.nz));
   const Mask facing = (cosine > weight * F(GRAZING)) & (weight > zero);
-  const V3 normal = camera.to_world({a.nx, a.ny, a.nz});
+  const V3 normal = camera.to_world({nx, ny, a.nz});
   store(tmp[0], weight);
   store(tmp[1], select(facing, a.d / cosine, zero));
   store(tmp[2], a.median_depth);
@@ -52,7 +53,7 @@ void blend_block(const isk_scene& s, const float* records, const uint32_t* list,
   F* color = C > 0 ? fixed : wide;
   for (int c = 0; c < channels; ++c) color[c] = zero;
   a.t = F(1.0f);
-  a.nx = a.ny = a.nz = a.d = a.m1 = a.m2 = a.ref = a.median_depth = zero;
+  a.qx = a.qy = a.nz = a.d = a.m1 = a.m2 = a.ref = a.median_depth = zero;
   a.last = a.median = F(-1.0f);
   Mask live = (p.x < F(static_cast<float>(s.width))) & (p.y < F(static_cast<float>(s.height)));
   for (uint32_t k = 0; k < length; ++k) {
@@ -67,8 +68,8 @@ void blend_block(const isk_scene& s, const float* records, const uint32_t* list,
     hit = and_not(hit, done);
     const F weight = zero_unless(hit, weight_if);
     for (int c = 0; c < channels; ++c) color[c] = fma(weight, F(record[16 + c]), color[c]);
-    a.nx = fma(weight, F(g.nx), a.nx);
-    a.ny = fma(weight, F(g.ny), a.ny);
+    a.qx = fma(weight, F(g.qx), a.qx);
+    a.qy = fma(weight, F(g.qy), a.qy);
     a.nz = fma(weight, F(g.nz), a.nz);
     a.d = fma(weight, F(g.d), a.d);
     const F iota = inverse_depth(g, h), index(static_cast<float>(i));
@@ -106,7 +107,7 @@ void forward_tile(Workspace& w, const isk_scene& s, const isk_images& out, const
     Sums a;
     blend_block<C>(s, records, lists + static_cast<size_t>(b) * count, lengths[b], p, wide, a, wide);
     write_block(s, out, camera, p, a, wide, channels);
-    const F* sums[S_COUNT] = {&a.t, &a.nx, &a.ny, &a.nz, &a.d, &a.m1, &a.m2, &a.ref, &a.last, &a.median};
+    const F* sums[S_COUNT] = {&a.t, &a.qx, &a.qy, &a.nz, &a.d, &a.m1, &a.m2, &a.ref, &a.last, &a.median};
     for (int k = 0; k < S_COUNT; ++k) store(state + k * TILE_PIXELS + b * L, *sums[k]);
   }
 }

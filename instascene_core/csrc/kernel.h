@@ -17,7 +17,7 @@ extern "C" {
 
 typedef struct {
   int32_t num_gaussians, channels, width, height, num_threads;
-  float fx, fy, cx, cy;          /* pixels */
+  double fx, fy, cx, cy;         /* pixels */
   float near_plane;              /* metres */
   float world_from_camera[12];   /* upper three rows */
   const float *means;            /* [N, 3] */

@@ -1,6 +1,8 @@
 // Reading and writing L consecutive rows of small row-major arrays as vectors, one per column.
 #pragma once
 
+#include <initializer_list>
+
 #include "simd.hpp"
 
 namespace isk {
@@ -25,9 +27,33 @@ inline void store_rows(float* data, int64_t first, int64_t count, const F* colum
     for (int k = 0; k < width; ++k) data[(first + lane) * width + k] = tmp[k][lane];
 }
 
+// L doubles, where float32 would cancel: the plane offset of disks seen at grazing angles.
+typedef double D __attribute__((vector_size(8 * L)));
+typedef float FV __attribute__((vector_size(4 * L)));
+
+inline D widen(F a) {
+  FV v;
+  std::memcpy(&v, &a, sizeof v);
+  return __builtin_convertvector(v, D);
+}
+inline F narrow(D a) {
+  const FV v = __builtin_convertvector(a, FV);
+  F r(0.0f);
+  std::memcpy(&r, &v, sizeof v);
+  return r;
+}
+struct D3 {
+  D x, y, z;
+};
+inline D dot(const D3& a, const D3& b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+inline D3 cross(const D3& a, const D3& b) {
+  return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
+}
+
 struct V3 {
   F x, y, z;
 };
+inline V3 narrow(const D3& a) { return {narrow(a.x), narrow(a.y), narrow(a.z)}; }
 inline V3 operator+(V3 a, V3 b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
 inline V3 operator-(V3 a, V3 b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
 inline V3 operator*(V3 a, F s) { return {a.x * s, a.y * s, a.z * s}; }
@@ -51,6 +77,11 @@ struct Camera {
             fma(r[0][1], a.x, fma(r[1][1], a.y, r[2][1] * a.z)),
             fma(r[0][2], a.x, fma(r[1][2], a.y, r[2][2] * a.z))};
   }
+  D3 to_camera(const D3& a) const {
+    return {widen(r[0][0]) * a.x + widen(r[1][0]) * a.y + widen(r[2][0]) * a.z,
+            widen(r[0][1]) * a.x + widen(r[1][1]) * a.y + widen(r[2][1]) * a.z,
+            widen(r[0][2]) * a.x + widen(r[1][2]) * a.y + widen(r[2][2]) * a.z};
+  }
   V3 to_world(V3 a) const {  // R a
     return {fma(r[0][0], a.x, fma(r[0][1], a.y, r[0][2] * a.z)),
             fma(r[1][0], a.x, fma(r[1][1], a.y, r[1][2] * a.z)),
@@ -58,11 +89,13 @@ struct Camera {
   }
 };
 
-struct Disk {                 // L disks, world frame
-  V3 offset;                  // mean − camera centre
-  V3 tu, tv, n;               // columns of the rotation
-  F su, sv, opacity;
-  F qw, qx, qy, qz, inv_norm;  // normalised quaternion
+struct Disk {            // L disks
+  D3 offset;             // mean − camera centre, world frame
+  D3 tu, tv, n;          // columns of the rotation, world frame
+  F su, sv;
+  F opacity, clear;      // clear = 1 − opacity, exact also near 0
+  D qw, qx, qy, qz, inv_norm;  // normalised quaternion
+  Mask finite;           // no parameter is NaN or infinite
 };
 
 inline Disk load_disks(const float* means, const float* quaternions, const float* log_scales,
@@ -73,18 +106,25 @@ inline Disk load_disks(const float* means, const float* quaternions, const float
   load_rows<2>(log_scales, first, count, s);
   load_rows<1>(logit_opacities, first, count, o);
   Disk d;
-  d.offset = {m[0] - camera.t[0], m[1] - camera.t[1], m[2] - camera.t[2]};
-  const F norm2 = fma(q[0], q[0], fma(q[1], q[1], fma(q[2], q[2], q[3] * q[3])));
-  d.inv_norm = F(1.0f) / sqrt(max(norm2, F(1e-24f)));
-  const F w = q[0] * d.inv_norm, x = q[1] * d.inv_norm, y = q[2] * d.inv_norm, z = q[3] * d.inv_norm;
-  const F one(1.0f), two(2.0f);
-  d.tu = {one - two * fma(y, y, z * z), two * fma(x, y, w * z), two * fma(x, z, -(w * y))};
-  d.tv = {two * fma(x, y, -(w * z)), one - two * fma(x, x, z * z), two * fma(y, z, w * x)};
-  d.n = {two * fma(x, z, w * y), two * fma(y, z, -(w * x)), one - two * fma(x, x, y * y)};
+  F poison(0.0f);  // 0 · NaN and 0 · ∞ are NaN
+  for (const F& x : {m[0], m[1], m[2], q[0], q[1], q[2], q[3], s[0], s[1], o[0]}) poison = fma(x, F(0.0f), poison);
+  d.finite = poison == F(0.0f);
+  d.offset = {widen(m[0]) - widen(camera.t[0]), widen(m[1]) - widen(camera.t[1]), widen(m[2]) - widen(camera.t[2])};
+  const D a = widen(q[0]), b = widen(q[1]), c = widen(q[2]), e = widen(q[3]);
+  const D norm2 = a * a + b * b + c * c + e * e;
+  D inv = widen(F(1.0f) / sqrt(max(narrow(norm2), F(1e-24f))));
+  inv = inv * (1.5 - 0.5 * norm2 * inv * inv);  // Newton: from float to nearly double precision
+  d.inv_norm = inv;
+  const D w = a * inv, x = b * inv, y = c * inv, z = e * inv;
+  d.tu = {1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)};
+  d.tv = {2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)};
+  d.n = {2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)};
   d.qw = w, d.qx = x, d.qy = y, d.qz = z;
   d.su = exp(min(max(s[0], F(-60.0f)), F(60.0f)));
   d.sv = exp(min(max(s[1], F(-60.0f)), F(60.0f)));
-  d.opacity = one / (one + exp(min(max(-o[0], F(-60.0f)), F(60.0f))));
+  const F e_opacity = exp(min(max(-o[0], F(-60.0f)), F(60.0f)));
+  d.opacity = F(1.0f) / (F(1.0f) + e_opacity);
+  d.clear = e_opacity * d.opacity;
   return d;
 }
 

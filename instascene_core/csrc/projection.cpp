@@ -10,8 +10,10 @@ namespace {
 
 // Camera-frame quantities shared by the forward and the backward pass.
 struct View {
-  V3 p, tu, tv, n;
-  F sign, d, inv_pz;
+  D3 p, tu, tv;
+  D3 n;  // away from the camera, so that d ≥ 0
+  D d, inv_pz;
+  F sign;
   Mask edge_on;
 };
 
@@ -21,14 +23,18 @@ View view_of(const Disk& disk, const Camera& camera) {
   v.tu = camera.to_camera(disk.tu);
   v.tv = camera.to_camera(disk.tv);
   v.n = camera.to_camera(disk.n);
-  const F plane = dot(v.n, v.p);
-  v.sign = select(plane >= F(0.0f), F(1.0f), F(-1.0f));
-  v.n = v.n * v.sign;  // away from the camera, so that d ≥ 0
-  v.d = plane * v.sign;
-  v.edge_on = v.d < F(EDGE_ON);
-  v.inv_pz = F(1.0f) / v.p.z;
+  const D plane = dot(v.n, v.p);
+  v.sign = select(narrow(plane) >= F(0.0f), F(1.0f), F(-1.0f));
+  const D sign = widen(v.sign);
+  v.n = {v.n.x * sign, v.n.y * sign, v.n.z * sign};
+  v.d = plane * sign;
+  v.edge_on = narrow(v.d) < F(EDGE_ON);
+  v.inv_pz = 1.0 / v.p.z;
   return v;
 }
+
+// To whole pixels, where rounding works; projections farther out need no such care.
+F round_pixel(F x) { return select((x < F(1e6f)) & (x > F(-1e6f)), round_nearest(x), x); }
 
 void store_extents(const View& v, const Disk& disk, const isk_scene& s, Mask visible, Extent* out, int lanes) {
   // r² where opacity · exp(−r² / 2) falls to ALPHA_MIN, a little enlarged against rounding.
@@ -36,12 +42,12 @@ void store_extents(const View& v, const Disk& disk, const isk_scene& s, Mask vis
   store(r2, disk.opacity);
   for (int i = 0; i < L; ++i) r2[i] = r2[i] > ALPHA_MIN ? 2.0f * std::log(r2[i] / ALPHA_MIN) + 1e-4f : 1e-4f;
   const F radius2 = load(r2), radius = sqrt(radius2);
-  const V3 a = v.tu * (radius * disk.su), b = v.tv * (radius * disk.sv);
-  const F rx = v.p.x * v.inv_pz, ry = v.p.y * v.inv_pz;
+  const V3 a = narrow(v.tu) * (radius * disk.su), b = narrow(v.tv) * (radius * disk.sv);
+  const F rx = narrow(v.p.x * v.inv_pz), ry = narrow(v.p.y * v.inv_pz), pz = narrow(v.p.z);
   const F ax = F(s.fx) * (a.x - rx * a.z), bx = F(s.fx) * (b.x - rx * b.z);
   const F ay = F(s.fy) * (a.y - ry * a.z), by = F(s.fy) * (b.y - ry * b.z);
   // Dual conic of the projected disk: its determinant part must stay clear of the camera plane.
-  const F depth2 = v.p.z * v.p.z, clear = depth2 - fma(a.z, a.z, b.z * b.z);
+  const F depth2 = pz * pz, clear = depth2 - fma(a.z, a.z, b.z * b.z);
   const Mask bounded = clear > F(1e-3f) * depth2;
   const F k = F(1.0f) / select(bounded, clear, F(1.0f));
   const F cx = -fma(ax, a.z, bx * b.z) * k, cy = -fma(ay, a.z, by * b.z) * k;
@@ -51,7 +57,7 @@ void store_extents(const View& v, const Disk& disk, const isk_scene& s, Mask vis
   store(columns[3], fma(cx, cy, fma(ax, ay, bx * by) * k));
   store(columns[4], select(bounded, fma(cy, cy, fma(ay, ay, by * by) * k), F(-1.0f)));
   store(columns[5], radius2 * F(1.0f / LOW_PASS));
-  store(columns[6], select(visible, v.p.z, F(-1.0f)));
+  store(columns[6], select(visible, pz, F(-1.0f)));
   store(columns[7], F(0.0f));
   for (int i = 0; i < lanes; ++i)
     for (int c = 0; c < 8; ++c) (&out[i].cx)[c] = columns[c][i];
@@ -68,26 +74,29 @@ void project(Workspace& w, const isk_scene& s) {
   for (int64_t first = 0; first < n; first += L) {
     const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
     const View v = view_of(disk, camera);
-    const V3 u = cross(v.tv, v.p) * (F(1.0f) / disk.su), q = cross(v.p, v.tu) * (F(1.0f) / disk.sv);
-    const F zero(0.0f), ix(1.0f / s.fx), iy(1.0f / s.fy);
+    const V3 u = narrow(cross(v.tv, v.p)) * (F(1.0f) / disk.su);
+    const V3 q = narrow(cross(v.p, v.tu)) * (F(1.0f) / disk.sv);
+    const V3 away = narrow(v.n);
+    const F zero(0.0f), ix(1.0 / s.fx), iy(1.0 / s.fy);
     F c[16];
-    c[0] = fma(F(s.fx) * v.p.x, v.inv_pz, F(s.cx));
-    c[1] = fma(F(s.fy) * v.p.y, v.inv_pz, F(s.cy));
-    c[2] = select(v.edge_on, zero, u.x * ix);
-    c[3] = select(v.edge_on, zero, u.y * iy);
-    c[4] = select(v.edge_on, zero, q.x * ix);
-    c[5] = select(v.edge_on, zero, q.y * iy);
-    c[6] = select(v.edge_on, F(-1.0f), v.d * v.inv_pz);  // q < 0 everywhere: the screen filter alone
-    c[7] = select(v.edge_on, zero, v.n.x * ix);
-    c[8] = select(v.edge_on, zero, v.n.y * iy);
-    c[9] = disk.opacity;
-    c[10] = select(v.edge_on, zero, F(1.0f) / v.d);
-    c[11] = v.inv_pz;
-    c[12] = v.n.x, c[13] = v.n.y, c[14] = v.n.z, c[15] = v.d;
+    const D mx = v.p.x * v.inv_pz * s.fx + s.cx;
+    const D my = v.p.y * v.inv_pz * s.fy + s.cy;
+    c[0] = round_pixel(narrow(mx));
+    c[1] = round_pixel(narrow(my));
+    c[2] = narrow(mx - widen(c[0]));
+    c[3] = narrow(my - widen(c[1]));
+    c[4] = u.x * ix, c[5] = u.y * iy;
+    c[6] = q.x * ix, c[7] = q.y * iy;
+    c[8] = select(v.edge_on, F(-1e30f), narrow(v.d * v.inv_pz));  // q < 0: the screen filter alone
+    c[9] = away.x * ix, c[10] = away.y * iy;
+    c[11] = disk.opacity;
+    c[12] = select(v.edge_on, zero, narrow(1.0 / v.d));
+    c[13] = narrow(v.inv_pz);
+    c[14] = away.z, c[15] = narrow(v.d);
     F sum = c[0];
-    for (int k = 1; k < 16; ++k) sum += c[k] * F(1e-8f);
+    for (int k = 1; k < 16; ++k) sum += k == 8 ? zero : c[k] * F(1e-8f);
     const Mask finite = (sum - sum) == zero;  // false for NaN and infinity
-    const Mask visible = (v.p.z > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & finite;
+    const Mask visible = (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & finite & disk.finite;
     const int lanes = n - first < L ? static_cast<int>(n - first) : L;
     alignas(64) float columns[16][L];
     for (int k = 0; k < 16; ++k) store(columns[k], c[k]);
@@ -101,16 +110,17 @@ namespace {
 
 // dL/dq [4] of the raw quaternion from dL/d(columns of the rotation).
 void quaternion_gradient(const Disk& d, V3 gu, V3 gv, V3 gn, F* out) {
-  const F w = d.qw, x = d.qx, y = d.qy, z = d.qz, two(2.0f);
+  const F w = narrow(d.qw), x = narrow(d.qx), y = narrow(d.qy), z = narrow(d.qz), two(2.0f);
+  const F inv_norm = narrow(d.inv_norm);
   const F gw = two * (z * (gu.y - gv.x) + y * (gn.x - gu.z) + x * (gv.z - gn.y));
   const F gx = two * (y * (gu.y + gv.x) + z * (gu.z + gn.x) + w * (gv.z - gn.y) - two * x * (gv.y + gn.z));
   const F gy = two * (x * (gu.y + gv.x) + z * (gv.z + gn.y) + w * (gn.x - gu.z) - two * y * (gu.x + gn.z));
   const F gz = two * (x * (gu.z + gn.x) + y * (gv.z + gn.y) + w * (gu.y - gv.x) - two * z * (gu.x + gv.y));
   const F along = gw * w + gx * x + gy * y + gz * z;
-  out[0] = (gw - along * w) * d.inv_norm;
-  out[1] = (gx - along * x) * d.inv_norm;
-  out[2] = (gy - along * y) * d.inv_norm;
-  out[3] = (gz - along * z) * d.inv_norm;
+  out[0] = (gw - along * w) * inv_norm;
+  out[1] = (gx - along * x) * inv_norm;
+  out[2] = (gy - along * y) * inv_norm;
+  out[3] = (gz - along * z) * inv_norm;
 }
 
 // Sums of the rows of L Gaussians, as columns; Gaussians out of view get zeros.
@@ -167,28 +177,30 @@ void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gr
       gather_rows(w, s, rank_of, stride, first, out.colors, g);
       const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
       const View v = view_of(disk, camera);
-      const Mask used = (v.p.z > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN));
-      const F ix(1.0f / s.fx), iy(1.0f / s.fy), zero(0.0f);
+      const Mask used = (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & disk.finite;
+      const F ix(1.0 / s.fx), iy(1.0 / s.fy), zero(0.0f);
       const F isu = F(1.0f) / disk.su, isv = F(1.0f) / disk.sv;
       // U = (tu-free) ∝ 1 / su: the logarithm's gradient is −g·U.
-      const V3 cu = cross(v.tv, v.p) * isu, cv = cross(v.p, v.tu) * isv;
+      const V3 p = narrow(v.p), tu = narrow(v.tu), tv = narrow(v.tv), n_away = narrow(v.n);
+      const F inv_pz = narrow(v.inv_pz);
+      const V3 cu = narrow(cross(v.tv, v.p)) * isu, cv = narrow(cross(v.p, v.tu)) * isv;
       F g_log[2] = {-(g[R_UX] * cu.x * ix + g[R_UY] * cu.y * iy), -(g[R_VX] * cv.x * ix + g[R_VY] * cv.y * iy)};
       const V3 a = {g[R_UX] * ix * isu, g[R_UY] * iy * isu, zero};
       const V3 b = {g[R_VX] * ix * isv, g[R_VY] * iy * isv, zero};
-      V3 g_tv = cross(v.p, a), g_tu = cross(b, v.p);
+      V3 g_tv = cross(p, a), g_tu = cross(b, p);
       V3 g_n = {g[R_NX], g[R_NY], g[R_NZ]};
-      V3 g_p = cross(a, v.tv) + cross(v.tu, b) + v.n * g[R_D];
-      g_n = (g_n + v.p * g[R_D]) * v.sign;
-      const F gx = g[R_MX] * F(s.fx) * v.inv_pz, gy = g[R_MY] * F(s.fy) * v.inv_pz;
+      V3 g_p = cross(a, tv) + cross(tu, b) + n_away * g[R_D];
+      g_n = (g_n + p * g[R_D]) * v.sign;
+      const F gx = g[R_MX] * F(s.fx) * inv_pz, gy = g[R_MY] * F(s.fy) * inv_pz;
       g_p.x += gx;
       g_p.y += gy;
-      g_p.z += g[R_PZ] - (gx * v.p.x + gy * v.p.y) * v.inv_pz;
+      g_p.z += g[R_PZ] - (gx * p.x + gy * p.y) * inv_pz;
       V3 parts[4] = {g_p, g_tu, g_tv, g_n};
       for (V3& part : parts)
         part = {zero_unless(used, part.x), zero_unless(used, part.y), zero_unless(used, part.z)};
       V3 world[4];
       for (int k = 0; k < 4; ++k) world[k] = camera.to_world(parts[k]);
-      const V3 source[4] = {disk.offset, disk.tu, disk.tv, disk.n};
+      const V3 source[4] = {narrow(disk.offset), narrow(disk.tu), narrow(disk.tv), narrow(disk.n)};
       for (int k = 0; k < 4; ++k) {  // x_camera = Rᵀ x: dL/dR += x ⊗ g
         const F x[3] = {source[k].x, source[k].y, source[k].z};
         for (int i = 0; i < 3; ++i) {
@@ -208,7 +220,7 @@ void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gr
       store_rows<4>(out.quaternions, first, n, column);
       for (F& f : g_log) f = zero_unless(used, f);
       store_rows<2>(out.log_scales, first, n, g_log);
-      const F g_logit = zero_unless(used, g[R_OPACITY] * disk.opacity * (F(1.0f) - disk.opacity));
+      const F g_logit = zero_unless(used, g[R_OPACITY] * disk.opacity * disk.clear);
       store_rows<1>(out.logit_opacities, first, n, &g_logit);
       if (out.screen) {
         const F norm = sqrt(fma(g[R_MX], g[R_MX], g[R_MY] * g[R_MY]));

@@ -137,13 +137,14 @@ void backpropagate(const Arguments& a, int threads, const float* colors, const f
       for (int k = 1; k < K; ++k)
         g_dir += grad[k] * fma(g[0], sh[3 * k], fma(g[1], sh[3 * k + 1], g[2] * sh[3 * k + 2]));
       const V3 g_mean = (g_dir - d.unit * dot(d.unit, g_dir)) * d.inv_norm;
+      const Mask finite = (d.inv_norm - d.inv_norm) == F(0.0f);
       alignas(64) float tmp[3 * K][L];
       for (int k = 0; k < K; ++k)
         for (int c = 0; c < 3; ++c) store(tmp[3 * k + c], g[c] * y[k]);
       alignas(64) float mean[3][L];
-      store(mean[0], g_mean.x);
-      store(mean[1], g_mean.y);
-      store(mean[2], g_mean.z);
+      store(mean[0], zero_unless(finite, g_mean.x));
+      store(mean[1], zero_unless(finite, g_mean.y));
+      store(mean[2], zero_unless(finite, g_mean.z));
       const int64_t lanes = std::min<int64_t>(L, a.n - first);
       for (int64_t lane = 0; lane < lanes; ++lane) {
         float* to = g_sh + (first + lane) * a.coefficients * 3;

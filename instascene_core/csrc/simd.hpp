@@ -28,6 +28,7 @@ struct F {
   F() = default;
   F(__m512 x) : v(x) {}
   F(float x) : v(_mm512_set1_ps(x)) {}
+  explicit F(double x) : F(static_cast<float>(x)) {}
 };
 inline F load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
@@ -78,6 +79,7 @@ struct F {
   F() = default;
   F(__m256 x) : v(x) {}
   F(float x) : v(_mm256_set1_ps(x)) {}
+  explicit F(double x) : F(static_cast<float>(x)) {}
 };
 inline F load(const float* p) { return _mm256_loadu_ps(p); }
 inline void store(float* p, F a) { _mm256_storeu_ps(p, a.v); }
@@ -129,6 +131,7 @@ struct F {
   F() = default;
   F(V4 x) : v(x) {}
   F(float x) : v(V4{x, x, x, x}) {}
+  explicit F(double x) : F(static_cast<float>(x)) {}
 };
 inline F load(const float* p) {
   F r;

@@ -76,9 +76,10 @@ class Buffer {
 
 // What the blending of one Gaussian needs: one cache line.  With dx, dy in pixels from the projected mean:
 //   q = q0 + qx·dx + qy·dy,  u = (ux·dx + uy·dy) / q,  v = (vx·dx + vy·dy) / q,  1/z = q · inv_d
-// (2DGS eq. 8–10 in coordinates relative to the mean, which keeps float32 accurate at grazing angles).
+// (2DGS eq. 8–10 in coordinates relative to the mean, which keeps float32 accurate at grazing angles; for
+// the same reason the mean is split into whole pixels and the rest).  The normal is (fx·qx, fy·qy, nz).
 struct Splat {
-  float mx, my, ux, uy, vx, vy, q0, qx, qy, opacity, inv_d, inv_pz, nx, ny, nz, d;
+  float mx, my, rest_x, rest_y, ux, uy, vx, vy, q0, qx, qy, opacity, inv_d, inv_pz, nz, d;
 };
 static_assert(sizeof(Splat) == 64, "one cache line");
 
@@ -100,7 +101,7 @@ struct Entry {
 };
 
 // Per-pixel state that backward needs, tile by tile in block order.
-enum State { S_T, S_NX, S_NY, S_NZ, S_D, S_M1, S_M2, S_REF, S_LAST, S_MEDIAN, S_COUNT };
+enum State { S_T, S_QX, S_QY, S_NZ, S_D, S_M1, S_M2, S_REF, S_LAST, S_MEDIAN, S_COUNT };
 
 struct Scratch {  // per thread
   Buffer<float> records, pixels, sums;

@@ -4,8 +4,8 @@ import ctypes
 import logging
 import os
 import sys
-from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
-from functools import lru_cache
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,7 +24,8 @@ class Scene(ctypes.Structure):
 
     _fields_ = (
         [(name, c_int32) for name in ("num_gaussians", "channels", "width", "height", "num_threads")]
-        + [(name, c_float) for name in ("fx", "fy", "cx", "cy", "near_plane")]
+        + [(name, c_double) for name in ("fx", "fy", "cx", "cy")]
+        + [("near_plane", c_float)]
         + [("world_from_camera", c_float * 12)]
         + [(name, c_void_p) for name in ("means", "quaternions", "log_scales", "logit_opacities")]
         + [(name, c_void_p) for name in ("colors", "background")]
@@ -34,7 +35,7 @@ class Scene(ctypes.Structure):
 class Images(ctypes.Structure):
     """`isk_images`."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         (name, c_void_p) for name in ("color", "alpha", "depth", "median_depth", "normal", "distortion")
     ]
 
@@ -42,10 +43,11 @@ class Images(ctypes.Structure):
 class Gradients(ctypes.Structure):
     """`isk_gradients`."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         (name, c_void_p)
         for name in (
-            "means", "quaternions", "log_scales", "logit_opacities", "colors", "screen", "camera", "background"
+            "means", "quaternions", "log_scales", "logit_opacities", "colors", "screen", "camera",
+            "background",
         )
     ]  # fmt: skip
 
@@ -71,7 +73,7 @@ _SIGNATURES = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_instruction_set(name: str) -> ctypes.CDLL:
     """The kernel built for one instruction set; MissingDependencyError where it is not there."""
     suffix = ".dylib" if sys.platform == "darwin" else ".so"
@@ -84,7 +86,7 @@ def load_instruction_set(name: str) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise MissingDependencyError(
-            f"The compiled kernel {path.name} cannot be loaded ({error}); run `make setup` or `pip install .`."
+            f"The compiled kernel {path.name} does not load ({error}); run `make setup` or `pip install .`."
         ) from error
     for function, (result, arguments) in _SIGNATURES.items():
         entry = getattr(library, function)
@@ -109,7 +111,7 @@ def runnable_instruction_sets() -> tuple[str, ...]:
     return INSTRUCTION_SETS[INSTRUCTION_SETS.index(best_instruction_set()) :]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _chosen(override: str | None) -> ctypes.CDLL:
     if override and override not in INSTRUCTION_SETS:
         raise InputError(f"{ISA_VARIABLE}={override} is not one of {', '.join(INSTRUCTION_SETS)}.")

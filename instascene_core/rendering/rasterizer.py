@@ -200,9 +200,10 @@ def rasterize(
     to `sh_degree` (None: all).  `background` [C] shows where alpha < 1 (None: black).  `near` in metres.
 
     Differentiable (once) by the Gaussians' parameters, `colors` or `sh`, `background` and
-    `world_from_camera`.  The pose's gradient is by its twelve entries, the inverse being that of a rigid
-    transform.  Same input, same bits, whatever the number of threads.  Method: 2DGS sections 4.2 and 4.3, with
-    the screen filter of eq. 11; depth from blended planes.  InputError where shapes do not fit.
+    `world_from_camera`.  The pose's gradient is by its twelve entries and holds along rigid motions;
+    moves that break the rotation have no meaning to the kernel.  Same input, same bits, whatever the
+    number of threads.  Method: 2DGS sections 4.2 and 4.3, with the screen filter of eq. 11; depth from
+    blended planes.  InputError where shapes do not fit.
     """
     pose = _pose(world_from_camera)
     if near <= 0:

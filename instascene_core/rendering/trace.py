@@ -53,7 +53,7 @@ def trace(
     weight_min: float = 1 / 255,
     near: float = NEAR_PLANE,
 ) -> PixelTrace:
-    """The Gaussians of every pixel with transmittance before them > `transmittance_min` and weight > `weight_min`.
+    """Per pixel the Gaussians before which transmittance is > `transmittance_min`, of weight > `weight_min`.
 
     The same alphas, order and cut-offs as `rasterize` (2DGS), so `trace(…, weight_min=0).matrix(N) @ colors`
     is its color.  `world_from_camera` [4, 4]; InputError where shapes do not fit.
