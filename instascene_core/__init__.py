@@ -10,4 +10,10 @@ The rooms, bottom to top (imports go only downward; `test/core/test_architecture
     cli export viewer synthetic training report doctor              floor 5
 """
 
+import os
+
+# OpenMP's threads otherwise spin after each parallel section, which on shared or few cores steals the
+# time of whoever works next.  Read when torch loads its OpenMP, so it must be set before that.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 __version__ = "0.1.0"
