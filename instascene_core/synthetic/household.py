@@ -15,6 +15,7 @@ from instascene_core.synthetic.solids import (
     capsule,
     convex_slices,
     revolve,
+    ring,
     rounded_box,
     shell_parts,
     solid,
@@ -257,6 +258,70 @@ def union(rng: np.random.Generator) -> Solid:
     return solid("union", body, [part for _, parts in pieces for part in parts], "box", PLASTIC)
 
 
+def plate(rng: np.random.Generator) -> Solid:
+    """A thin plate with a raised rim."""
+    top, height = rng.uniform(0.075, 0.115), rng.uniform(0.015, 0.024)
+    foot = top * rng.uniform(0.55, 0.65)
+    rim = [[foot, 0.002], [foot * 1.08, height * 0.45], [top * 0.9, height * 0.75], [top, height]]
+    outline = np.vstack([[foot - 0.002, 0.0], smooth_profile(rim, 20)])
+    outer, inner = hollow_body(outline, rng.uniform(0.0035, 0.0045), rng.uniform(0.004, 0.006))
+    body, parts, _ = vessel(outer, inner)
+    return solid("plate", body, parts, "cylinder", CERAMIC)
+
+
+def pan(rng: np.random.Generator) -> Solid:
+    """A small pan with a straight handle."""
+    top, height = rng.uniform(0.058, 0.072), rng.uniform(0.03, 0.042)
+    bottom = top * rng.uniform(0.82, 0.95)
+    outline = np.vstack(
+        [
+            [bottom - 0.003, 0.0],
+            smooth_profile([[bottom, 0.003], [top, height * 0.7], [top * 1.02, height]], 14),
+        ]
+    )
+    outer, inner = hollow_body(outline, rng.uniform(0.003, 0.004), rng.uniform(0.003, 0.005))
+    body, parts, cavity = vessel(outer, inner)
+    start, end = (
+        (top + 0.004, 0, height * 0.72),
+        (top + rng.uniform(0.07, 0.1), 0, height * rng.uniform(0.8, 1.3)),
+    )
+    handle, handle_parts = capsule(start, end, 0.006, 0.009)
+    return solid("pan", body + (handle - cavity), parts + handle_parts, "cylinder", METAL)
+
+
+def ball(rng: np.random.Generator) -> Solid:
+    """A fruit: a slightly squashed sphere."""
+    radius, squash = rng.uniform(0.021, 0.034), rng.uniform(0.85, 1.0)
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 26)[1:-1]
+    outline = radius * np.stack([np.cos(angle), squash * (np.sin(angle) + 1)], axis=1)
+    return solid("ball", revolve(on_axis(outline)), [sphere_like(outline)], "cylinder", FILLED)
+
+
+def sphere_like(outline: np.ndarray) -> np.ndarray:
+    """[n, 3] points whose hull is the convex body of revolution with this outline."""
+    return np.concatenate([ring(r, z, 24) for r, z in on_axis(outline)])
+
+
+def tray(rng: np.random.Generator) -> Solid:
+    """An open rectangular box."""
+    w, d, h = rng.uniform([0.15, 0.11, 0.03], [0.22, 0.15, 0.06])
+    wall = rng.uniform(0.004, 0.006)
+    block, _ = rounded_box((w, d, h), 0.003, (0, 0, h / 2))
+    cavity, _ = rounded_box((w - 2 * wall, d - 2 * wall, h), 0.003, (0, 0, wall + h / 2))
+    parts = [rounded_box((w, d, wall), 0.001, (0, 0, wall / 2))[1][0]]
+    for side in (-1, 1):
+        parts.append(rounded_box((wall, d, h), 0.001, (side * (w - wall) / 2, 0, h / 2))[1][0])
+        parts.append(rounded_box((w, wall, h), 0.001, (0, side * (d - wall) / 2, h / 2))[1][0])
+    return solid("tray", block - cavity, parts, "box", PLASTIC)
+
+
+def book(rng: np.random.Generator) -> Solid:
+    """A book or flat game box, standing."""
+    size = rng.uniform([0.02, 0.12, 0.17], [0.045, 0.16, 0.235])
+    body, parts = rounded_box(size, 0.001)
+    return solid("book", body, parts, "box", CARTON)
+
+
 KINDS: dict[str, Callable[[np.random.Generator], Solid]] = {
     "box": box,
     "can": can,
@@ -267,7 +332,13 @@ KINDS: dict[str, Callable[[np.random.Generator], Solid]] = {
     "cup": cup,
     "jar": jar,
     "union": union,
+    "plate": plate,
+    "pan": pan,
+    "ball": ball,
+    "tray": tray,
+    "book": book,
 }
+COMMON = ("box", "can", "mug", "bottle", "bowl", "tool", "cup", "jar", "union")  # what a heap is made of
 
 
 def make(kind: str, rng: np.random.Generator) -> Solid:

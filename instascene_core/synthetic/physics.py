@@ -24,6 +24,7 @@ class Drop:
     rotation: np.ndarray  # [3, 3] world from object
     position: np.ndarray  # [2] metres x, y: where the origin of the solid starts
     height: float | None = None  # metres z of the origin; None = just above what lies there already
+    twin_of: int | None = None  # index of the drop whose texture this one shares
 
 
 @dataclass(frozen=True)

@@ -131,10 +131,10 @@ def generate_scene(config: SyntheticConfig, progress: ProgressCallback = no_prog
     _check(config)
     problem = ""
     for attempt in range(ATTEMPTS):
-        scene = _attempt(config, np.random.default_rng([config.seed, attempt]), progress)
-        problem = _problem(scene)
-        if not problem:
-            return scene
+        result = _attempt(config, np.random.default_rng([config.seed, attempt]), progress)
+        if isinstance(result, SyntheticScene):
+            return result
+        problem = result
     raise InputError(
         f"No scene with seed {config.seed} came out well in {ATTEMPTS} attempts ({problem}); "
         "try another seed or fewer objects."
@@ -152,19 +152,30 @@ def _check(config: SyntheticConfig) -> None:
         raise InputError("The supersampling must be 1 or more.")
     if config.seed < 0:
         raise InputError("The seed must not be negative.")
+    if not 0 <= config.plain_fraction <= 1:
+        raise InputError("The share of plain objects must lie between 0 and 1.")
     depth_noise(config.depth_noise)
     for kind in config.kinds:
         make(kind, np.random.default_rng(0))
 
 
-def _attempt(config: SyntheticConfig, rng: np.random.Generator, progress: ProgressCallback) -> SyntheticScene:
+def _attempt(
+    config: SyntheticConfig, rng: np.random.Generator, progress: ProgressCallback
+) -> SyntheticScene | str:
+    """A scene, or what went wrong."""
     plan = layouts.plan(config, rng)
     parts = [f.mesh.vertices for f in plan.fixtures if f.collides]
     poses = settle(plan.drops, parts, plan.pen, progress)
-    objects = []
+    problem = _misplaced(config, plan, poses)
+    if problem:
+        return problem
+    objects: list[SceneObject] = []
     for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
         wrap = float(drop.solid.dimensions[:2].mean() / 2)
-        objects.append(SceneObject(k + 1, drop.solid, pose, object_texture(rng, drop.solid.mapping, wrap)))
+        texture = object_texture(rng, drop.solid.mapping, wrap, plain=rng.uniform() < config.plain_fraction)
+        if drop.twin_of is not None:
+            texture = objects[drop.twin_of].texture
+        objects.append(SceneObject(k + 1, drop.solid, pose, texture))
     fixtures = tuple((f, surface_texture(rng, f.texel)) for f in plan.fixtures)
     camera = make_camera(config)
     points = np.concatenate([o.mesh.vertices for o in objects])
@@ -173,24 +184,46 @@ def _attempt(config: SyntheticConfig, rng: np.random.Generator, progress: Progre
     distance = config.distance or fitting_distance(camera, PILE_FILL * radius)
     azimuth = rng.uniform(0, 2 * np.pi)
     sun = np.array([0.6 * np.cos(azimuth), 0.6 * np.sin(azimuth), 1.0])
-    return SyntheticScene(
+    scene = SyntheticScene(
         config=replace(config, distance=distance),
         objects=tuple(objects),
         fixtures=fixtures,
-        support=Plane(np.array([0.0, 0.0, 1.0]), 0.0),
+        support=Plane(np.array([0.0, 0.0, 1.0]), plan.support_height),
         camera=camera,
-        poses=arc_poses(config, target, distance, rng),
+        poses=arc_poses(_seen_from(config, plan), target, distance, rng),
         light=Light(sun / np.linalg.norm(sun), shadows=config.shadows),
     )
+    return _hidden(scene) or scene
 
 
-def _problem(scene: SyntheticScene) -> str:
-    """What makes a scene unusable, or nothing."""
-    half = scene.config.table_size / 2
-    for thing in scene.objects:
-        x, y, _ = thing.world_from_object[:3, 3]
-        if max(abs(x), abs(y)) > half or thing.mesh.vertices[:, 2].min() < -0.01:
-            return f"{thing.kind} {thing.id} fell off the table"
+def _seen_from(config: SyntheticConfig, plan: layouts.Plan) -> SyntheticConfig:
+    """The config with its arcs moved to where the layout can be looked into."""
+    if plan.arc is not None:
+        start, span = plan.arc
+        config = replace(config, arc_start_degrees=start, arc_degrees=min(span, config.arc_degrees))
+    low, high = plan.elevations
+    elevations = config.elevations_degrees
+    if min(elevations) < low or max(elevations) > high:
+        count = len(elevations)
+        spread = np.linspace(low, high, count + 2)[1:-1] if count < 3 else np.linspace(low, high, count)
+        config = replace(config, elevations_degrees=tuple(float(e) for e in spread))
+    return config
+
+
+def _misplaced(config: SyntheticConfig, plan: layouts.Plan, poses: np.ndarray) -> str:
+    """Which object did not stay where it belongs, or nothing."""
+    half = config.table_size / 2
+    region = np.array(plan.region or ((-half, half), (-half, half)))
+    for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
+        heights = drop.solid.mesh.vertices @ pose[2, :3] + pose[2, 3]
+        outside = (pose[:2, 3] < region[:, 0]) | (pose[:2, 3] > region[:, 1])
+        if outside.any() or heights.min() < plan.support_height - 0.01:
+            return f"{drop.solid.kind} {k + 1} fell off"
+    return ""
+
+
+def _hidden(scene: SyntheticScene) -> str:
+    """Which object the views hardly see, or nothing."""
     for thing, seen in zip(scene.objects, scene.observed_fractions):
         if seen < scene.config.min_observed_fraction:
             return f"only {100 * seen:.0f} % of {thing.kind} {thing.id} can be seen"

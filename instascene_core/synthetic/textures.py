@@ -51,12 +51,16 @@ class Texture:
         return u + 0.083 * side, v + 0.047 * side
 
 
-def object_texture(rng: np.random.Generator, mapping: str, wrap_radius: float) -> Texture:
-    """A random print for one object."""
+def object_texture(
+    rng: np.random.Generator, mapping: str, wrap_radius: float, plain: bool = False
+) -> Texture:
+    """A random print for one object, or one plain colour with hardly visible mottling."""
     style = STYLES[rng.integers(len(STYLES))]
     palette = random_palette(rng)
-    image = finish(style(rng, palette), rng)
-    return Texture(image, TEXEL, mapping, wrap_radius)
+    if plain:
+        image = np.clip(palette[0] * (1 + 0.01 * noise(rng, 6.0))[..., None], 0.02, 0.98)
+        return Texture(image.astype(np.float32), TEXEL, mapping, wrap_radius)
+    return Texture(finish(style(rng, palette), rng), TEXEL, mapping, wrap_radius)
 
 
 def surface_texture(rng: np.random.Generator, texel: float) -> Texture:
@@ -87,19 +91,27 @@ def random_palette(rng: np.random.Generator) -> np.ndarray:
     )
 
 
+def blur(image: np.ndarray, sigma: float | tuple[float, float]) -> np.ndarray:
+    """A periodic image [S, S(, C)] float32 smoothed by a Gaussian of `sigma` texels (rows, columns)."""
+    from scipy.fft import irfft2, rfft2
+
+    sigma_v, sigma_u = np.broadcast_to(sigma, 2)
+    falloff = np.exp(-2 * (np.pi * sigma_v * np.fft.fftfreq(SIZE)) ** 2)[:, None]
+    falloff = falloff * np.exp(-2 * (np.pi * sigma_u * np.fft.rfftfreq(SIZE)) ** 2)
+    planes = np.moveaxis(image.reshape(SIZE, SIZE, -1).astype(np.float32), 2, 0)
+    smooth = irfft2(rfft2(planes) * falloff.astype(np.float32), s=(SIZE, SIZE))
+    return np.ascontiguousarray(np.moveaxis(smooth, 0, 2)).reshape(image.shape)
+
+
 def noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> np.ndarray:
     """[S, S] periodic Gaussian noise of unit variance, smooth over `sigma` texels."""
-    from scipy.ndimage import gaussian_filter
-
-    field = gaussian_filter(rng.standard_normal((SIZE, SIZE)), sigma, mode="wrap")
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    field = blur(rng.standard_normal((SIZE, SIZE), dtype=np.float32), sigma)
+    return (field - field.mean()) / field.std()
 
 
 def finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add fine speckle, soften to what a print resolves (about 1 mm), clip to [0.02, 0.98]."""
-    from scipy.ndimage import gaussian_filter
-
-    image = gaussian_filter(image, (1.5, 1.5, 0), mode="wrap")
+    image = blur(image, 1.5)
     speckle = rng.uniform(0.03, 0.06) * noise(rng, 2.5) + rng.uniform(0.02, 0.05) * noise(rng, 8.0)
     return np.clip(image + speckle[..., None], 0.02, 0.98).astype(np.float32)
 

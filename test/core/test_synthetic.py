@@ -288,13 +288,61 @@ def test_observed_fraction_counts_what_views_can_see(scene):
     assert all(one <= every for one, every in zip(single.observed_fractions, scene.observed_fractions))
 
 
+def small(layout, **changes):
+    return SyntheticConfig(
+        **{
+            "seed": 1,
+            "num_objects": 4,
+            "num_views": 6,
+            "width": 64,
+            "height": 48,
+            "layout": layout,
+            **changes,
+        }
+    )
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_makes_a_scene(layout):
-    config = SyntheticConfig(seed=1, num_objects=4, num_views=4, width=64, height=48, layout=layout)
-    scene = generate_scene(config)
+    scene = generate_scene(small(layout))
     assert len(scene.objects) == 4
-    labels = np.unique(np.concatenate([scene.view(i).labels.ravel() for i in range(4)]))
-    assert len(labels) >= 4
+    lowest = min(o.mesh.vertices[:, 2].min() for o in scene.objects)
+    assert scene.support.offset - 1.5e-3 < lowest < scene.support.offset + 2e-3
+    labels = np.unique(np.concatenate([scene.view(i).labels.ravel() for i in range(6)]))
+    np.testing.assert_array_equal(labels, [UNLABELLED, 1, 2, 3, 4])
+
+
+def test_twins_are_alike_and_touch():
+    scene = generate_scene(small("twins", num_objects=5))
+    assert len(scene.objects) == 5
+    for first, second in (scene.objects[:2], scene.objects[2:4]):
+        np.testing.assert_array_equal(first.solid.mesh.vertices, second.solid.mesh.vertices)
+        assert first.texture is second.texture
+        _, gap, _ = trimesh.proximity.closest_point(as_trimesh(first.mesh), second.mesh.vertices)
+        assert gap.min() < 2e-3
+    assert scene.objects[0].texture is not scene.objects[2].texture
+
+
+def test_contents_lie_in_their_vessel():
+    scene = generate_scene(small("contents"))
+    vessel = scene.objects[0]
+    box = vessel.mesh.vertices.min(axis=0), vessel.mesh.vertices.max(axis=0)
+    centres = np.array([o.mesh.vertices.mean(axis=0) for o in scene.objects[1:]])
+    assert ((centres > box[0]) & (centres < box[1] + [0, 0, 0.06])).all(axis=1).any()
+
+
+def test_a_shelf_is_seen_from_the_front_and_a_bin_from_above():
+    front = generate_scene(small("shelf"))
+    assert (front.poses[:, 1, 3] < -0.2).all() and front.support.offset > 0
+    above = generate_scene(small("bin"))
+    down = -above.poses[:, 2, 2]  # cosine between the optical axis and straight down
+    assert (down > np.cos(np.radians(50))).all()
+
+
+def test_plain_objects_have_no_print():
+    textured, plain = (generate_scene(small("spread", plain_fraction=f)) for f in (0.0, 1.0))
+    for a, b in zip(textured.objects, plain.objects):
+        assert b.texture.image.std(axis=(0, 1)).max() < 0.02 < a.texture.image.std(axis=(0, 1)).max()
 
 
 # --- depth noise ---
@@ -386,6 +434,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(scene, tmp_path):
         ({"elevations_degrees": (95.0,)}, "elevations"),
         ({"supersampling": 0}, "supersampling"),
         ({"seed": -1}, "seed"),
+        ({"plain_fraction": 2.0}, "plain"),
         ({"layout": "tower of babel"}, "known layouts"),
         ({"kinds": ("spaceship",)}, "known kinds"),
         ({"depth_noise": "rain"}, "known"),
