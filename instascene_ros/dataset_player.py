@@ -1,7 +1,6 @@
 """dataset_player: a dataset folder, COLMAP model or rosbag2 as the topics scene_node takes.
 
-Frames are sent reliably and one after another, each only when the one before has arrived, so that
-nothing is lost however slow the other side is.  Ends with exit code 0 when all has been sent.
+Frames are sent reliably at a rate; the player ends, with exit code 0, when all have arrived.
 """
 
 import logging
@@ -30,9 +29,11 @@ from instascene_ros.log_forwarding import forward_logging
 from instascene_ros.parameters import FOREIGN_PREFIXES, plain
 from instascene_ros.publishers import time_message
 
-logger = logging.getLogger(__name__)
-QOS = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
-ARRIVAL_S = 5.0  # a frame has this long to arrive before the next is sent anyway
+logger = logging.getLogger("instascene_ros.dataset_player")  # also as __main__
+QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
+# The last frames have this long to arrive.  (Not waited for after every frame: Fast DDS asks its
+# readers for acknowledgements only every 3 s.)
+ARRIVAL_S = 10.0
 REPORT_S = 2.0  # between two lines of progress
 
 
@@ -41,7 +42,7 @@ class PlayerParameters:
     """Parameters of dataset_player."""
 
     dataset: str = ""  # folder, COLMAP model or rosbag2
-    rate: float = 10.0  # frames per second; 0 = as fast as they arrive
+    rate: float = 10.0  # frames per second
     map_frame: str = "map"
     camera_frame: str = "camera_optical_frame"
     stamps: Literal["dataset", "now"] = "dataset"
@@ -50,7 +51,7 @@ class PlayerParameters:
     use_masks: bool = True
     masks: str = ""  # folder of label images beside the frames; empty = the dataset's own, if any
     scale: float = 1.0  # resize the images by this factor
-    max_frames: int = 0  # 0 = all
+    max_frames: int = 0  # at most so many, evenly spaced; 0 = all
     wait_s: float = 60.0  # for somebody to subscribe; 0 = do not wait
 
 
@@ -71,6 +72,8 @@ class DatasetPlayer(Node):
         for name, value in settings_of(self.parameters).items():
             if name not in given:
                 self.declare_parameter(name, plain(value))
+        if self.parameters.rate <= 0:
+            raise InputError("The parameter 'rate' must be positive.")
         if not self.parameters.dataset:
             raise InputError("There is nothing to play: give the parameter 'dataset' a folder or a rosbag2.")
         self._image = self.create_publisher(Image, "rgb/image", QOS)
@@ -82,14 +85,19 @@ class DatasetPlayer(Node):
         """The dataset; InputError when it cannot be read."""
         p = self.parameters
         return open_dataset(
-            Path(p.dataset).expanduser(), use_depth=p.use_depth, masks=p.masks or None, scale=p.scale
+            Path(p.dataset).expanduser(),
+            use_depth=p.use_depth,
+            use_masks=p.use_masks,
+            masks=p.masks or None,
+            scale=p.scale,
+            max_frames=p.max_frames,
         )
 
     def announce(self, frame: Frame) -> None:
         """Make the optional publishers before anything is sent, so that nobody misses the first."""
         if frame.depth is not None and self._depth is None:
             self._depth = self.create_publisher(Image, "depth/image", QOS)
-        if self.parameters.use_masks and frame.labels is not None and self._masks is None:
+        if frame.labels is not None and self._masks is None:
             self._masks = self.create_publisher(Image, "masks/image", QOS)
 
     @property
@@ -129,6 +137,9 @@ class DatasetPlayer(Node):
         pose.pose = conversions.pose_from_matrix(frame.world_from_camera)
         self._pose.publish(pose)
         self._image.publish(conversions.image_message(frame.rgb, "rgb8", header))
+
+    def wait_for_arrival(self) -> None:
+        """Until the other side has everything, or ARRIVAL_S have passed."""
         for publisher in self.publishers_in_use:
             publisher.wait_for_all_acked(Duration(seconds=ARRIVAL_S))
 
@@ -152,7 +163,7 @@ class StampMaker:
         else:
             value = max(0.0, frame.stamp)
         if value <= self._last:  # a dataset without usable stamps
-            value = self._last + 1.0 / (self._parameters.rate or 10.0)
+            value = self._last + 1.0 / self._parameters.rate
         self._last = value
         return value
 
@@ -161,13 +172,11 @@ def play(node: DatasetPlayer) -> int:
     """Send every frame; returns how many were sent."""
     parameters = node.parameters
     dataset = node.open()
-    total = len(dataset) if hasattr(dataset, "__len__") else 0
-    if parameters.max_frames:
-        total = min(total, parameters.max_frames) if total else parameters.max_frames
+    total = len(dataset)
     stamps = StampMaker(parameters, node.get_clock())
     count, last_report, next_time = 0, time.monotonic(), 0.0
     for frame in dataset:
-        if not rclpy.ok(context=node.context) or (parameters.max_frames and count >= parameters.max_frames):
+        if not rclpy.ok(context=node.context):
             break
         node.announce(frame)
         if count == 0:
@@ -178,10 +187,12 @@ def play(node: DatasetPlayer) -> int:
             break
         node.send(frame, stamps.stamp(frame))
         count += 1
-        next_time = max(next_time + (1.0 / parameters.rate if parameters.rate > 0 else 0.0), time.monotonic())
+        next_time = max(next_time + 1.0 / parameters.rate, time.monotonic())
         if time.monotonic() - last_report >= REPORT_S or count == total:
             last_report = time.monotonic()
-            logger.info("%d%s frames sent", count, f"/{total}" if total else "")
+            logger.info("%d of %d frames sent", count, total)
+    if rclpy.ok(context=node.context):
+        node.wait_for_arrival()
     return count
 
 

@@ -161,17 +161,17 @@ class FrameSource:
         compressed = self._parameters.image_transport == "compressed"
         image = ("rgb/image/compressed", CompressedImage) if compressed else ("rgb/image", Image)
         # (topic, type, callback, queue length)
-        wanted = [("rgb/camera_info", CameraInfo, self._guard(self._camera_info), 5)]
+        wanted = [("rgb/camera_info", CameraInfo, self._guard(self._camera_info), 30)]
         if self._parameters.pose_source == "topic":
             wanted.append(("pose", PoseStamped, self._guard(self._poses.add_pose), 200))
         elif self._parameters.pose_source == "odometry":
             wanted.append(("odometry", Odometry, self._guard(self._poses.add_odometry), 200))
         self._depth = self._masks = None
         if self._parameters.use_depth:
-            wanted.append(("depth/image", Image, self._guard(self._depth_image), 20))
+            wanted.append(("depth/image", Image, self._guard(self._depth_image), 30))
         if self._parameters.use_masks:
-            wanted.append(("masks/image", Image, self._guard(self._masks_image), 20))
-        wanted.append((*image, self._guard(self._image), 20))
+            wanted.append(("masks/image", Image, self._guard(self._masks_image), 30))
+        wanted.append((*image, self._guard(self._image), 30))
         made = {
             topic: AutoSubscription(
                 self._node, kind, topic, callback, self._group, depth,

@@ -28,7 +28,7 @@ from instascene_ros.publishers import FRAME_JOB, ScenePublishers, Snapshot, stat
 from instascene_ros.requests import MAX_WAITING, Requests
 from instascene_ros.worker import ErrorLog, Worker, describe
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
 STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
 
 

@@ -1,0 +1,130 @@
+"""Everything for one scene: scene_node, on demand a dataset or bag to play, and RViz.
+
+ros2 launch instascene scene.launch.py rgb:=/camera/color/image_raw \
+    camera_info:=/camera/color/camera_info depth:=/camera/aligned_depth/image_raw pose:=/camera/pose
+ros2 launch instascene scene.launch.py dataset:=/path/to/folder rviz:=true
+ros2 launch instascene scene.launch.py config:=realsense.yaml use_sim_time:=true bag:=/path/to/bag
+
+A `config` is a path, or the name of a file in the package's config folder.
+"""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+# name, default, what it is; an empty default means: as the configuration says
+ARGUMENTS = (
+    ("config", "", "overlay on config/base.yaml: a path, or a file name in the package's config folder"),
+    ("rgb", "rgb/image", "topic of the colour images (sensor_msgs/Image)"),
+    ("camera_info", "rgb/camera_info", "topic of their calibration (sensor_msgs/CameraInfo)"),
+    ("depth", "depth/image", "topic of depth images registered to the colour images"),
+    ("pose", "pose", "topic of the camera's poses (PoseStamped, or Odometry with pose_source:=odometry)"),
+    ("masks", "masks/image", "topic of label images"),
+    ("pose_source", "", "topic, odometry or tf"),
+    ("map_frame", "", "frame in which the poses are and the results will be"),
+    ("data_dir", "", "folder below which save_scene writes"),
+    ("namespace", "", "namespace of the nodes"),
+    ("use_sim_time", "", "take time from /clock (default: true with bag:=, else false)"),
+    ("dataset", "", "folder, COLMAP model or rosbag2 to play with dataset_player"),
+    ("rate", "10.0", "frames per second of dataset_player"),
+    ("bag", "", "rosbag2 to play with `ros2 bag play`, its topics as recorded"),
+    ("rviz", "false", "start RViz with the package's view"),
+    ("log_level", "info", "of the nodes: debug, info, warn or error"),
+)
+
+
+def config_file(name: str, share: Path) -> Path:
+    """The overlay a person named; RuntimeError with one sentence when there is no such file."""
+    candidates = [Path(name).expanduser(), share / "config" / name, share / "config" / f"{name}.yaml"]
+    for path in candidates:
+        if path.is_file():
+            return path.absolute()
+    known = ", ".join(sorted(path.name for path in (share / "config").glob("*.yaml")))
+    raise RuntimeError(f"There is no configuration '{name}'; the package has {known}.")
+
+
+def is_true(text: str) -> bool:
+    return text.strip().lower() in ("true", "1", "yes", "on")
+
+
+def actions(context: LaunchContext) -> list:
+    """What to start, with the arguments as plain strings."""
+    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    share = Path(get_package_share_directory("instascene"))
+    sim_time = is_true(value["use_sim_time"]) if value["use_sim_time"] else bool(value["bag"])
+    given = {name: value[name] for name in ("pose_source", "map_frame", "data_dir") if value[name]}
+    files = [str(share / "config" / "base.yaml")]
+    if value["config"]:
+        files.append(str(config_file(value["config"], share)))
+    topics = [
+        ("rgb/image", value["rgb"]),
+        ("rgb/image/compressed", f"{value['rgb']}/compressed"),
+        ("rgb/camera_info", value["camera_info"]),
+        ("depth/image", value["depth"]),
+        ("pose", value["pose"]),
+        ("odometry", value["pose"] if value["pose"] != "pose" else "odometry"),
+        ("masks/image", value["masks"]),
+    ]
+    common = {
+        "package": "instascene",
+        "namespace": value["namespace"],
+        "remappings": [(name, topic) for name, topic in topics if name != topic],
+        "output": "screen",
+        "ros_arguments": ["--log-level", value["log_level"]],
+    }
+    started = [
+        Node(
+            executable="scene_node",
+            name="scene_node",
+            parameters=[*files, {**given, "use_sim_time": sim_time}],
+            on_exit=[Shutdown(reason="scene_node ended")],
+            **common,
+        )
+    ]
+    if value["dataset"]:
+        player = {"dataset": os.path.abspath(os.path.expanduser(value["dataset"]))}
+        player["rate"] = float(value["rate"])
+        player["map_frame"] = value["map_frame"] or "map"
+        started.append(
+            Node(executable="dataset_player", name="dataset_player", parameters=[player], **common)
+        )
+    if value["bag"]:
+        bag = os.path.abspath(os.path.expanduser(value["bag"]))
+        started.append(ExecuteProcess(cmd=["ros2", "bag", "play", bag, "--clock"], output="screen"))
+    if is_true(value["rviz"]):
+        started.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                namespace=value["namespace"],
+                arguments=["-d", str(share / "config" / "scene.rviz")],
+                parameters=[{"use_sim_time": sim_time}],
+                output="log",
+            )
+        )
+    if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
+        # Shared memory for whole images (config/fastdds.xml); other middlewares ignore it.
+        profile = str(share / "config" / "fastdds.xml")
+        started.insert(0, SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile))
+    started.append(LogInfo(msg="call the service segment_instances when enough frames are in (see `status`)"))
+    return started
+
+
+def generate_launch_description() -> LaunchDescription:
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=actions)])

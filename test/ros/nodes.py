@@ -1,0 +1,110 @@
+"""Nodes as processes of their own, and a client that talks to them over DDS."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+ROOT = Path(__file__).resolve().parents[2]
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+def wait_for(condition, timeout: float, what: str):
+    """Poll until `condition()` is truthy; its value."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what} within {timeout} s"
+        time.sleep(0.02)
+    return value
+
+
+class NodeProcess:
+    """`python -m instascene_ros.<name>` with parameters."""
+
+    def __init__(self, name: str, parameters: dict, log: Path) -> None:
+        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+        command = [sys.executable, "-m", f"instascene_ros.{name}", "--ros-args", *words]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        self.name, self.log = name, log
+        with log.open("w") as sink:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=sink)
+
+    def wait(self, timeout: float) -> int:
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"{self.name} did not end within {timeout} s:\n{self.log.read_text()}"
+            ) from None
+
+    def interrupt(self, sign: signal.Signals = signal.SIGINT) -> tuple[int, float]:
+        """Send a signal; the exit code and the seconds it took to end."""
+        start = time.monotonic()
+        self.process.send_signal(sign)
+        return self.wait(20.0), time.monotonic() - start
+
+    def kill(self) -> None:
+        for stop, patience in ((signal.SIGINT, 8), (signal.SIGTERM, 4), (signal.SIGKILL, 4)):
+            if self.process.poll() is not None:
+                return
+            self.process.send_signal(stop)
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+class Client:
+    """A node of the test, spun by a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.node = rclpy.create_node(name)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            while not self._closing.is_set():
+                self._executor.spin_once(timeout_sec=0.05)
+
+    def call(self, kind, service: str, /, timeout: float = 120.0, **fields):
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(timeout_sec=30.0), f"the service {service} appears"
+        future = client.call_async(kind.Request(**fields))
+        wait_for(future.done, timeout, f"{service} answers")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def listen(self, kind, topic: str, qos=10) -> list:
+        """A list that fills with the messages of a topic."""
+        received: list = []
+        self.node.create_subscription(kind, topic, received.append, qos)
+        return received
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join(5)
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+@contextlib.contextmanager
+def running(name: str, parameters: dict, log: Path):
+    process = NodeProcess(name, parameters, log)
+    try:
+        yield process
+    finally:
+        process.kill()
