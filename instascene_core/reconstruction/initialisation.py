@@ -40,6 +40,11 @@ class SurfacePoints:
         """The points at `index`."""
         return SurfacePoints(*(getattr(self, f.name)[index] for f in fields(self)))
 
+    @classmethod
+    def joined(cls, parts: "list[SurfacePoints]") -> "SurfacePoints":
+        """All points of `parts`, in order."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
 
 @dataclass(frozen=True)
 class Initialisation:
@@ -58,12 +63,16 @@ def initialise(frames: list[Frame], budget: int, progress: ProgressCallback = no
     if any(frame.depth is not None and (frame.depth > 0).any() for frame in frames):
         progress("initialise", 0.0, "from depth images")
         return Initialisation(gaussians_from_depth(frames, budget), frames, True)
+    from instascene_core.reconstruction.background import shell_points
     from instascene_core.reconstruction.stereo import depth_from_stereo
     from instascene_core.reconstruction.triangulation import triangulate
 
     frames = [frame.with_(depth=None) for frame in frames]  # an all-zero depth says nothing
     frames = depth_from_stereo(frames, triangulate(frames, progress), progress=progress)
-    return Initialisation(gaussians_from_depth(frames, budget), frames, False)
+    surface = back_project_frames(frames)
+    points = thin_out(SurfacePoints.joined([surface, shell_points(frames, surface)]), budget)
+    logger.info("initialised %d Gaussians from stereo", len(points))
+    return Initialisation(gaussians_from_points(points), frames, False)
 
 
 def gaussians_from_depth(frames: list[Frame], budget: int) -> GaussianModel:
@@ -84,12 +93,7 @@ def back_project_frames(frames: list[Frame]) -> SurfacePoints:
     parts = [_back_project(frame, stride, offset=i) for i, frame in enumerate(with_depth)]
     if sum(len(part) for part in parts) < 10:
         raise InputError("The frames' depth images show no surface: they are empty, zero or only noise.")
-    return SurfacePoints(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in (f.name for f in fields(SurfacePoints))
-        )
-    )
+    return SurfacePoints.joined(parts)
 
 
 def _back_project(frame: Frame, stride: int, offset: int) -> SurfacePoints:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _MAX_PIXELS = 320 * 240  # resolution of the sweep
 _NUM_SOURCES = 4
 _MAX_PLANES = 112
+_BEYOND = 2.0  # the sweep goes this much farther than the farthest points found
 _WINDOW = 5  # pixels
 _MIN_VARIANCE = 1.0  # grey levels²: flatter windows match anything, so they get the neutral cost 1
 _GOOD_ANGLE, _MAX_ANGLE = np.deg2rad(10), np.deg2rad(35)  # triangulation angles
@@ -160,7 +161,7 @@ def _inverse_depths(
     # The frame's own points set the range; all points in its view may widen it a little.
     near = min(np.quantile(own, 0.02), max(np.quantile(everything, 0.02), 0.7 * np.quantile(own, 0.02)))
     far = max(np.quantile(own, 0.98), min(np.quantile(everything, 0.98), 1.5 * np.quantile(own, 0.98)))
-    first, last = 1 / (0.8 * near), 1 / (1.3 * far)
+    first, last = 1 / (0.8 * near), 1 / (_BEYOND * far)
     baseline = max(
         float(np.linalg.norm(references[j].world_from_camera[:3, 3] - pose[:3, 3])) for j in sources
     )

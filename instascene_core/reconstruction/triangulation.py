@@ -46,7 +46,7 @@ def triangulate(frames: list[Frame], progress: ProgressCallback = no_progress) -
         raise MissingDependencyError(
             "Images without depth need pycolmap; install it with `pip install pycolmap`."
         ) from error
-    pycolmap.logging.minloglevel = pycolmap.logging.Level.WARNING.value  # it writes to stderr by itself
+    pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value  # it writes to stderr by itself
     names = [f"{i:05d}.png" for i in range(len(frames))]
     with tempfile.TemporaryDirectory(prefix="instascene_") as folder:
         root = Path(folder)
@@ -111,7 +111,7 @@ def _extract(pycolmap, frames: list[Frame], names: list[str], root: Path):
     options.sift.max_num_features = _MAX_FEATURES
     largest = max(max(frame.camera.width, frame.camera.height) for frame in frames)
     # Doubling the image finds more in small ones; in large ones it costs most and adds the least stable.
-    options.sift.first_octave = -1 if largest <= 400 else 0
+    options.sift.first_octave = -1 if largest <= 280 else 0
     with pycolmap.Database.open(database_path) as database:
         for index, (frame, name) in enumerate(zip(frames, names)):
             factor = min(1.0, _MAX_IMAGE_SIZE / max(frame.camera.width, frame.camera.height))

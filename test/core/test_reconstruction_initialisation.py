@@ -8,9 +8,11 @@ from reconstruction_scene import tabletop_frames
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
+from instascene_core.reconstruction.background import shell_points
 from instascene_core.reconstruction.depth_maps import normals_from_depth
 from instascene_core.reconstruction.initialisation import (
     SurfacePoints,
+    back_project_frames,
     gaussians_from_depth,
     gaussians_from_points,
     initialise,
@@ -170,3 +172,24 @@ def test_stereo_depth_is_right_where_it_is_given(textured):
     assert np.mean(covered) > 0.5
     assert np.median(np.abs(errors)) < 0.004
     assert abs(np.median(errors)) < 0.002
+
+
+def test_gaps_are_shown_on_a_shell_behind_everything():
+    frames = tabletop_frames(8)  # beyond the table: nothing, in a dark grey
+    surface = back_project_frames(frames)
+    shell = shell_points(frames, surface)
+    assert len(shell) > 500
+    center = np.median(surface.positions, axis=0)
+    radius = np.linalg.norm(shell.positions - center, axis=1)
+    assert np.allclose(radius, radius[0], rtol=1e-4)
+    assert radius[0] > 0.99 * np.quantile(np.linalg.norm(surface.positions - center, axis=1), 0.99)
+    assert all(np.linalg.norm(f.world_from_camera[:3, 3] - center) < radius[0] for f in frames)
+    assert np.allclose(shell.colors, 0.1, atol=0.01)
+    frame = frames[1]  # what it shows lies in that frame's empty pixels
+    alone = shell_points([frame], surface)
+    pixels, z = frame.camera.project(
+        (alone.positions - frame.world_from_camera[:3, 3]) @ frame.world_from_camera[:3, :3]
+    )
+    assert (z > 0).all()
+    columns, rows = pixels.astype(int).T
+    assert (frame.depth[rows, columns] == 0).all()

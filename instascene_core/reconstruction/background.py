@@ -1,0 +1,60 @@
+"""A stand-in for what lies beyond the reconstructed scene, where images show it but no depth is known."""
+
+import numpy as np
+
+from instascene_core.frame import Frame
+from instascene_core.reconstruction.initialisation import SurfacePoints
+
+_MIN_SHARE = 0.003  # of the image: smaller gaps are edges and occlusions, not background
+_MARGIN = 2  # pixels left out around what has depth
+_STRIDE = 3  # pixels between samples
+
+
+def shell_points(frames: list[Frame], surface: SurfacePoints) -> SurfacePoints:
+    """Points on a sphere as far away as the farthest surface, in the colour of pixels without depth.
+
+    Frames without a depth image say nothing about where depth is missing and are left out.
+    """
+    center = np.median(surface.positions, axis=0).astype(np.float64)
+    cameras = np.stack([frame.world_from_camera[:3, 3] for frame in frames])
+    radius = max(
+        float(np.quantile(np.linalg.norm(surface.positions - center, axis=1), 0.99)),
+        1.5 * float(np.linalg.norm(cameras - center, axis=1).max()),
+    )
+    parts = [_shell_part(frame, center, radius) for frame in frames if frame.depth is not None]
+    return SurfacePoints.joined(parts)
+
+
+def _shell_part(frame: Frame, center: np.ndarray, radius: float) -> SurfacePoints:
+    rows, columns = np.nonzero(_large_gaps(frame.depth))
+    chosen = (rows % _STRIDE == 0) & (columns % _STRIDE == 0)
+    rows, columns = rows[chosen], columns[chosen]
+    rays = frame.camera.rays[rows, columns].astype(np.float64) @ frame.world_from_camera[:3, :3].T
+    lengths = np.linalg.norm(rays, axis=1)
+    directions = rays / lengths[:, None]
+    eye = frame.world_from_camera[:3, 3] - center
+    # |eye + t·direction| = radius, the far root: the camera is inside.
+    along = directions @ eye
+    reach = -along + np.sqrt(np.maximum(along**2 + radius**2 - eye @ eye, 0))
+    outward = (eye + reach[:, None] * directions) / radius
+    footprint = reach / lengths / np.sqrt(frame.camera.fx * frame.camera.fy)
+    n = len(rows)
+    return SurfacePoints(
+        positions=(center + radius * outward).astype(np.float32),
+        normals=-outward.astype(np.float32),
+        colors=frame.rgb[rows, columns].astype(np.float32) / 255,
+        footprints=(4 * footprint).astype(np.float32),  # it is not where it seems: no fine detail
+        importances=np.full(n, 0.5, dtype=np.float32),
+    )
+
+
+def _large_gaps(depth: np.ndarray) -> np.ndarray:
+    """[H, W] bool: inside large connected regions without depth."""
+    import cv2
+
+    size = 2 * _MARGIN + 1
+    empty = cv2.erode((depth <= 0).astype(np.uint8), np.ones((size, size), np.uint8), borderValue=1)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
+    large = statistics[:, cv2.CC_STAT_AREA] > _MIN_SHARE * depth.size
+    large[0] = False  # OpenCV's label of everything else
+    return large[labels]
