@@ -119,7 +119,7 @@ class FeaturesConfig:
     pixels_per_batch: int = 4096
     gaussians_per_batch: int = 8192
     alpha: float = 10.0  # in the temperature
-    min_temperature: float = 0.02
+    min_temperature: float = 0.2  # lower, and the pull within an instance ends before τ is reached
     check_every: int = 50  # iterations between two looks at the assignment
     settled_change: float = 0.002  # share of Gaussians that may still change
     similarity: float = 0.9  # τ: cosine with the instance's mean feature

@@ -141,12 +141,14 @@ def _with_structure(filtered, masks, traces, index_of_gaussian) -> list[np.ndarr
 
 def frontmost(view: PixelTrace) -> np.ndarray:
     """[H·W] int64: the Gaussian with the largest weight in each pixel, −1 where there is none."""
-    rows = np.repeat(np.arange(len(view.offsets) - 1), np.diff(view.offsets))
-    order = np.lexsort((view.weights, rows))
-    last = view.offsets[1:] - 1
-    winner = np.full(len(view.offsets) - 1, -1, dtype=np.int64)
-    has_any = np.diff(view.offsets) > 0
-    winner[has_any] = view.indices[order[last[has_any]]]
+    counts = np.diff(view.offsets)
+    winner = np.full(len(counts), -1, dtype=np.int64)
+    filled = counts > 0
+    if filled.any():
+        largest = np.maximum.reduceat(view.weights, view.offsets[:-1][filled])
+        is_largest = np.flatnonzero(view.weights == np.repeat(largest, counts[filled]))[::-1]
+        rows = np.repeat(np.arange(len(counts)), counts)
+        winner[rows[is_largest]] = view.indices[is_largest]  # of equals the first, written last
     return winner
 
 
