@@ -7,9 +7,11 @@ pixels in the core, so principal points shift by half a pixel here.
 
 import array
 import functools
+import math
 import sys
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -33,6 +35,12 @@ QUATERNION_TOLERANCE = 1e-2  # of the norm; drivers round to float32, so small e
 def stamp_seconds(stamp) -> float:
     """builtin_interfaces/Time as seconds."""
     return stamp.sec + stamp.nanosec * 1e-9
+
+
+def time_message(seconds: float) -> Time:
+    """builtin_interfaces/Time from seconds ≥ 0."""
+    whole = math.floor(seconds)
+    return Time(sec=int(whole), nanosec=min(999_999_999, round((seconds - whole) * 1e9)))
 
 
 # ── images ────────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,6 @@ from instascene_core.frame import Frame
 from instascene_ros import conversions
 from instascene_ros.log_forwarding import forward_logging
 from instascene_ros.parameters import FOREIGN_PREFIXES, plain
-from instascene_ros.publishers import time_message
 
 logger = logging.getLogger("instascene_ros.dataset_player")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
@@ -127,7 +126,7 @@ class DatasetPlayer(Node):
 
     def send(self, frame: Frame, stamp: float) -> None:
         """All messages of one frame; the image goes last."""
-        header = Header(stamp=time_message(stamp), frame_id=self.parameters.camera_frame)
+        header = Header(stamp=conversions.time_message(stamp), frame_id=self.parameters.camera_frame)
         if self._depth is not None and frame.depth is not None:
             self._depth.publish(self._depth_message(frame.depth, header))
         if self._masks is not None and frame.labels is not None:
@@ -139,9 +138,12 @@ class DatasetPlayer(Node):
         self._image.publish(conversions.image_message(frame.rgb, "rgb8", header))
 
     def wait_for_arrival(self) -> None:
-        """Until the other side has everything, or ARRIVAL_S have passed."""
+        """Until the other side has everything, ARRIVAL_S have passed or the node is told to end."""
+        deadline = time.monotonic() + ARRIVAL_S
         for publisher in self.publishers_in_use:
-            publisher.wait_for_all_acked(Duration(seconds=ARRIVAL_S))
+            while rclpy.ok(context=self.context) and time.monotonic() < deadline:
+                if publisher.wait_for_all_acked(Duration(seconds=0.2)):
+                    break
 
     def _depth_message(self, depth: np.ndarray, header: Header) -> Image:
         if self.parameters.depth_encoding == "32FC1":
@@ -208,6 +210,9 @@ def main(args: list[str] | None = None) -> int:
         code = 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:  # what rclpy raises when the shutdown catches a call in the middle
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.destroy_node()

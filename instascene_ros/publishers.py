@@ -6,7 +6,6 @@ import threading
 from dataclasses import dataclass, field
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TransformStamped
 from instascene.msg import CompletedObject as CompletedObjectMsg
@@ -21,7 +20,7 @@ from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.pipeline import Scene
 from instascene_ros import scene_messages
-from instascene_ros.conversions import image_message, pose_from_matrix
+from instascene_ros.conversions import image_message, pose_from_matrix, time_message
 from instascene_ros.frame_assembly import FrameCounters
 from instascene_ros.worker import Activity, ErrorLog
 
@@ -53,11 +52,6 @@ class Snapshot:
             instances=scene.instances,
             objects=dict(scene.objects),
         )
-
-
-def time_message(seconds: float) -> Time:
-    whole = math.floor(seconds)
-    return Time(sec=int(whole), nanosec=min(999_999_999, round((seconds - whole) * 1e9)))
 
 
 def resident_memory_mb() -> float:
@@ -100,6 +94,8 @@ class ScenePublishers:
 
     def publish_changes(self, snapshot: Snapshot) -> None:
         """Instances, markers and Gaussians where they changed; called by the worker."""
+        if not self._node.context.ok():
+            return
         with self._lock:
             last, self._published = self._published, snapshot
             header = self.header(snapshot)
@@ -127,7 +123,8 @@ class ScenePublishers:
         return message
 
     def publish_completed(self, message: CompletedObjectMsg) -> None:
-        self._completed.publish(message)
+        if self._node.context.ok():
+            self._completed.publish(message)
 
     @property
     def rendered_subscribers(self) -> int:
@@ -135,7 +132,8 @@ class ScenePublishers:
 
     def publish_rendered(self, rgb: np.ndarray, snapshot: Snapshot) -> None:
         """rgb: [H, W, 3] uint8."""
-        self._rendered.publish(image_message(rgb, "rgb8", self.header(snapshot)))
+        if self._node.context.ok():
+            self._rendered.publish(image_message(rgb, "rgb8", self.header(snapshot)))
 
     def publish_status(self, message: SceneStatus) -> None:
         self._status.publish(message)

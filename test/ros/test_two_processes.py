@@ -26,8 +26,7 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.mesh import is_watertight, signed_distance
 from instascene_core.objects import TriangleMesh
 from instascene_ros import frame_assembly
-from instascene_ros.conversions import camera_info_message, image_message, matrix_from_pose
-from instascene_ros.publishers import time_message
+from instascene_ros.conversions import camera_info_message, image_message, matrix_from_pose, time_message
 
 NUM_OBJECTS, NUM_VIEWS = 3, 14
 ITERATIONS = 150
