@@ -202,6 +202,7 @@ def checker(rng: np.random.Generator, palette: np.ndarray) -> np.ndarray:
 def wood(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
     """Grain along u."""
     grain = 0.07 * noise(rng, (6.0, 60.0)) + 0.05 * noise(rng, (2.0, 25.0)) + 0.06 * noise(rng, 12.0)
+    grain += 0.08 * noise(rng, 4.0)  # knots and pores: something to match between views
     return base * (1 + grain[..., None])
 
 
@@ -217,13 +218,13 @@ def cloth(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
                 image[:, rows] *= tint
             else:
                 image[rows] *= tint
-    return image * (1 + 0.07 * noise(rng, 5.0) + 0.06 * noise(rng, 15.0))[..., None]
+    return image * (1 + 0.1 * noise(rng, 4.0) + 0.06 * noise(rng, 15.0))[..., None]
 
 
 def terrazzo(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
     """Chips of other brightness in a plain ground."""
-    field, tone = noise(rng, 6.0), noise(rng, 10.0)
-    chips = np.where(field > 0.9, 0.2 * np.sign(tone), 0.0) + 0.05 * noise(rng, 20.0)
+    field, tone = noise(rng, 4.5), noise(rng, 10.0)
+    chips = np.where(field > 0.9, 0.3 * np.sign(tone), 0.0) + 0.05 * noise(rng, 20.0)
     return base * (1 + chips[..., None]).astype(np.float32)
 
 
