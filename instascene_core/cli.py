@@ -31,7 +31,7 @@ class Run:
     """Folder to write (replaced when it holds an earlier scene)."""
     config: Path | None = None
     """YAML overlay on the defaults."""
-    set: tuple[str, ...] = ()
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Single settings as KEY=VALUE, e.g. `reconstruction.iterations=500`."""
     depth: bool = True
     """Use the input's depth images where it has them."""
@@ -191,7 +191,10 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     from instascene_core.metrics import evaluate_objects
     from instascene_core.viewer.report import metric_rows, object_rows, write_report
 
-    metrics = json.loads((folder / "metrics.json").read_text()) | (extra or {})
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text()) | (extra or {})
+    except (OSError, ValueError) as error:
+        raise InputError(f"There is no finished run in {folder} (metrics.json: {error}).") from error
     if ground_truth is not None and any(folder.glob("objects/*/object.json")):
         metrics["accuracy"] = evaluate_objects(load_objects(folder), ground_truth).as_dict()
     write_json(folder / "metrics.json", metrics)
