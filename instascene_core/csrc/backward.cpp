@@ -15,7 +15,8 @@ namespace isk {
 
 namespace {
 
-// Planes of TILE_PIXELS floats in scratch.pixels; colours follow at P_COLOR + c.
+// scratch.pixels is [BLOCKS, P_COLOR + channels, L]: a block's planes lie side by side (planes of whole tiles
+// would be 1 KiB apart, where stores and loads are mistaken for each other).
 enum Plane { P_T, P_B, P_QX, P_QY, P_NZ, P_D, P_W, P_M1, P_M2, P_MEDIAN, P_COLOR };
 
 // Lane sums of one Gaussian in one tile; colours follow.  a, b, c: gradients by the numerators of u, v and
@@ -24,6 +25,8 @@ enum Sum {
   A_A, A_AX, A_AY, A_B, A_BX, A_BY, A_C, A_CX, A_CY, A_EX, A_EY, A_OPACITY,
   A_NZ, A_D, A_IOTA_DISK, A_IOTA_SCREEN, A_COLOR
 };
+
+constexpr int64_t AHEAD = 8;  // entries to prefetch
 
 struct Upstream {
   const isk_images& g;
@@ -39,9 +42,9 @@ inline F gather(const float* image, const BlockPixels& p, const isk_scene& s, in
 
 // Gradients of the images → gradients of the sums, for one block; adds to the camera's and background's.
 void prepare_block(const isk_scene& s, const Upstream& up, const Camera& camera, const float* state,
-                   const BlockPixels& p, int b, float* planes, F* camera_sums, F* background_sums) {
-  auto saved = [&](State k) { return load(state + k * TILE_PIXELS + b * L); };
-  auto put = [&](int plane, F value) { store(planes + plane * TILE_PIXELS + b * L, value); };
+                   const BlockPixels& p, float* planes, F* camera_sums, F* background_sums) {
+  auto saved = [&](State k) { return load(state + k * L); };
+  auto put = [&](int plane, F value) { store(planes + plane * L, value); };
   const F t = saved(S_T), nz = saved(S_NZ), d = saved(S_D), fx(s.fx), fy(s.fy);
   const F nx = saved(S_QX) * fx, ny = saved(S_QY) * fy;
   const F weight = F(1.0f) - t, zero(0.0f);
@@ -84,13 +87,13 @@ void prepare_block(const isk_scene& s, const Upstream& up, const Camera& camera,
 
 // Adds one Gaussian's gradients in one block of pixels; returns whether it contributes there.
 template <int C, bool IOTA>
-inline bool accumulate(const Splat& g, const float* colors, int channels, float index, const BlockPixels& p,
+__attribute__((always_inline)) inline bool accumulate(const Splat& g, const float* colors, int channels, float index, const BlockPixels& p,
                        F inv_near, const float* state, float* planes, F* acc) {
-  auto plane = [&](int k) { return load(planes + k * TILE_PIXELS); };
-  auto saved = [&](int k) { return load(state + k * TILE_PIXELS); };
+  auto plane = [&](int k) { return load(planes + k * L); };
+  auto saved = [&](int k) { return load(state + k * L); };
   const Hit h = evaluate(g, p.x, p.y, inv_near);
   const Mask hit = (h.alpha >= F(ALPHA_MIN)) & (F(index) <= saved(S_LAST));
-  if (!any(hit)) return false;
+  // No branch on the lanes' outcome: it would be mispredicted at the end of a long chain.
   const F zero(0.0f), t_after = plane(P_T), behind = plane(P_B);
   const F t = t_after / (F(1.0f) - h.alpha);
   F f = plane(P_W);
@@ -108,8 +111,8 @@ inline bool accumulate(const Splat& g, const float* colors, int channels, float 
     f = fma(m, fma(m, g_m2, plane(P_M1)), f);
   }
   const F difference = f - behind;
-  store(planes + P_T * TILE_PIXELS, select(hit, t, t_after));
-  store(planes + P_B * TILE_PIXELS, fma(alpha, difference, behind));
+  store(planes + P_T * L, select(hit, t, t_after));
+  store(planes + P_B * L, fma(alpha, difference, behind));
 
   for (int c = 0; c < channels; ++c) acc[A_COLOR + c] = fma(weight, plane(P_COLOR + c), acc[A_COLOR + c]);
   acc[A_NZ] = fma(weight, plane(P_NZ), acc[A_NZ]);
@@ -140,12 +143,10 @@ inline bool accumulate(const Splat& g, const float* colors, int channels, float 
   acc[A_C] += c;
   acc[A_CX] = fma(weight, plane(P_QX), fma(c, h.dx, acc[A_CX]));
   acc[A_CY] = fma(weight, plane(P_QY), fma(c, h.dy, acc[A_CY]));
-  if (any(screen)) {
-    const F e_screen = zero_unless(screen, e);
-    acc[A_EX] = fma(e_screen, h.dx, acc[A_EX]);
-    acc[A_EY] = fma(e_screen, h.dy, acc[A_EY]);
-  }
-  return true;
+  const F e_screen = zero_unless(screen, e);
+  acc[A_EX] = fma(e_screen, h.dx, acc[A_EX]);
+  acc[A_EY] = fma(e_screen, h.dy, acc[A_EY]);
+  return any(hit);
 }
 
 // Lane sums → the row of workspace.hpp.
@@ -182,6 +183,7 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
   const float* records = load_records(w, s, tile, channels, scratch);
   const float* state = tile_state(w, tile);
   float* planes = scratch.pixels.reserve(static_cast<size_t>(P_COLOR + channels) * TILE_PIXELS);
+  const int num_planes = P_COLOR + channels;
   // acc, padded to whole groups of four, then the background's sums
   const int acc_size = A_COLOR + channels + 4;
   F* wide = reinterpret_cast<F*>(scratch.sums.reserve(static_cast<size_t>(acc_size + channels) * L));
@@ -190,7 +192,8 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
   for (F& f : camera_sums) f = F(0.0f);
   for (int c = 0; c < channels; ++c) background[c] = F(0.0f);
   for (int b = 0; b < BLOCKS; ++b)
-    prepare_block(s, up, camera, state, BlockPixels(tile_x, tile_y, b), b, planes, camera_sums, background);
+    prepare_block(s, up, camera, state + b * S_COUNT * L, BlockPixels(tile_x, tile_y, b), planes + b * num_planes * L,
+                  camera_sums, background);
   alignas(64) float lanes[L];
   for (int k = 0; k < 9 + channels; ++k) {
     store(lanes, k < 9 ? camera_sums[k] : background[k - 9]);
@@ -201,23 +204,29 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
   float last[BLOCKS];  // the last contributing entry of each block
   for (int b = 0; b < BLOCKS; ++b) {
     last[b] = -1.0f;
-    for (int lane = 0; lane < L; ++lane) last[b] = std::max(last[b], state[S_LAST * TILE_PIXELS + b * L + lane]);
+    for (int lane = 0; lane < L; ++lane) last[b] = std::max(last[b], state[(b * S_COUNT + S_LAST) * L + lane]);
   }
   const F inv_near(1.0f / s.near_plane);
-  F fixed[A_COLOR + (C > 0 ? C : 1) + 4];
-  F* acc = C > 0 ? fixed : wide;
   for (int64_t i = static_cast<int64_t>(count) - 1; i >= 0; --i) {
     const Entry& entry = w.entries[begin + i];
+    if (i >= AHEAD) {  // rows lie far apart; a store that misses the cache would hold up those after it
+      const uint32_t next = w.entries[begin + i - AHEAD].slot;
+      __builtin_prefetch(w.rows.data() + static_cast<size_t>(next) * rows_stride, 1);
+      __builtin_prefetch(&w.row_used[next], 1);
+    }
     const float* record = records + static_cast<size_t>(i) * stride;
     const Splat& g = splat_of(record);
-    for (int k = 0; k < acc_size; ++k) acc[k] = F(0.0f);
+    F fixed[A_COLOR + (C > 0 ? C : 1) + 4];
+    F* acc = C > 0 ? fixed : wide;
+    for (int k = 0; k < (C > 0 ? A_COLOR + C + 4 : acc_size); ++k) acc[k] = F(0.0f);
     bool used = false;
     const float index = static_cast<float>(i);
     for (uint64_t left = entry.blocks; left; left &= left - 1) {
       const int b = __builtin_ctzll(left);
       if (last[b] < index) continue;
       const BlockPixels p(tile_x, tile_y, b);
-      used |= accumulate<C, IOTA>(g, record + 16, channels, index, p, inv_near, state + b * L, planes + b * L, acc);
+      used |= accumulate<C, IOTA>(g, record + 16, channels, index, p, inv_near, state + b * S_COUNT * L,
+                                   planes + b * num_planes * L, acc);
     }
     w.row_used[entry.slot] = used;
     if (used) write_row(g, s, acc, channels, w.rows.data() + static_cast<size_t>(entry.slot) * rows_stride);

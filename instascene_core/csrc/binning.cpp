@@ -98,6 +98,8 @@ RowRange row_range(const Splat& g, const Extent& e, int rows) {
           static_cast<int>(std::min(rows - 1.0f, std::max(last, -1.0f)))};
 }
 
+constexpr uint32_t AHEAD = 12;  // Gaussians to prefetch
+
 // Append the pairs of one Gaussian.
 void emit(const Splat& g, const Extent& e, uint32_t index, int cols, int rows, int tiles_x, Scratch& scratch) {
   const RowRange range = row_range(g, e, rows);
@@ -178,6 +180,10 @@ void bin(Workspace& w, const isk_scene& s) {
         }
         segments[rank] = static_cast<uint32_t>(scratch.num_pairs);
         const uint32_t g = w.order[rank];
+        if (rank + AHEAD < end) {  // depth order jumps through memory
+          __builtin_prefetch(&w.splats[w.order[rank + AHEAD]]);
+          __builtin_prefetch(&w.extents[w.order[rank + AHEAD]]);
+        }
         emit(w.splats[g], w.extents[g], g, cols, rows, w.tiles_x, scratch);
       }
     } catch (const std::bad_alloc&) {

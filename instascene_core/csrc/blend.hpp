@@ -28,7 +28,7 @@ inline Hit evaluate(const Splat& g, F px, F py, F inv_near) {
   // Behind the camera or on the plane through its centre (q ≤ 0, NaN): the screen filter.
   h.disk = (h.q > F(0.0f)) & (h.q * F(g.inv_d) <= inv_near) & (rho_disk <= rho_screen);
   h.rho = select(h.disk, rho_disk, rho_screen);
-  h.gauss = exp(max(h.rho * F(-0.5f), F(-60.0f)));
+  h.gauss = exp2(max(h.rho * F(-0.5f * 1.44269504f), F(-80.0f)));  // exp(−rho / 2)
   h.alpha = min(h.gauss * F(g.opacity), F(ALPHA_MAX));
   return h;
 }
@@ -68,6 +68,9 @@ inline const float* load_records(const Workspace& w, const isk_scene& s, int til
   const int stride = record_stride(channels);
   float* records = scratch.records.reserve(static_cast<size_t>(count) * stride + 16);
   for (uint32_t i = 0; i < count; ++i) {
+    if (i + 16 < count) __builtin_prefetch(&w.splats[w.entries[begin + i + 16].gaussian]);
+    if (i + 16 < count && channels)
+      __builtin_prefetch(s.colors + static_cast<size_t>(w.entries[begin + i + 16].gaussian) * channels);
     const uint32_t g = w.entries[begin + i].gaussian;
     float* record = records + static_cast<size_t>(i) * stride;
     std::memcpy(record, &w.splats[g], sizeof(Splat));

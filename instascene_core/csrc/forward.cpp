@@ -45,51 +45,51 @@ void write_block(const isk_scene& s, const isk_images& out, const Camera& camera
 
 // C > 0: channels known to the compiler, their sums stay in registers; C = 0: any number, in `wide`.
 template <int C>
-void blend_block(const isk_scene& s, const float* records, const uint32_t* list, uint32_t length,
-                 const BlockPixels& p, F* wide, Sums& a, F* color_out) {
+Sums blend_block(const isk_scene& s, const float* records, const uint32_t* list, uint32_t length,
+                 const BlockPixels& p, F* wide) {
   const int channels = C > 0 ? C : s.channels, stride = record_stride(channels);
-  const F inv_near(1.0f / s.near_plane), zero(0.0f);
+  const F inv_near(1.0f / s.near_plane), zero(0.0f), px = p.x, py = p.y;
   F fixed[C > 0 ? C : 1];
   F* color = C > 0 ? fixed : wide;
   for (int c = 0; c < channels; ++c) color[c] = zero;
-  a.t = F(1.0f);
-  a.qx = a.qy = a.nz = a.d = a.m1 = a.m2 = a.ref = a.median_depth = zero;
-  a.last = a.median = F(-1.0f);
-  Mask live = (p.x < F(static_cast<float>(s.width))) & (p.y < F(static_cast<float>(s.height)));
+  F t(1.0f), qx = zero, qy = zero, nz = zero, d = zero, m1 = zero, m2 = zero, ref = zero;
+  F last(-1.0f), median(-1.0f), median_iota = zero;
+  Mask live = (px < F(static_cast<float>(s.width))) & (py < F(static_cast<float>(s.height)));
   for (uint32_t k = 0; k < length; ++k) {
     const uint32_t i = list[k];
     const float* record = records + static_cast<size_t>(i) * stride;
     const Splat& g = splat_of(record);
-    const Hit h = evaluate(g, p.x, p.y, inv_near);
+    const Hit h = evaluate(g, px, py, inv_near);
+    // No branch on the lanes' outcome: it would be mispredicted at the end of a long chain.
     Mask hit = live & (h.alpha >= F(ALPHA_MIN));
-    if (!any(hit)) continue;
-    const F weight_if = h.alpha * a.t, next = a.t - weight_if;
+    const F weight_if = h.alpha * t, next = t - weight_if;
     const Mask done = hit & (next < F(TRANSMITTANCE_MIN));
     hit = and_not(hit, done);
     const F weight = zero_unless(hit, weight_if);
     for (int c = 0; c < channels; ++c) color[c] = fma(weight, F(record[16 + c]), color[c]);
-    a.qx = fma(weight, F(g.qx), a.qx);
-    a.qy = fma(weight, F(g.qy), a.qy);
-    a.nz = fma(weight, F(g.nz), a.nz);
-    a.d = fma(weight, F(g.d), a.d);
+    qx = fma(weight, F(g.qx), qx);
+    qy = fma(weight, F(g.qy), qy);
+    nz = fma(weight, F(g.nz), nz);
+    d = fma(weight, F(g.d), d);
     const F iota = inverse_depth(g, h), index(static_cast<float>(i));
-    a.ref = select(hit & (a.last < zero), iota, a.ref);  // the first hit, against cancellation in m2
-    const F m = iota - a.ref, wm = weight * m;
-    a.m1 += wm;
-    a.m2 = fma(wm, m, a.m2);
-    const Mask crossing = hit & (a.t > F(0.5f)) & (next <= F(0.5f));
-    if (any(crossing)) {
-      a.median = select(crossing, index, a.median);
-      a.median_depth = select(crossing, F(1.0f) / iota, a.median_depth);
-    }
-    a.last = select(hit, index, a.last);
-    a.t = select(hit, next, a.t);
+    ref = select(hit & (last < zero), iota, ref);  // the first hit, against cancellation in m2
+    const F m = iota - ref, wm = weight * m;
+    m1 += wm;
+    m2 = fma(wm, m, m2);
+    const Mask crossing = hit & (t > F(0.5f)) & (next <= F(0.5f));
+    median = select(crossing, index, median);
+    median_iota = select(crossing, iota, median_iota);
+    last = select(hit, index, last);
+    t = select(hit, next, t);
     if (any(done)) {
       live = and_not(live, done);
       if (!any(live)) break;
     }
   }
-  for (int c = 0; c < channels; ++c) color_out[c] = color[c];
+  if (C > 0)
+    for (int c = 0; c < channels; ++c) wide[c] = color[c];
+  const F median_depth = select(median >= zero, F(1.0f) / median_iota, zero);
+  return {t, qx, qy, nz, d, m1, m2, ref, last, median, median_depth};
 }
 
 template <int C>
@@ -104,11 +104,10 @@ void forward_tile(Workspace& w, const isk_scene& s, const isk_images& out, const
   float* state = tile_state(w, tile);
   for (int b = 0; b < BLOCKS; ++b) {
     const BlockPixels p(tile_x, tile_y, b);
-    Sums a;
-    blend_block<C>(s, records, lists + static_cast<size_t>(b) * count, lengths[b], p, wide, a, wide);
+    const Sums a = blend_block<C>(s, records, lists + static_cast<size_t>(b) * count, lengths[b], p, wide);
     write_block(s, out, camera, p, a, wide, channels);
     const F* sums[S_COUNT] = {&a.t, &a.qx, &a.qy, &a.nz, &a.d, &a.m1, &a.m2, &a.ref, &a.last, &a.median};
-    for (int k = 0; k < S_COUNT; ++k) store(state + k * TILE_PIXELS + b * L, *sums[k]);
+    for (int k = 0; k < S_COUNT; ++k) store(state + (b * S_COUNT + k) * L, *sums[k]);
   }
 }
 

@@ -124,7 +124,7 @@ void quaternion_gradient(const Disk& d, V3 gu, V3 gv, V3 gn, F* out) {
 }
 
 // Sums of the rows of L Gaussians, as columns; Gaussians out of view get zeros.
-void gather_rows(const Workspace& w, const isk_scene& s, const uint32_t* rank_of, int stride, int64_t first,
+void gather_rows(const Workspace& w, const isk_scene& s, int stride, int64_t first,
                  float* color_gradients, F* columns) {
   alignas(64) float tmp[12][L];
   alignas(64) float sum[16];
@@ -141,13 +141,16 @@ void gather_rows(const Workspace& w, const isk_scene& s, const uint32_t* rank_of
       total = wide.data();
     }
     for (int k = 0; k < stride; ++k) total[k] = 0.0f;
-    const uint32_t rank = rank_of[g];
-    if (rank != UINT32_MAX) {
-      for (uint32_t slot = w.segments[rank]; slot < w.segments[rank + 1]; ++slot) {
-        if (!w.row_used[slot]) continue;
-        const float* row = w.rows.data() + static_cast<size_t>(slot) * stride;
-        for (int k = 0; k < stride; ++k) total[k] += row[k];
-      }
+    if (g + L < s.num_gaussians) {
+      const uint32_t next = w.slots[g + L].begin;
+      __builtin_prefetch(w.rows.data() + static_cast<size_t>(next) * stride);
+      __builtin_prefetch(w.rows.data() + static_cast<size_t>(next + 1) * stride);
+      __builtin_prefetch(&w.row_used[next]);
+    }
+    for (uint32_t slot = w.slots[g].begin; slot < w.slots[g].end; ++slot) {
+      if (!w.row_used[slot]) continue;
+      const float* row = w.rows.data() + static_cast<size_t>(slot) * stride;
+      for (int k = 0; k < stride; ++k) total[k] += row[k];
     }
     for (int k = 0; k < 12; ++k) tmp[k][lane] = total[k];
     for (int c = 0; c < s.channels; ++c) color_gradients[g * s.channels + c] = total[R_COLOR + c];
@@ -160,9 +163,15 @@ void gather_rows(const Workspace& w, const isk_scene& s, const uint32_t* rank_of
 void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gradients& out) {
   const int64_t n = s.num_gaussians;
   const Camera camera(s.world_from_camera);
-  uint32_t* rank_of = w.keys.reserve(n);
-  for (int64_t g = 0; g < n; ++g) rank_of[g] = UINT32_MAX;
-  for (uint32_t rank = 0; rank < w.num_visible; ++rank) rank_of[w.order[rank]] = rank;
+  Slots* slots = w.slots.reserve(n);
+#pragma omp parallel num_threads(s.num_threads)
+  {
+#pragma omp for schedule(static)
+    for (int64_t g = 0; g < n; ++g) slots[g] = {0, 0};
+#pragma omp for schedule(static)
+    for (uint32_t rank = 0; rank < w.num_visible; ++rank)
+      slots[w.order[rank]] = {w.segments[rank], w.segments[rank + 1]};
+  }
   constexpr int64_t CHUNK = 1024;  // fixed, so that the camera's sums do not depend on the threads
   const int64_t chunks = (n + CHUNK - 1) / CHUNK;
   double* partials = w.partials.reserve(chunks * 12 + 1);
@@ -174,7 +183,7 @@ void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gr
     const int64_t end = (chunk + 1) * CHUNK < n ? (chunk + 1) * CHUNK : n;
     for (int64_t first = chunk * CHUNK; first < end; first += L) {
       F g[12];
-      gather_rows(w, s, rank_of, stride, first, out.colors, g);
+      gather_rows(w, s, stride, first, out.colors, g);
       const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
       const View v = view_of(disk, camera);
       const Mask used = (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & disk.finite;

@@ -197,9 +197,8 @@ inline F& operator-=(F& a, F b) { return a = a - b; }
 inline Mask none() { return F(1.0f) < F(0.0f); }
 inline Mask all_lanes() { return F(0.0f) < F(1.0f); }
 
-// e^x for x in [-80, 80], relative error below 4e-7: 2^n times a polynomial on [-1/2, 1/2].
-inline F exp(F x) {
-  F t = x * F(1.44269504088896f);
+// 2^t for t in [-120, 120], relative error below 2e-7: 2^n times a polynomial on [-1/2, 1/2].
+inline F exp2(F t) {
   F n = round_nearest(t);
   F f = t - n;
   F p = F(1.5403530394e-4f);
@@ -211,5 +210,8 @@ inline F exp(F x) {
   p = fma(p, f, F(1.0f));
   return scale_by_power_of_two(p, n);
 }
+
+// e^x for x in [-80, 80], relative error below 1e-7 · |x|.
+inline F exp(F x) { return exp2(x * F(1.44269504088896f)); }
 
 }  // namespace isk

@@ -95,12 +95,15 @@ struct Pair {
   uint32_t gaussian, tile;
   uint64_t blocks;  // bit b: the Gaussian may reach block b of the tile
 };
+struct Slots {
+  uint32_t begin, end;
+};
 struct Entry {
   uint32_t gaussian, slot;
   uint64_t blocks;
 };
 
-// Per-pixel state that backward needs, tile by tile in block order.
+// Per-pixel state that backward needs: [tiles, BLOCKS, S_COUNT, L].
 enum State { S_T, S_QX, S_QY, S_NZ, S_D, S_M1, S_M2, S_REF, S_LAST, S_MEDIAN, S_COUNT };
 
 struct Scratch {  // per thread
@@ -118,9 +121,10 @@ struct Workspace {
   Buffer<uint32_t> segments;                          // [visible + 1] first slot of each
   Buffer<Entry> entries;                              // tile by tile, front to back
   Buffer<uint32_t> tile_begin;                        // [tiles + 1]
-  Buffer<float> state;                                // [tiles, S_COUNT, TILE_PIXELS]
+  Buffer<float> state;                                // [tiles, BLOCKS, S_COUNT, L]
   Buffer<float> rows;                                 // [slots, row stride] gradients per Gaussian and tile
   Buffer<uint8_t> row_used;
+  Buffer<Slots> slots;                                // [N] the rows of each Gaussian
   Buffer<double> partials;                            // per tile / per chunk sums of the camera's gradient
   std::vector<Scratch> scratch;
   uint32_t num_visible = 0, num_entries = 0;

@@ -1,0 +1,194 @@
+"""Timings of the 2D Gaussian kernel: `python -m benchmarks.kernel [--quick]`.
+
+Prints forward and forward + backward times of each instruction set, what autograd adds, and the ratio to the
+float64 torch twin in the same process; writes benchmarks/results/kernel.json.  Every figure is the least
+of several runs: on a shared machine the others measure the neighbours.
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.files import write_json
+from instascene_core.gaussians import GaussianModel
+from instascene_core.rendering import evaluate_sh, library, rasterize, trace
+from instascene_core.rendering.rasterizer import (
+    RasterGradients,
+    RasterImages,
+    RasterView,
+    backward,
+    forward,
+)
+from instascene_core.rendering.reference import rasterize_reference
+
+RESULTS = Path(__file__).resolve().parent / "results" / "kernel.json"
+PARAMETERS = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
+
+
+def surface_scene(count: int, width: int, height: int, seed: int = 0) -> tuple[GaussianModel, PinholeCamera]:
+    """What training produces: disks lying in two wavy surfaces, one behind the other, all in view.
+
+    Standard deviations are 0.4 to 1.2 of the spacing, tilts within 10° of the surface, opacities 0.2 to 0.99.
+    """
+    rng = np.random.default_rng(seed)
+    camera = PinholeCamera(width, height, 0.9 * width, 0.9 * width, width / 2, height / 2)
+    u, v = rng.uniform(0, width, count), rng.uniform(0, height, count)
+    wave = 0.3 * np.sin(6 * u / width) * np.cos(5 * v / height)
+    z = np.where(rng.random(count) < 0.6, 1.5, 2.8) + wave
+    means = np.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], axis=1)
+    spacing = np.sqrt(width * height / (0.6 * count)) / camera.fx * z
+    log_scales = np.log(spacing[:, None] * rng.uniform(0.4, 1.2, (count, 2)))
+    quaternions = np.concatenate([np.ones((count, 1)), rng.normal(0, 0.09, (count, 3))], axis=1)
+    opacities = rng.uniform(0.2, 0.99, count)
+    return _model(means, quaternions, log_scales, np.log(opacities / (1 - opacities)), rng), camera
+
+
+def fog_scene(count: int, width: int, height: int, seed: int = 0) -> tuple[GaussianModel, PinholeCamera]:
+    """Harder: disks of 3 pixels standard deviation, any orientation and depth, everywhere."""
+    rng = np.random.default_rng(seed)
+    camera = PinholeCamera(width, height, 0.9 * width, 0.9 * width, width / 2, height / 2)
+    u, v, z = rng.uniform(0, width, count), rng.uniform(0, height, count), rng.uniform(1, 5, count)
+    means = np.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], axis=1)
+    log_scales = np.log(3.0 / camera.fx * z)[:, None] + rng.normal(0, 0.3, (count, 2))
+    return _model(means, rng.normal(size=(count, 4)), log_scales, rng.normal(1, 1.5, count), rng), camera
+
+
+def _model(means, quaternions, log_scales, logits, rng) -> GaussianModel:
+    arrays = (means, quaternions, log_scales, logits, rng.normal(0, 0.2, (len(means), 16, 3)))
+    return GaussianModel(*(torch.from_numpy(a).float().contiguous() for a in arrays))
+
+
+def least_ms(work: Callable[[], object], repeats: int) -> float:
+    """Least wall time of `work` in milliseconds."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1e3 * min(times)
+
+
+def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> dict[str, float]:
+    """Kernel alone (three channels, all images, reused buffers), and through `rasterize`."""
+    pose = torch.eye(4)
+    colors = evaluate_sh(model.means, model.sh, pose[:3, 3])
+    view = RasterView(
+        model.means, model.quaternions, model.log_scales, model.logit_opacities, colors, pose, camera
+    )
+    images, upstream = RasterImages.empty(camera, 3), RasterImages.empty(camera, 3)
+    for name in ("color", "alpha", "depth", "normal"):
+        getattr(upstream, name).normal_()
+    upstream.median_depth = upstream.distortion = None
+    workspace, gradients = library.Workspace(), RasterGradients.empty_like(view)
+
+    def both():
+        forward(view, images, workspace)
+        backward(view, upstream, workspace, gradients)
+
+    everything = RasterImages(*[torch.randn_like(t) for t in vars(images).values()])
+
+    def both_everything():
+        forward(view, images, workspace)
+        backward(view, everything, workspace, gradients)
+
+    leaves = {name: getattr(model, name).clone().requires_grad_() for name in PARAMETERS}
+    trained = GaussianModel(**leaves)
+    weights = [upstream.color, upstream.alpha, upstream.depth, upstream.normal]
+
+    def autograd():
+        result = rasterize(trained, camera, pose)
+        outputs = [result.color, result.alpha, result.depth, result.normal]
+        torch.autograd.grad(outputs, list(leaves.values()), weights)
+
+    return {
+        "forward_ms": least_ms(lambda: forward(view, images, workspace), repeats),
+        "forward_backward_ms": least_ms(both, repeats),
+        "forward_backward_all_images_ms": least_ms(both_everything, repeats),
+        "rasterize_sh3_autograd_ms": least_ms(autograd, repeats),
+        "trace_ms": least_ms(lambda: trace(model, camera, pose), max(3, repeats // 3)),
+        "pairs": workspace.pairs,
+        "workspace_mb": round(workspace.bytes / 1e6, 1),
+    }
+
+
+def twin_times(count: int, width: int, height: int, chunk: int = 512) -> dict[str, float]:
+    """Forward + backward of the kernel and of its torch twin (in chunks of pixels) on the same scene."""
+    model, camera = surface_scene(count, width, height)
+    kernel = kernel_times(model, camera, 20)
+    leaves = {name: getattr(model, name).double().requires_grad_() for name in PARAMETERS}
+    twin, pose = GaussianModel(**leaves), torch.eye(4, dtype=torch.float64)
+    start = time.perf_counter()
+    for first in range(0, width * height, chunk):
+        images = rasterize_reference(twin, camera, pose, pixels=slice(first, first + chunk))
+        (images.color.sum() + images.depth.sum() + images.normal.sum()).backward()
+    twin_ms = 1e3 * (time.perf_counter() - start)
+    return {
+        "kernel_ms": kernel["rasterize_sh3_autograd_ms"],
+        "twin_ms": twin_ms,
+        "ratio": twin_ms / kernel["rasterize_sh3_autograd_ms"],
+    }
+
+
+def machine() -> dict[str, object]:
+    """Processor and versions; nothing that names the host."""
+    model, flags = platform.processor() or platform.machine(), set()
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                model = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+    relevant = {"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd"}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "flags": sorted(flags & relevant),
+        "threads": library.num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
+    """All measurements, printed as they come."""
+    results = []
+    print(f"{'scene':8}{'Gaussians':>10}{'image':>10}{'set':>10}{'fwd':>8}{'fwd+bwd':>9}{'all':>7}{'autograd':>10}{'trace':>7}  ms")  # noqa: T201, E501  # fmt: skip
+    for name, make in (("surface", surface_scene), ("fog", fog_scene)):
+        for count, width, height in ((20_000, 320, 240), (100_000, 640, 480)):
+            model, camera = make(count, width, height)
+            for instruction_set in library.runnable_instruction_sets():
+                os.environ[library.ISA_VARIABLE] = instruction_set
+                times = kernel_times(model, camera, repeats)
+                del os.environ[library.ISA_VARIABLE]
+                entry = {"scene": name, "gaussians": count, "width": width, "height": height}
+                results.append({**entry, "instruction_set": instruction_set, **times})
+                print(f"{name:8}{count:10}{f'{width}×{height}':>10}{instruction_set:>10}{times['forward_ms']:8.1f}{times['forward_backward_ms']:9.1f}{times['forward_backward_all_images_ms']:7.1f}{times['rasterize_sh3_autograd_ms']:10.1f}{times['trace_ms']:7.1f}")  # noqa: T201, E501  # fmt: skip
+    found = {"machine": machine(), "least_of": repeats, "kernel": results}
+    if with_twin:
+        found["twin"] = twin_times(5_000, 160, 120)
+        print("twin, 5k Gaussians at 160×120: {twin_ms:.0f} ms, kernel {kernel_ms:.2f} ms, ratio {ratio:.0f}".format(**found["twin"]))  # noqa: T201, E501  # fmt: skip
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, no twin, nothing written")
+    arguments = parser.parse_args()
+    found = run(5 if arguments.quick else 25, with_twin=not arguments.quick)
+    if not arguments.quick:
+        RESULTS.parent.mkdir(exist_ok=True)
+        write_json(RESULTS, found)
+
+
+if __name__ == "__main__":
+    main()
