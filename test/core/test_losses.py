@@ -10,6 +10,7 @@ from instascene_core.losses import (
     normal_consistency_loss,
     normals_of_depth,
     photometric_loss,
+    photometric_loss_twin,
     ssim_map,
 )
 
@@ -101,6 +102,22 @@ def test_depth_loss_is_robust_and_ignores_missing_pixels():
     assert far.grad[9, 9] < 0.05 * depth.grad[9, 9]
     # Relative to the depth: the same scene in other units gives the same loss.
     assert torch.allclose(loss, depth_loss(depth * 1000, measured * 1000, weight))
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize("weight", [0.2, 1.0])
+def test_fast_photometric_loss_is_its_twin(with_mask, weight):
+    image, target = images()
+    valid = torch.rand(40, 50, generator=torch.Generator().manual_seed(3)) > 0.3 if with_mask else None
+    slow_image = image.clone().requires_grad_()
+    slow = photometric_loss_twin(slow_image, target, weight, valid)
+    slow.backward()
+    fast_image = image.float().requires_grad_()
+    fast = photometric_loss(fast_image, target.float(), weight, valid)
+    (3 * fast).backward()
+    assert fast.item() == pytest.approx(slow.item(), rel=1e-5)
+    largest = slow_image.grad.abs().max()
+    assert torch.allclose(fast_image.grad.double() / 3, slow_image.grad, atol=1e-4 * largest.item())
 
 
 @pytest.mark.parametrize("loss", [lambda i, t: photometric_loss(i, t), lambda i, t: ssim_map(i, t).mean()])
