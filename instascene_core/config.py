@@ -97,6 +97,10 @@ class AssociationConfig:
     min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one
+    clustering: str = "votes"  # "consensus" (the paper's mask graph) or "votes" (of Gaussian patches)
+    patch_spacings: float = 6.0  # "votes": size of a patch in units of the Gaussians' own spacing
+    patch_min_gaussians: int = 3
+    vote_prior: float = 1.0  # frames of doubt added to every pair of patches
     scatter_ratio: float = 0.5  # an instance that splits in this share of its frames is several
     recovery: float = 0.8  # a filtered mask comes back when one instance holds this share of it
 

@@ -19,6 +19,7 @@ from instascene_core.association.refine import (
     make_disjoint,
     merge_overlapping,
 )
+from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
@@ -86,8 +87,11 @@ def associate(
     group = cluster_masks(masks, observations, config)
     # 4. Split by distance, drop single sightings, merge overlaps, recover masks filtered by mistake.
     progress("association", 0.8, "instances from mask groups")
-    candidates = candidates_from_groups(masks, group, means, config)
-    candidates = join_fragments(candidates, masks, config)
+    if config.clustering == "votes":
+        candidates = cluster_by_votes(masks, means, config)
+    else:
+        candidates = candidates_from_groups(masks, group, means, config)
+        candidates = join_fragments(candidates, masks, config)
     candidates = merge_overlapping(candidates, masks, len(means), config)
     mask_sets = recover_masks(masks, candidates, len(means), config)
     # 5. Drop doubtful Gaussians, and write the cluster back into the label images.

@@ -39,6 +39,13 @@ class MaskMatrices:
         return self.membership.tocsc()
 
     @cached_property
+    def rank(self) -> np.ndarray:
+        """[M] int64: the smallest Gaussian of each mask, which does not depend on any order."""
+        starts = self.columns.indptr[:-1]
+        self.columns.sort_indices()
+        return self.columns.indices[np.minimum(starts, max(self.columns.nnz - 1, 0))].astype(np.int64)
+
+    @cached_property
     def frame_of_mask(self) -> sp.csr_matrix:
         """E [M, F] float32: one 1 per row, in the mask's frame."""
         count = len(self.frame)

@@ -1,0 +1,181 @@
+"""Clustering by votes of patches: the answer to masks that are split or merged at random.
+
+View consensus between masks (`consensus.py`, the paper's rule) asks that nine in ten observers
+agree; with every third mask damaged the objects come out in fragments.  Here small patches of
+Gaussians are the voters.  In every frame a patch lies in one mask; two patches of one object lie in
+the same mask unless that frame happened to cut between them, two patches of different objects only
+where that frame merged them.  Agglomeration by the mean over all pairs of patches and all frames
+separates the two cases by a wide margin, and a pair of objects that is split in `split_ratio` of its
+frames stays two.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.spatial import cKDTree
+
+from instascene_core.association.masks import MaskMatrices
+from instascene_core.association.refine import Candidate, split_by_distance
+from instascene_core.config import AssociationConfig
+
+_TOLERANCE = 1e-6
+
+
+def cluster_by_votes(masks: MaskMatrices, means: np.ndarray, config: AssociationConfig) -> list[Candidate]:
+    """Groups of Gaussians whose patches share masks in more than 1 − `split_ratio` of their frames.
+
+    Order of frames and masks does not matter.  A candidate's masks are those that lie in it by
+    `recovery`; candidates with fewer than `min_views` frames of them are dropped.
+    """
+    labelled = np.flatnonzero(np.diff(masks.membership.indptr) >= config.min_views)
+    if len(labelled) < config.min_gaussians:
+        return []
+    rows = masks.membership[labelled]
+    patch = grow_patches(rows, masks, means[labelled], config)
+    group = np.full(len(labelled), -1)
+    kept = patch >= 0
+    group[kept] = agglomerate(rows[kept], masks, patch[kept], config)[patch[kept]]
+    for _ in range(2):  # Gaussians follow the votes, patches were only their first guess
+        group = _reassign(rows, masks, group)
+    return _candidates(rows, masks, labelled, group, means, config)
+
+
+def grow_patches(
+    rows: sp.csr_matrix, masks: MaskMatrices, means: np.ndarray, config: AssociationConfig
+) -> np.ndarray:
+    """[K] int patch of each Gaussian (−1 = too few of its kind): grid cells, divided where votes differ."""
+    nearest, _ = cKDTree(means).query(means, k=min(4, len(means)))
+    cell_size = config.patch_spacings * max(float(np.median(nearest[:, -1])), 1e-12)
+    cell = np.floor((means - means.min(axis=0)) / cell_size).astype(np.int64)
+    patch = np.unique(cell, axis=0, return_inverse=True)[1].ravel()
+    for _ in range(3):
+        winner, _ = winners(rows, masks, patch)
+        agree = _agreement(rows, masks, winner[patch])
+        patch = np.unique(2 * patch + (agree < 0.5), return_inverse=True)[1].ravel()
+    small = np.bincount(patch) < config.patch_min_gaussians
+    patch = np.where(small[patch], -1, patch)
+    _, renumbered = np.unique(patch, return_inverse=True)
+    return renumbered.ravel() - (1 if (patch < 0).any() else 0)
+
+
+def winners(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[G, F] int mask in which most of a group lies in each frame (−1 = not labelled), [G, F] its size.
+
+    rows: [K, M] membership of the Gaussians, group: [K] int ≥ 0.
+    """
+    count = int(group.max(initial=-1)) + 1
+    pool = sp.csr_matrix(
+        (np.ones(len(group), dtype=np.float32), (group, np.arange(len(group)))), shape=(count, len(group))
+    )
+    held = (pool @ rows).tocoo()
+    order = np.lexsort((-masks.rank[held.col], held.data))  # of equals the mask with the first Gaussian
+    row, column, size = held.row[order], held.col[order], held.data[order]
+    winner = np.full((count, masks.num_frames), -1)
+    largest = np.zeros((count, masks.num_frames), dtype=np.float32)
+    winner[row, masks.frame[column]] = column  # the last written is the largest
+    largest[row, masks.frame[column]] = size
+    return winner, largest
+
+
+def agglomerate(
+    rows: sp.csr_matrix, masks: MaskMatrices, patch: np.ndarray, config: AssociationConfig
+) -> np.ndarray:
+    """[P] int group of every patch: average linkage of together / observed, most agreed pair first."""
+    winner, size = winners(rows, masks, patch)
+    count, frames = winner.shape
+    shown = (winner >= 0) & (size >= 2)
+    row, frame = np.nonzero(shown)
+    ones = np.ones(len(row), dtype=np.float32)
+    same = sp.csr_matrix((ones, (row, winner[row, frame])), shape=(count, len(masks.frame)))
+    together = (same @ same.T).toarray()
+    observed = shown.astype(np.float32) @ shown.T.astype(np.float32)
+    return _average_linkage(together, observed, 1 - config.split_ratio, config.vote_prior)
+
+
+def _average_linkage(together: np.ndarray, observed: np.ndarray, limit: float, prior: float) -> np.ndarray:
+    """[P] int: join the most agreed pair while its agreement exceeds `limit`.
+
+    Agreement of a pair = together / (observed + prior), divided by the agreement inside the two
+    groups: where frames cut at random, a group is cut inside as often as it is cut from the rest of
+    its object, while a seam between two objects is cut far more often than either of them.
+    """
+    count = len(together)
+    group = np.arange(count)
+    alive = np.ones(count, dtype=bool)
+    within = np.sqrt(np.maximum(np.diagonal(together), 1) / np.maximum(np.diagonal(observed), 1))
+    score = together / ((observed + prior) * within[:, None] * within[None])
+    np.fill_diagonal(score, -1)
+    best = score.argmax(axis=1) if count else np.zeros(0, dtype=int)
+    value = score[np.arange(count), best]
+    while count:
+        a = int(value.argmax())
+        if value[a] <= limit + _TOLERANCE:
+            break
+        a, b = min(a, int(best[a])), max(a, int(best[a]))
+        group[group == b] = a
+        alive[b] = False
+        for matrix in (together, observed):
+            inside = matrix[a, a] + matrix[b, b] + 2 * matrix[a, b]
+            matrix[a] += matrix[b]
+            matrix[a, a] = inside
+            matrix[:, a] = matrix[a]
+        within[a] = np.sqrt(max(together[a, a], 1) / max(observed[a, a], 1))
+        row = together[a] / ((observed[a] + prior) * within[a] * within)
+        row[~alive] = row[a] = -1
+        score[a] = score[:, a] = row
+        score[b] = score[:, b] = -1
+        value[b] = -1
+        better = alive & (row > value)
+        stale = np.flatnonzero(alive & ((best == a) | (best == b)))
+        best[better], value[better] = a, row[better]
+        stale = np.union1d(stale, [a])
+        best[stale] = score[stale].argmax(axis=1)
+        value[stale] = score[stale, best[stale]]
+    return np.unique(group, return_inverse=True)[1].ravel()
+
+
+def _agreement(rows: sp.csr_matrix, masks: MaskMatrices, winner: np.ndarray) -> np.ndarray:
+    """[K] share of a Gaussian's masks that are the winner [K, F] of their frame."""
+    count = np.diff(rows.indptr)
+    row = np.repeat(np.arange(rows.shape[0]), count)
+    agree = winner[row, masks.frame[rows.indices]] == rows.indices
+    return np.bincount(row, agree, minlength=rows.shape[0]) / np.maximum(count, 1)
+
+
+def _reassign(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> np.ndarray:
+    """[K] int: the group whose winning masks hold most of the Gaussian's sightings, −1 below half."""
+    kept = group >= 0
+    winner, _ = winners(rows[kept], masks, group[kept])
+    # How often each mask is the winner of each group: [M, G], then votes of the Gaussians [K, G].
+    g, frame = np.nonzero(winner >= 0)
+    won = sp.csr_matrix(
+        (np.ones(len(g), dtype=np.float32), (winner[g, frame], g)), shape=(len(masks.frame), len(winner))
+    )
+    votes = (rows @ won).tocoo()
+    best, most = np.full(rows.shape[0], -1), np.zeros(rows.shape[0])
+    own = np.zeros(rows.shape[0])
+    is_own = votes.col == group[votes.row]
+    own[votes.row[is_own]] = votes.data[is_own]
+    order = np.lexsort((-votes.col, votes.data))
+    best[votes.row[order]], most[votes.row[order]] = votes.col[order], votes.data[order]
+    best = np.where(own >= most, group, best)  # of equals its own
+    return np.where(most >= 0.5 * np.diff(rows.indptr) - _TOLERANCE, best, -1)
+
+
+def _candidates(rows, masks: MaskMatrices, labelled, group, means, config) -> list[Candidate]:
+    size = np.asarray(rows[group >= 0].sum(axis=0)).ravel()  # Gaussians of the mask with any group
+    result = []
+    for index in range(int(group.max(initial=-1)) + 1):
+        inside = np.flatnonzero(group == index)
+        if len(inside) < config.min_gaussians:
+            continue
+        parts = split_by_distance(means[labelled[inside]], config.split_spacings, config.split_min_points)
+        for part in range(parts.max(initial=-1) + 1):
+            members = inside[parts == part]
+            held = np.asarray(rows[members].sum(axis=0)).ravel()
+            own = np.flatnonzero((held > 0) & (held >= config.recovery * size - _TOLERANCE))
+            if len(np.unique(masks.frame[own])) < config.min_views:
+                continue
+            support = np.asarray(rows[members][:, own].sum(axis=1)).ravel()
+            shown = support > 0
+            result.append(Candidate(labelled[members[shown]], support[shown].astype(np.float32), own))
+    return sorted(result, key=lambda c: (c.gaussians[0], len(c.gaussians)))
