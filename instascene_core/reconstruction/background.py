@@ -26,7 +26,8 @@ def shell_points(frames: list[Frame], surface: SurfacePoints) -> SurfacePoints:
 
 
 def _shell_part(frame: Frame, center: np.ndarray, radius: float) -> SurfacePoints:
-    rows, columns = np.nonzero(_large_gaps(frame.depth))
+    gaps = _large_gaps(frame.depth)
+    rows, columns = np.nonzero(gaps if frame.valid is None else gaps & frame.valid)
     chosen = (rows % _STRIDE == 0) & (columns % _STRIDE == 0)
     rows, columns = rows[chosen], columns[chosen]
     rays = frame.camera.rays[rows, columns].astype(np.float64) @ frame.world_from_camera[:3, :3].T

@@ -42,8 +42,13 @@ def _evaluate_frame(gaussians: GaussianModel, frame: Frame) -> tuple[float, floa
     rendered = rasterize(gaussians, frame.camera, frame.world_from_camera)
     target = torch.from_numpy(frame.rgb).float() / 255
     color = rendered.color.clamp(0, 1)
-    psnr = -10 * float(torch.log10(((color - target) ** 2).mean().clamp(min=1e-10)))
-    ssim = float(ssim_map(color, target).mean())
+    shown = (
+        torch.ones(target.shape[:2], dtype=torch.bool)
+        if frame.valid is None
+        else torch.from_numpy(frame.valid)
+    )
+    psnr = -10 * float(torch.log10(((color - target) ** 2)[shown].mean().clamp(min=1e-10)))
+    ssim = float(ssim_map(color, target)[shown].mean())
     if frame.depth is None or not (frame.depth > 0).any():
         return psnr, ssim, np.nan, np.nan, np.nan
     depth, normal = rendered.depth.numpy(), rendered.normal.numpy()

@@ -99,7 +99,8 @@ def back_project_frames(frames: list[Frame]) -> SurfacePoints:
 def _back_project(frame: Frame, stride: int, offset: int) -> SurfacePoints:
     found = normals_from_depth(frame.depth, frame.camera)
     # Other frames look at other pixels of the grid, so that together they see everything.
-    rows, columns = np.nonzero(found.valid[offset % stride :: stride, (offset // stride) % stride :: stride])
+    usable = found.valid if frame.valid is None else found.valid & frame.valid
+    rows, columns = np.nonzero(usable[offset % stride :: stride, (offset // stride) % stride :: stride])
     rows, columns = rows * stride + offset % stride, columns * stride + (offset // stride) % stride
     depth = frame.depth[rows, columns, None]
     rotation = frame.world_from_camera[:3, :3].astype(np.float32)

@@ -27,6 +27,7 @@ _BEYOND = 2.0  # the sweep goes this much farther than the farthest points found
 _WINDOW = 5  # pixels
 _MIN_VARIANCE = 1.0  # grey levels²: flatter windows match anything, so they get the neutral cost 1
 _GOOD_ANGLE, _MAX_ANGLE = np.deg2rad(10), np.deg2rad(35)  # triangulation angles
+_OUTSIDE = -10_000.0  # grey value of no image: pulls any window's mean below zero
 _P1, _P2 = 0.08, 0.6  # smoothness: for one plane's step, for a jump
 _AGREEMENT = 0.01  # relative depth difference at which two frames still see the same surface
 _MIN_AGREEING = 2  # other frames
@@ -38,7 +39,7 @@ class _Reference:
 
     camera: PinholeCamera
     world_from_camera: np.ndarray
-    grey: np.ndarray  # [H, W] float32, 0 … 255
+    grey: np.ndarray  # [H, W] float32, 0 … 255; _OUTSIDE where the image shows nothing
 
 
 def depth_from_stereo(
@@ -96,6 +97,8 @@ def _reference(frame: Frame) -> _Reference:
     factor = min(1.0, (_MAX_PIXELS / (frame.camera.width * frame.camera.height)) ** 0.5)
     camera = frame.camera.scaled(factor)
     grey = frame.rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    if frame.valid is not None:
+        grey[~frame.valid] = _OUTSIDE
     if factor < 1:
         grey = cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
     return _Reference(camera, frame.world_from_camera, grey)
@@ -189,6 +192,7 @@ def _sweep(
     step = inverse_depths[1] - inverse_depths[0]
     inverse = inverse_depths[inner] + np.clip(shift, -0.5, 0.5) * step
     matched = np.take_along_axis(cost, inner[..., None], axis=2)[..., 0] < 0.9
+    matched &= reference.grey >= 0
     return np.where(inside & matched, 1 / inverse, 0).astype(np.float32)
 
 
@@ -207,7 +211,7 @@ def _matching_cost(
     grey = reference.grey
     own_mean = mean(grey)
     own_variance = np.maximum(mean(grey * grey) - own_mean**2, 0)
-    flat = own_variance < _MIN_VARIANCE
+    silent = (own_variance < _MIN_VARIANCE) | (own_mean < 0)
     own_spread = np.maximum(own_variance, _MIN_VARIANCE)
     cost = np.empty((len(inverse_depths), height, width), dtype=np.float32)
     for d, inverse_depth in enumerate(inverse_depths):
@@ -217,13 +221,13 @@ def _matching_cost(
             homography = _homography(source, reference, inverse_depth)
             warped = cv2.warpPerspective(
                 source.grey, homography, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_CONSTANT, borderValue=-1000.0,
+                borderMode=cv2.BORDER_CONSTANT, borderValue=_OUTSIDE,
             )  # fmt: skip
             its_mean = mean(warped)
             variance = np.maximum(mean(warped * warped) - its_mean**2, _MIN_VARIANCE)
             covariance = mean(grey * warped) - own_mean * its_mean
             score = 1 - covariance / np.sqrt(variance * own_spread)
-            score[(its_mean < 0) | flat] = 1  # outside the source, or nothing to match: says nothing
+            score[(its_mean < 0) | silent] = 1  # outside the source, or nothing to match: says nothing
             np.minimum(second, np.maximum(best, score), out=second)
             np.minimum(best, score, out=best)
         cost[d] = 0.5 * (best + second) if len(sources) > 2 else best

@@ -164,7 +164,7 @@ class Trainer:
         rendered = rasterize(self._optimiser.model, view.camera, view.world_from_camera)
         target = view.color()
         color = rendered.color if self._exposure is None else self._exposure.apply(index, rendered.color)
-        loss = photometric_loss(color, target, config.ssim_weight)
+        loss = photometric_loss(color, target, config.ssim_weight, view.valid)
         if config.normal_weight > 0:
             loss = loss + config.normal_weight * normal_consistency_loss(
                 rendered.normal, rendered.depth, rendered.alpha, view.camera, view.world_from_camera
@@ -176,7 +176,8 @@ class Trainer:
         loss.backward()
         self._pull.add(rendered.screen_gradients * (0.5 * view.camera.width))
         with torch.no_grad():
-            self._recent_mse.append(float(((color - target) ** 2).mean()))
+            square = (color - target) ** 2
+            self._recent_mse.append(float((square if view.valid is None else square[view.valid]).mean()))
 
     def _learning_rates(self, fraction: float) -> dict[str, float]:
         config = self.config

@@ -20,6 +20,7 @@ class View:
     rgb: torch.Tensor  # [H, W, 3] uint8
     depth: torch.Tensor | None  # [H, W] float32, 0 = no measurement
     trust: torch.Tensor | None  # [H, W] float32 ≥ 0: weight of the depth
+    valid: torch.Tensor | None  # [H, W] bool: pixels that show something; None = all
 
     def color(self) -> torch.Tensor:
         """[H, W, 3] float32 in [0, 1] (made when asked for: uint8 is a quarter of the memory)."""
@@ -42,8 +43,11 @@ def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
         return image if factor >= 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
     rgb = torch.from_numpy(np.ascontiguousarray(shrink(frame.rgb)))
+    valid = None
+    if frame.valid is not None:  # a coarse pixel counts where it is made of valid ones only
+        valid = torch.from_numpy(shrink(frame.valid.astype(np.float32)) > 0.999)
     if frame.depth is None:
-        return View(camera, frame.world_from_camera, rgb, None, None)
+        return View(camera, frame.world_from_camera, rgb, None, None, valid)
     measured = np.isfinite(frame.depth) & (frame.depth > 0)
     inverse = np.where(measured, 1 / np.where(measured, frame.depth, 1), 0)
     share, mean, square = (shrink(a.astype(np.float64)) for a in (measured, inverse, inverse**2))
@@ -57,4 +61,5 @@ def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
         rgb,
         torch.from_numpy(depth),
         torch.from_numpy((trust * good).astype(np.float32)),
+        valid,
     )
