@@ -8,6 +8,7 @@ are clearly worse).
 
 import numpy as np
 
+from instascene_core.completion import hollow
 from instascene_core.completion.observation import Observation
 from instascene_core.completion.prior import Prediction
 
@@ -45,16 +46,14 @@ class CarvingPrior:
 def carve(observation: Observation) -> np.ndarray:
     """Signed distance [nx, ny, nz] float32 in metres of the carved body, negative inside."""
     empty = observation.free | observation.neighbour
-    field = np.maximum(_hull_distance(observation, empty), _boundary_distance(empty, observation.grid.voxel))
-    return field.astype(np.float32)
-
-
-def signed_boundary(mask: np.ndarray, voxel: float) -> np.ndarray:
-    """Signed distance [nx, ny, nz] float32 in metres to the boundary of `mask`, positive inside the mask."""
-    return _boundary_distance(mask, voxel)
+    hull = _hull_distance(observation, empty)
+    field = np.maximum(hull, _boundary_distance(empty, observation.grid.voxel)).astype(np.float32)
+    wall = hollow.measure_wall(observation)
+    return hollow.hollowed(observation, field, hull, wall) if hollow.is_shell(wall) else field
 
 
 def _boundary_distance(mask: np.ndarray, voxel: float) -> np.ndarray:
+    """Signed distance [nx, ny, nz] float32 in metres to the boundary of `mask`, positive inside the mask."""
     from scipy.ndimage import distance_transform_edt
 
     if not mask.any():
@@ -106,7 +105,17 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
     floor = stop[tuple(index.T)]
     dropped = points.copy()
     dropped[:, 2] = np.minimum(points[:, 2], floor + 0.5)
-    return np.unique(np.round(dropped[floor >= 0], 1), axis=0)
+    falls = points[:, 2] - dropped[:, 2]
+    possible = floor >= 0
+    if not possible.any():
+        return np.zeros((0, 3))
+    facing_up = observation.points.normals @ observation.up > 0.7
+    if facing_up.mean() < 0.85:
+        # The sides were seen, so only their lower ends stand on something; a body that leans or
+        # overhangs is not filled down to the floor.
+        least = np.quantile(falls[possible], 0.02)
+        possible &= falls <= least + 0.06 * np.ptp(points[:, 2])
+    return np.unique(np.round(dropped[possible], 1), axis=0)
 
 
 def _hull_planes(points: np.ndarray, resolution: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
