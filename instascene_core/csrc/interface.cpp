@@ -2,6 +2,7 @@
 #include <new>
 
 #include "kernel.h"
+#include "losses.hpp"
 #include "workspace.hpp"
 
 namespace isk {
@@ -101,6 +102,36 @@ int isk_sh_backward(int64_t n, int32_t coefficients, int32_t degree, int32_t thr
                     float* g_means, float* g_camera) {
   return guarded([&] {
     isk::sh_backward(n, coefficients, degree, threads, means, camera, sh, colors, g_colors, g_sh, g_means, g_camera);
+  });
+}
+
+int isk_photometric(const float* image, const float* target, const uint8_t* valid, int32_t width, int32_t height,
+                    int32_t channels, float ssim_weight, int32_t threads, float* gradient, double* loss) {
+  return guarded(
+      [&] { *loss = isk::photometric(image, target, valid, width, height, channels, ssim_weight, threads, gradient); });
+}
+
+int isk_normal_consistency(int32_t width, int32_t height, const double* camera, const float* world_from_camera,
+                           const float* normal, const float* depth, const float* alpha, float weight, int32_t threads,
+                           float* g_normal, float* g_depth, float* g_alpha, double* loss) {
+  const isk::Geometry geometry{width, height, camera[0], camera[1], camera[2], camera[3], world_from_camera};
+  return guarded([&] {
+    *loss = isk::normal_consistency(geometry, normal, depth, alpha, weight, threads, g_normal, g_depth, g_alpha);
+  });
+}
+
+int isk_robust_depth(int64_t pixels, const float* depth, const float* measured, const float* trust, float tolerance,
+                     float weight, int32_t threads, float* g_depth, double* loss) {
+  return guarded(
+      [&] { *loss = isk::robust_depth(pixels, depth, measured, trust, tolerance, weight, threads, g_depth); });
+}
+
+int isk_adam(int64_t rows, int32_t width, float* parameter, const float* gradient, float* mean, float* square,
+             const uint8_t* chosen, float rate, float beta1, float beta2, float epsilon, float correction1,
+             float correction2, int32_t threads) {
+  return guarded([&] {
+    isk::adam(rows, width, parameter, gradient, mean, square, chosen, rate, beta1, beta2, epsilon, correction1,
+              correction2, threads);
   });
 }
 

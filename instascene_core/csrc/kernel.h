@@ -76,6 +76,27 @@ ISK_API int isk_sh_backward(int64_t n, int32_t coefficients, int32_t degree, int
                             const float *means, const float *camera, const float *sh, const float *colors,
                             const float *g_colors, float *g_sh, float *g_means, float *g_camera);
 
+/* Losses write their value to *loss and their gradients at once.
+ * photometric: (1 − w)·L1 + w·(1 − SSIM) of image and target [H, W, C], mean over the pixels valid [H, W]
+ * (NULL: all); overwrites gradient [H, W, C] unless it is NULL. */
+ISK_API int isk_photometric(const float *image, const float *target, const uint8_t *valid, int32_t width,
+                            int32_t height, int32_t channels, float ssim_weight, int32_t num_threads,
+                            float *gradient, double *loss);
+/* weight · mean(alpha − normal·N) with N the normal of the depth image (2DGS eq. 14); adds to the gradients.
+ * camera: fx fy cx cy in pixels; world_from_camera [12]. */
+ISK_API int isk_normal_consistency(int32_t width, int32_t height, const double *camera,
+                                   const float *world_from_camera, const float *normal, const float *depth,
+                                   const float *alpha, float weight, int32_t num_threads, float *g_normal,
+                                   float *g_depth, float *g_alpha, double *loss);
+/* weight · mean(trust · e / (e + tolerance)), e = relative depth error where measured > 0; adds to g_depth. */
+ISK_API int isk_robust_depth(int64_t pixels, const float *depth, const float *measured, const float *trust,
+                             float tolerance, float weight, int32_t num_threads, float *g_depth, double *loss);
+/* One step of Adam on [rows, width]; chosen [rows] limits it to some rows (NULL: all).
+ * correction = 1 − beta^step. */
+ISK_API int isk_adam(int64_t rows, int32_t width, float *parameter, const float *gradient, float *mean,
+                     float *square, const uint8_t *chosen, float rate, float beta1, float beta2, float epsilon,
+                     float correction1, float correction2, int32_t num_threads);
+
 /* "avx512", "avx2" or "baseline": the best that this processor and its system run. */
 ISK_API const char *isk_best_instruction_set(void);
 

@@ -3,6 +3,8 @@
     rasterize(gaussians, camera, world_from_camera) -> RenderResult      differentiable images
     trace(gaussians, camera, world_from_camera) -> PixelTrace            who makes up each pixel
     evaluate_sh(means, sh, position) -> colours                          differentiable
+    TrainingPass                                                         both passes without autograd
+    fused                                                                losses with gradients, Adam
 
 The work is done by a C++ kernel (`csrc/`) for the CPU; `rendering.reference` is its slow, readable
 float64 twin, against which values and gradients are tested.
@@ -11,5 +13,14 @@ float64 twin, against which values and gradients are tested.
 from instascene_core.rendering.rasterizer import RenderResult, rasterize
 from instascene_core.rendering.sh import evaluate_sh
 from instascene_core.rendering.trace import PixelTrace, trace
+from instascene_core.rendering.training_pass import ModelGradients, TrainingPass
 
-__all__ = ["PixelTrace", "RenderResult", "evaluate_sh", "rasterize", "trace"]
+__all__ = [
+    "ModelGradients",
+    "PixelTrace",
+    "RenderResult",
+    "TrainingPass",
+    "evaluate_sh",
+    "rasterize",
+    "trace",
+]

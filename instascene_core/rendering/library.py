@@ -68,6 +68,19 @@ _SIGNATURES = {
         c_int,
         [c_void_p, POINTER(Scene), c_float, c_float, c_void_p, c_void_p, c_void_p, c_void_p],
     ),
+    "isk_photometric": (
+        c_int,
+        [c_void_p] * 3 + [c_int32] * 3 + [c_float, c_int32, c_void_p, c_void_p],
+    ),
+    "isk_normal_consistency": (
+        c_int,
+        [c_int32, c_int32] + [c_void_p] * 5 + [c_float, c_int32] + [c_void_p] * 4,
+    ),
+    "isk_robust_depth": (
+        c_int,
+        [c_int64, c_void_p, c_void_p, c_void_p, c_float, c_float, c_int32, c_void_p, c_void_p],
+    ),
+    "isk_adam": (c_int, [c_int64, c_int32] + [c_void_p] * 5 + [c_float] * 6 + [c_int32]),
     "isk_sh_forward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 4),
     "isk_sh_backward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 8),
 }

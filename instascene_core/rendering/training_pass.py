@@ -1,0 +1,131 @@
+"""Rendering and its gradients without autograd, on buffers that are kept: the inside of a training loop.
+
+images = passes.render(model, camera, pose)            # passes = TrainingPass()
+loss = write_photometric(images.color, target, passes.image_gradients.color)
+loss += add_normal_consistency(images, camera, pose, 0.05, passes.image_gradients)
+gradients = passes.backward()
+adam_step(model.means, gradients.means, …)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.gaussians import GaussianModel
+from instascene_core.rendering.library import Workspace
+from instascene_core.rendering.rasterizer import (
+    NEAR_PLANE,
+    RasterGradients,
+    RasterImages,
+    RasterView,
+    _float32,
+    _pose,
+    backward,
+    forward,
+    visible,
+)
+from instascene_core.rendering.sh import sh_backward, sh_forward
+
+
+@dataclass
+class ModelGradients:
+    """dL/d of a GaussianModel's tensors and of the camera; valid until the next `backward`."""
+
+    means: torch.Tensor  # [N, 3]
+    quaternions: torch.Tensor  # [N, 4]
+    log_scales: torch.Tensor  # [N, 2]
+    logit_opacities: torch.Tensor  # [N]
+    sh: torch.Tensor  # [N, K, 3]
+    screen: torch.Tensor  # [N] |dL/d projected mean| per pixel
+    world_from_camera: torch.Tensor  # [4, 4]
+
+
+class TrainingPass:
+    """One view at a time: `render`, fill `image_gradients`, `backward`.
+
+    The same kernel, hence the same numbers, as `rasterize`.  Images and gradients are overwritten by the next
+    call; copy what must last.
+    """
+
+    def __init__(self) -> None:
+        self._workspace = Workspace()
+        self._view: RasterView | None = None
+        self._images: RasterImages | None = None
+        self.image_gradients: RasterImages | None = None  # zero after `render`, to be filled
+
+    @torch.no_grad()
+    def render(
+        self,
+        gaussians: GaussianModel,
+        camera: PinholeCamera,
+        world_from_camera: np.ndarray | torch.Tensor,
+        *,
+        sh_degree: int | None = None,
+        background: torch.Tensor | None = None,
+        near: float = NEAR_PLANE,
+    ) -> RasterImages:
+        """The view's images (as `rasterize`); gradients of all six are set to zero."""
+        pose, means = _pose(world_from_camera), _float32(gaussians.means.detach())
+        self._sh = _float32(gaussians.sh.detach())
+        self._degree = gaussians.sh_degree if sh_degree is None else min(sh_degree, gaussians.sh_degree)
+        self._position = pose[:3, 3].contiguous()
+        self._view = RasterView(
+            means,
+            _float32(gaussians.quaternions.detach()),
+            _float32(gaussians.log_scales.detach()),
+            _float32(gaussians.logit_opacities.detach()),
+            sh_forward(means, self._sh, self._position, self._degree),
+            pose,
+            camera,
+            background,
+            near,
+        )
+        if self._images is None or self._images.alpha.shape != (camera.height, camera.width):
+            self._images = RasterImages.empty(camera, 3)
+            self.image_gradients = RasterImages.empty(camera, 3)
+        for tensor in vars(self.image_gradients).values():
+            tensor.zero_()
+        forward(self._view, self._images, self._workspace)
+        return self._images
+
+    @property
+    def visible(self) -> torch.Tensor:
+        """[N] bool: the Gaussians that reach the image rendered last."""
+        return visible(self._view, self._workspace)
+
+    @torch.no_grad()
+    def backward(self, median_depth: bool = False, distortion: bool = False) -> ModelGradients:
+        """Gradients of the loss whose image gradients are in `image_gradients`.
+
+        Gradients of the median depth and the distortion are read only where asked for: the pass is faster
+        without them.
+        """
+        view, given = self._view, self.image_gradients
+        upstream = RasterImages(
+            given.color,
+            given.alpha,
+            given.depth,
+            given.median_depth if median_depth else None,
+            given.normal,
+            given.distortion if distortion else None,
+        )
+        raster = self._buffers(view)
+        backward(view, upstream, self._workspace, raster)
+        position = torch.zeros(3)
+        sh_backward(
+            view.means, self._sh, self._position, self._degree, view.colors, raster.colors, self._g_sh,
+            raster.means, position,
+        )  # fmt: skip
+        raster.camera[:3, 3] += position
+        return ModelGradients(
+            raster.means, raster.quaternions, raster.log_scales, raster.logit_opacities, self._g_sh,
+            raster.screen, raster.camera,
+        )  # fmt: skip
+
+    def _buffers(self, view: RasterView) -> RasterGradients:
+        kept = getattr(self, "_gradients", None)
+        if kept is None or len(kept.means) != len(view.means) or self._g_sh.shape != self._sh.shape:
+            self._gradients, self._g_sh = RasterGradients.empty_like(view), torch.empty_like(self._sh)
+        return self._gradients
