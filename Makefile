@@ -28,7 +28,7 @@ lint: setup  ## style and formatting
 	@bash -n tools/activate.sh tools/run .ci/run
 
 bench: setup  ## timings of the kernel and the stages
-	@$(RUN) python -m benchmarks $(ARGS)
+	@$(RUN) python -m benchmarks.kernel $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf build install log .setup/build instascene_core/lib out *.egg-info

@@ -1,0 +1,182 @@
+"""Subscriptions in a real node: QoS that follows the publishers, compressed images, odometry."""
+
+import array
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from nodes import Client, wait_for
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.errors import MissingDependencyError
+from instascene_ros import frame_assembly
+from instascene_ros.conversions import camera_info_message, image_message, time_message
+from instascene_ros.frame_source import FrameSource, build_frame
+from instascene_ros.parameters import InputParameters
+
+CAMERA = PinholeCamera(64, 48, 60.0, 60.0, 32.0, 24.0)
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+PARAMETERS = InputParameters(
+    keyframe_translation_m=0.0, keyframe_rotation_deg=0.0, sync_wait_s=0.5, use_depth=False, use_masks=False
+)
+
+
+@pytest.fixture
+def bench(ros_domain):
+    """Makes a FrameSource in a spinning node; collects its frames and errors."""
+    rclpy.init()
+    clients = []
+
+    class Bench:
+        def __init__(self):
+            self.frames, self.errors = [], []
+            self.sender = Client("sender")
+            clients.append(self.sender)
+
+        def source(self, **changes) -> FrameSource:
+            receiver = Client("receiver")
+            clients.append(receiver)
+            return FrameSource(
+                receiver.node,
+                replace(PARAMETERS, **changes),
+                "map",
+                self.frames.append,
+                lambda kind, sentence: self.errors.append((kind, sentence)),
+            )
+
+        def publisher(self, kind, topic, qos=RELIABLE):
+            return self.sender.node.create_publisher(kind, topic, qos)
+
+    yield Bench()
+    for client in clients:
+        client.close()
+    rclpy.try_shutdown()
+
+
+def header(stamp: float, frame: str = "camera") -> Header:
+    return Header(stamp=time_message(stamp), frame_id=frame)
+
+
+def image(stamp: float) -> Image:
+    return image_message(np.full((48, 64, 3), 120, np.uint8), "rgb8", header(stamp))
+
+
+def pose(stamp: float) -> PoseStamped:
+    message = PoseStamped(header=header(stamp, "map"))
+    message.pose.position.x = stamp
+    message.pose.orientation.w = 1.0
+    return message
+
+
+def connected(*publishers) -> None:
+    wait_for(lambda: all(p.get_subscription_count() for p in publishers), 10, "the source subscribes")
+
+
+@pytest.mark.parametrize("qos", [RELIABLE, BEST_EFFORT], ids=["reliable", "best_effort"])
+def test_auto_qos_follows_the_publishers(bench, qos):
+    source = bench.source()
+    images = bench.publisher(Image, "rgb/image", qos)
+    infos = bench.publisher(CameraInfo, "rgb/camera_info", qos)
+    poses = bench.publisher(PoseStamped, "pose", qos)
+    connected(images, infos, poses)
+    node = source._node
+    (offered,) = node.get_subscriptions_info_by_topic("/rgb/image")
+    assert offered.qos_profile.reliability == qos.reliability
+    for stamp in (1.0, 2.0, 3.0):
+        infos.publish(camera_info_message(CAMERA, header(stamp)))
+        poses.publish(pose(stamp))
+        images.publish(image(stamp))
+        wait_for(lambda stamp=stamp: len(bench.frames) == int(stamp), 5, "the frame")
+    assert [f.world_from_camera[0, 3] for f in bench.frames] == [1.0, 2.0, 3.0]
+    counters = source.counters
+    assert (counters.received, counters.pending, dict(counters.dropped)) == (3, 0, {})
+    assert bench.errors == []
+
+
+def test_a_publisher_that_cannot_be_heard_is_reported_in_words(bench):
+    bench.source(image_qos="reliable")
+    bench.publisher(Image, "rgb/image", BEST_EFFORT)
+    kind, sentence = wait_for(lambda: bench.errors, 10, "the event")[0]
+    assert kind == "incompatible QoS" and "/rgb/image" in sentence and "auto" in sentence
+
+
+def test_an_image_without_pose_is_dropped_while_the_next_is_used(bench):
+    source = bench.source()
+    images, infos, poses = (
+        bench.publisher(Image, "rgb/image"),
+        bench.publisher(CameraInfo, "rgb/camera_info"),
+        bench.publisher(PoseStamped, "pose"),
+    )
+    connected(images, infos, poses)
+    infos.publish(camera_info_message(CAMERA, header(1.0)))
+    images.publish(image(1.0))
+    images.publish(image(2.0))
+    poses.publish(pose(2.01))
+    wait_for(lambda: source.counters.dropped[frame_assembly.NO_POSE] == 1, 10, "the image is given up")
+    assert [f.stamp for f in bench.frames] == [2.0]
+
+
+def test_compressed_images(bench):
+    import cv2
+
+    bench.source(image_transport="compressed")
+    images = bench.publisher(CompressedImage, "rgb/image/compressed")
+    infos, poses = bench.publisher(CameraInfo, "rgb/camera_info"), bench.publisher(PoseStamped, "pose")
+    connected(images, infos, poses)
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[..., 0] = 200  # red
+    data = cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
+    infos.publish(camera_info_message(CAMERA, header(1.0)))
+    poses.publish(pose(1.0))
+    images.publish(CompressedImage(header=header(1.0), format="png", data=array.array("B", data)))
+    (frame,) = wait_for(lambda: bench.frames, 5, "the frame")
+    np.testing.assert_array_equal(build_frame(frame, "one").frame.rgb, pixels)
+
+
+def test_poses_from_odometry(bench):
+    bench.source(pose_source="odometry", camera_in_base=(0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 1.0))
+    images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
+    odometry = bench.publisher(Odometry, "odometry")
+    connected(images, infos, odometry)
+    message = Odometry(header=header(1.0, "map"))
+    message.pose.pose.orientation.w = 1.0
+    infos.publish(camera_info_message(CAMERA, header(1.0)))
+    odometry.publish(message)
+    images.publish(image(1.0))
+    (frame,) = wait_for(lambda: bench.frames, 5, "the frame")
+    np.testing.assert_allclose(frame.world_from_camera[:3, 3], [0, 0, 0.5])
+
+
+def test_tf_without_tf2_says_what_to_install(bench):
+    try:
+        import tf2_ros  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingDependencyError, match="tf2_ros"):
+            bench.source(pose_source="tf")
+    else:
+        bench.source(pose_source="tf")
+
+
+def test_tf_gives_the_pose_at_the_image_stamp(bench):
+    pytest.importorskip("tf2_ros")
+    from geometry_msgs.msg import TransformStamped
+    from tf2_ros import StaticTransformBroadcaster
+
+    bench.source(pose_source="tf")
+    images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
+    connected(images, infos)
+    transform = TransformStamped(header=header(0.0, "map"), child_frame_id="camera")
+    transform.transform.translation.x = 2.0
+    transform.transform.rotation.w = 1.0
+    StaticTransformBroadcaster(bench.sender.node).sendTransform(transform)
+    infos.publish(camera_info_message(CAMERA, header(1.0)))
+    images.publish(image(1.0))
+    (frame,) = wait_for(lambda: bench.frames, 5, "the frame")
+    assert frame.world_from_camera[0, 3] == 2.0
