@@ -1,7 +1,8 @@
 """What the Gaussians are trained on (METHOD section 1; Huang et al. 2024, section 4.3).
 
-Readable torch, on any device; images are [H, W, C] float32 in [0, 1], depth is z-depth in the
-world's unit, normals point toward the camera.
+Readable torch, on any device and in any precision: the twins of the fused kernel functions in
+`rendering.fused`, which training on the CPU uses.  Images are [H, W, C] float32 in [0, 1], depth is
+z-depth in the world's unit, normals point toward the camera.
 """
 
 import numpy as np
@@ -17,71 +18,12 @@ _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 def photometric_loss(
     image: torch.Tensor, target: torch.Tensor, ssim_weight: float = 0.2, valid: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """(1 − w)·L1 + w·(1 − SSIM) of two images [H, W, C]; `valid` [H, W] bool leaves pixels out.
-
-    Differentiable once, by `image`; float32 on the CPU goes through OpenCV with the derivative
-    written out, which is several times faster than autograd through the convolutions.
-    """
-    on_cpu = image.device.type == "cpu" and image.dtype == torch.float32 and image.shape[-1] <= 4
-    if on_cpu and ssim_weight > 0:
-        return _FastPhotometric.apply(image, target, ssim_weight, valid)
-    return photometric_loss_twin(image, target, ssim_weight, valid)
-
-
-def photometric_loss_twin(
-    image: torch.Tensor, target: torch.Tensor, ssim_weight: float = 0.2, valid: torch.Tensor | None = None
-) -> torch.Tensor:
-    """`photometric_loss` in plain torch: any device and precision, the fast version's oracle."""
+    """(1 − w)·L1 + w·(1 − SSIM) of two images [H, W, C]; `valid` [H, W] bool leaves pixels out."""
     loss = (1 - ssim_weight) * (image - target).abs() + ssim_weight * (1 - ssim_map(image, target))
     if valid is None:
         return loss.mean()
     weight = valid[..., None].to(image.dtype)
     return (loss * weight).sum() / (weight.sum().clamp(min=1) * image.shape[-1])
-
-
-class _FastPhotometric(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, image, target, ssim_weight, valid):
-        x, y = (np.ascontiguousarray(t.detach().numpy()) for t in (image, target))
-        mean_x, mean_y = _window_mean(x), _window_mean(y)
-        product = mean_x * mean_y
-        squares = mean_x * mean_x + mean_y * mean_y
-        a1, b1 = 2 * product + _SSIM_C1, squares + _SSIM_C1
-        a2 = 2 * (_window_mean(x * y) - product) + _SSIM_C2
-        b2 = _window_mean(x * x + y * y) - squares + _SSIM_C2
-        inverse = 1 / (b1 * b2)
-        ssim = a1 * a2 * inverse
-        count = x.size if valid is None else max(int(valid.sum()), 1) * x.shape[-1]
-        difference = x - y
-        loss = (1 - ssim_weight) * np.abs(difference) + ssim_weight * (1 - ssim)
-        if valid is not None:
-            loss *= valid.numpy()[..., None]
-        ctx.arrays = (x, y, mean_x, mean_y, a1, a2, b1, b2, inverse, ssim, difference)
-        ctx.scale, ctx.ssim_weight, ctx.valid = 1.0 / count, ssim_weight, valid
-        return torch.tensor(float(loss.sum(dtype=np.float64)) / count, dtype=torch.float32)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        # Derivatives of SSIM = a1·a2 / (b1·b2) by the window means of x, x² and x·y; the window is
-        # symmetric, so its adjoint is itself.
-        x, y, mean_x, mean_y, a1, a2, b1, b2, inverse, ssim, difference = ctx.arrays
-        weight = np.float32(ctx.scale * float(grad_output))
-        seen = weight if ctx.valid is None else weight * ctx.valid.numpy()[..., None]
-        per_ssim = -np.float32(ctx.ssim_weight) * seen
-        by_xy = 2 * a1 * inverse * per_ssim
-        by_xx = -ssim / b2 * per_ssim
-        by_mean = 2 * (mean_y * (a2 - a1) * inverse - mean_x * ssim * (1 / b1 - 1 / b2)) * per_ssim
-        gradient = _window_mean(by_mean) + 2 * x * _window_mean(by_xx) + y * _window_mean(by_xy)
-        gradient += np.float32(1 - ctx.ssim_weight) * np.sign(difference) * seen
-        return torch.from_numpy(gradient), None, None, None
-
-
-def _window_mean(image: np.ndarray) -> np.ndarray:
-    import cv2
-
-    size = (2 * _SSIM_RADIUS + 1, 2 * _SSIM_RADIUS + 1)
-    blurred = cv2.GaussianBlur(image, size, _SSIM_SIGMA, borderType=cv2.BORDER_CONSTANT)
-    return blurred.reshape(image.shape)
 
 
 def ssim_map(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -3,9 +3,9 @@
 import torch
 
 from instascene_core.gaussians import GaussianModel
+from instascene_core.rendering.fused import adam_step
 
 PARAMETERS = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
-_BETAS, _EPSILON = (0.9, 0.999), 1e-15
 
 
 class GaussianOptimiser:
@@ -16,7 +16,7 @@ class GaussianOptimiser:
 
     def __init__(self, gaussians: GaussianModel) -> None:
         self._tensors = {
-            name: getattr(gaussians, name).detach().clone().requires_grad_() for name in PARAMETERS
+            name: getattr(gaussians, name).detach().float().contiguous().clone() for name in PARAMETERS
         }
         self._first = {name: torch.zeros_like(t) for name, t in self._tensors.items()}
         self._second = {name: torch.zeros_like(t) for name, t in self._tensors.items()}
@@ -27,25 +27,18 @@ class GaussianOptimiser:
 
     @property
     def model(self) -> GaussianModel:
-        """The live parameters (autograd leaves)."""
+        """The live parameters: changed in place by `step`, replaced by the other methods."""
         return GaussianModel(**self._tensors)
 
-    @torch.no_grad()
-    def step(self, learning_rates: dict[str, float]) -> None:
-        """One Adam step from the gradients accumulated in the leaves; clears them."""
+    def step(self, gradients: dict[str, torch.Tensor], learning_rates: dict[str, float]) -> None:
+        """One Adam step; both arguments by parameter name."""
         self._steps += 1
         for name, tensor in self._tensors.items():
-            if tensor.grad is None:
-                continue
-            torch._fused_adam_(
-                [tensor], [tensor.grad], [self._first[name]], [self._second[name]], [],
-                [torch.tensor(float(self._steps))],
-                lr=learning_rates[name], beta1=_BETAS[0], beta2=_BETAS[1], weight_decay=0.0,
-                eps=_EPSILON, amsgrad=False, maximize=False,
+            adam_step(
+                tensor, gradients[name], self._first[name], self._second[name], self._steps,
+                learning_rates[name],
             )  # fmt: skip
-            tensor.grad = None
 
-    @torch.no_grad()
     def rebuild(self, keep: torch.Tensor, new: dict[str, torch.Tensor] | None = None) -> None:
         """Keep the rows at `keep` (bool mask or int64 indices), then append `new` (name → rows)."""
         for name in PARAMETERS:
@@ -55,16 +48,14 @@ class GaussianOptimiser:
                 fresh = new[name]
                 rows = torch.cat([rows, fresh])
                 moments = [torch.cat([m, torch.zeros_like(fresh)]) for m in moments]
-            self._tensors[name] = rows.contiguous().requires_grad_()
+            self._tensors[name] = rows.contiguous()
             self._first[name], self._second[name] = moments
 
-    @torch.no_grad()
     def overwrite(self, name: str, values: torch.Tensor) -> None:
         """Replace all rows of one parameter and forget its momentum (opacity reset)."""
-        self._tensors[name] = values.contiguous().requires_grad_()
+        self._tensors[name] = values.contiguous()
         self._first[name], self._second[name] = torch.zeros_like(values), torch.zeros_like(values)
 
-    @torch.no_grad()
     def raise_sh_degree(self) -> None:
         """Add the next band of spherical harmonics, starting at zero."""
         old = self._tensors["sh"]
@@ -73,4 +64,3 @@ class GaussianOptimiser:
             wider = old.new_zeros(len(old), width, 3)
             wider[:, : old.shape[1]] = store["sh"]
             store["sh"] = wider
-        self._tensors["sh"].requires_grad_()

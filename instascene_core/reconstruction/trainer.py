@@ -11,14 +11,14 @@ from instascene_core.config import ReconstructionConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.losses import depth_loss, normal_consistency_loss, photometric_loss
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction.densification import BudgetedStrategy, GradientStrategy, ScreenPull
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.initialisation import initialise
-from instascene_core.reconstruction.optimiser import GaussianOptimiser
+from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.views import View, scale_view
-from instascene_core.rendering import rasterize
+from instascene_core.rendering.fused import add_depth_loss, add_normal_consistency, write_photometric
+from instascene_core.rendering.training_pass import ModelGradients, TrainingPass
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ class Trainer:
         self._views: dict[float, list[View]] = {}
         self._generator = np.random.default_rng(config.seed)
         self._queue: list[int] = []
+        self._pass = TrainingPass()
         self._pull = ScreenPull(len(initial))
         self._strategy = make_strategy(config, self._depth_scale, len(initial))
         self._exposure = ExposureModel(len(frames), config.exposure_lr) if config.exposure else None
@@ -133,10 +134,9 @@ class Trainer:
         index = self._next_index()
         view = self._view(index, fraction)
         self._grow_sh(fraction)
-        self._backward(index, view)
-        self._optimiser.step(self._learning_rates(fraction))
-        if self._exposure is not None:
-            self._exposure.step()
+        gradients = self._gradients(index, view)
+        by_name = {name: getattr(gradients, name) for name in PARAMETERS}
+        self._optimiser.step(by_name, self._learning_rates(fraction))
         self.iteration += 1
         config = self.config
         if self.iteration % config.refine_every == 0 and fraction < config.refine_until:
@@ -159,25 +159,28 @@ class Trainer:
 
     # ── its parts ─────────────────────────────────────────────────────────────────────────────────
 
-    def _backward(self, index: int, view: View) -> None:
+    def _gradients(self, index: int, view: View) -> ModelGradients:
+        """Render, compare, differentiate: L = photometric + normals + distortion + depth."""
         config = self.config
-        rendered = rasterize(self._optimiser.model, view.camera, view.world_from_camera)
+        images = self._pass.render(self._optimiser.model, view.camera, view.world_from_camera)
+        back = self._pass.image_gradients
         target = view.color()
-        color = rendered.color if self._exposure is None else self._exposure.apply(index, rendered.color)
-        loss = photometric_loss(color, target, config.ssim_weight, view.valid)
+        color = images.color if self._exposure is None else self._exposure.apply(index, images.color)
+        write_photometric(color, target, back.color, config.ssim_weight, view.valid)
+        square = (color - target) ** 2
+        self._recent_mse.append(float((square if view.valid is None else square[view.valid]).mean()))
+        if self._exposure is not None:
+            back.color.copy_(self._exposure.backward(index, images.color, back.color))
         if config.normal_weight > 0:
-            loss = loss + config.normal_weight * normal_consistency_loss(
-                rendered.normal, rendered.depth, rendered.alpha, view.camera, view.world_from_camera
-            )
+            pose = torch.from_numpy(view.world_from_camera)
+            add_normal_consistency(images, view.camera, pose, config.normal_weight, back)
         if config.distortion_weight > 0:
-            loss = loss + config.distortion_weight * rendered.distortion.mean() / self._depth_scale
+            back.distortion.fill_(config.distortion_weight / back.distortion.numel())
         if config.depth_weight > 0 and view.depth is not None:
-            loss = loss + config.depth_weight * depth_loss(rendered.depth, view.depth, view.trust)
-        loss.backward()
-        self._pull.add(rendered.screen_gradients * (0.5 * view.camera.width))
-        with torch.no_grad():
-            square = (color - target) ** 2
-            self._recent_mse.append(float((square if view.valid is None else square[view.valid]).mean()))
+            add_depth_loss(images.depth, view.depth, view.trust, config.depth_weight, back.depth)
+        gradients = self._pass.backward(distortion=config.distortion_weight > 0)
+        self._pull.add(gradients.screen * (0.5 * view.camera.width))
+        return gradients
 
     def _learning_rates(self, fraction: float) -> dict[str, float]:
         config = self.config

@@ -1,5 +1,7 @@
 """The whole reconstruction on a small scene, and its refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from instascene_core.reconstruction import evaluate, reconstruct
 from instascene_core.reconstruction.initialisation import gaussians_from_depth
 
 SMALL = ReconstructionConfig(
-    iterations=150, initial_gaussians=3000, max_gaussians=3600, refine_every=30, finer_at=(0.3,)
+    iterations=120, initial_gaussians=3000, max_gaussians=3600, refine_every=30, finer_at=(0.3,)
 )
 
 
@@ -36,9 +38,9 @@ def test_new_views_and_depth_are_right(frames, result):
 
 
 def test_result_tells_what_happened(result):
-    assert result.iterations == 150 and len(result.gaussians) <= 3600
+    assert result.iterations == 120 and len(result.gaussians) <= 3600
     assert len(result.gaussians) > 3000  # it grew
-    assert [entry.iteration for entry in result.history] == [50, 100, 150]
+    assert [entry.iteration for entry in result.history] == [50, 100, 120]
     assert result.history[-1].psnr == result.psnr_train > result.history[0].psnr
     assert 0 < result.history[-1].seconds <= result.seconds
     assert result.gaussians.sh_degree == SMALL.sh_degree
@@ -46,10 +48,14 @@ def test_result_tells_what_happened(result):
     assert torch.isfinite(result.gaussians.means).all()
 
 
-def test_same_seed_same_bits(frames, result):
-    again = reconstruct(frames, SMALL)
+def test_same_seed_same_bits(frames):
+    first, again, other = (
+        reconstruct(frames, replace(SMALL, iterations=45, seed=seed)).gaussians for seed in (0, 0, 1)
+    )
+    assert len(first) > 3100  # past the first densification
     for name in ("means", "quaternions", "log_scales", "logit_opacities", "sh"):
-        assert torch.equal(getattr(again.gaussians, name), getattr(result.gaussians, name)), name
+        assert torch.equal(getattr(again, name), getattr(first, name)), name
+    assert not torch.equal(other.means, first.means)
 
 
 def test_continues_from_given_gaussians(frames, result):
@@ -83,25 +89,22 @@ def test_exposure_changes_are_taken_out(frames):
     flickering = [
         f.with_(rgb=np.clip(f.rgb * gain, 0, 255).astype(np.uint8)) for f, gain in zip(frames, gains)
     ]
-    plain = reconstruct(flickering, SMALL).psnr_train
-    from dataclasses import replace
-
-    compensated = reconstruct(flickering, replace(SMALL, exposure=True, exposure_lr=0.01)).psnr_train
+    quick = replace(SMALL, iterations=60, finer_at=())
+    plain = reconstruct(flickering, quick).psnr_train
+    compensated = reconstruct(flickering, replace(quick, exposure=True, exposure_lr=0.02)).psnr_train
     assert compensated > plain + 1
 
 
 def test_gradient_strategy_trains_too(frames):
-    from dataclasses import replace
-
-    result = reconstruct(frames, replace(SMALL, densification="gradient", densify_gradient=1e-6))
+    result = reconstruct(
+        frames, replace(SMALL, iterations=60, densification="gradient", densify_gradient=1e-6)
+    )
     assert 3000 < len(result.gaussians) <= 3600 and result.psnr_train > 22
 
 
 def test_unusable_input_is_refused(frames):
     with pytest.raises(InputError, match="at least 2"):
         reconstruct(frames[:1], SMALL)
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="Unknown densification 'magic'"):
         reconstruct(frames, replace(SMALL, densification="magic"))
 
