@@ -1,13 +1,15 @@
 """Timings of the 2D Gaussian kernel: `python -m benchmarks.kernel [--quick]`.
 
-Prints forward and forward + backward times of each instruction set, what autograd adds, and the ratio to the
-float64 torch twin in the same process; writes benchmarks/results/kernel.json.  Every figure is the least
-of several runs: on a shared machine the others measure the neighbours.
+Prints forward and forward + backward times of each instruction set, what autograd adds, a whole training
+iteration by part, and the ratio to the float64 torch twin in the same process; writes
+benchmarks/results/kernel.json.  Every figure is the least of several runs, and beside wall time (ms) stands
+processor time (cpu_ms, summed over threads): on a shared machine wall time measures the neighbours too.
 """
 
 import argparse
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.files import write_json
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering import evaluate_sh, library, rasterize, trace
+from instascene_core.rendering import TrainingPass, evaluate_sh, fused, library, rasterize, trace
 from instascene_core.rendering.rasterizer import (
     RasterGradients,
     RasterImages,
@@ -65,18 +67,19 @@ def _model(means, quaternions, log_scales, logits, rng) -> GaussianModel:
     return GaussianModel(*(torch.from_numpy(a).float().contiguous() for a in arrays))
 
 
-def least_ms(work: Callable[[], object], repeats: int) -> float:
-    """Least wall time of `work` in milliseconds."""
+def least(work: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Least wall and processor time of `work` in milliseconds."""
     work()
-    times = []
+    wall, processor = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+        wall.append(time.perf_counter() - start[0])
+        processor.append(time.process_time() - start[1])
+    return {"ms": round(1e3 * min(wall), 3), "cpu_ms": round(1e3 * min(processor), 3)}
 
 
-def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> dict[str, float]:
+def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> dict[str, object]:
     """Kernel alone (three channels, all images, reused buffers), and through `rasterize`."""
     pose = torch.eye(4)
     colors = evaluate_sh(model.means, model.sh, pose[:3, 3])
@@ -109,31 +112,68 @@ def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> d
         torch.autograd.grad(outputs, list(leaves.values()), weights)
 
     return {
-        "forward_ms": least_ms(lambda: forward(view, images, workspace), repeats),
-        "forward_backward_ms": least_ms(both, repeats),
-        "forward_backward_all_images_ms": least_ms(both_everything, repeats),
-        "rasterize_sh3_autograd_ms": least_ms(autograd, repeats),
-        "trace_ms": least_ms(lambda: trace(model, camera, pose), max(3, repeats // 3)),
+        "forward": least(lambda: forward(view, images, workspace), repeats),
+        "forward_backward": least(both, repeats),
+        "forward_backward_all_images": least(both_everything, repeats),
+        "rasterize_sh3_autograd": least(autograd, repeats),
+        "trace": least(lambda: trace(model, camera, pose), max(3, repeats // 3)),
         "pairs": workspace.pairs,
         "workspace_mb": round(workspace.bytes / 1e6, 1),
     }
 
 
+def iteration_times(count: int, width: int, height: int, repeats: int) -> dict[str, object]:
+    """A training iteration (SH degree 1, L1 + SSIM, normals, sensor depth, Adam) by part."""
+    model, camera = surface_scene(count, width, height)
+    model.sh = model.sh[:, :4].contiguous()
+    passes, pose = TrainingPass(), torch.eye(4)
+    target, measured, trust = torch.rand(height, width, 3), torch.full((height, width), 2.0), torch.ones(1)
+    trust = trust.expand(height, width).contiguous()
+    images, moments = passes.render(model, camera, pose), {}
+    given, gradients = passes.image_gradients, passes.backward()
+    for name in PARAMETERS:
+        moments[name] = [torch.zeros_like(getattr(model, name)) for _ in range(2)]
+
+    def adam():
+        for name in PARAMETERS:
+            fused.adam_step(getattr(model, name), getattr(gradients, name), *moments[name], 1, 1e-9)
+
+    parts = {
+        "render": lambda: passes.render(model, camera, pose),
+        "photometric": lambda: fused.write_photometric(images.color, target, given.color),
+        "normals": lambda: fused.add_normal_consistency(images, camera, pose, 0.05, given),
+        "depth": lambda: fused.add_depth_loss(images.depth, measured, trust, 0.5, given.depth),
+        "backward": passes.backward,
+        "adam": adam,
+    }
+    times = {name: least(work, repeats) for name, work in parts.items()}
+    kernel = kernel_times(model, camera, repeats)["forward_backward"]
+    total = {unit: round(sum(t[unit] for t in times.values()), 3) for unit in ("ms", "cpu_ms")}
+    return {
+        "gaussians": count, "width": width, "height": height, "parts": times, "total": total,
+        "kernel_forward_backward": kernel, "ratio": round(total["cpu_ms"] / kernel["cpu_ms"], 2),
+    }  # fmt: skip
+
+
 def twin_times(count: int, width: int, height: int, chunk: int = 512) -> dict[str, float]:
     """Forward + backward of the kernel and of its torch twin (in chunks of pixels) on the same scene."""
     model, camera = surface_scene(count, width, height)
-    kernel = kernel_times(model, camera, 20)
+    kernel = kernel_times(model, camera, 20)["rasterize_sh3_autograd"]
     leaves = {name: getattr(model, name).double().requires_grad_() for name in PARAMETERS}
     twin, pose = GaussianModel(**leaves), torch.eye(4, dtype=torch.float64)
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     for first in range(0, width * height, chunk):
         images = rasterize_reference(twin, camera, pose, pixels=slice(first, first + chunk))
         (images.color.sum() + images.depth.sum() + images.normal.sum()).backward()
-    twin_ms = 1e3 * (time.perf_counter() - start)
+    wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     return {
-        "kernel_ms": kernel["rasterize_sh3_autograd_ms"],
-        "twin_ms": twin_ms,
-        "ratio": twin_ms / kernel["rasterize_sh3_autograd_ms"],
+        "gaussians": count,
+        "width": width,
+        "height": height,
+        "kernel": kernel,
+        "twin": {"ms": round(1e3 * wall, 1), "cpu_ms": round(1e3 * processor, 1)},
+        "ratio": round(1e3 * wall / kernel["ms"]),
+        "cpu_ratio": round(1e3 * processor / kernel["cpu_ms"]),
     }
 
 
@@ -153,16 +193,23 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "flags": sorted(flags & relevant),
         "threads": library.num_threads(),
+        "load_before": round(os.getloadavg()[0], 1),  # of other work: above 0 wall times are too long
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
 
 
+COLUMNS = ("forward", "forward_backward", "forward_backward_all_images", "rasterize_sh3_autograd", "trace")
+
+
 def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
     """All measurements, printed as they come."""
+    show, described = sys.stdout.write, machine()
     results = []
-    print(f"{'scene':8}{'Gaussians':>10}{'image':>10}{'set':>10}{'fwd':>8}{'fwd+bwd':>9}{'all':>7}{'autograd':>10}{'trace':>7}  ms")  # noqa: T201, E501  # fmt: skip
+    show("wall ms (processor ms over all threads)\n")
+    show(f"{'scene':8}{'Gaussians':>10}{'image':>9}{'set':>9}{'fwd':>14}{'fwd+bwd':>15}{'all images':>15}")
+    show(f"{'autograd SH3':>15}{'trace':>15}\n")
     for name, make in (("surface", surface_scene), ("fog", fog_scene)):
         for count, width, height in ((20_000, 320, 240), (100_000, 640, 480)):
             model, camera = make(count, width, height)
@@ -172,11 +219,20 @@ def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
                 del os.environ[library.ISA_VARIABLE]
                 entry = {"scene": name, "gaussians": count, "width": width, "height": height}
                 results.append({**entry, "instruction_set": instruction_set, **times})
-                print(f"{name:8}{count:10}{f'{width}×{height}':>10}{instruction_set:>10}{times['forward_ms']:8.1f}{times['forward_backward_ms']:9.1f}{times['forward_backward_all_images_ms']:7.1f}{times['rasterize_sh3_autograd_ms']:10.1f}{times['trace_ms']:7.1f}")  # noqa: T201, E501  # fmt: skip
-    found = {"machine": machine(), "least_of": repeats, "kernel": results}
+                figures = (f"{times[k]['ms']:.1f} ({times[k]['cpu_ms']:.1f})" for k in COLUMNS)
+                row = "".join(f"{figure:>15}" for figure in figures)
+                show(f"{name:8}{count:10}{f'{width}×{height}':>9}{instruction_set:>9}{row}\n")
+    found = {"machine": described, "least_of": repeats, "kernel": results, "iteration": []}
+    for size in ((20_000, 320, 240), (100_000, 640, 480)):
+        iteration = iteration_times(*size, repeats)
+        found["iteration"].append(iteration)
+        parts = ", ".join(f"{k} {t['ms']:.1f} ({t['cpu_ms']:.1f})" for k, t in iteration["parts"].items())
+        show(f"training iteration {size}: {parts}; {iteration['ratio']} of the kernel's processor time\n")
     if with_twin:
-        found["twin"] = twin_times(5_000, 160, 120)
-        print("twin, 5k Gaussians at 160×120: {twin_ms:.0f} ms, kernel {kernel_ms:.2f} ms, ratio {ratio:.0f}".format(**found["twin"]))  # noqa: T201, E501  # fmt: skip
+        found["twin"] = twin = twin_times(5_000, 160, 120)
+        times = f"{twin['twin']['ms']:.0f} ms, kernel {twin['kernel']['ms']:.2f} ms"
+        show(f"twin, 5k Gaussians at 160×120: {times}, ")
+        show(f"ratio {twin['ratio']} (processor time {twin['cpu_ratio']})\n")
     return found
 
 

@@ -70,9 +70,11 @@ struct Photometric {
   double* sums;              // [H, 2] Σ |x − y|, Σ ssim of the counted pixels
 };
 
+// 1 where the row's value counts, 0 elsewhere.
 F weights_of(const Photometric& p, int row, int i) {
   alignas(64) float tmp[L];
   const int width = p.width * p.channels;
+  if (!p.valid && i + L <= width) return F(1.0f);
   for (int lane = 0; lane < L; ++lane) {
     const int at = i + lane;
     tmp[lane] = at < width && (!p.valid || p.valid[static_cast<size_t>(row) * p.width + at / p.channels]) ? 1.0f : 0.0f;
