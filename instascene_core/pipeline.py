@@ -132,8 +132,11 @@ class Scene:
         seed: int = 0,
         progress: ProgressCallback = no_progress,
     ) -> CompletedObject:
-        """The closed mesh of one instance (segments first where that has not been done)."""
-        if self.instances is None or not self.is_reconstructed:
+        """The closed mesh of one instance of the latest decomposition (made first where there is none).
+
+        Frames that arrived since then do not count until `segment` is called again: ids stay valid.
+        """
+        if self.instances is None:
             self.segment(progress)
         instance = self.instances[instance_id]
         if instance.kind != "object":
