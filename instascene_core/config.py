@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 class ReconstructionConfig:
     """2D Gaussian Splatting (METHOD: Huang et al. 2024; InstaScene section 3)."""
 
-    iterations: int = 1500
+    iterations: int = 1200
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
     seed: int = 0
-    # Initialisation
-    initial_gaussians: int = 30_000
+    # Memory: training starts with `gaussians_per_pixel` × pixels of a training image, may grow by a
+    # third, and never exceeds `max_gaussians`.
+    max_gaussians: int = 80_000
+    gaussians_per_pixel: float = 0.4
     # Resolution: images above `max_pixels` are trained smaller; training starts at half of that and
     # doubles at these fractions of the run.
-    max_pixels: int = 640 * 480
+    max_pixels: int = 200_000
     finer_at: tuple[float, ...] = (0.3,)
     # Losses
     ssim_weight: float = 0.2
@@ -35,8 +37,7 @@ class ReconstructionConfig:
     sh_lr: float = 2.5e-3
     sh_degree: int = 1
     # Densification
-    densification: str = "budgeted"  # "budgeted" (holds max_gaussians) or "gradient" (as in the paper)
-    max_gaussians: int = 40_000
+    densification: str = "budgeted"  # "budgeted" (holds the maximum) or "gradient" (as in the paper)
     refine_every: int = 100
     refine_until: float = 0.7  # fraction of the run
     densify_growth: float = 0.1  # share added a refinement (budgeted)
@@ -66,14 +67,20 @@ class SegmentationConfig:
     up_guess_degrees: float = 60.0  # ... or from what the cameras suggest
     extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
     min_wall_share: float = 0.05  # of the points over the support's extent
-    max_behind_wall: float = 0.02  # of them
+    max_behind_wall: float = 0.03  # of them
+    min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
     # Geometric segmenter: the fused surface and its cuts.
     element_pixels: float = 1.5  # spacing of surface elements in pixels at the median distance
     patch_spacings: float = 5.0  # size of a patch in elements
     concave_low_degrees: float = 20.0  # inward bend between patches that is still one surface ...
     concave_high_degrees: float = 50.0  # ... and that is surely a contact of two
-    max_cut: float = 0.5  # mean of that (0 … 1) over a contact, above which two parts stay apart
-    min_part_elements: int = 40  # smaller parts are noise or belong to a neighbour
+    singular_cut: float = 0.6  # of a convex contact that is a point rather than an edge
+    color_difference: float = 10.0  # Lab units (lightness halved) that make two patches differ
+    same_color_trust: float = 0.3  # what a crease counts between patches of exactly one colour
+    contact_doubt: float = 4.0  # element pairs that speak for a cut at every contact
+    hollow_bend: float = 0.08  # radians per element; patches do not start where the surface bends in more
+    max_cut: float = 0.35  # mean of that (0 … 1) over a contact, above which two parts stay apart
+    min_part_elements: int = 80  # smaller parts are noise or belong to a neighbour
     lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this
 
 
@@ -155,6 +162,7 @@ class CompletionConfig:
     max_observed_move: float = 0.001  # metres, and never more than half a voxel
     simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
     max_triangles: int = 20_000
+    max_edge: float = 0.06  # longest edge of the mesh, as a share of its box's diagonal
     # Convex parts
     convex_threshold: float = 0.1  # concavity left in a part, relative to the object's size
     max_convex_parts: int = 12

@@ -148,6 +148,16 @@ def simplify(mesh: TriangleMesh, tolerance: float, max_triangles: int) -> Triang
     return mesh
 
 
+def refine(mesh: TriangleMesh, longest_edge: float, max_triangles: int) -> TriangleMesh:
+    """The same closed surface with edges of at most about `longest_edge` metres; unchanged if that
+    takes more than `max_triangles`."""
+    solid = as_manifold(mesh)
+    if solid is None:
+        raise InputError("Only a closed 2-manifold can be refined.")
+    refined = solid.refine_to_length(longest_edge)
+    return from_manifold(refined) if refined.num_tri() <= max_triangles else mesh
+
+
 def collapse_edges(mesh: TriangleMesh, triangles: int) -> TriangleMesh:
     """Quadric edge collapse (Garland & Heckbert 1997) down to about `triangles`; may leave
     edges with more than two triangles, so check the result."""

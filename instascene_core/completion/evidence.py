@@ -5,7 +5,7 @@ views that see its place agree that there is surface, and that it belongs to the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -180,7 +180,22 @@ def confirmed_points(
     _require_enough(len(points.positions), instance_id, config)
     points = points.subset(_belongs_to_body(points.positions, pixel))
     _require_enough(len(points.positions), instance_id, config)
+    if noise > 0.3 * pixel:  # neighbouring pixels then differ more by noise than by shape
+        points = _with_steady_normals(points, views, max(3 * pixel, 4 * noise))
     return points, noise, pixel
+
+
+def _with_steady_normals(points: SurfacePoints, views: Sequence[DepthView], radius: float) -> SurfacePoints:
+    """The points with normals of the planes through their neighbours within `radius` metres, toward
+    the camera that saw each."""
+    from instascene_core.open3d_loader import open3d
+
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.positions))
+    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(radius=radius, max_nn=40))
+    normals = np.asarray(cloud.normals)
+    centers = np.stack([view.world_from_camera[:3, 3] for view in views])[points.view]
+    away = np.einsum("nc,nc->n", normals, centers - points.positions) < 0
+    return replace(points, normals=np.where(away[:, None], -normals, normals))
 
 
 def _require_enough(count: int, instance_id: int, config: CompletionConfig) -> None:

@@ -78,7 +78,10 @@ def body_mesh(observation: Observation, field: np.ndarray, config: CompletionCon
     )
     world = meshes.smooth(world, config.smoothing_iterations, move)
     world = meshes.simplify(world, config.simplify_voxels * grid.voxel, config.max_triangles)
-    return meshes.largest_solid(world)
+    world = meshes.largest_solid(world)
+    # A flat unseen face must have vertices of its own to be marked as unseen.
+    longest = config.max_edge * float(np.linalg.norm(np.ptp(world.vertices, axis=0)))
+    return meshes.refine(world, longest, config.max_triangles)
 
 
 def _closed_surface(field: np.ndarray) -> TriangleMesh:

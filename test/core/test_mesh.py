@@ -80,6 +80,16 @@ def test_simplify_stays_closed_within_tolerance_and_bound():
     assert meshes.is_watertight(bounded)
 
 
+def test_refining_bounds_the_edges_and_keeps_the_surface():
+    fine = meshes.refine(cube(), 0.3, 10_000)
+    edges = fine.vertices[fine.triangles] - fine.vertices[np.roll(fine.triangles, 1, axis=1)]
+    assert np.linalg.norm(edges, axis=-1).max() < 0.6  # the longest was 2.8
+    assert meshes.is_watertight(fine)
+    assert meshes.volume(fine) == pytest.approx(8.0)
+    assert meshes.refine(cube(), 0.01, 1000) is not None
+    assert len(meshes.refine(cube(), 0.01, 1000).triangles) == 12
+
+
 def test_smoothing_removes_noise_and_respects_its_bound():
     mesh = meshes.surface_from_field(sphere_field())
     rng = np.random.default_rng(0)
