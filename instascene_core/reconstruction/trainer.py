@@ -22,6 +22,8 @@ from instascene_core.rendering.training_pass import ModelGradients, TrainingPass
 
 logger = logging.getLogger(__name__)
 
+_FIRST_SHARE = 0.75  # of the budget is placed at the start; the rest goes where the images want more
+
 
 @dataclass(frozen=True)
 class HistoryEntry:
@@ -65,7 +67,7 @@ def reconstruct(
     start = time.perf_counter()
     depth_weight = config.depth_weight
     if initial is None:
-        found = initialise(frames, config.initial_gaussians, progress)
+        found = initialise(frames, int(_FIRST_SHARE * gaussian_budget(frames, config)), progress)
         initial, frames = found.gaussians, found.frames
         depth_weight = depth_weight if found.depth_is_measured else config.stereo_depth_weight
     config = replace(
@@ -104,7 +106,8 @@ class Trainer:
         self._queue: list[int] = []
         self._pass = TrainingPass()
         self._pull = ScreenPull(len(initial))
-        self._strategy = make_strategy(config, self._depth_scale, len(initial))
+        budget = max(gaussian_budget(frames, config), len(initial))
+        self._strategy = make_strategy(config, self._depth_scale, budget)
         self._exposure = ExposureModel(len(frames), config.exposure_lr) if config.exposure else None
         self._recent_mse: list[float] = []
         self._history: list[HistoryEntry] = []
@@ -206,14 +209,10 @@ class Trainer:
     def _view(self, index: int, fraction: float) -> View:
         """The frame at the resolution this moment of training calls for: coarse to fine."""
         level = sum(fraction >= start for start in self.config.finer_at)
-        factor = self._full_factor() * 0.5 ** (len(self.config.finer_at) - level)
+        factor = training_scale(self._frames, self.config) * 0.5 ** (len(self.config.finer_at) - level)
         if factor not in self._views:
             self._views = {factor: [scale_view(frame, factor, self._depth_scale) for frame in self._frames]}
         return self._views[factor][index]
-
-    def _full_factor(self) -> float:
-        pixels = max(frame.camera.width * frame.camera.height for frame in self._frames)
-        return min(1.0, (self.config.max_pixels / pixels) ** 0.5)
 
     def _note_history(self) -> None:
         psnr = -10 * np.log10(np.maximum(self._recent_mse, 1e-10)).mean()
@@ -222,11 +221,24 @@ class Trainer:
         self._recent_mse = []
 
 
-def make_strategy(config: ReconstructionConfig, extent: float, initial: int):
+def training_scale(frames: list[Frame], config: ReconstructionConfig) -> float:
+    """Factor ≤ 1 by which images are shrunk at the finest stage of training."""
+    pixels = max(frame.camera.width * frame.camera.height for frame in frames)
+    return min(1.0, (config.max_pixels / pixels) ** 0.5)
+
+
+def gaussian_budget(frames: list[Frame], config: ReconstructionConfig) -> int:
+    """How many Gaussians these frames are worth: images of more pixels show more detail."""
+    pixels = max(frame.camera.width * frame.camera.height for frame in frames)
+    pixels *= training_scale(frames, config) ** 2
+    return max(1, min(config.max_gaussians, int(config.gaussians_per_pixel * pixels / _FIRST_SHARE)))
+
+
+def make_strategy(config: ReconstructionConfig, extent: float, max_gaussians: int):
     """The densification named by `config.densification`."""
     shared = {
         "extent": extent,
-        "max_gaussians": max(config.max_gaussians, initial),
+        "max_gaussians": max_gaussians,
         "min_opacity": config.min_opacity,
         "seed": config.seed,
     }

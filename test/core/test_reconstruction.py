@@ -11,10 +11,9 @@ from instascene_core.config import ReconstructionConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.reconstruction import evaluate, reconstruct
 from instascene_core.reconstruction.initialisation import gaussians_from_depth
+from instascene_core.reconstruction.trainer import gaussian_budget, training_scale
 
-SMALL = ReconstructionConfig(
-    iterations=120, initial_gaussians=3000, max_gaussians=3600, refine_every=30, finer_at=(0.3,)
-)
+SMALL = ReconstructionConfig(iterations=120, max_gaussians=4000, refine_every=30, finer_at=(0.3,))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def test_new_views_and_depth_are_right(frames, result):
 
 
 def test_result_tells_what_happened(result):
-    assert result.iterations == 120 and len(result.gaussians) <= 3600
+    assert result.iterations == 120 and len(result.gaussians) <= 4000
     assert len(result.gaussians) > 3000  # it grew
     assert [entry.iteration for entry in result.history] == [50, 100, 120]
     assert result.history[-1].psnr == result.psnr_train > result.history[0].psnr
@@ -46,6 +45,14 @@ def test_result_tells_what_happened(result):
     assert result.gaussians.sh_degree == SMALL.sh_degree
     assert not result.gaussians.means.requires_grad
     assert torch.isfinite(result.gaussians.means).all()
+
+
+def test_images_of_more_pixels_get_more_gaussians_up_to_the_maximum(frames):
+    config = ReconstructionConfig(gaussians_per_pixel=0.3, max_gaussians=10_000, max_pixels=160 * 120)
+    assert gaussian_budget(frames, config) == 7680  # 0.3 · 19,200 / 0.75
+    assert gaussian_budget(frames, replace(config, max_gaussians=5000)) == 5000
+    assert gaussian_budget(frames, replace(config, max_pixels=80 * 60)) == 1920
+    assert training_scale(frames, replace(config, max_pixels=80 * 60)) == 0.5
 
 
 def test_same_seed_same_bits(frames):
@@ -99,7 +106,7 @@ def test_gradient_strategy_trains_too(frames):
     result = reconstruct(
         frames, replace(SMALL, iterations=60, densification="gradient", densify_gradient=1e-6)
     )
-    assert 3000 < len(result.gaussians) <= 3600 and result.psnr_train > 22
+    assert 3000 < len(result.gaussians) <= 4000 and result.psnr_train > 22
 
 
 def test_unusable_input_is_refused(frames):
