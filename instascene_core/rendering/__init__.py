@@ -10,8 +10,8 @@ The work is done by a C++ kernel (`csrc/`) for the CPU; `rendering.reference` is
 float64 twin, against which values and gradients are tested.
 
 Threads: torch's number (OMP_NUM_THREADS or torch.set_num_threads); the result does not depend on it.
-`import instascene_core` sets OMP_WAIT_POLICY=passive unless it is set, which counts only if torch has not been
-imported before: with spinning threads on shared cores the kernel takes up to twice the processor time.
+`import instascene_core` sets OMP_WAIT_POLICY=passive unless it is set, which counts only if torch has not
+been imported before: with spinning threads on shared cores the kernel takes up to twice the processor time.
 """
 
 from instascene_core.rendering.rasterizer import RenderResult, rasterize
