@@ -81,7 +81,7 @@ def agglomerate(
 ) -> np.ndarray:
     """[P] int group of every patch: average linkage of together / observed, most agreed pair first."""
     winner, size = winners(rows, masks, patch)
-    count, frames = winner.shape
+    count = len(winner)
     shown = (winner >= 0) & (size >= 2)
     row, frame = np.nonzero(shown)
     ones = np.ones(len(row), dtype=np.float32)

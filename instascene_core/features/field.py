@@ -102,7 +102,7 @@ def train_features(
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
 
 
-def contrastive_loss(features, labels, num_labels: int, alpha: float, min_temperature: float):
+def contrastive_loss(features, labels, alpha: float, min_temperature: float):
     """L_CF of a batch: features [P, D] unit, labels [P] int64 → scalar tensor.
 
     f̄_i = mean of label i's features, φ_i = Σ‖f − f̄_i‖ / (N_i·log(N_i + α)) (no gradient), and
@@ -174,7 +174,7 @@ def _pixel_step(unit, gradient, samples: PixelSamples, rows, weight: float, conf
     rendered = torch.from_numpy(matrix @ unit.numpy()).requires_grad_()
     normalised = torch.nn.functional.normalize(rendered, dim=1)
     labels = torch.from_numpy(samples.labels[rows])
-    loss = weight * contrastive_loss(normalised, labels, 0, config.alpha, config.min_temperature)
+    loss = weight * contrastive_loss(normalised, labels, config.alpha, config.min_temperature)
     (pixel_gradient,) = torch.autograd.grad(loss, rendered)
     gradient += torch.from_numpy(matrix.T @ pixel_gradient.numpy())
 
@@ -184,7 +184,7 @@ def _gaussian_step(unit, gradient, rows: np.ndarray, labels: np.ndarray, config:
 
     rows = torch.from_numpy(rows)
     chosen = unit[rows].requires_grad_()
-    loss = contrastive_loss(chosen, torch.from_numpy(labels), 0, config.alpha, config.min_temperature)
+    loss = contrastive_loss(chosen, torch.from_numpy(labels), config.alpha, config.min_temperature)
     (row_gradient,) = torch.autograd.grad(config.cluster_weight * loss, chosen)
     gradient.index_add_(0, rows, row_gradient)
 

@@ -117,15 +117,16 @@ def cut_surface(surface: FusedSurface, config: SegmentationConfig) -> np.ndarray
     first, as long as the contact is not mostly concave (after LCCP, Stein et al. 2014).
     """
     pairs = cKDTree(surface.positions).query_pairs(1.9 * surface.spacing, output_type="ndarray")
-    patch = grow_patches(surface, pairs, config.patch_spacings)
+    patch = grow_patches(surface, pairs, config)
     contacts = patch_contacts(surface, pairs, patch, config)
-    part = join_patches(contacts, int(patch.max()) + 1, config.max_cut)[patch]
+    part = join_patches(contacts, int(patch.max()) + 1, config.max_cut, config.contact_doubt)[patch]
     return tidy_parts(surface, pairs, part, config)
 
 
-def grow_patches(surface: FusedSurface, pairs: np.ndarray, size: float) -> np.ndarray:
+def grow_patches(surface: FusedSurface, pairs: np.ndarray, config: SegmentationConfig) -> np.ndarray:
     """[K] int64 patch of every element: geodesic cells around seeds, creases count as distance."""
     positions, normals, spacing = surface.positions, surface.normals, surface.spacing
+    size = config.patch_spacings
     cell = np.floor(positions / (size * spacing)).astype(np.int64)
     side = np.abs(normals).argmax(axis=1)
     side = 2 * side + (normals[np.arange(len(side)), side] > 0)
@@ -134,10 +135,13 @@ def grow_patches(surface: FusedSurface, pairs: np.ndarray, size: float) -> np.nd
     count = np.bincount(group)
     centre = np.stack([np.bincount(group, positions[:, i]) for i in range(3)], axis=1) / count[:, None]
     distance = np.linalg.norm(positions - centre[group], axis=1)
-    order = np.lexsort((distance, group))
-    seeds = order[np.r_[True, np.diff(group[order]) > 0]]
-    seeds = seeds[count[group[seeds]] >= 0.15 * size**2]
+    # A patch seeded in the bottom of a crease would bridge its two sides in two half-bends.
     first, second = pairs.T
+    bent = _bend_per_spacing(surface, pairs)
+    hollow = bent < -config.hollow_bend
+    order = np.lexsort((distance, hollow, group))
+    seeds = order[np.r_[True, np.diff(group[order]) > 0]]
+    seeds = seeds[(count[group[seeds]] >= 0.15 * size**2) & ~hollow[seeds]]
     step = np.linalg.norm(positions[first] - positions[second], axis=1) / spacing
     turn = 1 - (normals[first] * normals[second]).sum(1)  # 1 − cos
     weight = step + 15.0 * np.minimum(turn, 1.0)
@@ -155,6 +159,19 @@ def grow_patches(surface: FusedSurface, pairs: np.ndarray, size: float) -> np.nd
     return np.unique(source, return_inverse=True)[1].ravel()
 
 
+def _bend_per_spacing(surface: FusedSurface, pairs: np.ndarray) -> np.ndarray:
+    """[K] radians per element spacing, mean over the neighbours: > 0 convex, < 0 concave."""
+    first, second = pairs.T
+    apart = surface.positions[first] - surface.positions[second]
+    squared = np.maximum((apart**2).sum(1), 1e-18)
+    bend = ((surface.normals[first] - surface.normals[second]) * apart).sum(1) / squared * surface.spacing
+    bend = np.clip(bend, -1.0, 1.0)
+    size = len(surface.positions)
+    total = np.bincount(first, bend, minlength=size) + np.bincount(second, bend, minlength=size)
+    count = np.bincount(first, minlength=size) + np.bincount(second, minlength=size)
+    return total / np.maximum(count, 1)
+
+
 @dataclass(frozen=True)
 class Contacts:
     """Pairs of neighbouring patches."""
@@ -170,38 +187,71 @@ def patch_contacts(
 ) -> Contacts:
     """How much each contact of two patches looks like two bodies that touch."""
     ends = patch[pairs]
-    crossing = ends[:, 0] != ends[:, 1]
-    low, high = ends[crossing].min(1), ends[crossing].max(1)
+    crossing = np.flatnonzero(ends[:, 0] != ends[:, 1])
+    swap = ends[crossing, 0] > ends[crossing, 1]
+    near = np.where(swap[:, None], pairs[crossing][:, ::-1], pairs[crossing])  # element of first, of second
     count = int(patch.max()) + 1
-    keys, contact, length = np.unique(low * count + high, return_inverse=True, return_counts=True)
+    keys, contact, length = np.unique(
+        patch[near[:, 0]] * count + patch[near[:, 1]], return_inverse=True, return_counts=True
+    )
     first, second = keys // count, keys % count
-    size = np.bincount(patch, minlength=count)[:, None]
+    # Once between whole patches, once between the elements that meet: the first sees gentle creases
+    # through noise, the second thin parts whose patch means lie beside the contact.
+    centre, normal = _group_mean(surface.positions, patch), _unit(_group_mean(surface.normals, patch))
+    wide = _crease(centre[first], normal[first], centre[second], normal[second], config)
+    here, there = near.T
+    close = _crease(
+        _group_mean(surface.positions[here], contact), _unit(_group_mean(surface.normals[here], contact)),
+        _group_mean(surface.positions[there], contact), _unit(_group_mean(surface.normals[there], contact)),
+        config,
+    )  # fmt: skip
+    # The same colour on both sides speaks for one body with a bend.
+    tint = _group_mean(surface.colors, patch) * [0.5, 1, 1]  # shading changes lightness most
+    difference = np.linalg.norm(tint[first] - tint[second], axis=1)
+    low = config.same_color_trust
+    trust = low + (1 - low) * np.clip(difference / config.color_difference, 0, 1)
+    return Contacts(first, second, length.astype(np.float64), trust * np.maximum(wide, close))
 
-    def mean(values):
-        return np.stack([np.bincount(patch, values[:, i], minlength=count) for i in range(3)], axis=1) / size
 
-    centre, normal = mean(surface.positions), _unit(mean(surface.normals))
-    apart = centre[first] - centre[second]
-    distance = np.linalg.norm(apart, axis=1)
-    n1, n2 = normal[first], normal[second]
+def _crease(p1, n1, p2, n2, config: SegmentationConfig) -> np.ndarray:
+    """[C] 0 … 1: how surely the surface elements (p1, n1) and (p2, n2) belong to two bodies."""
+    apart = p1 - p2
+    distance = np.maximum(np.linalg.norm(apart, axis=1), 1e-12)
+    direction = apart / distance[:, None]
     # > 0: the surface bends outwards (convex), < 0: inwards, as at a contact.
-    bend = ((n1 - n2) * apart).sum(1) / np.maximum(distance, 1e-9)
+    bend = ((n1 - n2) * direction).sum(1)
     angle = np.degrees(np.arccos(np.clip((n1 * n2).sum(1), -1, 1)))
     concave = np.where(bend < 0, angle, 0.0)
     # A depth step between parallel patches: one lies beside, not on, the other's surface.
-    step = np.minimum(np.abs((n1 * apart).sum(1)), np.abs((n2 * apart).sum(1))) / np.maximum(distance, 1e-9)
+    step = np.minimum(np.abs((n1 * direction).sum(1)), np.abs((n2 * direction).sum(1)))
     parallel = angle < config.concave_low_degrees
     step = np.where(parallel, np.degrees(np.arcsin(np.clip(step, 0, 1))), 0.0)
-    ramp = np.clip(
-        (np.maximum(concave, step) - config.concave_low_degrees)
-        / (config.concave_high_degrees - config.concave_low_degrees), 0, 1,
-    )  # fmt: skip
-    return Contacts(first, second, length.astype(np.float64), ramp)
+    low, high = config.concave_low_degrees, config.concave_high_degrees
+    cut = np.clip((np.maximum(concave, step) - low) / (high - low), 0, 1)
+    # Convex, but side by side along the edge both planes share: bodies that meet in a point (LCCP's
+    # sanity criterion, equation 4).
+    beside = np.degrees(np.arccos(np.clip(np.abs((_unit(np.cross(n1, n2)) * direction).sum(1)), 0, 1)))
+    limit = 60.0 / (1.0 + np.exp(-0.25 * (angle - 25.0)))
+    singular = (bend >= 0) & (angle < 150) & (beside < limit)
+    return np.where(singular, np.maximum(cut, config.singular_cut), cut)
 
 
-def join_patches(contacts: Contacts, count: int, max_cut: float) -> np.ndarray:
-    """[count] int64 part of every patch: agglomeration by the mean cut over the whole contact."""
+def _group_mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """[G, 3] mean of [K, 3] values by group [K]."""
+    size = np.maximum(np.bincount(group), 1)[:, None]
+    return np.stack([np.bincount(group, values[:, i]) for i in range(3)], axis=1) / size
+
+
+def join_patches(contacts: Contacts, count: int, max_cut: float, doubt: float) -> np.ndarray:
+    """[count] int64 part of every patch: agglomeration by the mean cut over the whole contact.
+
+    `doubt` element pairs that speak for a cut are added to every contact: where two surfaces meet in
+    a point, nothing says that they are one.
+    """
     import heapq
+
+    def score(length: float, cut: float) -> float:
+        return (length * cut + doubt) / (length + doubt)
 
     neighbours: list[dict[int, tuple[float, float]]] = [{} for _ in range(count)]
     for a, b, length, cut in zip(*(v.tolist() for v in (contacts.first, contacts.second, contacts.length,
@@ -210,7 +260,7 @@ def join_patches(contacts: Contacts, count: int, max_cut: float) -> np.ndarray:
     parent = np.arange(count)
     version = [0] * count
     heap = [
-        (cut, -length, a, b, 0, 0)
+        (score(length, cut), -length, a, b, 0, 0)
         for a in range(count)
         for b, (length, cut) in neighbours[a].items()
         if a < b
@@ -237,7 +287,7 @@ def join_patches(contacts: Contacts, count: int, max_cut: float) -> np.ndarray:
             neighbours[a][c] = neighbours[c][a] = (total, (length * value + known_length * known) / total)
         neighbours[b] = {}
         for c, (length, value) in neighbours[a].items():
-            heapq.heappush(heap, (value, -length, a, c, version[a], version[c]))
+            heapq.heappush(heap, (score(length, value), -length, a, c, version[a], version[c]))
     for index in range(count):  # to the root
         root = index
         while parent[root] != root:

@@ -25,7 +25,8 @@ def check_labels(labels: np.ndarray, shape: tuple[int, int], what: str) -> np.nd
         raise InputError(f"{what} has type {labels.dtype}; label images hold integer ids.")
     if labels.size and labels.max() > MAX_LABEL:
         raise InputError(f"{what} contains id {labels.max()}; ids must lie in 1 … {MAX_LABEL}.")
-    return np.where(labels <= 0, UNLABELLED, labels).astype(np.int32)
+    labels = labels.astype(np.int32)
+    return np.where(labels <= 0, np.int32(UNLABELLED), labels)
 
 
 class GivenLabels:
@@ -46,7 +47,7 @@ class GivenLabels:
         """Raise InputError when no frame has a mask at all."""
         if not any(f.labels is not None and (f.labels >= 1).any() for f in frames):
             raise InputError(
-                f"None of the {len(frames)} frames has a mask; give label images or use the built-in segmenter."
+                f"None of the {len(frames)} frames has a mask; give label images or use the built-in one."
             )
         progress("segmentation", 1.0, f"{sum(f.labels is not None for f in frames)} label images given")
 

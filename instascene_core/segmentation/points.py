@@ -52,6 +52,10 @@ def view_geometry(frame: Frame, depth: np.ndarray | None = None) -> tuple[np.nda
         valid &= (ahead > 0) & (back > 0)
         bend = np.maximum(bend, np.abs(ahead + back - 2 * smooth) / np.maximum(smooth, 1e-9))
     valid &= bend < 0.02
+    margin = step + 3  # the smoothing mirrors the image at its border
+    inner = np.zeros_like(valid)
+    inner[margin:-margin, margin:-margin] = True
+    valid &= inner
     # Grazing rays measure poorly.
     facing = -(normals * frame.camera.rays).sum(-1) / np.linalg.norm(frame.camera.rays, axis=-1)
     normals = np.where((facing < 0)[..., None], -normals, normals)

@@ -36,21 +36,22 @@ class Extent:
 class Support:
     """The plane objects stand on, its extent, and the other planes that bound the scene."""
 
-    plane: Plane  # normal up, toward the free side
-    extent: Extent
+    plane: Plane | None  # normal up, toward the free side; None where only walls were found
+    extent: Extent | None  # of the plane
     walls: tuple[Plane, ...]  # structure: nothing of the scene lies behind them
     tolerance: float  # metres: measured points of the planes lie within this distance
 
     def is_structure(self, points: np.ndarray) -> np.ndarray:
         """[...] bool: world points [..., 3] on, below or behind one of the planes."""
-        found = self.plane.height(points) < self.tolerance
-        for wall in self.walls:
-            found |= wall.height(points) < self.tolerance
+        found = np.zeros(points.shape[:-1], dtype=bool)
+        for plane in (*self.walls, *([self.plane] if self.plane is not None else [])):
+            found |= plane.height(points) < self.tolerance
         return found
 
     def is_object_region(self, points: np.ndarray) -> np.ndarray:
         """[...] bool: world points [..., 3] over the extent that are not structure."""
-        return ~self.is_structure(points) & self.extent.contains(points)
+        free = ~self.is_structure(points)
+        return free & self.extent.contains(points) if self.extent is not None else free
 
 
 def find_support(
@@ -85,8 +86,10 @@ def support_of_points(
     score = np.where(alignment >= limit, shares * np.maximum(alignment, 0) ** 2, 0)
     best = int(score.argmax())
     if score[best] <= 0:
-        logger.info("no plane among %d could carry objects", len(planes))
-        return None
+        logger.info("none of %d planes could carry objects", len(planes))
+        weak = _weak_support(points, looks_up, tolerance, config) if up is not None else None
+        walls = [p for p in planes if _bounds_scene(p, points, None, tolerance, config)]
+        return Support(weak, None, tuple(walls), tolerance) if walls or weak is not None else None
     plane = planes[best]
     on_plane = np.abs(plane.height(points.positions)) < tolerance
     extent = _extent_of(plane, points.positions[on_plane], config.extent_margin * points.scale, config)
@@ -149,6 +152,29 @@ def _extract_planes(
     return planes, np.array(shares), tolerance
 
 
+def _weak_support(
+    points: SurfacePoints, up: np.ndarray, tolerance: float, config: SegmentationConfig
+) -> Plane | None:
+    """A level plane that objects hide but for `min_weak_share` of the points, as in a full bin.
+
+    Trusts the given up direction: the level with the most points that face up, and next to nothing
+    below it.
+    """
+    height = points.positions @ up
+    level = points.normals @ up > np.cos(np.radians(config.up_known_degrees))
+    if np.count_nonzero(level) < config.min_weak_share * len(height):
+        return None
+    bins = np.floor((height - height.min()) / tolerance).astype(int)
+    counts = np.bincount(bins[level], minlength=bins.max() + 1)
+    below = np.cumsum(np.bincount(bins)) - np.bincount(bins)
+    counts = np.where(below <= config.max_behind_wall * len(height), counts, 0)
+    best = int(counts.argmax())
+    if counts[best] < config.min_weak_share * len(height):
+        return None
+    offset = float(np.median(height[level & (bins == best)]))
+    return Plane(np.asarray(up, dtype=np.float64), offset)
+
+
 def _fit(positions: np.ndarray, toward: np.ndarray) -> Plane:
     centre = positions.mean(axis=0, dtype=np.float64)
     _, vectors = np.linalg.eigh(np.cov((positions - centre).T))
@@ -157,14 +183,14 @@ def _fit(positions: np.ndarray, toward: np.ndarray) -> Plane:
 
 
 def _bounds_scene(
-    plane: Plane, points: SurfacePoints, extent: Extent, tolerance: float, config: SegmentationConfig
+    plane: Plane, points: SurfacePoints, extent: Extent | None, tolerance: float, config: SegmentationConfig
 ) -> bool:
     """Is this a wall: next to the support, large, and with nothing of the scene behind it?
 
     An object's face is not: the ground and the other objects go on behind it.
     """
     height = plane.height(points.positions)
-    near = extent.contains(points.positions)
+    near = extent.contains(points.positions) if extent is not None else np.ones(len(height), dtype=bool)
     inlier = (np.abs(height) < tolerance) & (points.normals @ plane.normal > 0.7)
     if np.count_nonzero(inlier & near) < config.min_wall_share * np.count_nonzero(near):
         return False

@@ -1,0 +1,242 @@
+"""Mask clustering: by hand, against the set-based oracle, order independence, damaged masks."""
+
+import time
+
+import numpy as np
+import pytest
+from association_cases import (
+    FakeTrace,
+    directions,
+    labels_of_trace,
+    oracle_groups,
+    oracle_masks,
+    spheres,
+    trace_of_points,
+)
+
+from instascene_core.association import associate
+from instascene_core.association.consensus import cluster_masks, observe
+from instascene_core.association.masks import build_masks
+from instascene_core.association.refine import split_by_distance
+from instascene_core.config import AssociationConfig
+from instascene_core.errors import InputError
+from instascene_core.frame import UNLABELLED
+
+CONFIG = AssociationConfig(min_gaussians=5)
+
+
+def row_trace(gaussians) -> FakeTrace:
+    """An image of one row in which every Gaussian of the list fills three pixels."""
+    gaussians = np.repeat(gaussians, 3)
+    count = len(gaussians)
+    ones = np.ones(count, dtype=np.float32)
+    return FakeTrace(1, count, np.arange(count + 1), np.asarray(gaussians, dtype=np.int32), ones, ones)
+
+
+def labels(*values) -> np.ndarray:
+    """One label per Gaussian of `row_trace`."""
+    return np.array([np.repeat(values, 3)], dtype=np.int32)
+
+
+def shuffle_ids(image, rng):
+    ids = np.unique(image[image > 0])
+    table = np.full(image.max() + 2, UNLABELLED)
+    table[ids] = rng.permutation(np.arange(1, 400))[: len(ids)]
+    return table[image].astype(np.int32)
+
+
+def scene(num_objects=6, points=250, views=12, seed=0, pitch=0.2):
+    means, _, owner = spheres(num_objects, points, seed, pitch=pitch)
+    traces = [trace_of_points(means, d) for d in directions(views, seed)]
+    images = [labels_of_trace(t, owner) for t in traces]
+    return means, owner, traces, images
+
+
+def partition(gaussian_clusters):
+    """The clusters as a set of sets, whatever their numbers."""
+    return {
+        frozenset(np.flatnonzero(gaussian_clusters == c).tolist())
+        for c in np.unique(gaussian_clusters)
+        if c >= 0
+    }
+
+
+def test_two_objects_by_hand():
+    means = np.zeros((20, 3))
+    means[:10, 0], means[10:, 0] = np.arange(10) * 0.01, 1 + np.arange(10) * 0.01
+    trace = row_trace(np.arange(20))
+    images = [labels(*[7] * 10, *[3] * 10), labels(*[1] * 10, *[2] * 10), labels(*[2] * 10, *[9] * 9, -1)]
+    result = associate(images, [trace] * 3, means, CONFIG)
+    assert partition(result.gaussian_clusters) == {frozenset(range(10)), frozenset(range(10, 20))}
+    assert [c.num_views for c in result.clusters] == [3, 3]
+    # The label images carry cluster index + 1 and nothing else; id 0 never appears.
+    np.testing.assert_array_equal(result.filtered_labels[0], labels(*[1] * 10, *[2] * 10))
+    assert result.filtered_labels[2][0, -3] == UNLABELLED
+    assert result.filtered_labels[0].dtype == np.int32
+
+
+def test_small_masks_and_single_sightings_are_dropped():
+    means = np.random.default_rng(0).normal(size=(30, 3)) * 0.01
+    trace = row_trace(np.arange(30))
+    once = [labels(*[1] * 10, *[-1] * 20), labels(*[-1] * 10, *[1] * 4, *[-1] * 16)]
+    result = associate(once, [trace] * 2, means, CONFIG)
+    assert result.clusters == () and result.masks.num_dropped == 1
+    assert (result.gaussian_clusters == UNLABELLED).all()
+    assert all((image == UNLABELLED).all() for image in result.filtered_labels)
+
+
+@pytest.mark.parametrize("clustering", ["votes", "consensus"])
+def test_pair_split_in_a_third_of_its_views_ends_as_two(clustering):
+    config = AssociationConfig(min_gaussians=5, clustering=clustering)
+    means = np.zeros((40, 3))
+    means[:, 0] = np.arange(40) * 0.01  # touching: no distance could tell them apart
+    trace = row_trace(np.arange(40))
+    merged, split = labels(*[1] * 40), labels(*[1] * 20, *[2] * 20)
+    result = associate([merged] * 7 + [split] * 3, [trace] * 10, means, config)
+    assert partition(result.gaussian_clusters) == {frozenset(range(20)), frozenset(range(20, 40))}
+    assert result.masks.under_segmented.sum() == 7
+    # Split in fewer views than the threshold, it stays one.
+    result = associate([merged] * 8 + [split] * 2, [trace] * 10, means, config)
+    assert partition(result.gaussian_clusters) == {frozenset(range(40))}
+
+
+def test_wrongly_filtered_mask_is_recovered():
+    means = np.zeros((40, 3))
+    means[:, 0] = np.arange(40) * 0.01
+    trace = row_trace(np.arange(40))
+    split = labels(*[1] * 34, *[2] * 6)  # the larger part holds 85 % of the merged mask
+    narrow = labels(*[1] * 30, *[2] * 10)
+    result = associate([split] * 4 + [narrow] * 4 + [labels(*[5] * 40)], [trace] * 9, means, CONFIG)
+    last = result.masks.frame == 8
+    assert result.masks.under_segmented[last].all()
+    holder = result.gaussian_clusters[0]
+    held = np.count_nonzero(result.gaussian_clusters == holder)
+    assert (result.masks.cluster[last] == holder).all() == (held >= 0.8 * 40)
+    assert held >= 32
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_equal_the_set_based_oracle(seed):
+    rng = np.random.default_rng(seed)
+    means, _owner, traces, images = scene(4, 60, 7, seed, pitch=0.13)
+    for index in range(len(images)):  # merge, split and lose masks at random
+        image = images[index]
+        if rng.random() < 0.3:
+            image[image == 2] = 1
+        if rng.random() < 0.4:
+            half = np.indices(image.shape)[rng.integers(2)] > image.shape[0] // 2
+            image[(image == 3) & half] = 9
+        if rng.random() < 0.3:
+            image[image == 4] = UNLABELLED
+    masks = build_masks(images, traces, len(means), CONFIG)
+    seen = observe(masks, CONFIG)
+    group = cluster_masks(masks, seen, CONFIG)
+    expected_masks, _ = oracle_masks(images, traces, CONFIG)
+    columns = masks.membership.tocsc()
+    assert [(f, l) for f, l, _ in expected_masks] == list(zip(masks.frame.tolist(), masks.label.tolist()))
+    for column, (_, _, gaussians) in enumerate(expected_masks):
+        assert set(columns[:, column].indices.tolist()) == gaussians
+    expected, under = oracle_groups(expected_masks, len(traces), CONFIG)
+    assert set(np.flatnonzero(seen.under_segmented)) == under
+    assert {frozenset(np.flatnonzero(group == g).tolist()) for g in np.unique(group) if g >= 0} == expected
+
+
+def test_order_of_frames_and_ids_changes_nothing():
+    means, _owner, traces, images = scene(seed=3)
+    rng = np.random.default_rng(0)
+    images[2][images[2] == 1] = 2
+    images[5][images[5] == 4] = 3
+    first = associate(images, traces, means, CONFIG)
+    order = rng.permutation(len(traces))
+    shuffled = [shuffle_ids(images[i], rng) for i in order]
+    second = associate(shuffled, [traces[i] for i in order], means, CONFIG)
+    np.testing.assert_array_equal(first.gaussian_clusters, second.gaussian_clusters)
+    for position, i in enumerate(order):
+        np.testing.assert_array_equal(first.filtered_labels[i], second.filtered_labels[position])
+
+
+def damage(image, rng):
+    """15 % of the masks missing, 20 % split by a line, 20 % merged with another, ids shuffled."""
+    ids = [int(i) for i in np.unique(image) if i > 0]
+    luck = {label: rng.random() for label in ids}
+    result, used = image.copy(), set()
+    for label in ids:
+        rows, columns = np.nonzero(image == label)
+        if luck[label] < 0.15:
+            result[rows, columns] = UNLABELLED
+        elif luck[label] < 0.35:
+            angle = rng.uniform(0, np.pi)
+            along = np.cos(angle) * columns + np.sin(angle) * rows
+            half = along > np.quantile(along, rng.uniform(0.3, 0.7))
+            result[rows[half], columns[half]] = 100 + label
+        elif luck[label] < 0.55 and label not in used:
+            free = [k for k in ids if k != label and k not in used and luck[k] >= 0.35]
+            if free:
+                other = int(rng.choice(free))
+                result[rows, columns] = other
+                used |= {label, other}
+    return shuffle_ids(result, rng)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_damaged_masks_still_give_every_object(seed):
+    rng = np.random.default_rng(seed)
+    means, _, owner = spheres(9, 700, seed, pitch=0.15)
+    traces = [trace_of_points(means, d, size=160, spread=2) for d in directions(40, seed, lift=2.5)]
+    images = [labels_of_trace(t, owner) for t in traces]
+    result = associate([damage(i, rng) for i in images], traces, means, AssociationConfig(min_gaussians=30))
+    seen = np.zeros(len(means), dtype=bool)
+    for trace, image in zip(traces, images, strict=True):
+        front = trace.indices[trace.offsets[:-1][np.diff(trace.offsets) > 0]]
+        seen[front] = image.max() > 0
+    found = np.zeros(9)
+    for cluster in result.clusters:
+        counts = np.bincount(owner[cluster.gaussians], minlength=9)
+        assert counts.max() >= 0.9 * counts.sum()  # nothing glued together
+        found[counts.argmax()] = max(found[counts.argmax()], counts.max())
+    share = found / np.bincount(owner[seen], minlength=9)
+    assert share.min() > 0.3 and share.mean() > 0.5, share
+    assert len(result.clusters) <= 10
+
+
+def test_distance_split_is_scale_free_and_drops_noise():
+    rng = np.random.default_rng(0)
+    points = np.concatenate(
+        [rng.random((200, 3)), rng.random((100, 3)) + np.array([3, 0, 0]), [[50.0, 50, 50]]]
+    )
+    for scale in (1e-3, 1.0, 1e3):
+        part = split_by_distance(points * scale, 5.0, 4)
+        assert (part[:200] == 0).all() and (part[200:300] == 1).all() and part[300] == -1
+
+
+def test_bad_label_images_are_refused_with_a_sentence():
+    means = np.zeros((3, 3))
+    trace = row_trace([0, 1, 2])
+    with pytest.raises(InputError, match="shape"):
+        associate([np.ones((2, 9), np.int32)], [trace], means)
+    with pytest.raises(InputError, match="integers"):
+        associate([np.ones((1, 9))], [trace], means)
+    with pytest.raises(InputError, match="65535"):
+        associate([np.full((1, 9), 70000)], [trace], means)
+    with pytest.raises(InputError, match="label images for"):
+        associate([], [trace], means)
+    with pytest.raises(InputError, match="no frame"):
+        associate([], [], means)
+
+
+def test_empty_label_images_give_no_cluster():
+    means, _, traces, images = scene(2, 50, 3)
+    result = associate([np.full_like(i, UNLABELLED) for i in images], traces, means)
+    assert result.clusters == () and len(result.filtered_labels) == 3
+
+
+def test_many_tiny_masks_stay_bounded():
+    """500 tiny masks a frame neither crash nor take long."""
+    rng = np.random.default_rng(0)
+    means, _, traces, images = scene(4, 400, 8)
+    rows, columns = np.indices(images[0].shape) // 3  # 484 masks of 3 × 3 pixels
+    images = [rng.permutation(484)[rows * 22 + columns].astype(np.int32) + 1 for _ in images]
+    start = time.perf_counter()
+    result = associate(images, traces, means, AssociationConfig(min_gaussians=1))
+    assert time.perf_counter() - start < 10
+    assert len(result.masks.frame) > 100
