@@ -168,19 +168,19 @@ class Scene:
         return self.gaussians
 
     def _dense_views(self, progress: ProgressCallback) -> list[Frame]:
-        """The frames with a depth at every pixel that has one: measured, else rendered.
+        """The frames with their measured depth, or the rendered one where a frame has none.
 
-        A rendered depth counts where the Gaussians cover the pixel.
+        Holes of a sensor stay holes: shiny things make them, and the Gaussians put the mirror image
+        there.  A rendered depth counts where the Gaussians cover the pixel.
         """
         views = []
         for index, frame in enumerate(self.frames):
             progress("depth", index / len(self.frames), frame.name)
-            rendered = self.render(frame)
-            depth = rendered.depth.detach().numpy()
-            depth = np.where(rendered.alpha.detach().numpy() >= MIN_COVERAGE, depth, 0)
-            if frame.depth is not None:
-                depth = np.where(frame.depth > 0, frame.depth, depth)
-            views.append(frame.with_(depth=depth.astype(np.float32)))
+            if frame.depth is None or not (frame.depth > 0).any():
+                rendered = self.render(frame)
+                depth = np.where(rendered.alpha.numpy() >= MIN_COVERAGE, rendered.depth.numpy(), 0)
+                frame = frame.with_(depth=depth.astype(np.float32))
+            views.append(frame)
         return views
 
     def _masks(self, views: Sequence[Frame], progress: ProgressCallback) -> list[np.ndarray]:

@@ -92,7 +92,7 @@ def support_of_points(
         return Support(weak, None, tuple(walls), tolerance) if walls or weak is not None else None
     plane = planes[best]
     on_plane = np.abs(plane.height(points.positions)) < tolerance
-    extent = _extent_of(plane, points.positions[on_plane], config.extent_margin * points.scale, config)
+    extent = _extent_of(plane, points.positions, on_plane, tolerance, config.extent_margin * points.scale)
     walls = [
         p for i, p in enumerate(planes) if i != best and _bounds_scene(p, points, extent, tolerance, config)
     ]
@@ -198,19 +198,25 @@ def _bounds_scene(
     return behind < config.max_behind_wall * np.count_nonzero(near)
 
 
-def _extent_of(plane: Plane, positions: np.ndarray, margin: float, config: SegmentationConfig) -> Extent:
-    """The largest connected patch of inliers, closed over the objects that hide parts of it."""
+def _extent_of(
+    plane: Plane, positions: np.ndarray, on_plane: np.ndarray, tolerance: float, margin: float
+) -> Extent:
+    """The largest connected patch of inliers, closed over the objects that hide parts of it.
+
+    What stands on the plane beside the patch belongs to it as well: sensors often do not measure a
+    shiny floor itself.
+    """
     first = np.cross(plane.normal, np.eye(3)[np.argmin(np.abs(plane.normal))])
     first /= np.linalg.norm(first)
     axes = np.stack([first, np.cross(plane.normal, first)])
     flat = positions @ axes.T
-    cell = margin / 2
     low, high = flat.min(axis=0) - 4 * margin, flat.max(axis=0) + 4 * margin
-    cell = max(cell, float((high - low).max()) / 500)
+    cell = max(margin / 2, float((high - low).max()) / 500)
     shape = np.ceil((high - low) / cell).astype(int)
+    index = tuple(((flat - low) / cell).astype(int).T)
     grid = np.zeros(shape, dtype=bool)
-    index = ((flat - low) / cell).astype(int)
-    grid[index[:, 0], index[:, 1]] = True
+    grid[index[0][on_plane], index[1][on_plane]] = True
+    grid |= _standing(index, plane.height(positions), tolerance, shape)
     # Patches as far apart as an object is wide belong together.
     labels, count = ndimage.label(ndimage.binary_dilation(grid, iterations=3))
     if count > 1:
@@ -219,6 +225,19 @@ def _extent_of(plane: Plane, positions: np.ndarray, margin: float, config: Segme
     mask = _convex_fill(grid)
     steps = max(1, round(margin / cell))
     return Extent(axes, low, cell, ndimage.binary_dilation(mask, iterations=steps))
+
+
+def _standing(index: tuple, height: np.ndarray, tolerance: float, shape: np.ndarray) -> np.ndarray:
+    """[A, B] bool: cells whose surface ends at the level of the plane.
+
+    A wall beyond a table's edge goes on below its level, as a camera above the table sees; a thing
+    that stands on the table does not, but for its faint mirror image in a shiny floor.
+    """
+    foot, deep = np.zeros(shape), np.zeros(shape)
+    np.add.at(foot, index, np.abs(height) < 2 * tolerance)
+    np.add.at(deep, index, (height < -2 * tolerance) & (height >= -6 * tolerance))
+    foot, deep = (ndimage.uniform_filter(counts, 3) for counts in (foot, deep))
+    return (foot * 9 >= 3) & (deep <= 0.5 * foot)
 
 
 def _convex_fill(grid: np.ndarray) -> np.ndarray:
