@@ -107,7 +107,8 @@ class AssociationConfig:
     clustering: str = "votes"  # "consensus" (the paper's mask graph) or "votes" (of Gaussian patches)
     patch_spacings: float = 6.0  # "votes": size of a patch in units of the Gaussians' own spacing
     patch_min_gaussians: int = 3
-    vote_prior: float = 1.0  # frames of doubt added to every pair of patches
+    max_patches: int = 1200  # patches are made larger where there would be more
+    vote_prior: float = 1.0  # frames of doubt added to every pair of groups
     scatter_ratio: float = 0.5  # an instance that splits in this share of its frames is several
     recovery: float = 0.8  # a filtered mask comes back when one instance holds this share of it
 

@@ -33,7 +33,8 @@ def cluster_by_votes(masks: MaskMatrices, means: np.ndarray, config: Association
     patch = grow_patches(rows, masks, means[labelled], config)
     group = np.full(len(labelled), -1)
     kept = patch >= 0
-    group[kept] = agglomerate(rows[kept], masks, patch[kept], config)[patch[kept]]
+    group[kept] = agglomerate(rows[kept], masks, patch[kept], 0.0, config)[patch[kept]]
+    group = _divide_strangers(rows, masks, masks.visible[labelled], patch, group, config)
     for _ in range(2):  # Gaussians follow the votes, patches were only their first guess
         group = _reassign(rows, masks, group)
     return _candidates(rows, masks, labelled, group, means, config)
@@ -45,8 +46,14 @@ def grow_patches(
     """[K] int patch of each Gaussian (−1 = too few of its kind): grid cells, divided where votes differ."""
     nearest, _ = cKDTree(means).query(means, k=min(4, len(means)))
     cell_size = config.patch_spacings * max(float(np.median(nearest[:, -1])), 1e-12)
-    cell = np.floor((means - means.min(axis=0)) / cell_size).astype(np.int64)
-    patch = np.unique(cell, axis=0, return_inverse=True)[1].ravel()
+    while True:  # clustering takes the square of the number of patches: coarser ones in large scenes
+        cell = np.floor((means - means.min(axis=0)) / cell_size).astype(np.int64)
+        extent = cell.max(axis=0) + 1
+        key = (cell[:, 0] * extent[1] + cell[:, 1]) * extent[2] + cell[:, 2]
+        patch = np.unique(key, return_inverse=True)[1].ravel()
+        if patch.max() < config.max_patches:
+            break
+        cell_size *= 1.1 * np.sqrt(patch.max() / config.max_patches)
     for _ in range(3):
         winner, _ = winners(rows, masks, patch)
         agree = _agreement(rows, masks, winner[patch])
@@ -77,9 +84,13 @@ def winners(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> tupl
 
 
 def agglomerate(
-    rows: sp.csr_matrix, masks: MaskMatrices, patch: np.ndarray, config: AssociationConfig
+    rows: sp.csr_matrix, masks: MaskMatrices, patch: np.ndarray, lasting: float, config: AssociationConfig
 ) -> np.ndarray:
-    """[P] int group of every patch: average linkage of together / observed, most agreed pair first."""
+    """[P] int group of every patch: average linkage of together / observed, most agreed pair first.
+
+    `vote_prior` frames of doubt are added to a pair of groups, and `lasting` ones to every pair of
+    their patches that share a frame.
+    """
     winner, size = winners(rows, masks, patch)
     count = len(winner)
     shown = (winner >= 0) & (size >= 2)
@@ -88,13 +99,15 @@ def agglomerate(
     same = sp.csr_matrix((ones, (row, winner[row, frame])), shape=(count, len(masks.frame)))
     together = (same @ same.T).toarray()
     observed = shown.astype(np.float32) @ shown.T.astype(np.float32)
-    return _average_linkage(together, observed, 1 - config.split_ratio, config.vote_prior)
+    return _average_linkage(together, observed, 1 - config.split_ratio, config.vote_prior, lasting)
 
 
-def _average_linkage(together: np.ndarray, observed: np.ndarray, limit: float, prior: float) -> np.ndarray:
+def _average_linkage(
+    together: np.ndarray, observed: np.ndarray, limit: float, prior: float, lasting: float
+) -> np.ndarray:
     """[P] int: join the most agreed pair while its agreement exceeds `limit`.
 
-    Agreement of a pair = together / (observed + prior), divided by the agreement inside the two
+    Agreement of a pair = together / (observed + doubt), divided by the agreement inside the two
     groups: where frames cut at random, a group is cut inside as often as it is cut from the rest of
     its object, while a seam between two objects is cut far more often than either of them.
     """
@@ -102,7 +115,9 @@ def _average_linkage(together: np.ndarray, observed: np.ndarray, limit: float, p
     group = np.arange(count)
     alive = np.ones(count, dtype=bool)
     within = np.sqrt(np.maximum(np.diagonal(together), 1) / np.maximum(np.diagonal(observed), 1))
-    score = together / ((observed + prior) * within[:, None] * within[None])
+    # The doubt adds up over the pairs of patches as groups grow.
+    doubted = observed + lasting * (observed > 0) if lasting else observed
+    score = together / ((doubted + prior) * within[:, None] * within[None])
     np.fill_diagonal(score, -1)
     best = score.argmax(axis=1) if count else np.zeros(0, dtype=int)
     value = score[np.arange(count), best]
@@ -113,13 +128,13 @@ def _average_linkage(together: np.ndarray, observed: np.ndarray, limit: float, p
         a, b = min(a, int(best[a])), max(a, int(best[a]))
         group[group == b] = a
         alive[b] = False
-        for matrix in (together, observed):
+        for matrix in (together, observed, doubted)[: 3 if lasting else 2]:
             inside = matrix[a, a] + matrix[b, b] + 2 * matrix[a, b]
             matrix[a] += matrix[b]
             matrix[a, a] = inside
             matrix[:, a] = matrix[a]
         within[a] = np.sqrt(max(together[a, a], 1) / max(observed[a, a], 1))
-        row = together[a] / ((observed[a] + prior) * within[a] * within)
+        row = together[a] / ((doubted[a] + prior) * within[a] * within)
         row[~alive] = row[a] = -1
         score[a] = score[:, a] = row
         score[b] = score[:, b] = -1
@@ -131,6 +146,40 @@ def _average_linkage(together: np.ndarray, observed: np.ndarray, limit: float, p
         best[stale] = score[stale].argmax(axis=1)
         value[stale] = score[stale, best[stale]]
     return np.unique(group, return_inverse=True)[1].ravel()
+
+
+def _divide_strangers(rows, masks: MaskMatrices, visible, patch, group, config) -> np.ndarray:
+    """Divide groups whose halves were never seen together.
+
+    Two objects that no frame labels both of have no frame that tells them apart; poses a few pixels
+    off then glue them by the patches at their borders.  Clustered again with lasting doubt, such a
+    group falls into parts that are each well covered by masks, but never by the same one.
+    """
+    group = group.copy()
+    next_group = int(group.max(initial=-1)) + 1
+    for index in range(next_group):
+        members = np.flatnonzero(group == index)
+        if len(members) < config.min_gaussians:
+            continue
+        local = np.unique(patch[members], return_inverse=True)[1].ravel()
+        part = agglomerate(rows[members], masks, local, 1.0, config)[local]
+        winner, size = winners(rows[members], masks, part)
+        count = len(winner)
+        pool = sp.csr_matrix((np.ones(len(part)), (part, np.arange(len(part)))), shape=(count, len(part)))
+        covered = (winner >= 0) & (size >= 0.5 * (pool @ visible[members]).toarray())
+        known = (covered.sum(axis=1) >= config.min_views) & (np.bincount(part) >= config.min_gaussians)
+        common = [((winner == winner[p]) & covered & covered[p]).sum(axis=1) for p in range(count)]
+        met = np.stack(common) >= config.min_views
+        strangers, component = sp.csgraph.connected_components(
+            sp.csr_matrix(met & known[None] & known[:, None])
+        )
+        largest = component[np.bincount(part).argmax()]
+        component[~known] = largest  # parts one knows nothing about stay where most are
+        if strangers > 1:
+            component = np.unique(component[part], return_inverse=True)[1].ravel()
+            group[members[component > 0]] = next_group + component[component > 0] - 1
+            next_group += int(component.max())
+    return group
 
 
 def _agreement(rows: sp.csr_matrix, masks: MaskMatrices, winner: np.ndarray) -> np.ndarray:

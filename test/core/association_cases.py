@@ -69,6 +69,41 @@ def directions(count: int, seed: int = 0, lift: float = 1.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 3)) + np.array([0, 0, lift])
 
 
+def disks_on_surface(frames, pixels: float = 1.5):
+    """Opaque Gaussians on the voxel-averaged surface of posed depth images, facing along its normals."""
+    import torch
+
+    from instascene_core.gaussians import GaussianModel
+    from instascene_core.segmentation.points import view_geometry
+    from instascene_core.transforms import quaternion_from_matrix
+
+    points, normals = [], []
+    for frame in frames:
+        here, facing, valid = view_geometry(frame)
+        rotation = frame.world_from_camera[:3, :3]
+        points.append(here[valid] @ rotation.T + frame.world_from_camera[:3, 3])
+        normals.append(facing[valid] @ rotation.T)
+    points, normals = np.concatenate(points), np.concatenate(normals)
+    size = pixels * np.median(frames[0].depth[frames[0].depth > 0]) / frames[0].camera.fx
+    _, voxel, count = np.unique(
+        np.floor(points / size).astype(int), axis=0, return_inverse=True, return_counts=True
+    )
+    voxel = voxel.ravel()
+    mean = [
+        np.stack([np.bincount(voxel, v[:, i]) / count for i in range(3)], axis=1) for v in (points, normals)
+    ]
+    means, axis = (v[count >= 3] for v in mean)
+    axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
+    side = np.cross(np.where(np.abs(axis[:, :1]) < 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]]), axis)
+    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    quaternions = quaternion_from_matrix(np.stack([side, np.cross(axis, side), axis], axis=2))
+    number = len(means)
+    return GaussianModel(
+        torch.tensor(means, dtype=torch.float32), torch.tensor(quaternions, dtype=torch.float32),
+        torch.full((number, 2), float(np.log(0.6 * size))), torch.full((number,), 3.0), torch.zeros(number, 1, 3),
+    )  # fmt: skip
+
+
 # ── the oracle: loops and sets, as in the paper's text ───────────────────────────────────────────
 
 

@@ -7,6 +7,7 @@ import pytest
 from association_cases import (
     FakeTrace,
     directions,
+    disks_on_surface,
     labels_of_trace,
     oracle_groups,
     oracle_masks,
@@ -197,6 +198,29 @@ def test_damaged_masks_still_give_every_object(seed):
     share = found / np.bincount(owner[seen], minlength=9)
     assert share.min() > 0.3 and share.mean() > 0.5, share
     assert len(result.clusters) <= 10
+
+
+def test_real_shelf_with_a_poor_network(shared_data):
+    """Four products, masks wrong in many views, poses several pixels off: one instance each."""
+    from instascene_core.datasets import open_dataset
+    from instascene_core.rendering import trace
+
+    frames = list(open_dataset(shared_data("apc_shelf"), masks="masks_noisy", max_width=320))
+    assert all(f.labels is not None for f in frames)
+    gaussians = disks_on_surface(frames)
+    traces = [trace(gaussians, f.camera, f.world_from_camera) for f in frames]
+    rng = np.random.default_rng(0)
+    images = [shuffle_ids(f.labels, rng) for f in frames]
+    result = associate(images, traces, gaussians.means.numpy())
+    # The network's own ids happen to agree between views; here they only judge the result.
+    names = []
+    for cluster in result.clusters:
+        rows = cluster.masks
+        inside = [images[f] == l for f, l in zip(result.masks.frame[rows], result.masks.label[rows])]
+        votes = [np.bincount(frames[f].labels[m]).argmax() for f, m in zip(result.masks.frame[rows], inside)]
+        assert len(set(votes)) == 1
+        names.append(int(votes[0]))
+    assert sorted(names) == [1, 2, 3, 4]
 
 
 def test_distance_split_is_scale_free_and_drops_noise():
