@@ -11,7 +11,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.fused import FusedSurface, cut_surface, fuse_surface
-from instascene_core.segmentation.points import view_geometry
+from instascene_core.segmentation.points import view_points
 from instascene_core.segmentation.segmenter import LabelImage
 from instascene_core.segmentation.support import Support, find_support
 
@@ -70,7 +70,7 @@ class GeometricSegmenter:
             return LabelImage(labels, {}, (f"Frame '{frame.name}' has no depth to segment.",))
         if self.surface is None:
             return LabelImage(labels, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
-        points, _, _ = view_geometry(frame)
+        points = view_points(frame)
         world = points.reshape(-1, 3) @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
         pick = np.flatnonzero(points[..., 2].ravel() > 0)
         if self.support is not None:

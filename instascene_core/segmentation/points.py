@@ -18,7 +18,7 @@ class SurfacePoints:
     scale: float  # metres: median distance of the points from their cameras
 
 
-def view_geometry(frame: Frame, depth: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def view_geometry(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points [H, W, 3], normals [H, W, 3] (camera frame, toward the camera), valid [H, W] bool.
 
     Central differences over two pixels each way on a lightly smoothed depth; pixels next to a depth
@@ -26,14 +26,10 @@ def view_geometry(frame: Frame, depth: np.ndarray | None = None) -> tuple[np.nda
     """
     import cv2
 
-    depth = frame.depth if depth is None else depth
-    measured = (depth > 0) & np.isfinite(depth)
-    depth = np.where(measured, depth, 0).astype(np.float32)
-    # Averaged in 1/z, where planes stay planes, over neighbours on the same surface only.
-    inverse = np.where(measured, 1 / np.maximum(depth, 1e-6), 0).astype(np.float32)
-    scale = float(np.median(inverse[measured])) if measured.any() else 1.0
-    inverse = _fill_small_holes(inverse)
+    inverse = inverse_depth(frame)
     measured = inverse > 0
+    # Averaged in 1/z, where planes stay planes, over neighbours on the same surface only.
+    scale = float(np.median(inverse[measured])) if measured.any() else 1.0
     smooth = cv2.bilateralFilter(inverse, 7, 0.02 * scale, 2.0)
     smooth = np.where(measured & (smooth > 0), smooth, 0)
     points = frame.camera.rays / np.maximum(smooth, 1e-9)[..., None]
@@ -60,8 +56,20 @@ def view_geometry(frame: Frame, depth: np.ndarray | None = None) -> tuple[np.nda
     facing = -(normals * frame.camera.rays).sum(-1) / np.linalg.norm(frame.camera.rays, axis=-1)
     normals = np.where((facing < 0)[..., None], -normals, normals)
     valid &= (np.abs(facing) > 0.1) & (z > 0)
-    filled = np.where(measured, 1 / np.maximum(inverse, 1e-9), 0)
-    return frame.camera.back_project(filled), normals.astype(np.float32), valid
+    return view_points(frame, inverse), normals.astype(np.float32), valid
+
+
+def view_points(frame: Frame, inverse: np.ndarray | None = None) -> np.ndarray:
+    """Points [H, W, 3] float32 in the camera frame, small holes closed; z = 0 where nothing is measured."""
+    inverse = inverse_depth(frame) if inverse is None else inverse
+    return frame.camera.back_project(np.where(inverse > 0, 1 / np.maximum(inverse, 1e-9), 0))
+
+
+def inverse_depth(frame: Frame) -> np.ndarray:
+    """1/z [H, W] float32, 0 where nothing is measured; small holes closed."""
+    measured = (frame.depth > 0) & np.isfinite(frame.depth)
+    depth = np.where(measured, frame.depth, 1.0)
+    return _fill_small_holes(np.where(measured, 1 / np.maximum(depth, 1e-6), 0).astype(np.float32))
 
 
 def _fill_small_holes(inverse: np.ndarray, relative: float = 0.03) -> np.ndarray:

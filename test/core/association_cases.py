@@ -99,9 +99,12 @@ def disks_on_surface(frames, pixels: float = 1.5):
     quaternions = quaternion_from_matrix(np.stack([side, np.cross(axis, side), axis], axis=2))
     number = len(means)
     return GaussianModel(
-        torch.tensor(means, dtype=torch.float32), torch.tensor(quaternions, dtype=torch.float32),
-        torch.full((number, 2), float(np.log(0.6 * size))), torch.full((number,), 3.0), torch.zeros(number, 1, 3),
-    )  # fmt: skip
+        means=torch.tensor(means, dtype=torch.float32),
+        quaternions=torch.tensor(quaternions, dtype=torch.float32),
+        log_scales=torch.full((number, 2), float(np.log(0.6 * size))),
+        logit_opacities=torch.full((number,), 3.0),
+        sh=torch.zeros(number, 1, 3),
+    )
 
 
 # ── the oracle: loops and sets, as in the paper's text ───────────────────────────────────────────
