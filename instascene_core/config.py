@@ -65,6 +65,7 @@ class SegmentationConfig:
     min_plane_share: float = 0.03  # of all points
     up_known_degrees: float = 30.0  # the support may tilt this much from the given up direction ...
     up_guess_degrees: float = 60.0  # ... or from what the cameras suggest
+    min_level_facing: float = 0.5  # share of the points at the support's level that face up
     extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
     min_wall_share: float = 0.05  # of the points over the support's extent
     max_behind_wall: float = 0.03  # of them

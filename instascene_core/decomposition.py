@@ -110,9 +110,10 @@ def structure_clusters(
         masked += np.bincount(view.indices, view.weights * in_mask, minlength=len(means))
     free = (gaussian_clusters < 0) & (total > 0) & (masked <= config.association.structure_max_masked * total)
     on_plane = np.zeros(len(means), dtype=bool)
-    if support is not None:
+    if support is not None and support.plane is not None:
         on_plane = free & (np.abs(support.plane.height(means)) < 2 * support.tolerance)
-        on_plane &= support.extent.contains(means)
+        if support.extent is not None:
+            on_plane &= support.extent.contains(means)
     found = [("support", np.flatnonzero(on_plane)), ("background", np.flatnonzero(free & ~on_plane))]
     return [(kind, ids) for kind, ids in found if len(ids) >= config.association.min_gaussians]
 

@@ -85,18 +85,22 @@ def support_of_points(
     limit = np.cos(np.radians(config.up_known_degrees if known else config.up_guess_degrees))
     score = np.where(alignment >= limit, shares * np.maximum(alignment, 0) ** 2, 0)
     best = int(score.argmax())
-    if score[best] <= 0:
-        logger.info("none of %d planes could carry objects", len(planes))
-        weak = _weak_support(points, looks_up, tolerance, config) if up is not None else None
-        walls = [p for p in planes if _bounds_scene(p, points, None, tolerance, config)]
-        return Support(weak, None, tuple(walls), tolerance) if walls or weak is not None else None
-    plane = planes[best]
-    on_plane = np.abs(plane.height(points.positions)) < tolerance
-    extent = _extent_of(plane, points.positions, on_plane, tolerance, config.extent_margin * points.scale)
-    walls = [
-        p for i, p in enumerate(planes) if i != best and _bounds_scene(p, points, extent, tolerance, config)
-    ]
-    return Support(plane, extent, tuple(walls), tolerance)
+    if score[best] > 0:
+        plane = planes[best]
+        on_plane = np.abs(plane.height(points.positions)) < tolerance
+        margin = config.extent_margin * points.scale
+        extent = _extent_of(plane, points.positions, on_plane, tolerance, margin)
+        # At the level of a floor that can be seen most of what there is faces up.  Where it does not,
+        # the "plane" is the top of a flat thing that stands on a floor the sensor hardly measured.
+        level = on_plane & extent.contains(points.positions)
+        if up is None or (points.normals[level] @ plane.normal > 0.7).mean() >= config.min_level_facing:
+            others = [p for i, p in enumerate(planes) if i != best]
+            walls = [p for p in others if _bounds_scene(p, points, extent, tolerance, config)]
+            return Support(plane, extent, tuple(walls), tolerance)
+    logger.info("none of %d planes could carry objects", len(planes))
+    weak = _weak_support(points, looks_up, tolerance, config) if up is not None else None
+    walls = [p for p in planes if _bounds_scene(p, points, None, tolerance, config)]
+    return Support(weak, None, tuple(walls), tolerance) if walls or weak is not None else None
 
 
 def _likely_up(points: SurfacePoints, up: np.ndarray | None) -> np.ndarray:
@@ -157,7 +161,7 @@ def _weak_support(
 ) -> Plane | None:
     """A level plane that objects hide but for `min_weak_share` of the points, as in a full bin.
 
-    Trusts the given up direction: the level with the most points that face up, and next to nothing
+    Trusts the given up direction: the lowest level where enough points face up, with next to nothing
     below it.
     """
     height = points.positions @ up
@@ -167,10 +171,11 @@ def _weak_support(
     bins = np.floor((height - height.min()) / tolerance).astype(int)
     counts = np.bincount(bins[level], minlength=bins.max() + 1)
     below = np.cumsum(np.bincount(bins)) - np.bincount(bins)
-    counts = np.where(below <= config.max_behind_wall * len(height), counts, 0)
-    best = int(counts.argmax())
-    if counts[best] < config.min_weak_share * len(height):
+    enough = counts >= config.min_weak_share * len(height)
+    candidates = np.flatnonzero(enough & (below <= config.max_behind_wall * len(height)))
+    if not len(candidates):
         return None
+    best = int(candidates[0])
     offset = float(np.median(height[level & (bins == best)]))
     return Plane(np.asarray(up, dtype=np.float64), offset)
 
