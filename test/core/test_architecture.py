@@ -90,9 +90,7 @@ def test_imports_go_downward(path):
 
 def test_every_room_has_a_floor():
     rooms = {room_of(p) for p in core_files()} - {"__init__", "__main__"}
-    assert rooms <= set(FLOOR_OF), (
-        f"no floor in instascene_core/__init__.py: {rooms - set(FLOOR_OF)}"
-    )
+    assert rooms <= set(FLOOR_OF), f"no floor in instascene_core/__init__.py: {rooms - set(FLOOR_OF)}"
 
 
 def test_the_floors_of_the_design():
