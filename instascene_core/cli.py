@@ -128,13 +128,15 @@ class Doctor:
     def __call__(self) -> None:
         from instascene_core.doctor import examine
 
+        findings = examine()
         table = Table("", "part", "found", "what to do")
-        for finding in examine():
+        for finding in findings:
             mark = "[green]✓[/]" if finding.found else ("[red]✗[/]" if finding.required else "[yellow]–[/]")
             table.add_row(mark, finding.part, finding.version, "" if finding.found else finding.advice)
         console.print(table)
-        if any(f.required and not f.found for f in examine()):
-            raise InputError("A required part is missing; see the table above.")
+        missing = [f.part for f in findings if f.required and not f.found]
+        if missing:
+            raise InputError(f"Required parts are missing: {', '.join(missing)}; see the table above.")
 
 
 @contextmanager

@@ -25,6 +25,9 @@ LIBRARIES = (
     ("torch", ("torch",), True, "pip install torch"),
     ("numpy", ("numpy",), True, "pip install numpy"),
     ("scipy", ("scipy",), True, "pip install scipy"),
+    ("skimage", ("scikit-image",), True, "pip install scikit-image"),
+    ("PIL", ("pillow",), True, "pip install pillow"),
+    ("yaml", ("PyYAML",), True, "pip install PyYAML"),
     ("open3d", ("open3d-cpu", "open3d"), True, "pip install open3d-cpu libusb-package"),
     ("trimesh", ("trimesh",), True, "pip install trimesh"),
     ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),
@@ -33,7 +36,6 @@ LIBRARIES = (
     ("pycolmap", ("pycolmap",), False, "RGB-only input and COLMAP models: pip install pycolmap"),
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
-    ("gsplat", ("gsplat",), False, "CUDA backend: pip install gsplat"),
 )
 ROS_PACKAGES = (
     ("rclpy", "source a ROS 2 Jazzy installation, or run `make setup`"),
@@ -45,7 +47,7 @@ ROS_PACKAGES = (
 
 
 def examine() -> list[Finding]:
-    """Look at every part; nothing is imported that may be heavy, except the kernel."""
+    """Look at every part; of the libraries only torch is imported."""
     findings = [_kernel(), _cuda()]
     for module, distributions, required, advice in LIBRARIES:
         found = importlib.util.find_spec(module) is not None
@@ -59,24 +61,22 @@ def examine() -> list[Finding]:
 def _kernel() -> Finding:
     advice = "build it: `make setup` in a clone, or `pip install .`"
     try:
-        from instascene_core.rendering.kernel import instruction_set
+        from instascene_core.rendering.library import kernel
 
-        return Finding("C++ kernel", True, True, f"{instruction_set()}, {os.cpu_count()} CPUs", advice)
-    except (InputError, OSError) as error:
+        name = kernel().isk_instruction_set().decode()
+        return Finding("C++ kernel", True, True, f"{name}, {os.cpu_count()} CPUs", advice)
+    except (InputError, ImportError) as error:  # the latter without torch
         return Finding("C++ kernel", False, True, "", f"{advice} ({error})")
 
 
 def _cuda() -> Finding:
-    import torch
+    name = ""
+    if importlib.util.find_spec("torch") is not None:
+        import torch
 
-    found = torch.cuda.is_available()
-    return Finding(
-        "CUDA GPU",
-        found,
-        False,
-        torch.cuda.get_device_name() if found else "",
-        "none needed: the CPU kernel is used",
-    )
+        if torch.cuda.is_available():
+            name = f"{torch.cuda.get_device_name()} (not used)"
+    return Finding("CUDA GPU", bool(name), False, name, "none needed: the CPU kernel computes")
 
 
 def _version(distributions: tuple[str, ...]) -> str:
