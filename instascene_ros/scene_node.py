@@ -85,7 +85,13 @@ class SceneNode(Node):
                 )
                 return
             self._queued_frames += 1
-        self.worker.submit(FRAME_JOB, lambda progress: self._ingest(assembled))
+        job = self.worker.submit(FRAME_JOB, lambda progress: self._ingest(assembled))
+        # Also where the job is cancelled before it begins (reset_scene, the end of the node).
+        job.future.add_done_callback(self._on_frame_done)
+
+    def _on_frame_done(self, future) -> None:
+        with self._queued_lock:
+            self._queued_frames -= 1
 
     def _ingest(self, assembled: AssembledFrame) -> None:
         """In the worker: decode one frame and give it to the scene."""
@@ -96,9 +102,6 @@ class SceneNode(Node):
         except InputError as error:
             self.source.drop(frame_assembly.BAD_IMAGE, describe(error))
             return
-        finally:
-            with self._queued_lock:
-                self._queued_frames -= 1
         for kind, sentence in decoded.complaints:
             self.report_error(kind, sentence)
         self.source.count_used()

@@ -1,0 +1,88 @@
+"""scene_node in this process: what becomes of frames that wait while the scene is busy or reset."""
+
+import threading
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
+
+from instascene_core.camera import LensModel, PinholeCamera
+from instascene_ros import frame_assembly
+from instascene_ros.conversions import image_message, time_message
+from instascene_ros.frame_assembly import AssembledFrame
+from instascene_ros.scene_node import SceneNode
+
+
+@pytest.fixture
+def node(ros_domain, tmp_path):
+    rclpy.init()
+    limits = {"max_queued_frames": 2, "max_frames": 3, "data_dir": str(tmp_path)}
+    node = SceneNode(parameter_overrides=[Parameter(name, value=value) for name, value in limits.items()])
+    yield node
+    assert node.close()
+    rclpy.shutdown()
+
+
+def frame(stamp: float) -> AssembledFrame:
+    header = Header(stamp=time_message(stamp), frame_id="camera")
+    image = image_message(np.full((8, 10, 3), 90, np.uint8), "rgb8", header)
+    return AssembledFrame(stamp, image, np.eye(4), LensModel(PinholeCamera(10, 8, 9.0, 9.0, 5.0, 4.0)))
+
+
+def busy_worker(node) -> threading.Event:
+    """The worker is inside a job until the event is set."""
+    inside, release = threading.Event(), threading.Event()
+
+    def work(progress):
+        inside.set()
+        assert release.wait(20)
+
+    node.worker.submit("busy", work)
+    assert inside.wait(20)
+    return release
+
+
+def settle(node) -> None:
+    """Until the worker has done everything before this."""
+    node.worker.submit("settle", lambda progress: None).result(20)
+
+
+def dropped(node, reason: str) -> int:
+    return node.source.counters.dropped[reason]
+
+
+def test_a_full_queue_drops_and_counts_and_takes_again_afterwards(node):
+    release = busy_worker(node)
+    for stamp in (1.0, 2.0, 3.0):
+        node._on_frame(frame(stamp))
+    assert dropped(node, frame_assembly.QUEUE_FULL) == 1
+    release.set()
+    settle(node)
+    node._on_frame(frame(4.0))
+    settle(node)
+    assert node.source.counters.used == 3 and dropped(node, frame_assembly.QUEUE_FULL) == 1
+
+
+def test_frames_cancelled_by_a_reset_leave_the_queue(node):
+    for round_ in range(3):  # with places that stay taken the queue of two would be full
+        release = busy_worker(node)
+        node._on_frame(frame(10.0 * round_ + 1))
+        node._on_frame(frame(10.0 * round_ + 2))
+        node.worker.cancel_all()  # what reset_scene begins with
+        release.set()
+        settle(node)
+    assert node.source.counters.used == 0
+    node._on_frame(frame(100.0))
+    settle(node)
+    assert node.source.counters.used == 1 and not node.source.counters.dropped
+
+
+def test_a_full_scene_says_what_to_do(node):
+    for stamp in (1.0, 2.0, 3.0, 4.0):
+        node._on_frame(frame(stamp))
+        settle(node)
+    assert node.source.counters.used == 3 and dropped(node, frame_assembly.SCENE_FULL) == 1
+    counts, sentence = node.errors.snapshot()
+    assert counts == {frame_assembly.SCENE_FULL: 1} and "max_frames = 3" in sentence
