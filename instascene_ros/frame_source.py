@@ -19,6 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import LensModel
+from instascene_core.datasets import ros_images
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_ros import conversions, frame_assembly
@@ -214,7 +215,7 @@ class FrameSource:
 
     def _read_lens(self, msg: CameraInfo) -> LensModel | str:
         try:
-            return conversions.lens_from_camera_info(msg, self._parameters.image_is_rectified)
+            return ros_images.lens_from_camera_info(msg, self._parameters.image_is_rectified)
         except InputError as error:
             sentence = f"The camera_info cannot be used: {error}"
             self._on_error(frame_assembly.BAD_CAMERA_INFO, sentence)
@@ -249,11 +250,7 @@ def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
     out and complained about."""
     image = assembled.image
     lens = assembled.lens
-    rgb = (
-        conversions.rgb_from_compressed(image)
-        if hasattr(image, "format")
-        else conversions.rgb_from_image(image)
-    )
+    rgb = conversions.rgb_from_message(image)
     shape = (lens.camera.height, lens.camera.width)
     if rgb.shape[:2] != shape:
         raise InputError(
@@ -284,7 +281,7 @@ def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
 
 
 def _depth(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:
-    depth = conversions.depth_from_image(msg)
+    depth = ros_images.depth_from(msg)
     if depth.shape != shape:
         raise InputError(
             f"The depth image is {depth.shape[1]}×{depth.shape[0]}, the colour image {shape[1]}×{shape[0]}; "

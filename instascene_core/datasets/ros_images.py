@@ -1,6 +1,7 @@
-"""Pixels of ROS image messages, without ROS: numpy on what `rosbags` deserialises.
+"""Pixels and calibration of ROS messages, without ROS: numpy on what rclpy or `rosbags` deserialises.
 
-Works on anything with the fields of sensor_msgs/Image, CompressedImage and CameraInfo.
+Works on anything with the fields of sensor_msgs/Image, CompressedImage and CameraInfo; raises
+InputError with one sentence when a message cannot be used.
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ ENCODINGS = {
     "bgra8": ("u1", 4),
     "mono8": ("u1", 1),
     "8UC1": ("u1", 1),
+    "8UC3": ("u1", 3),
     "mono16": ("u2", 1),
     "16UC1": ("u2", 1),
     "32FC1": ("f4", 1),
@@ -28,7 +30,7 @@ MILLIMETRE = 0.001  # metres a step of 16-bit depth (REP 118)
 
 
 def pixels(message) -> np.ndarray:
-    """[H, W] or [H, W, C] in native byte order."""
+    """[H, W] or [H, W, C] in native byte order (a view of the message where possible)."""
     if message.encoding not in ENCODINGS:
         raise InputError(
             f"Image encoding '{message.encoding}' is not supported; use one of {', '.join(ENCODINGS)}."
@@ -39,12 +41,14 @@ def pixels(message) -> np.ndarray:
     data = np.asarray(message.data, dtype=np.uint8)
     if message.width < 1 or message.height < 1:
         raise InputError(f"The image is empty ({message.width}×{message.height}).")
-    if message.step < row or len(data) < message.step * (message.height - 1) + row:
-        raise InputError(
-            f"The image has {len(data)} bytes in rows of {message.step}, which is too few for "
-            f"{message.width}×{message.height} {message.encoding}."
-        )
+    if message.step < row:
+        raise InputError(f"The image's step of {message.step} bytes is less than a row of {row} bytes.")
     missing = message.step * message.height - len(data)
+    if missing > message.step - row:
+        raise InputError(
+            f"The image has {len(data)} bytes, {message.width}×{message.height} {message.encoding} needs "
+            f"{message.step * message.height}."
+        )
     if missing > 0:  # the last row may come without its padding
         data = np.concatenate([data, np.zeros(missing, np.uint8)])
     rows = data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
@@ -62,8 +66,8 @@ def rgb_from(message) -> np.ndarray:
     values = pixels(message)
     if values.ndim == 2:
         return np.repeat(values[..., None], 3, axis=2)
-    order = [2, 1, 0] if message.encoding.startswith("bgr") else [0, 1, 2]
-    return np.ascontiguousarray(values[..., order])
+    rgb = values[..., 2::-1] if message.encoding.startswith("bgr") else values[..., :3]
+    return np.array(rgb, order="C")  # a copy: the message's memory may be read-only
 
 
 def depth_from(message) -> np.ndarray:
@@ -87,11 +91,17 @@ def label_image_from(message) -> np.ndarray:
     return np.maximum(pixels(message).astype(np.int32), 0)
 
 
-def lens_from_camera_info(message) -> LensModel:
-    """The calibrated lens; OpenCV's principal point is shifted to our pixel centres."""
-    k = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
+def lens_from_camera_info(message, rectified: bool = False) -> LensModel:
+    """The calibrated lens; OpenCV's principal point is shifted to our pixel centres.
+
+    rectified: the images are undistorted already, so that P holds instead of K, and D does not.
+    """
+    k = np.asarray(message.p if rectified else message.k, dtype=np.float64).reshape(3, -1)
     if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-        raise InputError("The camera_info is not calibrated (K is zero or not finite); calibrate the camera.")
+        raise InputError(
+            f"The camera_info is not calibrated ({'P' if rectified else 'K'} is zero or not finite); "
+            "calibrate the camera."
+        )
     step_x, step_y = max(1, message.binning_x), max(1, message.binning_y)
     camera = PinholeCamera(
         (message.roi.width or message.width) // step_x,
@@ -103,9 +113,8 @@ def lens_from_camera_info(message) -> LensModel:
     )
     coefficients = tuple(float(v) for v in message.d)
     model = message.distortion_model
-    if not any(coefficients) and model in ("", "none", "plumb_bob", "rational_polynomial"):
-        return LensModel(camera)
-    return LensModel(camera, model, coefficients)
+    is_ideal = not any(coefficients) and model in ("", "none", "plumb_bob", "rational_polynomial")
+    return LensModel(camera) if rectified or is_ideal else LensModel(camera, model, coefficients)
 
 
 def _decompress(message) -> np.ndarray:

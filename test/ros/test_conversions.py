@@ -10,12 +10,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from instascene_core.camera import PinholeCamera
+from instascene_core.datasets import ros_images
 from instascene_core.errors import InputError
 from instascene_ros import conversions
 from instascene_ros.pose_sources import OdometryPoses, StampedPoses
 
-CODES = {name: code for name, (code, _) in conversions.ENCODINGS.items()}
-CHANNELS = {name: channels for name, (_, channels) in conversions.ENCODINGS.items()}
+CODES = {name: code for name, (code, _) in ros_images.ENCODINGS.items()}
+CHANNELS = {name: channels for name, (_, channels) in ros_images.ENCODINGS.items()}
 
 
 def random_pixels(encoding: str, height: int = 3, width: int = 5) -> np.ndarray:
@@ -41,27 +42,27 @@ def message(pixels: np.ndarray, encoding: str, padding: int = 0, big_endian: boo
 
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("padding", [0, 7])
-@pytest.mark.parametrize("encoding", list(conversions.ENCODINGS))
+@pytest.mark.parametrize("encoding", list(ros_images.ENCODINGS))
 def test_every_encoding_with_padding_and_byte_order(encoding, padding, big_endian):
     pixels = random_pixels(encoding)
-    decoded = conversions.array_from_image(message(pixels, encoding, padding, big_endian))
+    decoded = ros_images.pixels(message(pixels, encoding, padding, big_endian))
     assert decoded.dtype == np.dtype(CODES[encoding]) and decoded.dtype.isnative
     np.testing.assert_array_equal(decoded, pixels)
 
 
-@pytest.mark.parametrize("encoding", list(conversions.ENCODINGS))
+@pytest.mark.parametrize("encoding", list(ros_images.ENCODINGS))
 def test_image_message_round_trip(encoding):
     pixels = random_pixels(encoding)
     msg = conversions.image_message(pixels, encoding, Header(frame_id="camera"))
     assert msg.header.frame_id == "camera" and msg.is_bigendian == (sys.byteorder == "big")
-    np.testing.assert_array_equal(conversions.array_from_image(msg), pixels)
+    np.testing.assert_array_equal(ros_images.pixels(msg), pixels)
 
 
 def test_last_row_may_lack_its_padding():
     pixels = random_pixels("rgb8")
     msg = message(pixels, "rgb8", padding=4)
     msg.data = msg.data[:-4]
-    np.testing.assert_array_equal(conversions.array_from_image(msg), pixels)
+    np.testing.assert_array_equal(ros_images.pixels(msg), pixels)
 
 
 def test_colour_order():
@@ -75,18 +76,18 @@ def test_colour_order():
         "bgra8": np.concatenate([red[..., ::-1], alpha], 2),
     }
     for encoding, pixels in cases.items():
-        np.testing.assert_array_equal(conversions.rgb_from_image(message(pixels, encoding)), red)
-    grey = conversions.rgb_from_image(message(np.full((2, 2), 77, np.uint8), "mono8"))
+        np.testing.assert_array_equal(conversions.rgb_from_message(message(pixels, encoding)), red)
+    grey = conversions.rgb_from_message(message(np.full((2, 2), 77, np.uint8), "mono8"))
     assert grey.shape == (2, 2, 3) and (grey == 77).all()
 
 
 def test_own_conversion_agrees_with_cv_bridge():
     cv_bridge = pytest.importorskip("cv_bridge")
-    for encoding in conversions.COLOR_ENCODINGS:
+    for encoding in ros_images.COLOR_ENCODINGS:
         msg = message(random_pixels(encoding), encoding, padding=3)
         theirs = cv_bridge.CvBridge().imgmsg_to_cv2(msg, "rgb8")
         conversions.cv_bridge.cache_clear()
-        np.testing.assert_array_equal(conversions.rgb_from_image(msg), theirs)
+        np.testing.assert_array_equal(conversions.rgb_from_message(msg), theirs)
 
 
 def test_compressed_image():
@@ -96,22 +97,22 @@ def test_compressed_image():
     pixels[..., 0] = 250
     png = cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
     msg = CompressedImage(format="png", data=array.array("B", png))
-    np.testing.assert_array_equal(conversions.rgb_from_compressed(msg), pixels)
+    np.testing.assert_array_equal(conversions.rgb_from_message(msg), pixels)
     msg.data = array.array("B", b"not an image")
     with pytest.raises(InputError, match="cannot be decoded"):
-        conversions.rgb_from_compressed(msg)
+        conversions.rgb_from_message(msg)
 
 
 def test_depth_in_millimetres_and_metres():
     millimetres = np.array([[0, 1500], [65535, 20]], np.uint16)
-    depth = conversions.depth_from_image(message(millimetres, "16UC1"))
+    depth = ros_images.depth_from(message(millimetres, "16UC1"))
     np.testing.assert_allclose(depth, [[0, 1.5], [65.535, 0.02]], rtol=1e-6)
     metres = np.array([[np.nan, 1.5], [np.inf, -1.0]], np.float32)
-    depth = conversions.depth_from_image(message(metres, "32FC1"))
+    depth = ros_images.depth_from(message(metres, "32FC1"))
     np.testing.assert_array_equal(depth, np.array([[0, 1.5], [0, 0]], np.float32))
 
 
-@pytest.mark.parametrize("encoding", conversions.LABEL_ENCODINGS)
+@pytest.mark.parametrize("encoding", ros_images.LABEL_ENCODINGS)
 def test_labels_keep_their_ids_and_zero_is_unlabelled(encoding):
     ids = np.array([[0, 1], [200, 7]], CODES[encoding])
     labels = conversions.labels_from_message(message(ids, encoding))
@@ -136,12 +137,12 @@ def with_changes(**changes) -> Image:
 @pytest.mark.parametrize(
     "function, msg, words",
     [
-        (conversions.rgb_from_image, with_changes(encoding="yuv999"), "'yuv999' is not a colour encoding"),
-        (conversions.array_from_image, with_changes(encoding=""), "'' is not supported"),
-        (conversions.array_from_image, with_changes(step=3), "step of 3 bytes is less than a row"),
-        (conversions.array_from_image, with_changes(height=9), "has 45 bytes"),
-        (conversions.array_from_image, with_changes(width=0), "is empty"),
-        (conversions.depth_from_image, with_changes(), "Depth encoding 'rgb8' is not supported"),
+        (conversions.rgb_from_message, with_changes(encoding="yuv999"), "'yuv999' is not a colour encoding"),
+        (ros_images.pixels, with_changes(encoding=""), "'' is not supported"),
+        (ros_images.pixels, with_changes(step=3), "step of 3 bytes is less than a row"),
+        (ros_images.pixels, with_changes(height=9), "has 45 bytes"),
+        (ros_images.pixels, with_changes(width=0), "is empty"),
+        (ros_images.depth_from, with_changes(), "Depth encoding 'rgb8' is not supported"),
         (conversions.labels_from_message, with_changes(), "Label image encoding 'rgb8' is not supported"),
     ],
 )
@@ -161,25 +162,27 @@ def camera_info(**changes) -> CameraInfo:
 
 
 def test_camera_info_shifts_the_principal_point_by_half_a_pixel():
-    lens = conversions.lens_from_camera_info(camera_info())
+    lens = ros_images.lens_from_camera_info(camera_info())
     assert lens.camera == PinholeCamera(640, 480, 500.0, 510.0, 320.0, 240.0)
     assert lens.coefficients == (0.1, -0.2, 0.001, 0.002, 0.0) and lens.is_distorted
     # The ray through the centre pixel of an odd image is the optical axis in both conventions.
     info = camera_info(width=3, height=3, d=[0.0] * 5)
     info.k = [2.0, 0.0, 1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 1.0]
-    np.testing.assert_allclose(conversions.lens_from_camera_info(info).camera.rays[1, 1], [0, 0, 1])
+    np.testing.assert_allclose(ros_images.lens_from_camera_info(info).camera.rays[1, 1], [0, 0, 1])
 
 
 def test_rectified_images_use_p():
-    lens = conversions.lens_from_camera_info(camera_info(), rectified=True)
+    lens = ros_images.lens_from_camera_info(camera_info(), rectified=True)
     assert not lens.is_distorted
     assert (lens.camera.fx, lens.camera.cx) == (450.0, 301.0)
+    with pytest.raises(InputError, match="P is zero"):
+        ros_images.lens_from_camera_info(camera_info(p=[0.0] * 12), rectified=True)
 
 
 def test_region_of_interest_and_binning():
     msg = camera_info(d=[], binning_x=2, binning_y=2)
     msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height = 40, 20, 400, 300
-    camera = conversions.lens_from_camera_info(msg).camera
+    camera = ros_images.lens_from_camera_info(msg).camera
     assert (camera.width, camera.height) == (200, 150)
     assert (camera.fx, camera.cx, camera.cy) == (250.0, 140.0, 110.0)
 
@@ -190,18 +193,18 @@ def test_region_of_interest_and_binning():
         ({"distortion_model": "double_sphere"}, "Unknown distortion model 'double_sphere'"),
         ({"k": [0.0] * 9}, "not calibrated"),
         ({"d": [0.1] * 3}, "takes"),
-        ({"k": [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]}, "not usable"),
+        ({"k": [float("nan"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]}, "not finite"),
     ],
 )
 def test_bad_camera_info_is_refused(changes, words):
     with pytest.raises(InputError, match=words):
-        conversions.lens_from_camera_info(camera_info(**changes))
+        ros_images.lens_from_camera_info(camera_info(**changes))
 
 
 def test_camera_info_round_trip():
     camera = PinholeCamera(320, 240, 300.0, 301.0, 161.5, 119.25)
     assert (
-        conversions.lens_from_camera_info(conversions.camera_info_message(camera, Header())).camera == camera
+        ros_images.lens_from_camera_info(conversions.camera_info_message(camera, Header())).camera == camera
     )
 
 
