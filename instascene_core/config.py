@@ -46,6 +46,13 @@ class ReconstructionConfig:
     # Cameras
     exposure: bool = False  # fit a gain and an offset per frame
     exposure_lr: float = 2e-3
+    # Pose refinement: lengths relative to the typical depth of the scene; rates decay exponentially
+    refine_poses: bool = False
+    pose_start: float = 0.1  # fraction of the run before which poses stay as given
+    pose_rotation_lr: float = 1e-3  # radians
+    pose_translation_lr: float = 1e-3
+    pose_lr_final_share: float = 0.02
+    pose_prior: float = 10.0  # pull to the given pose
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,8 @@ class CompletionConfig:
     max_observed_move: float = 0.001  # metres, and never more than half a voxel
     simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
     max_triangles: int = 20_000
+    shape_share: float = 0.7  # of them at most for the shape; the rest go where the colour varies
+    color_tolerance: float = 5.0  # deviation from linear colour along an edge (0 … 255) that is left
     max_edge: float = 0.06  # longest edge of the mesh, as a share of its box's diagonal
     # Convex parts
     convex_threshold: float = 0.1  # concavity left in a part, relative to the object's size

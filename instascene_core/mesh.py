@@ -158,6 +158,49 @@ def refine(mesh: TriangleMesh, longest_edge: float, max_triangles: int) -> Trian
     return from_manifold(refined) if refined.num_tri() <= max_triangles else mesh
 
 
+def edges(mesh: TriangleMesh) -> tuple[np.ndarray, np.ndarray]:
+    """Edges [E, 2] (smaller vertex first), and [F, 3]: the edges of every triangle, edge k running from
+    its corner k to the next one."""
+    ends = np.stack([mesh.triangles, np.roll(mesh.triangles, -1, axis=1)], axis=-1).astype(np.int64)
+    size = len(mesh.vertices)
+    keys, of_triangle = np.unique(ends.min(axis=-1) * size + ends.max(axis=-1), return_inverse=True)
+    return np.stack([keys // size, keys % size], axis=1), of_triangle.reshape(-1, 3)
+
+
+def split_edges(
+    mesh: TriangleMesh, pairs: np.ndarray, of_triangle: np.ndarray, marked: np.ndarray
+) -> TriangleMesh:
+    """The same surface with the edges in `marked` [E] halved; pairs, of_triangle: from `edges`.
+
+    A closed mesh stays closed: both triangles of an edge get the same new vertex.
+    """
+    middle = np.full(len(pairs), -1, dtype=np.int64)
+    middle[marked] = len(mesh.vertices) + np.arange(int(marked.sum()))
+    vertices = np.concatenate([mesh.vertices, mesh.vertices[pairs[marked]].mean(axis=1)])
+    split = marked[of_triangle]  # [F, 3]
+    count = split.sum(axis=1)
+    # Turn triangles so that one halved edge is the first, and the only whole one of three the last.
+    turn = np.where(
+        count == 1, np.argmax(split, axis=1), np.where(count == 2, np.argmin(split, axis=1) + 1, 0)
+    )
+    order = (np.arange(3) + turn[:, None]) % 3
+    a, b, c = np.take_along_axis(mesh.triangles.astype(np.int64), order, axis=1).T
+    p, q, r = np.take_along_axis(middle[of_triangle], order, axis=1).T
+    one, two, three = (np.flatnonzero(count == k) for k in (1, 2, 3))
+    # Two halved edges leave a quadrangle; its shorter diagonal divides it.
+    gap = np.linalg.norm(vertices[a[two]] - vertices[q[two]], axis=1)
+    other = np.linalg.norm(vertices[p[two]] - vertices[c[two]], axis=1)
+    low, high = two[gap <= other], two[gap > other]
+    rows = [(a[k], b[k], c[k]) for k in [np.flatnonzero(count == 0)]]
+    rows += [(a[one], p[one], c[one]), (p[one], b[one], c[one]), (p[two], b[two], q[two])]
+    rows += [(a[low], p[low], q[low]), (a[low], q[low], c[low])]
+    rows += [(a[high], p[high], c[high]), (p[high], q[high], c[high])]
+    rows += [(a[three], p[three], r[three]), (p[three], b[three], q[three])]
+    rows += [(r[three], q[three], c[three]), (p[three], q[three], r[three])]
+    triangles = np.concatenate([np.stack(row, axis=1) for row in rows])
+    return TriangleMesh(vertices, triangles.astype(np.int32))
+
+
 def collapse_edges(mesh: TriangleMesh, triangles: int) -> TriangleMesh:
     """Quadric edge collapse (Garland & Heckbert 1997) down to about `triangles`; may leave
     edges with more than two triangles, so check the result."""

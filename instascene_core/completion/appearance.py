@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core import mesh as meshes
+from instascene_core.completion import texture
 from instascene_core.completion.observation import Observation
 from instascene_core.objects import TriangleMesh
 
@@ -40,17 +41,19 @@ def vertex_facts(observation: Observation, mesh: TriangleMesh, uncertainty: np.n
     measured = observation.noise / np.sqrt(np.maximum(points.support[index[:, 0]], 1))
     measured = np.maximum(measured, 0.25 * observation.grid.voxel)
     sigma = np.sqrt((observed * measured) ** 2 + ((1 - observed) * np.maximum(guess, measured)) ** 2)
-    colors = _colors(observation, mesh, distance, index, near)
-    colors = _spread_along_surface(mesh, colors, near.max(axis=1) > 0.3)
+    colors, seen = texture.fit_colors(observation, mesh)
+    near_points = near.max(axis=1) > 0.3
+    colors = np.where(seen[:, None], colors, _colors(observation, distance, index, near))
+    colors = np.clip(np.rint(colors), 0, 255).astype(np.uint8)
+    colors = _spread_along_surface(mesh, colors, seen | near_points)
     return VertexFacts(observed.astype(np.float32), sigma.astype(np.float32), colors)
 
 
-def _colors(observation, mesh, distance, index, near) -> np.ndarray:
-    """[V, 3] uint8: mean of the nearest confirmed points, those facing the same way first."""
+def _colors(observation, distance, index, near) -> np.ndarray:
+    """[V, 3] float64: mean of the nearest confirmed points, those facing the same way first."""
     weight = (near + 1e-6) / (distance + 0.3 * observation.pixel)
     weight /= weight.sum(axis=1, keepdims=True)
-    colors = np.einsum("vk,vkc->vc", weight, observation.points.colors[index].astype(np.float64))
-    return np.clip(np.rint(colors), 0, 255).astype(np.uint8)
+    return np.einsum("vk,vkc->vc", weight, observation.points.colors[index].astype(np.float64))
 
 
 def _spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from instascene_core import mesh as meshes
+from instascene_core.completion import texture
 from instascene_core.completion.observation import Observation
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
@@ -64,7 +65,7 @@ def touches_unseen_face(observation: Observation, field: np.ndarray) -> bool:
 
 
 def body_mesh(observation: Observation, field: np.ndarray, config: CompletionConfig) -> TriangleMesh:
-    """Closed mesh in the world frame, metres, with as many triangles as its shape needs.
+    """Closed mesh in the world frame, metres, with as many triangles as its shape and print need.
 
     Raises InputError if no closed 2-manifold can be made of the field (never an open mesh).
     """
@@ -77,11 +78,13 @@ def body_mesh(observation: Observation, field: np.ndarray, config: CompletionCon
         grid.voxel,
     )
     world = meshes.smooth(world, config.smoothing_iterations, move)
-    world = meshes.simplify(world, config.simplify_voxels * grid.voxel, config.max_triangles)
+    for_shape = int(config.shape_share * config.max_triangles)
+    world = meshes.simplify(world, config.simplify_voxels * grid.voxel, for_shape)
     world = meshes.largest_solid(world)
     # A flat unseen face must have vertices of its own to be marked as unseen.
     longest = config.max_edge * float(np.linalg.norm(np.ptp(world.vertices, axis=0)))
-    return meshes.refine(world, longest, config.max_triangles)
+    world = meshes.refine(world, longest, config.max_triangles)
+    return texture.refine_for_colors(observation, world, config.max_triangles, config.color_tolerance)
 
 
 def _closed_surface(field: np.ndarray) -> TriangleMesh:

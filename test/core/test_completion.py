@@ -126,6 +126,32 @@ def test_colours_come_from_the_object(completed):
     assert (off < 3).mean() > 0.9  # the label bleeds onto the table a little
 
 
+def test_print_on_flat_faces_stays_sharp():
+    """A box with 10 mm checks: vertices in the middle of a check have its colour, not the mean."""
+    box = trimesh.creation.box((0.1, 0.08, 0.06))
+    box.apply_translation((0, 0, 0.03))
+    frames = render([table_mesh(), box], orbit(12, (35, 55)), noise=0.001)
+
+    def check(points):  # [..., 3] → [...]: 0 or 1
+        return np.floor(points / 0.01 + 0.5).astype(int).sum(axis=-1) % 2
+
+    printed = []
+    for frame in frames:
+        local = frame.camera.back_project(frame.depth)
+        world = local @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
+        color = np.where(check(world)[..., None] > 0, [230, 230, 230], [20, 40, 90]).astype(np.uint8)
+        printed.append(frame.with_(rgb=np.where((frame.labels == BOX)[..., None], color, frame.rgb)))
+    result = complete(printed, BOX, TABLE_PLANE, FAST)
+    points = result.mesh.vertices
+    top = points[:, 2] > 0.059
+    phase = np.abs((points / 0.01 + 0.5) % 1 - 0.5)[:, :2].max(axis=1)  # 0 in the middle of a check
+    middle = top & (phase < 0.25) & (np.abs(points[:, :2]) < [0.045, 0.035]).all(axis=1)
+    assert middle.sum() > 50
+    expected = np.where(check(points[middle] * [1, 1, 0] + [0, 0, 0.06]) > 0, 230, 20)
+    assert np.median(np.abs(result.colors[middle, 0] - expected)) < 12
+    assert (np.abs(result.colors[middle, 0] - expected) < 60).mean() > 0.9
+
+
 def test_it_does_not_enter_a_touching_neighbour():
     left = trimesh.creation.box((0.06, 0.06, 0.08))
     left.apply_translation((-0.03, 0, 0.04))

@@ -149,3 +149,17 @@ def test_smallest_rectangle_of_a_line_and_of_tilted_gravity():
     np.testing.assert_allclose(np.ptp(line @ axes, axis=0), [np.sqrt(2), 0, 0], atol=1e-9)
     axes = meshes.smallest_rectangle(cube().vertices, np.array([0.0, 1.0, 0.0]))
     np.testing.assert_allclose(axes[:, 2], [0, 1, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 1.0])
+def test_split_edges_keeps_surface_and_closedness(share):
+    mesh = meshes.surface_from_field(sphere_field(16, 5.0))
+    pairs, of_triangle = meshes.edges(mesh)
+    assert len(mesh.vertices) - len(pairs) + len(mesh.triangles) == 2  # Euler: every edge once
+    marked = np.random.default_rng(0).uniform(size=len(pairs)) < share
+    finer = meshes.split_edges(mesh, pairs, of_triangle, marked)
+    assert len(finer.triangles) == len(mesh.triangles) + 2 * marked.sum()
+    assert meshes.is_watertight(finer)
+    assert meshes.as_manifold(finer) is not None
+    assert meshes.volume(finer) == pytest.approx(meshes.volume(mesh), rel=1e-9)
+    np.testing.assert_array_equal(finer.vertices[: len(mesh.vertices)], mesh.vertices)
