@@ -1,6 +1,7 @@
 """The `instascene` command: `run`, `synth`, `eval`, `doctor`; `--help` on each."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ class Run:
     """Use the input's depth images where it has them."""
     masks: str | None = None
     """Folder of label images beside the frames to use as 2D masks."""
+    topics: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Topics of a rosbag2 as NAME=TOPIC, NAME one of rgb, camera_info, pose, depth, masks; without it
+    they are found by name and type, and a masks topic is not used."""
     scale: float = 1.0
     """Resize the input images by this factor."""
     hold_out: int = 0
@@ -47,20 +51,25 @@ class Run:
     def __call__(self) -> None:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
-        from instascene_core.export.scene_folder import save_scene
+        from instascene_core.export.scene_folder import require_savable, save_scene
         from instascene_core.pipeline import Scene
 
         stages = ("reconstruct", "segment", "complete")
         if self.stop_after not in stages:
             raise InputError(f"--stop-after takes one of {', '.join(stages)}, not '{self.stop_after}'.")
+        if self.hold_out < 0 or self.hold_out == 1:
+            raise InputError("--hold-out takes 0 (use all frames) or n >= 2 (keep every n-th out).")
+        topics = bag_topics(self.topics)
         scene = Scene(load_config(self.config, self.set))
         dataset = open_dataset(
             self.input,
             use_depth=self.depth,
-            use_masks=self.masks is not None,
+            use_masks=self.masks is not None or bool(topics.masks),
             masks=self.masks,
             scale=self.scale,
+            topics=topics,
         )
+        require_savable(self.output)
         held_out = []
         with progress_bars() as progress:
             for index, frame in enumerate(dataset):
@@ -139,6 +148,20 @@ class Doctor:
             raise InputError(f"Required parts are missing: {', '.join(missing)}; see the table above.")
 
 
+def bag_topics(words: tuple[str, ...]):
+    """BagTopics from NAME=TOPIC words."""
+    from instascene_core.config_file import config_with
+    from instascene_core.datasets import BagTopics
+
+    given = {}
+    for word in words:
+        name, separator, topic = word.partition("=")
+        if not separator:
+            raise InputError(f"'{word}' is not of the form NAME=TOPIC, e.g. rgb=/camera/color/image_raw.")
+        given[name.strip().removeprefix("topics.")] = topic.strip()
+    return config_with(BagTopics(), given)
+
+
 @contextmanager
 def progress_bars() -> Iterator[ProgressCallback]:
     """A bar a stage; on a pipe or in a log file, a line every few seconds instead."""
@@ -212,7 +235,8 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback."""
+    """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback
+    (INSTASCENE_DEBUG=1 shows that of an internal error)."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {"run": Run, "synth": Synth, "eval": Eval, "doctor": Doctor}
     command = tyro.extras.subcommand_cli_from_dict(
@@ -220,11 +244,20 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         command()
-    except InputError as error:
-        print(f"instascene: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        return
     except KeyboardInterrupt:
         sys.exit(130)
+    except InputError as error:
+        sentence = str(error)
+    except MemoryError:
+        sentence = "There is not enough memory for this; use fewer frames or a smaller --scale."
+    except Exception as error:
+        if os.environ.get("INSTASCENE_DEBUG"):
+            raise
+        text = " ".join(str(error).split())[:300]
+        sentence = f"Internal error ({type(error).__name__}: {text}); INSTASCENE_DEBUG=1 shows where."
+    sys.stderr.write(f"instascene: {sentence}\n")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from instascene_core.errors import InputError
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling to write to (same suffix); renamed to `path` when the block succeeds.
 
-    Raises InputError when the folder cannot be written.
+    Raises InputError when the folder cannot be written, or the file not to its end (a full disk).
     """
     path = Path(path)
     try:
@@ -31,6 +31,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)  # mkstemp made it private
         os.replace(name, path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ Frames are sent reliably at a rate; the player ends, with exit code 0, when all 
 import logging
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from instascene_core.config_file import config_with, settings_of
-from instascene_core.datasets import open_dataset
+from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_ros import conversions
@@ -52,6 +52,7 @@ class PlayerParameters:
     scale: float = 1.0  # resize the images by this factor
     max_frames: int = 0  # at most so many, evenly spaced; 0 = all
     wait_s: float = 60.0  # for somebody to subscribe; 0 = do not wait
+    topics: BagTopics = field(default_factory=BagTopics)  # of a rosbag2, e.g. topics.rgb; empty = found
 
 
 class DatasetPlayer(Node):
@@ -90,6 +91,7 @@ class DatasetPlayer(Node):
             masks=p.masks or None,
             scale=p.scale,
             max_frames=p.max_frames,
+            topics=p.topics,
         )
 
     def announce(self, frame: Frame) -> None:

@@ -22,7 +22,9 @@ from instascene_core.cli import console, progress_bars, summarise
 from instascene_core.config import SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
+from instascene_core.export.scene_folder import require_savable
 from instascene_core.progress import ProgressCallback
+from instascene_ros.requests import folder_under
 
 CACHE = Path(".cache/demo")
 START_TIMEOUT_S = 60.0
@@ -168,8 +170,10 @@ def isolate() -> None:
 def run(args: argparse.Namespace, progress: ProgressCallback) -> tuple[dict[str, float], Path | None]:
     """The whole demo; returns the wall times of its parts, and the ground truth folder if there is one."""
     dataset_path = prepare_input(args, progress)
-    dataset = open_dataset(dataset_path)  # refuses bad input before anything is started
+    # What cannot be read or written is refused before anything is started.
+    dataset = open_dataset(dataset_path)
     output = args.output.absolute()
+    require_savable(folder_under(output.parent, output.name))
     scene_parameters = {
         "data_dir": output.parent,
         "keyframe_translation_m": 0.0,

@@ -72,9 +72,7 @@ def _pose(available: dict[str, str]) -> str:
         return _choose(odometry, "odom", "an odometry", available, "pose")
     if TF in available.values():
         return "tf"
-    raise InputError(
-        "The bag has no poses: no PoseStamped, Odometry or tf topic; record one, or name it with topics.pose."
-    )
+    raise InputError("The bag has no poses: no PoseStamped, Odometry or tf topic; record one.")
 
 
 def _choose(candidates: list[str], usual: str, what: str, available: dict[str, str], parameter: str) -> str:

@@ -1,5 +1,6 @@
 """COLMAP models: `<folder>/sparse/0` (or the model itself) with the images beside it."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from instascene_core.datasets.images import read_labels, read_rgb
 from instascene_core.datasets.nerfstudio import label_file, unique_names
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.transforms import inverse, require_rigid
+
+logger = logging.getLogger(__name__)
 
 MODEL_FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
 IMAGE_FOLDERS = ("images", "../images", "../../images", "../../../images", ".")
@@ -53,7 +56,11 @@ class ColmapReader:
         self.has_labels = use_masks and masks is not None
         dataset = self._folder.parent
         self._labels = [label_file(dataset, masks, p) if self.has_labels else None for p in self._paths]
-        self.dropped = {"not registered": reconstruction.num_images() - len(images)}
+        self.dropped = {"images not registered": reconstruction.num_images() - len(images)}
+        if any(self.dropped.values()):
+            logger.warning(
+                "%s: %d images not registered, dropped", model, self.dropped["images not registered"]
+            )
 
     def read(self, index: int) -> RawFrame:
         labels = self._labels[index]

@@ -58,7 +58,13 @@ def save_scene(
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def require_savable(folder: Path) -> None:
+    """InputError when `save_scene` could not write to `folder`; to be asked before the long work."""
+    _staging_folder(Path(folder)).rmdir()
+
+
 def _staging_folder(folder: Path) -> Path:
+    """A new hidden sibling of `folder`; InputError where that may not or cannot be replaced."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"Cannot save to {folder}: it is a file, not a folder.")
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():

@@ -160,6 +160,9 @@ def run_cli(*words: str, capsys) -> tuple[int, str]:
         (["run", "nowhere", "--output", "out", "--set", "x"], "not of the form KEY=VALUE"),
         (["run", "nowhere", "--output", "out", "--set", "reconstruction.iteration=3"], "did you mean"),
         (["run", "nowhere", "--output", "out", "--stop-after", "lunch"], "--stop-after takes one of"),
+        (["run", "nowhere", "--output", "out", "--hold-out", "1"], "--hold-out takes 0"),
+        (["run", "nowhere", "--output", "out", "--topics", "rgb"], "not of the form NAME=TOPIC"),
+        (["run", "nowhere", "--output", "out", "--topics", "rbg=/x"], "did you mean 'rgb'"),
         (["eval", "nowhere", "--ground-truth", "gt"], "nowhere"),
     ],
 )
@@ -171,6 +174,27 @@ def test_command_line_says_one_sentence(words, sentence, capsys, tmp_path, monke
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(dataset, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    for output, words in ((tmp_path, "not empty"), (tmp_path / "notes.txt" / "out", "Cannot save")):
+        code, error = run_cli("run", str(dataset), "--output", str(output), capsys=capsys)
+        assert code == 1 and words in error and len(error.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_internal_error_is_one_sentence_too(monkeypatch, capsys):
+    def fail():
+        raise RuntimeError("boom\nin two lines")
+
+    monkeypatch.setattr("instascene_core.doctor.examine", fail)
+    monkeypatch.delenv("INSTASCENE_DEBUG", raising=False)
+    code, error = run_cli("doctor", capsys=capsys)
+    assert code == 1 and "RuntimeError: boom in two lines" in error and len(error.strip().splitlines()) == 1
+    monkeypatch.setenv("INSTASCENE_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="boom"):
+        cli.main(["doctor"])
 
 
 def test_command_line_does_the_job(dataset, tmp_path, capsys):
