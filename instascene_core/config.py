@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ReconstructionConfig:
-    """2D Gaussian Splatting (METHOD: Huang et al. 2024; InstaScene section 3)."""
+    """2D Gaussian Splatting (Huang et al. 2024; InstaScene section 3)."""
 
     iterations: int = 1200
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
@@ -49,9 +49,9 @@ class ReconstructionConfig:
     # Pose refinement: lengths relative to the typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
     pose_start: float = 0.1  # fraction of the run before which poses stay as given
-    pose_rotation_lr: float = 1e-3  # radians
-    pose_translation_lr: float = 1e-3
-    pose_lr_final_share: float = 0.02
+    pose_rotation_lr: float = 8e-3  # radians
+    pose_translation_lr: float = 8e-3
+    pose_lr_final_share: float = 0.004
     pose_prior: float = 10.0  # pull to the given pose
 
 

@@ -6,6 +6,8 @@ import torch
 
 from instascene_core.errors import InputError
 
+SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 √π)
+
 
 @dataclass
 class GaussianModel:
@@ -53,6 +55,11 @@ class GaussianModel:
     def opacities(self) -> torch.Tensor:
         """[N] in (0, 1)."""
         return self.logit_opacities.sigmoid()
+
+    @property
+    def base_colors(self) -> torch.Tensor:
+        """[N, 3] RGB, about [0, 1]: the colour without its dependence on the direction of view."""
+        return 0.5 + SH_C0 * self.sh[:, 0]
 
     @property
     def rotations(self) -> torch.Tensor:

@@ -84,16 +84,3 @@ def look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray = (0.0, 0.0, 1.0
     matrix[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
     matrix[:3, 3] = eye
     return matrix
-
-
-def rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The smallest rotation [3, 3] that turns direction `source` into direction `target`."""
-    source = np.asarray(source, dtype=np.float64) / np.linalg.norm(source)
-    target = np.asarray(target, dtype=np.float64) / np.linalg.norm(target)
-    axis, cosine = np.cross(source, target), float(source @ target)
-    if cosine < -1 + 1e-9:  # opposite: half a turn about any perpendicular axis
-        axis = np.cross(source, np.eye(3)[np.argmin(np.abs(source))])
-        axis /= np.linalg.norm(axis)
-        return 2 * np.outer(axis, axis) - np.eye(3)
-    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + skew + skew @ skew / (1 + cosine)

@@ -23,7 +23,6 @@ MAX_TRIANGLES = 20_000  # in a CompletedObject message
 MARKER_TRIANGLES = 2_500  # per object in `markers`, where all objects come in one message, twice coloured
 OBSERVED_COLOR = np.array([0.20, 0.65, 0.30])  # namespace "surface"
 GENERATED_COLOR = np.array([0.95, 0.55, 0.15])
-SH_C0 = 0.28209479177387814  # zeroth spherical harmonic
 
 
 def point(values: np.ndarray) -> Point:
@@ -224,7 +223,7 @@ def gaussians_message(gaussians: GaussianModel | None, labels: np.ndarray | None
     if count:
         means = gaussians.means.detach().cpu().numpy()
         normals = gaussians.normals.detach().cpu().numpy()
-        base = 0.5 + SH_C0 * gaussians.sh[:, 0].detach().cpu().numpy()
+        base = gaussians.base_colors.detach().cpu().numpy()
         shade = (np.clip(base, 0, 1) * 255).round().astype(np.uint32)
         for axis, name in enumerate("xyz"):
             points[name], points[f"normal_{name}"] = means[:, axis], normals[:, axis]

@@ -1,4 +1,4 @@
-"""Write frames as a rosbag2 with the topics of INTERFACES.md, without ROS."""
+"""Write frames as a rosbag2 with the topics that scene_node takes, without ROS."""
 
 import shutil
 import tempfile

@@ -102,16 +102,6 @@ def colorize_labels(labels: np.ndarray, rgb: np.ndarray | None = None) -> np.nda
     return canvas
 
 
-def colorize_depth(depth: np.ndarray) -> np.ndarray:
-    """[H, W, 3] uint8: near bright, far dark, black where there is none."""
-    valid = depth > 0
-    if not valid.any():
-        return np.zeros((*depth.shape, 3), dtype=np.uint8)
-    near, far = np.percentile(depth[valid], [1, 99])
-    value = np.where(valid, 255 - 215 * np.clip((depth - near) / max(far - near, 1e-9), 0, 1), 0)
-    return np.repeat(value[..., None], 3, axis=2).astype(np.uint8)
-
-
 def side_by_side(panels: Sequence[tuple[str, np.ndarray]], height: int = 320, columns: int = 4) -> np.ndarray:
     """One picture of titled panels, each scaled to `height`, in rows of `columns`."""
     import cv2

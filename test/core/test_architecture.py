@@ -1,4 +1,4 @@
-"""The directions of the house: imports go only downward, core never imports ROS (DESIGN.md, Layout)."""
+"""The directions of the house (CONTRIBUTING.md): imports go only downward, core never imports ROS."""
 
 import ast
 import re
@@ -94,7 +94,7 @@ def test_every_room_has_a_floor():
 
 
 def test_the_floors_of_the_design():
-    """The order that DESIGN.md fixes; the docstring may add rooms but not move these."""
+    """The order that CONTRIBUTING.md fixes; the docstring may add rooms but not move these."""
     order = ["transforms", "frame", "rendering", "reconstruction", "pipeline", "cli"]
     assert [FLOOR_OF[room] for room in order] == [0, 1, 2, 3, 4, 5]
     assert {"reconstruction", "segmentation", "association", "features", "completion"} == STEPS

@@ -12,7 +12,6 @@ from instascene_core.transforms import (
     matrix_from_quaternion,
     quaternion_from_matrix,
     require_rigid,
-    rotation_between,
 )
 
 QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # about z
@@ -64,13 +63,6 @@ def test_look_at_has_opencv_axes():
 
 def test_opengl_and_opencv_differ_by_a_half_turn_about_x():
     np.testing.assert_array_equal(OPENGL_FROM_OPENCV @ [1, 2, 3, 1], [1, -2, -3, 1])
-
-
-@pytest.mark.parametrize("target", [[0.0, 0, 1], [0, 1, 0], [-1, 0, 0], [1, 1, 1], [1, 0, 0]])
-def test_rotation_between(target):
-    rotation = rotation_between(np.array([1.0, 0, 0]), np.array(target))
-    np.testing.assert_allclose(rotation @ [1, 0, 0], np.array(target) / np.linalg.norm(target), atol=1e-12)
-    assert np.linalg.det(rotation) == pytest.approx(1)
 
 
 def test_require_rigid_repairs_rounding():

@@ -6,7 +6,7 @@ import torch
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from instascene_core.gaussians import GaussianModel
+from instascene_core.gaussians import SH_C0, GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap, instance_color
 from instascene_core.mesh import from_trimesh, is_watertight
@@ -157,7 +157,7 @@ def test_box_marker_has_the_twelve_edges():
 
 def gaussians(count: int) -> GaussianModel:
     sh = torch.zeros(count, 1, 3)
-    sh[:, 0] = torch.tensor([0.5, 0.0, -0.5]) / scene_messages.SH_C0  # red 1.0, green 0.5, blue 0.0
+    sh[:, 0] = torch.tensor([0.5, 0.0, -0.5]) / SH_C0  # red 1.0, green 0.5, blue 0.0
     quaternions = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(count, 1)
     return GaussianModel(
         torch.arange(3.0 * count).reshape(count, 3),
