@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instascene_core.errors import MissingDependencyError
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic.solids import Solid
 from instascene_core.transforms import matrix_from_quaternion, quaternion_from_matrix
@@ -72,8 +73,12 @@ def settle(
 
 class _Simulation:
     def __init__(self, drops: list[Drop], fixtures: list[np.ndarray], pen: Pen | None) -> None:
-        import mujoco
-
+        try:
+            import mujoco
+        except ImportError as error:
+            raise MissingDependencyError(
+                "Procedural scenes need mujoco; install it with `pip install 'instascene[synthetic]'`."
+            ) from error
         self._drops = drops
         self._released = 0
         self._model = _compile(drops, fixtures, pen)

@@ -1,6 +1,7 @@
 """Procedural scenes: solids, physics, rendering and the written ground truth."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -444,6 +445,12 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(scene, tmp_path):
 def test_unusable_configs_are_refused(change, words):
     with pytest.raises(InputError, match=words):
         generate_scene(SyntheticConfig(**change))
+
+
+def test_without_mujoco_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(InputError, match=r"instascene\[synthetic\]"):
+        generate_scene(SyntheticConfig(num_objects=1, num_views=1))
 
 
 def test_object_textures_differ():
