@@ -49,10 +49,10 @@ class ReconstructionConfig:
     # Pose refinement: lengths relative to the typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
     pose_start: float = 0.1  # fraction of the run before which poses stay as given
-    pose_rotation_lr: float = 8e-3  # radians
-    pose_translation_lr: float = 8e-3
+    pose_rotation_lr: float = 4e-3  # radians
+    pose_translation_lr: float = 6e-3
     pose_lr_final_share: float = 0.004
-    pose_prior: float = 10.0  # pull to the given pose
+    pose_prior: float = 50.0  # ½·prior·(angle² + (shift / depth)²) is added to each frame's loss
 
 
 @dataclass(frozen=True)

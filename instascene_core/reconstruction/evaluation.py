@@ -8,7 +8,9 @@ import torch
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.losses import ssim_map
+from instascene_core.reconstruction.alignment import align_frame
 from instascene_core.reconstruction.depth_maps import normals_from_depth
+from instascene_core.reconstruction.views import typical_depth
 from instascene_core.rendering import rasterize
 
 
@@ -31,8 +33,15 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(gaussians: GaussianModel, frames: list[Frame]) -> Evaluation:
-    """Render every frame at its own resolution and compare."""
+def evaluate(gaussians: GaussianModel, frames: list[Frame], align: bool = False) -> Evaluation:
+    """Render every frame at its own resolution and compare.
+
+    With `align`, each frame's pose is first optimised against the Gaussians: what is judged then is the
+    scene, not the given poses of the held-out frames (usual where poses are refined).
+    """
+    if align:
+        scale = typical_depth(gaussians, frames)
+        frames = [align_frame(gaussians, frame, scale) for frame in frames]
     rows = [_evaluate_frame(gaussians, frame) for frame in frames]
     columns = np.array(rows, dtype=np.float64).reshape(len(frames), 5).T
     return Evaluation(*columns)

@@ -16,7 +16,8 @@ from instascene_core.reconstruction.densification import BudgetedStrategy, Gradi
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.initialisation import initialise
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
-from instascene_core.reconstruction.views import View, scale_view
+from instascene_core.reconstruction.poses import PoseRates, PoseRefiner, add_normal_torque
+from instascene_core.reconstruction.views import View, scale_view, typical_depth
 from instascene_core.rendering.fused import add_depth_loss, add_normal_consistency, write_photometric
 from instascene_core.rendering.training_pass import ModelGradients, TrainingPass
 
@@ -44,6 +45,7 @@ class ReconstructionResult:
     seconds: float
     iterations: int
     history: tuple[HistoryEntry, ...]
+    world_from_camera: np.ndarray  # [F, 4, 4] float64 in the frames' order: as given, or refined
 
 
 def reconstruct(
@@ -109,6 +111,7 @@ class Trainer:
         budget = max(gaussian_budget(frames, config), len(initial))
         self._strategy = make_strategy(config, self._depth_scale, budget)
         self._exposure = ExposureModel(len(frames), config.exposure_lr) if config.exposure else None
+        self._poses = make_pose_refiner(config, frames, self._depth_scale) if config.refine_poses else None
         self._recent_mse: list[float] = []
         self._history: list[HistoryEntry] = []
 
@@ -140,6 +143,9 @@ class Trainer:
         gradients = self._gradients(index, view)
         by_name = {name: getattr(gradients, name) for name in PARAMETERS}
         self._optimiser.step(by_name, self._learning_rates(fraction))
+        if self._poses is not None and fraction >= self.config.pose_start:
+            share = self.config.pose_lr_final_share**fraction
+            self._poses.step(index, gradients.world_from_camera, share)
         self.iteration += 1
         config = self.config
         if self.iteration % config.refine_every == 0 and fraction < config.refine_until:
@@ -158,6 +164,7 @@ class Trainer:
             seconds=time.perf_counter() - self._start,
             iterations=self.iteration,
             history=tuple(self._history),
+            world_from_camera=np.stack([self._pose(i) for i in range(len(self._frames))]),
         )
 
     # ── its parts ─────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +172,8 @@ class Trainer:
     def _gradients(self, index: int, view: View) -> ModelGradients:
         """Render, compare, differentiate: L = photometric + normals + distortion + depth."""
         config = self.config
-        images = self._pass.render(self._optimiser.model, view.camera, view.world_from_camera)
+        pose = self._pose(index)
+        images = self._pass.render(self._optimiser.model, view.camera, pose)
         back = self._pass.image_gradients
         target = view.color()
         color = images.color if self._exposure is None else self._exposure.apply(index, images.color)
@@ -175,15 +183,20 @@ class Trainer:
         if self._exposure is not None:
             back.color.copy_(self._exposure.backward(index, images.color, back.color))
         if config.normal_weight > 0:
-            pose = torch.from_numpy(view.world_from_camera)
-            add_normal_consistency(images, view.camera, pose, config.normal_weight, back)
+            add_normal_consistency(images, view.camera, torch.from_numpy(pose), config.normal_weight, back)
         if config.distortion_weight > 0:
             back.distortion.fill_(config.distortion_weight / back.distortion.numel())
         if config.depth_weight > 0 and view.depth is not None:
             add_depth_loss(images.depth, view.depth, view.trust, config.depth_weight, back.depth)
         gradients = self._pass.backward(distortion=config.distortion_weight > 0)
+        if self._poses is not None and config.normal_weight > 0:
+            add_normal_torque(images, back, pose, gradients.world_from_camera)
         self._pull.add(gradients.screen * (0.5 * view.camera.width))
         return gradients
+
+    def _pose(self, index: int) -> np.ndarray:
+        """[4, 4] world_from_camera of a frame, as given or refined so far."""
+        return self._frames[index].world_from_camera if self._poses is None else self._poses.pose(index)
 
     def _learning_rates(self, fraction: float) -> dict[str, float]:
         config = self.config
@@ -249,20 +262,7 @@ def make_strategy(config: ReconstructionConfig, extent: float, max_gaussians: in
     raise InputError(f"Unknown densification '{config.densification}'; known are budgeted, gradient.")
 
 
-def typical_depth(gaussians: GaussianModel, frames: list[Frame]) -> float:
-    """Median depth of the Gaussians in front of the cameras: the scene's size as the cameras see it."""
-    means = gaussians.means.detach().numpy().astype(np.float64)
-    means = means[:: max(1, len(means) // 5000)]
-    depths = []
-    for frame in frames[:: max(1, len(frames) // 30)]:
-        pixels, z = frame.camera.project(
-            (means - frame.world_from_camera[:3, 3]) @ frame.world_from_camera[:3, :3]
-        )
-        inside = (z > 0) & (pixels > 0).all(-1) & (pixels < [frame.camera.width, frame.camera.height]).all(-1)
-        depths.append(z[inside])
-    depths = np.concatenate(depths)
-    if not len(depths):
-        raise InputError(
-            "No camera sees the initial Gaussians; check that poses and depth share one frame and unit."
-        )
-    return float(np.median(depths))
+def make_pose_refiner(config: ReconstructionConfig, frames: list[Frame], scale: float) -> PoseRefiner:
+    """Starts from the frames' poses; `scale` is the typical depth of the scene."""
+    rates = PoseRates(config.pose_rotation_lr, config.pose_translation_lr, config.pose_prior)
+    return PoseRefiner(np.stack([frame.world_from_camera for frame in frames]), scale, rates)

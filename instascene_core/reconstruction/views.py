@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from instascene_core.camera import PinholeCamera
+from instascene_core.errors import InputError
 from instascene_core.frame import Frame
+from instascene_core.gaussians import GaussianModel
 
 _EDGE_SPREAD = 0.02  # relative spread of inverse depth above which a coarse pixel straddles an edge
 
@@ -63,3 +65,22 @@ def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
         torch.from_numpy((trust * good).astype(np.float32)),
         valid,
     )
+
+
+def typical_depth(gaussians: GaussianModel, frames: list[Frame]) -> float:
+    """Median depth of the Gaussians in front of the cameras: the scene's size as the cameras see it."""
+    means = gaussians.means.detach().numpy().astype(np.float64)
+    means = means[:: max(1, len(means) // 5000)]
+    depths = []
+    for frame in frames[:: max(1, len(frames) // 30)]:
+        pixels, z = frame.camera.project(
+            (means - frame.world_from_camera[:3, 3]) @ frame.world_from_camera[:3, :3]
+        )
+        inside = (z > 0) & (pixels > 0).all(-1) & (pixels < [frame.camera.width, frame.camera.height]).all(-1)
+        depths.append(z[inside])
+    depths = np.concatenate(depths)
+    if not len(depths):
+        raise InputError(
+            "No camera sees the initial Gaussians; check that poses and depth share one frame and unit."
+        )
+    return float(np.median(depths))
