@@ -8,7 +8,7 @@ are clearly worse).
 
 import numpy as np
 
-from instascene_core.completion import hollow
+from instascene_core.completion import hollow, hulls
 from instascene_core.completion.observation import Observation
 from instascene_core.completion.prior import Prediction
 
@@ -69,18 +69,7 @@ def _hull_distance(observation: Observation, empty: np.ndarray) -> np.ndarray:
     grid = observation.grid
     points = grid.coordinates(observation.points.positions)  # [N, 3] voxels
     points = np.concatenate([points, _footprint(points, observation, empty)])
-    return _distance_to_hull(points, grid.shape) * np.float32(grid.voxel)
-
-
-def _distance_to_hull(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Signed distance [nx, ny, nz] float32 in voxels to the convex hull of points [N, 3] in voxels."""
-    normals, offsets = _hull_planes(points)
-    axes = [np.arange(n, dtype=np.float32) for n in shape]
-    field = np.full(shape, -np.inf, dtype=np.float32)
-    for normal, offset in zip(normals, offsets):
-        part = [a * n for a, n in zip(axes, normal)]
-        np.maximum(field, part[0][:, None, None] + (part[1][:, None] + (part[2] - offset))[None], out=field)
-    return field
+    return hulls.distance_to_hull(points, grid.shape) * np.float32(grid.voxel)
 
 
 def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) -> np.ndarray:
@@ -97,7 +86,7 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
             # Only the part of a neighbour near the target is known here, so it counts down to the support.
             ground = surface - observation.support.height(surface)[:, None] * observation.support.normal
             body = grid.coordinates(np.concatenate([surface, ground]))
-            blocked |= _distance_to_hull(body, grid.shape) < 0
+            blocked |= hulls.distance_to_hull(body, grid.shape) < 0
     levels = np.arange(grid.shape[2])[None, None, :]
     stop = np.maximum.accumulate(np.where(blocked, levels, -1), axis=2)  # highest blocked voxel at or below
     # Start two voxels under the surface: the surface itself may look free because of noise.
@@ -116,21 +105,3 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
         least = np.quantile(falls[possible], 0.02)
         possible &= falls <= least + 0.06 * np.ptp(points[:, 2])
     return np.unique(np.round(dropped[possible], 1), axis=0)
-
-
-def _hull_planes(points: np.ndarray, resolution: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
-    """Unit normals [F, 3] and offsets [F] (n·p ≤ offset inside) of the points' convex hull, nearly
-    parallel facets merged into one that still holds all points."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        hull = ConvexHull(points)
-    except QhullError:  # flat: thicken by half a voxel to both sides
-        points = np.concatenate([points + 0.5 * s * np.eye(3)[k] for s in (-1, 1) for k in range(3)])
-        hull = ConvexHull(points)
-    corners = points[hull.vertices]
-    normals = np.unique(np.round(hull.equations[:, :3] / resolution), axis=0) * resolution
-    normals = np.concatenate([normals, np.eye(3), -np.eye(3)])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    offsets = (normals @ corners.T).max(axis=1)
-    return normals.astype(np.float32), offsets.astype(np.float32)

@@ -1,15 +1,17 @@
 """Vessels: where the walls that were seen are thin, what the eye did not reach inside is not filled.
 
-Carving fills a cup below the line of sight.  If many observed points have, a thin wall behind them,
-the other side of that wall in view, then the body is taken for a shell: its cavity goes on behind
-the last ray, up to one wall's thickness from the observed surface, the hull and the support.
+Carving fills a cup below the line of sight and a bowl's footprint under it.  If many observed points
+have a thin wall behind them, the other side of that wall in view, then the body is taken for a shell:
+it is solid one wall's thickness behind what was seen, the unseen hull and the support, no farther.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from instascene_core.completion import hulls
 from instascene_core.completion.observation import Observation
+from instascene_core.transforms import apply
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,11 @@ def measure_wall(observation: Observation, thin: float = 0.06, max_points: int =
     first = np.argmax(met > 0, axis=1)
     exits = (met > 0).any(axis=1) & (first > 1)
     other_side = exits & (met[np.arange(len(met)), first] == 1)
-    thickness = float(np.median(depths[first[other_side]])) if other_side.any() else 0.0
+    thickness = 0.0
+    if other_side.any():
+        end = np.clip(np.nan_to_num(volume.tsdf[tuple(index[other_side, first[other_side]].T)]), 0, None)
+        thickness = float(np.median(depths[first[other_side]] - end))  # the walk's end lies that far outside
+        thickness = max(thickness, grid.voxel)
     return Wall(thickness, float(exits.mean()), float(other_side.mean()))
 
 
@@ -52,27 +58,70 @@ def is_shell(wall: Wall) -> bool:
 
 
 def hollowed(observation: Observation, field: np.ndarray, hull: np.ndarray, wall: Wall) -> np.ndarray:
-    """`field` (metres, negative inside) with seen cavities continued to a wall's thickness.
+    """`field` (metres, negative inside) of a shell: solid only one wall's thickness behind the observed
+    surface, the unseen part of the hull and the support.
 
-    hull: signed distance to the hull of the observation, same grid.
+    hull: signed distance to the hull of the observation, same grid.  Where empty and unknown space
+    meet without a surface, nothing was seen to end: no wall is put there.
     """
     from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
-    grid = observation.grid
-    thickness = wall.thickness + 0.5 * grid.voxel
+    grid, thickness = observation.grid, wall.thickness
     trusted = observation.trust >= 0.5
-    # Empty space well inside the hull: the part of a cavity that rays reached.
-    reached = (field >= 0) & ~trusted & (hull < -thickness)
-    outer = (field >= 0) & ~reached
-    with np.errstate(invalid="ignore"):
-        surface = trusted & (np.abs(observation.volume.tsdf) < grid.voxel)
+    hidden = (field < 0) & ~trusted
+    outer = (hull >= 0) & ~observation.free | observation.neighbour & (hull > -1.5 * thickness)
+    outer &= ~_claimed(observation)
     if observation.support is not None:
         outer |= observation.support.height(grid.centers()) < 0
-    depth = distance_transform_edt(~(outer | surface), sampling=grid.voxel).astype(np.float32)
-    hidden = (field < 0) & (depth > thickness) & ~trusted
-    pieces, count = label(hidden)
-    if count == 0:
-        return field
-    opened = np.unique(pieces[binary_dilation(reached, iterations=2) & hidden])
-    cavity = np.isin(pieces, opened[opened > 0])
-    return np.where(cavity, np.maximum(field, depth - thickness), field).astype(np.float32)
+    to_outer = distance_transform_edt(~outer, sampling=grid.voxel) - 0.5 * grid.voxel
+    to_surface, under_floor = _behind_surface(observation, hidden, 3 * thickness)
+    under_floor &= to_surface > thickness
+    depth = np.where(under_floor, to_surface, np.minimum(to_outer, to_surface)) - thickness
+    # Of what is deeper than the wall, the cavity is what empty space inside the hull leads to.
+    reached = (field >= 0) & ~trusted & (hull < -thickness)
+    pieces, _ = label(hidden & (depth > 0))
+    opened = np.unique(pieces[binary_dilation(reached, iterations=2)])
+    empty = np.isin(pieces, opened[opened > 0]) | (hidden & under_floor)
+    return np.where(empty, np.maximum(field, depth), field).astype(np.float32)
+
+
+def _claimed(observation: Observation, most: float = 0.2) -> np.ndarray:
+    """[nx, ny, nz] bool: inside the hull of something else's visible surface.  What lies in a vessel
+    reaches through its mouth; the hull's lid there is no wall.  A neighbour whose hull holds more
+    than the share `most` of the observed points surrounds the target and does not count."""
+    grid = observation.grid
+    claimed = np.zeros(grid.shape, dtype=bool)
+    mine = observation.points.positions
+    for surface in observation.neighbour_points:
+        if len(surface) < 20:
+            continue
+        low, high = surface.min(axis=0), surface.max(axis=0)
+        if ((mine > low) & (mine < high)).all(axis=1).mean() > most:
+            normals, offsets = hulls.hull_planes(grid.coordinates(surface))
+            inside = (grid.coordinates(mine) @ normals.T < offsets).all(axis=1)
+            if inside.mean() > most:
+                continue
+        claimed |= hulls.distance_to_hull(grid.coordinates(surface), grid.shape) < 0
+    return claimed
+
+
+def _behind_surface(
+    observation: Observation, hidden: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """For the voxels in `hidden` [nx, ny, nz]: metres to the observed surface they lie behind
+    (infinite beyond `reach`), and whether they lie under a surface that faces up."""
+    from scipy.spatial import cKDTree
+
+    grid, points = observation.grid, observation.points
+    distance = np.full(hidden.shape, np.inf, dtype=np.float32)
+    under = np.zeros(hidden.shape, dtype=bool)
+    index = np.argwhere(hidden)
+    centers = apply(grid.world_from_grid, index * grid.voxel)
+    gap, nearest = cKDTree(points.positions).query(centers, distance_upper_bound=reach)
+    found = np.isfinite(gap)
+    index, gap, nearest = index[found], gap[found], nearest[found]
+    normals = points.normals[nearest]
+    behind = -np.einsum("nc,nc->n", centers[found] - points.positions[nearest], normals)
+    distance[tuple(index.T)] = np.where(behind > 0, gap, np.inf)  # in front of it nothing was solid
+    under[tuple(index.T)] = (behind > 0.7 * gap) & (normals @ observation.up > 0.5)
+    return distance, under

@@ -302,6 +302,16 @@ def test_a_cup_seen_from_above_is_hollow_to_its_floor():
     assert volume_iou(meshes.to_trimesh(result.mesh), cup) > 0.6
 
 
+def test_a_bowl_is_as_thick_below_as_its_wall_and_what_lies_in_it_is_no_lid():
+    dish, ball = bowl(), trimesh.creation.icosphere(subdivisions=3, radius=0.03)
+    ball.apply_translation((0.01, 0, 0.055))  # rises above the middle of the bowl
+    frames = render([table_mesh(), dish, ball], orbit(20, (25, 45, 65)), noise=0.001)
+    result = complete(frames, BOX, TABLE_PLANE, FAST)
+    check_sound(result)
+    assert volume_iou(meshes.to_trimesh(result.mesh), dish) > 0.6
+    assert result.volume < 1.3 * dish.volume
+
+
 def test_progress_is_reported_and_can_cancel(around):
     seen = []
     complete(around, CAN, TABLE_PLANE, FAST, progress=lambda stage, part, message: seen.append(part))
