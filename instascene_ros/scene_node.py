@@ -5,7 +5,6 @@ and actions wait for their job in threads of their own.
 """
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -13,7 +12,6 @@ import time
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -26,6 +24,7 @@ from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.parameters import declare_parameters
 from instascene_ros.publishers import FRAME_JOB, ScenePublishers, Snapshot, status_message
 from instascene_ros.requests import MAX_WAITING, Requests
+from instascene_ros.running import run_node
 from instascene_ros.worker import ErrorLog, Worker, describe
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
@@ -170,29 +169,8 @@ class SceneNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args)
-    try:
-        node = SceneNode()
-    except InputError as error:
-        sys.stderr.write(f"scene_node: {error}\n")
-        rclpy.try_shutdown()
-        return 2
     # One thread for each request that waits, and some for subscriptions, timers and events.
-    executor = MultiThreadedExecutor(num_threads=MAX_WAITING + 4)
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        ended = node.close()
-        rclpy.try_shutdown()
-    if not ended:
-        # The worker is inside one long computation.  It only holds memory, so there is nothing to
-        # lose; waiting for it would make Ctrl-C look broken.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
+    return run_node("scene_node", SceneNode, num_threads=MAX_WAITING + 4)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""mask_node: posed images with depth in, label images out: the built-in segmenter as a node of its own.
+
+It cuts each view by itself, on this or another machine, and stands for anything that publishes label
+images.  (Without label images scene_node cuts the surface fused from all its views, which is better.)
+"""
+
+import logging
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from instascene_core.camera import LensModel
+from instascene_core.errors import InputError
+from instascene_core.segmentation import GeometricSegmenter
+from instascene_ros import frame_assembly
+from instascene_ros.conversions import labels_message
+from instascene_ros.frame_assembly import AssembledFrame
+from instascene_ros.frame_source import FrameSource, build_frame
+from instascene_ros.log_forwarding import forward_logging, stop_forwarding
+from instascene_ros.parameters import declare_parameters
+from instascene_ros.running import run_node
+from instascene_ros.worker import ErrorLog, Worker, describe
+
+logger = logging.getLogger("instascene_ros.mask_node")  # also as __main__
+QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
+STOP_S = 3.0  # the worker has this long to finish its image at the end
+REPORT_S = 10.0  # between two lines of progress
+NO_DEPTH, NO_LISTENER = "no usable depth", "nobody subscribed"  # why an image got no label image
+
+
+class MaskNode(Node):
+    """The subscriptions and parameters of scene_node (but for masks), and the publisher `masks/image`.
+
+    Keyframes are chosen by the same parameters, so that scene_node finds masks for the frames it takes.
+    """
+
+    def __init__(self, **node_options) -> None:
+        super().__init__("mask_node", automatically_declare_parameters_from_overrides=True, **node_options)
+        self._log_handler = forward_logging(self.get_logger())
+        self.parameters, config = declare_parameters(self)
+        self.errors = ErrorLog()
+        up = np.array(config.up) if config.up else None
+        self.segmenter = GeometricSegmenter(config.segmentation, up=up)
+        self.worker = Worker(self.errors)
+        self._publisher = self.create_publisher(Image, "masks/image", QOS)
+        self._queued, self._published, self._reported = 0, 0, 0
+        self._lock = threading.Lock()
+        source = replace(self.parameters.input, use_masks=False, use_depth=True)
+        self.source = FrameSource(self, source, self.parameters.map_frame, self._on_frame, self.report_error)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(REPORT_S, self._report, clock=steady)
+        self.worker.start()
+        logger.info("ready: label images of %s go out on %s", self.resolve_topic_name("rgb/image"),
+                    self._publisher.topic_name)  # fmt: skip
+
+    def _on_frame(self, assembled: AssembledFrame) -> None:
+        if not self._publisher.get_subscription_count():
+            self.source.drop(NO_LISTENER)
+            return
+        with self._lock:
+            if self._queued >= self.parameters.input.max_queued_frames:
+                self.source.drop(frame_assembly.QUEUE_FULL)
+                return
+            self._queued += 1
+        job = self.worker.submit("segment", lambda progress: self._segment(assembled))
+        job.future.add_done_callback(self._on_done)
+
+    def _on_done(self, future) -> None:
+        with self._lock:
+            self._queued -= 1
+
+    def _segment(self, assembled: AssembledFrame) -> None:
+        """In the worker: decode, cut, publish with the image's own header.
+
+        Labels belong to the pixels of the image as it came; its distortion bends the surface a
+        little, which the cutting bears.
+        """
+        stamp = assembled.image.header.stamp
+        name = f"{stamp.sec}_{stamp.nanosec:09d}"
+        try:
+            decoded = build_frame(replace(assembled, lens=LensModel(assembled.lens.camera)), name)
+        except InputError as error:
+            self.source.drop(frame_assembly.BAD_IMAGE, describe(error))
+            return
+        for kind, sentence in decoded.complaints:
+            self.report_error(kind, sentence)
+        if decoded.frame.depth is None:
+            self.source.drop(NO_DEPTH, "An image came without depth, which the built-in segmenter needs.")
+            return
+        result = self.segmenter.segment(decoded.frame)
+        self._publisher.publish(labels_message(result.labels, assembled.image.header))
+        self.source.count_used()
+        self._published += 1
+
+    def report_error(self, kind: str, sentence: str) -> None:
+        """Count an error; log it the first time it comes in these words."""
+        if self.errors.add(kind, sentence):
+            logger.warning("%s: %s", kind, sentence)
+
+    def _report(self) -> None:
+        if self._published != self._reported:
+            self._reported = self._published
+            dropped = ", ".join(f"{n} {reason}" for reason, n in self.source.counters.dropped.items())
+            logger.info("%d label images published; dropped: %s", self._published, dropped or "none")
+
+    def close(self) -> bool:
+        """End the worker and the node; False when the worker did not end in time."""
+        ended = self.worker.stop(STOP_S)
+        stop_forwarding(self._log_handler)
+        self.destroy_node()
+        return ended
+
+
+def main(args: list[str] | None = None) -> int:
+    rclpy.init(args=args)
+    return run_node("mask_node", MaskNode, num_threads=3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

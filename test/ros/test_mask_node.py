@@ -1,0 +1,83 @@
+"""mask_node as a process over DDS: label images of a procedural scene, frames it cannot use, its end."""
+
+import numpy as np
+import pytest
+import rclpy
+from nodes import Client, running, wait_for
+from sensor_msgs.msg import Image
+
+from instascene_core.datasets import open_dataset
+from instascene_core.frame import UNLABELLED
+from instascene_ros.conversions import labels_from_message
+
+NUM_OBJECTS, NUM_VIEWS = 3, 6
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
+
+    folder = tmp_path_factory.mktemp("scene")
+    config = SyntheticConfig(
+        seed=3, num_objects=NUM_OBJECTS, num_views=NUM_VIEWS, width=192, height=144, supersampling=1,
+        room=False, layout="spread", kinds=("box", "can", "bottle"),
+    )  # fmt: skip
+    write_dataset(generate_scene(config), folder)
+    return folder
+
+
+@pytest.fixture
+def client(ros_domain):
+    rclpy.init()
+    client = Client("mask_test_client")
+    yield client
+    client.close()
+    rclpy.try_shutdown()
+
+
+def best_overlaps(labels: np.ndarray, truth: np.ndarray) -> list[float]:
+    """For every true object of at least 100 pixels the IoU with the label that fits best."""
+    scores = []
+    for true_id in np.unique(truth[truth >= 1]):
+        mask = truth == true_id
+        if mask.sum() >= 100:
+            found = np.unique(labels[mask & (labels >= 1)])
+            overlaps = [(mask & (labels == i)).sum() / (mask | (labels == i)).sum() for i in found]
+            scores.append(max(overlaps, default=0.0))
+    return scores
+
+
+def test_every_view_gets_its_label_image(client, dataset, tmp_path):
+    received = client.listen(Image, "masks/image", 30)
+    every_frame = {"keyframe_translation_m": 0.0, "keyframe_rotation_deg": 0.0}
+    player = {"dataset": dataset, "rate": 5.0, "use_masks": False}
+    with running("mask_node", every_frame, tmp_path / "mask_node.log") as node:
+        with running("dataset_player", player, tmp_path / "player.log") as process:
+            assert process.wait(60.0) == 0, process.log.read_text()
+        wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
+        code, seconds = node.interrupt()
+        assert code == 0 and seconds < 5.0, node.log.read_text()
+        assert "Traceback" not in node.log.read_text()
+    scores = []
+    for frame, message in zip(open_dataset(dataset), received):
+        assert message.encoding == "mono16" and message.header.frame_id == "camera_optical_frame"
+        assert message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec == pytest.approx(
+            frame.stamp, abs=1e-6
+        )
+        labels = labels_from_message(message)
+        assert labels.shape == frame.labels.shape
+        assert (labels[frame.labels == UNLABELLED] == UNLABELLED).mean() > 0.95  # the table is no object
+        scores += best_overlaps(labels, frame.labels)
+    assert len(scores) >= NUM_VIEWS and np.median(scores) > 0.7, scores
+
+
+def test_images_without_depth_are_named_and_survived(client, dataset, tmp_path):
+    received = client.listen(Image, "masks/image", 30)
+    player = {"dataset": dataset, "rate": 20.0, "use_masks": False, "use_depth": False}
+    parameters = {"keyframe_translation_m": 0.0, "keyframe_rotation_deg": 0.0}
+    with running("mask_node", parameters, tmp_path / "mask_node.log") as node:
+        with running("dataset_player", player, tmp_path / "player.log") as process:
+            assert process.wait(60.0) == 0, process.log.read_text()
+        wait_for(lambda: "without depth" in node.log.read_text(), 20, "the sentence about depth")
+        assert node.process.poll() is None and "Traceback" not in node.log.read_text()
+    assert received == []
