@@ -5,6 +5,7 @@ an unknown key is refused, a wrong type is refused, a missing key keeps its defa
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class ReconstructionConfig:
     sh_lr: float = 2.5e-3
     sh_degree: int = 1
     # Densification
-    densification: str = "budgeted"  # "budgeted" (holds the maximum) or "gradient" (as in the paper)
+    # "budgeted" holds the maximum, "gradient" is the paper's
+    densification: Literal["budgeted", "gradient"] = "budgeted"
     refine_every: int = 100
     refine_until: float = 0.7  # fraction of the run
     densify_growth: float = 0.1  # share added a refinement (budgeted)
@@ -59,9 +61,8 @@ class ReconstructionConfig:
 class SegmentationConfig:
     """2D instance masks."""
 
-    segmenter: str = (
-        "auto"  # "labels" (given label images), "geometric" (built in), "auto": labels where given
-    )
+    # "labels": given label images; "geometric": built in; "auto": labels where any are given
+    segmenter: Literal["auto", "labels", "geometric"] = "auto"
     min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
     # Support plane and walls.  "scale" is the median distance of the surface from its cameras.
     support_points: int = 40_000  # points fused for the plane search
@@ -112,7 +113,8 @@ class AssociationConfig:
     min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one
-    clustering: str = "votes"  # "consensus" (the paper's mask graph) or "votes" (of Gaussian patches)
+    # "consensus": the paper's mask graph; "votes": of the frames on pairs of Gaussian patches
+    clustering: Literal["consensus", "votes"] = "votes"
     patch_spacings: float = 6.0  # "votes": size of a patch in units of the Gaussians' own spacing
     patch_min_gaussians: int = 3
     max_patches: int = 1200  # patches are made larger where there would be more
@@ -184,7 +186,9 @@ class CompletionConfig:
 class ExportConfig:
     """Files of one completed object."""
 
-    formats: tuple[str, ...] = ("ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf")
+    formats: tuple[Literal["ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf"], ...] = (
+        "ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf",
+    )  # fmt: skip
     density: float = 400.0  # kg/m³, household things between foam and full cans; for the inertia
     friction: float = 0.8
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from instascene_core import association, features
 from instascene_core.config import Config
+from instascene_core.datasets.dataset import resize
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import Instance, InstanceMap
@@ -34,7 +35,7 @@ def decompose(
     means = gaussians.means.detach().numpy()
     # 1. Tracer: the Gaussians behind each pixel, at a resolution that bounds time and memory.
     traces = trace_views(views, gaussians, config.association.max_trace_pixels, progress)
-    small_masks = [resize_labels(m, (t.height, t.width)) for m, t in zip(masks, traces)]
+    small_masks = [resize(m, t.width, t.height, smooth=False) for m, t in zip(masks, traces)]
     # 2. Mask clustering: reliable 3D instances and the masks that agree with them.
     result = association.associate(small_masks, traces, means, config.association, progress)
     # 3. What no mask claims is structure: the support plane, and the background behind it.
@@ -79,15 +80,6 @@ def trace_views(
         factor = min(1.0, (max_pixels / (view.camera.width * view.camera.height)) ** 0.5)
         traces.append(trace(gaussians, view.camera.scaled(factor), view.world_from_camera))
     return traces
-
-
-def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """[H, W] labels at another size, nearest pixel."""
-    if labels.shape == shape:
-        return labels
-    rows = ((np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0]).astype(int)
-    columns = ((np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1]).astype(int)
-    return labels[rows[:, None], columns[None, :]]
 
 
 def structure_clusters(

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from instascene_core.association.consensus import cluster_masks, observe
 from instascene_core.association.majority import join_fragments
-from instascene_core.association.masks import MaskMatrices, build_masks
+from instascene_core.association.masks import TOLERANCE, MaskMatrices, build_masks
 from instascene_core.association.refine import (
     Candidate,
     agreed_candidates,
@@ -83,15 +83,17 @@ def associate(
     # 2. Visibility, containment, under-segmentation filter.
     progress("association", 0.6, f"{len(masks.frame)} masks of {len(traces)} frames")
     observations = observe(masks, config)
-    # 3. Iterative clustering by view consensus.
-    group = cluster_masks(masks, observations, config)
-    # 4. Split by distance, drop single sightings, merge overlaps, recover masks filtered by mistake.
-    progress("association", 0.8, "instances from mask groups")
+    # 3. Clustering: by votes on patches, or iteratively by view consensus and split by distance.
     if config.clustering == "votes":
         candidates = cluster_by_votes(masks, means, config)
-    else:
+    elif config.clustering == "consensus":
+        group = cluster_masks(masks, observations, config)
         candidates = candidates_from_groups(masks, group, means, config)
         candidates = join_fragments(candidates, masks, config)
+    else:
+        raise InputError(f"Unknown clustering '{config.clustering}'; known are votes, consensus.")
+    # 4. Merge overlaps, recover masks filtered by mistake.
+    progress("association", 0.8, f"{len(candidates)} candidates")
     candidates = merge_overlapping(candidates, masks, len(means), config)
     mask_sets = recover_masks(masks, candidates, len(means), config)
     # 5. Drop doubtful Gaussians, and write the cluster back into the label images.
@@ -125,7 +127,7 @@ def recover_masks(
     held = (pool @ masks.membership).toarray()  # [C, M] Gaussians of the mask in the candidate
     size = np.asarray(masks.membership.sum(axis=0)).ravel()
     best = held.argmax(axis=0)
-    back = ~taken & (held.max(axis=0) >= config.recovery * size - 1e-6)
+    back = ~taken & (held.max(axis=0) >= config.recovery * size - TOLERANCE)
     return [np.union1d(c.masks, np.flatnonzero(back & (best == i))) for i, c in enumerate(candidates)]
 
 

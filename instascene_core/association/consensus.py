@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from instascene_core.association.masks import MaskMatrices
+from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.config import AssociationConfig
-
-_TOLERANCE = 1e-6  # ratios of counts are compared as "at least", whatever the rounding
 
 
 @dataclass(frozen=True)
@@ -33,18 +31,18 @@ def observe(masks: MaskMatrices, config: AssociationConfig) -> Observations:
     intersections = (masks.membership.T @ masks.membership).tocoo()  # [M, M] Gaussians in common
     labelled = (intersections.tocsr() @ frame_of_mask).toarray()  # [M, F] Gaussians labelled in f
     size = np.asarray(masks.membership.sum(axis=0)).ravel()  # [M]
-    visible = labelled >= (1 - config.max_unseen) * size[:, None] - _TOLERANCE
+    visible = labelled >= (1 - config.max_unseen) * size[:, None] - TOLERANCE
 
     row, column = intersections.row, intersections.col
     frame = masks.frame[column]
-    inside = intersections.data >= config.containment * labelled[row, frame] - _TOLERANCE
+    inside = intersections.data >= config.containment * labelled[row, frame] - TOLERANCE
     inside &= visible[row, frame]
     row, column, frame = row[inside], column[inside], frame[inside]
 
     contained_in_frame = np.zeros_like(visible)
     contained_in_frame[row, frame] = True
     splits = (visible & ~contained_in_frame).sum(axis=1)
-    under_segmented = splits >= config.split_ratio * visible.sum(axis=1) - _TOLERANCE
+    under_segmented = splits >= config.split_ratio * visible.sum(axis=1) - TOLERANCE
     under_segmented &= splits > 0
 
     # A mask that covers two objects says nothing about what lies in it: it stops being an observer.
@@ -72,8 +70,8 @@ def cluster_masks(masks: MaskMatrices, seen: Observations, config: AssociationCo
         levels = np.arange(config.first_percentile, -1, -config.percentile_step)
         thresholds = np.maximum(np.percentile(pairs.observers, levels), 1)
     for threshold in dict.fromkeys(thresholds.tolist() if thresholds is not None else []):
-        joined = (pairs.observers >= threshold - _TOLERANCE) & (
-            pairs.supporters >= config.consensus * pairs.observers - _TOLERANCE
+        joined = (pairs.observers >= threshold - TOLERANCE) & (
+            pairs.supporters >= config.consensus * pairs.observers - TOLERANCE
         )
         if not joined.any():
             continue

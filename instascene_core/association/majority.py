@@ -9,11 +9,9 @@ frames did wrong; two objects do not.
 
 import numpy as np
 
-from instascene_core.association.masks import MaskMatrices
+from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.association.refine import Candidate, agreed_candidates
 from instascene_core.config import AssociationConfig
-
-_TOLERANCE = 1e-6
 
 
 class _Ballot:
@@ -32,7 +30,7 @@ class _Ballot:
         starts = self.frame_starts[self.filled]
         labelled = np.add.reduceat(held, starts)
         largest = np.maximum.reduceat(held, starts)
-        shown = labelled >= (1 - self.config.max_unseen) * len(gaussians) - _TOLERANCE
+        shown = labelled >= (1 - self.config.max_unseen) * len(gaussians) - TOLERANCE
         frames = np.flatnonzero(self.filled)[shown]
         stops = np.append(starts[1:], len(held))
         for frame, start, stop in zip(frames, starts[shown], stops[shown], strict=True):
@@ -56,7 +54,7 @@ def join_fragments(
     for candidate in candidates:
         winner, share = ballot.vote(_agreed(candidate, masks, config))
         shown = winner >= 0
-        scattered = share[shown] < config.containment - _TOLERANCE
+        scattered = share[shown] < config.containment - TOLERANCE
         if shown.any() and scattered.mean() >= config.scatter_ratio:
             continue
         kept.append(candidate)
@@ -64,7 +62,7 @@ def join_fragments(
     agreement = _agreements(np.stack(winners)) if kept else np.zeros((0, 0))
     while len(kept) > 1:
         a, b = np.unravel_index(int(agreement.argmax()), agreement.shape)
-        if agreement[a, b] < 1 - config.split_ratio + _TOLERANCE:
+        if agreement[a, b] < 1 - config.split_ratio + TOLERANCE:
             break
         a, b = min(a, b), max(a, b)
         kept[a] = union([kept[a], kept[b]])

@@ -18,6 +18,8 @@ from instascene_core.progress import ProgressCallback, no_progress
 if TYPE_CHECKING:
     from instascene_core.rendering.trace import PixelTrace
 
+TOLERANCE = 1e-6  # ratios of counts are compared as "at least", whatever the rounding
+
 
 @dataclass(frozen=True)
 class MaskMatrices:

@@ -6,10 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from instascene_core.association.masks import MaskMatrices
+from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.config import AssociationConfig
-
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def agreed_candidates(
         frames = np.unique(masks.frame[mask_set])
         support = np.asarray(columns.tocsr()[gaussians].sum(axis=1)).ravel()
         seen = np.asarray(visible[gaussians][:, frames].sum(axis=1)).ravel()
-        kept = support >= config.min_visible_ratio * seen - _TOLERANCE
+        kept = support >= config.min_visible_ratio * seen - TOLERANCE
         result.append(Candidate(gaussians[kept], support[kept].astype(np.float32), mask_set))
     return result
 
@@ -124,7 +122,7 @@ def merge_overlapping(
     if not candidates:
         return []
     inside = _shares(candidates, num_gaussians)
-    overlapping = np.maximum(inside, inside.T) >= config.merge_overlap - _TOLERANCE
+    overlapping = np.maximum(inside, inside.T) >= config.merge_overlap - TOLERANCE
     count, component = sp.csgraph.connected_components(sp.csr_matrix(overlapping), directed=False)
     merged = []
     for index in range(count):
@@ -147,7 +145,7 @@ def _without_glue(candidates, masks, num_gaussians, config) -> list[Candidate]:
         return candidates
     inside = _shares(candidates, num_gaussians)  # [i, j]: share of i that lies in j
     frames = [np.unique(masks.frame[c.masks]) for c in candidates]
-    covered = inside >= config.merge_overlap - _TOLERANCE
+    covered = inside >= config.merge_overlap - TOLERANCE
     kept = []
     for j, candidate in enumerate(candidates):
         children = [i for i in np.flatnonzero(covered[:, j]) if i != j and not covered[j, i]]
@@ -159,7 +157,7 @@ def _without_glue(candidates, masks, num_gaussians, config) -> list[Candidate]:
         counts = np.bincount(np.concatenate([frames[i] for i in parts]) if parts else [0])
         apart = np.flatnonzero(counts >= 2)
         total = len(np.union1d(apart, frames[j]))
-        if not (len(parts) >= 2 and len(apart) >= config.split_ratio * total - _TOLERANCE):
+        if not (len(parts) >= 2 and len(apart) >= config.split_ratio * total - TOLERANCE):
             kept.append(candidate)
     return kept
 

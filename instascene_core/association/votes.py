@@ -13,11 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from instascene_core.association.masks import MaskMatrices
+from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.association.refine import Candidate, split_by_distance
 from instascene_core.config import AssociationConfig
-
-_TOLERANCE = 1e-6
 
 
 def cluster_by_votes(masks: MaskMatrices, means: np.ndarray, config: AssociationConfig) -> list[Candidate]:
@@ -123,7 +121,7 @@ def _average_linkage(
     value = score[np.arange(count), best]
     while count:
         a = int(value.argmax())
-        if value[a] <= limit + _TOLERANCE:
+        if value[a] <= limit + TOLERANCE:
             break
         a, b = min(a, int(best[a])), max(a, int(best[a]))
         group[group == b] = a
@@ -207,7 +205,7 @@ def _reassign(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> np
     order = np.lexsort((-votes.col, votes.data))
     best[votes.row[order]], most[votes.row[order]] = votes.col[order], votes.data[order]
     best = np.where(own >= most, group, best)  # of equals its own
-    return np.where(most >= 0.5 * np.diff(rows.indptr) - _TOLERANCE, best, -1)
+    return np.where(most >= 0.5 * np.diff(rows.indptr) - TOLERANCE, best, -1)
 
 
 def _candidates(rows, masks: MaskMatrices, labelled, group, means, config) -> list[Candidate]:
@@ -221,7 +219,7 @@ def _candidates(rows, masks: MaskMatrices, labelled, group, means, config) -> li
         for part in range(parts.max(initial=-1) + 1):
             members = inside[parts == part]
             held = np.asarray(rows[members].sum(axis=0)).ravel()
-            own = np.flatnonzero((held > 0) & (held >= config.recovery * size - _TOLERANCE))
+            own = np.flatnonzero((held > 0) & (held >= config.recovery * size - TOLERANCE))
             if len(np.unique(masks.frame[own])) < config.min_views:
                 continue
             support = np.asarray(rows[members][:, own].sum(axis=1)).ravel()

@@ -248,6 +248,12 @@ def test_bad_label_images_are_refused_with_a_sentence():
         associate([], [], means)
 
 
+def test_an_unknown_clustering_is_refused():
+    config = AssociationConfig(clustering="magic")
+    with pytest.raises(InputError, match="known are votes, consensus"):
+        associate([labels(*[1] * 9)] * 2, [row_trace(np.arange(9))] * 2, np.zeros((9, 3)), config)
+
+
 def test_empty_label_images_give_no_cluster():
     means, _, traces, images = scene(2, 50, 3)
     result = associate([np.full_like(i, UNLABELLED) for i in images], traces, means)

@@ -85,6 +85,20 @@ def test_every_field_of_the_configuration_survives_a_round_trip():
     assert config_with(Config(), settings) == Config()
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "association.clustering=vote",
+        "segmentation.segmenter=magic",
+        "reconstruction.densification=none",
+        "export.formats=[ply, dwg]",
+    ],
+)
+def test_choices_are_checked_before_the_work(word):
+    with pytest.raises(InputError, match="takes one of"):
+        load_config(None, [word])
+
+
 def test_convert_refuses_none_for_a_plain_type():
     with pytest.raises(InputError):
         convert(None, int, "x")
