@@ -5,6 +5,7 @@ ends with the files of the README ("Output on disk"), pictures and a table.
 """
 
 import argparse
+import hashlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from instascene.msg import SceneStatus
 from instascene.srv import CompleteInstance, SaveScene, SegmentInstances
 from rclpy.signals import SignalHandlerOptions
 
+from instascene_core import synthetic
 from instascene_core.cli import console, progress_bars, summarise
 from instascene_core.config import SyntheticConfig
 from instascene_core.datasets import open_dataset
@@ -32,7 +34,7 @@ STALL_TIMEOUT_S = 60.0  # without a status message
 JOB_TIMEOUT_S = 3600.0
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--input", type=Path, help="dataset folder or rosbag2; default: a procedural scene")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder to write")
@@ -43,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME:=VALUE", help="parameter of scene_node"
     )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 class Demo:
@@ -130,13 +132,28 @@ def prepare_input(args: argparse.Namespace, progress: ProgressCallback) -> Path:
     """The dataset to play: the given one, or the procedural scene of this seed (made once)."""
     if args.input is not None:
         return args.input
-    folder = CACHE / f"scene_{args.seed}"
-    if not (folder / "ground_truth" / "scene.json").exists():
-        from instascene_core.synthetic import generate_scene, write_dataset
-
+    config = SyntheticConfig(seed=args.seed)
+    folder = CACHE / f"scene_{args.seed}_{synthetic_digest(config)}"
+    if not (folder / "transforms.json").exists():  # written last
         progress("synth", 0.0, "a procedural scene")
-        write_dataset(generate_scene(SyntheticConfig(seed=args.seed)), folder, progress)
+        synthetic.write_dataset(synthetic.generate_scene(config), folder, progress)
     return folder
+
+
+def synthetic_digest(config: SyntheticConfig) -> str:
+    """What a procedural scene depends on, as a short hash: its settings and the code that makes it."""
+    total = hashlib.sha256(repr(config).encode())
+    for path in sorted(Path(synthetic.__file__).parent.glob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:10]
+
+
+def node_settings(words: list[str]) -> dict[str, str]:
+    """{name: value} of NAME:=VALUE words."""
+    for word in words:
+        if ":=" not in word:
+            raise InputError(f"'{word}' is not of the form NAME:=VALUE, e.g. reconstruction.iterations:=500.")
+    return dict(word.split(":=", 1) for word in words)
 
 
 @contextmanager
@@ -169,16 +186,17 @@ def isolate() -> None:
 
 def run(args: argparse.Namespace, progress: ProgressCallback) -> tuple[dict[str, float], Path | None]:
     """The whole demo; returns the wall times of its parts, and the ground truth folder if there is one."""
-    dataset_path = prepare_input(args, progress)
-    # What cannot be read or written is refused before anything is started.
-    dataset = open_dataset(dataset_path)
+    # What cannot be read or written is refused before anything is made or started.
     output = args.output.absolute()
     require_savable(folder_under(output.parent, output.name))
+    settings = node_settings(args.set)
+    dataset_path = prepare_input(args, progress)
+    dataset = open_dataset(dataset_path)
     scene_parameters = {
         "data_dir": output.parent,
         "keyframe_translation_m": 0.0,
         "keyframe_rotation_deg": 0.0,
-        **dict(word.split(":=", 1) for word in args.set),
+        **settings,
     }
     player_parameters = {
         "dataset": dataset_path.absolute(),
@@ -219,8 +237,8 @@ def run(args: argparse.Namespace, progress: ProgressCallback) -> tuple[dict[str,
     return seconds, dataset.ground_truth
 
 
-def main() -> int:
-    args = arguments()
+def main(words: list[str] | None = None) -> int:
+    args = arguments(words)
     try:
         with progress_bars() as progress:
             seconds, ground_truth = run(args, progress)
