@@ -368,7 +368,10 @@ def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -
 
 
 def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
-    """(mesh, empty row) of every true object in a ground truth folder, ordered by id."""
+    """(mesh, empty row) of every true object in a ground truth folder, ordered by id.
+
+    Raises InputError when there are none or a file is damaged.
+    """
     import trimesh
 
     files = sorted(
@@ -377,11 +380,17 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
     if not files:
         raise InputError(f"There are no ground truth meshes meshes/<id>.ply in {folder}.")
     scene = folder / "scene.json"
-    described = json.loads(scene.read_text())["objects"] if scene.is_file() else []
-    known = {entry["id"]: entry for entry in described}
+    try:
+        described = json.loads(scene.read_text())["objects"] if scene.is_file() else []
+        known = {entry["id"]: entry for entry in described}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
     truths = []
     for file in files:
-        mesh, number = trimesh.load(file, process=False), int(file.stem)
+        try:
+            mesh, number = trimesh.load(file, process=False, force="mesh"), int(file.stem)
+        except Exception as error:  # trimesh raises several kinds for damaged files
+            raise InputError(f"The ground truth mesh {file} cannot be read ({error}).") from error
         entry = known.get(number, {})
         row = ObjectAccuracy(
             number, f"{entry.get('kind', 'object')} {number}", entry.get("observed_fraction", float("nan"))

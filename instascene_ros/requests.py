@@ -166,7 +166,7 @@ class Requests:
     def _complete(self, instance_id, num_samples, seed, formats, progress) -> CompletedObjectMsg:
         """In the worker: complete, write files, publish."""
         owner = self._owner
-        result = owner.scene.complete(instance_id, max(1, num_samples), seed, progress)
+        result = owner.scene.complete(instance_id, num_samples or None, seed, progress)
         files = ()
         if formats:
             config = replace(owner.scene.config.export, formats=tuple(formats))

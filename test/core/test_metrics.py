@@ -268,6 +268,23 @@ def test_no_ground_truth(tmp_path):
         metrics.evaluate_objects({}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("scene.json", "{"),
+        ("scene.json", "[]"),
+        ("scene.json", '{"objects": [{}]}'),
+        ("meshes/1.ply", "ply, or so"),
+        ("meshes/1.ply", ""),
+    ],
+)
+def test_damaged_ground_truth_is_one_sentence(truth, name, content):
+    (truth / name).write_text(content)
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        metrics.evaluate_objects({5: completed(box(), 5)}, truth)
+    assert name.split("/")[-1] in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_an_open_mesh_is_noticed(truth):
     cube = box()
     result = metrics.evaluate_objects([completed(TriangleMesh(cube.vertices, cube.triangles[:-1]))], truth)
