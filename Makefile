@@ -5,12 +5,13 @@ RUN := tools/run
 INPUT ?=
 OUTPUT ?= out
 ARGS ?=
+BENCH ?= kernel
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench clean distclean
 
 help:  ## this list
-	@echo "make VERB [INPUT=dataset folder or rosbag2] [OUTPUT=folder]"
+	@echo "make VERB [INPUT=dataset folder or rosbag2] [OUTPUT=folder] [ARGS=\"more arguments\"]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup:  ## environment and build, in one go (skipped where nothing changed)
@@ -27,8 +28,8 @@ lint: setup  ## style and formatting
 	@$(RUN) ruff format --check .
 	@bash -n tools/activate.sh tools/run .ci/run
 
-bench: setup  ## timings of the kernel and the stages
-	@$(RUN) python -m benchmarks.kernel $(ARGS)
+bench: setup  ## timings: BENCH=kernel (default), reconstruction, association or completion
+	@$(RUN) python -m benchmarks.$(BENCH) $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf build install log .setup/build instascene_core/lib out *.egg-info
