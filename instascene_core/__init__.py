@@ -7,7 +7,7 @@ The rooms, bottom to top (imports go only downward; `test/core/test_architecture
     rendering losses tsdf mesh metrics                         floor 2: geometry and measures
     reconstruction segmentation association features completion   floor 3: the steps of the paper
     decomposition pipeline                                     floor 4: the paper in order
-    cli export viewer synthetic training report doctor              floor 5
+    cli export viewer synthetic doctor                         floor 5
 """
 
 import os

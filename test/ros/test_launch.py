@@ -1,0 +1,117 @@
+"""What scene.launch.py starts for which arguments.
+
+The launch system is not among the ROS wheels; without it stand-ins record what the file asks of it.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTIONS = (
+    "DeclareLaunchArgument", "ExecuteProcess", "LogInfo", "OpaqueFunction", "SetEnvironmentVariable",
+    "Shutdown",
+)  # fmt: skip
+
+
+def recorder(kind: str):
+    """A stand-in for an action: keeps what it was made with."""
+    return lambda *args, **kwargs: SimpleNamespace(kind=kind, args=args, **kwargs)
+
+
+@pytest.fixture
+def launch_file(monkeypatch):
+    """The launch file as a module, `actions(values)` calling it with these arguments."""
+
+    def module(name: str, **members) -> None:
+        stand_in = ModuleType(name)
+        vars(stand_in).update(members)
+        monkeypatch.setitem(sys.modules, name, stand_in)
+
+    def configuration(name: str):
+        return SimpleNamespace(perform=lambda context: context[name])
+
+    module("launch", LaunchContext=dict, LaunchDescription=list)
+    module("launch.actions", **{name: recorder(name) for name in ACTIONS})
+    module("launch.substitutions", LaunchConfiguration=configuration)
+    module("launch_ros")
+    module("launch_ros.actions", Node=recorder("Node"))
+    module("ament_index_python")
+    module("ament_index_python.packages", get_package_share_directory=lambda name: str(ROOT))
+    spec = importlib.util.spec_from_file_location("scene_launch", ROOT / "launch" / "scene.launch.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture
+def started(launch_file):
+    def start(**given) -> list:
+        values = {name: default for name, default, _ in launch_file.ARGUMENTS}
+        assert set(given) <= set(values)
+        return launch_file.actions({**values, **given})
+
+    return start
+
+
+def nodes(actions: list) -> dict:
+    return {action.executable: action for action in actions if action.kind == "Node"}
+
+
+def test_every_promised_argument_is_declared(launch_file):
+    declared = launch_file.generate_launch_description()
+    names = {action.args[0] for action in declared if action.kind == "DeclareLaunchArgument"}
+    promised = "config rgb camera_info depth pose masks map_frame use_sim_time rviz bag dataset"
+    assert names >= set(promised.split())
+    assert all(a.description for a in declared if a.kind == "DeclareLaunchArgument")
+
+
+def test_without_arguments_only_the_node_with_its_defaults(started):
+    found = nodes(started())
+    assert list(found) == ["scene_node"]
+    base, values = found["scene_node"].parameters
+    assert base == str(ROOT / "config" / "base.yaml") and values == {"use_sim_time": False}
+    assert found["scene_node"].remappings == []
+
+
+def test_a_robot(started):
+    actions = started(
+        rgb="/camera/color/image_raw", pose="/odom", pose_source="odometry", map_frame="odom",
+        config="realsense", rviz="true",
+    )  # fmt: skip
+    found = nodes(actions)
+    node = found["scene_node"]
+    assert set(found) == {"scene_node", "rviz2"}
+    remapped = dict(node.remappings)
+    assert remapped["rgb/image"] == "/camera/color/image_raw"
+    assert remapped["rgb/image/compressed"] == "/camera/color/image_raw/compressed"
+    assert remapped["odometry"] == "/odom" and "depth/image" not in remapped
+    assert node.parameters[1] == str(ROOT / "config" / "realsense.yaml")
+    assert node.parameters[2] == {"pose_source": "odometry", "map_frame": "odom", "use_sim_time": False}
+    assert Path(found["rviz2"].arguments[1]).is_file()
+
+
+def test_recordings_are_played(started, tmp_path):
+    player = nodes(started(dataset=str(tmp_path), rate="5"))["dataset_player"]
+    assert player.parameters == [{"dataset": str(tmp_path), "rate": 5.0, "map_frame": "map"}]
+    actions = started(bag="some/bag")
+    played = next(action for action in actions if action.kind == "ExecuteProcess")
+    assert played.cmd == ["ros2", "bag", "play", os.path.abspath("some/bag"), "--clock"]
+    assert nodes(actions)["scene_node"].parameters[-1] == {"use_sim_time": True}
+
+
+def test_an_unknown_configuration_names_the_known_ones(started):
+    with pytest.raises(RuntimeError, match=r"no configuration 'zed'; the package has base\.yaml"):
+        started(config="zed")
+
+
+def test_what_is_started_is_installed():
+    """Executables of the launch file are programs that CMake installs and that can be run."""
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    for program in sorted((ROOT / "tools" / "nodes").iterdir()):
+        assert f"tools/nodes/{program.name}\n" in cmake and os.access(program, os.X_OK)
+        assert importlib.util.find_spec(f"instascene_ros.{program.name}") is not None
