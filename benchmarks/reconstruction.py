@@ -49,7 +49,7 @@ def measure(name: str, train: list[Frame], test: list[Frame], config: Reconstruc
         "iterations": result.iterations,
         "gaussians": len(result.gaussians),
         "psnr_train": result.psnr_train,
-        "held_out": evaluate(result.gaussians, test).summary(),
+        "held_out": evaluate(result.gaussians, test, result.background).summary(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "curve": [asdict(entry) for entry in result.history],
     }

@@ -48,6 +48,9 @@ class ReconstructionConfig:
     # Cameras
     exposure: bool = False  # fit a gain and an offset per frame
     exposure_lr: float = 2e-3
+    # What shows where nothing is reconstructed: one learned colour; False = black
+    learn_background: bool = True
+    background_lr: float = 2e-3
     # Pose refinement: lengths relative to the typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
     pose_start: float = 0.1  # fraction of the run before which poses stay as given

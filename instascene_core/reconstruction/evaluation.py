@@ -33,22 +33,29 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(gaussians: GaussianModel, frames: list[Frame], align: bool = False) -> Evaluation:
-    """Render every frame at its own resolution and compare.
+def evaluate(
+    gaussians: GaussianModel,
+    frames: list[Frame],
+    background: torch.Tensor | None = None,
+    align: bool = False,
+) -> Evaluation:
+    """Render every frame at its own resolution before `background` [3] (None: black) and compare.
 
     With `align`, each frame's pose is first optimised against the Gaussians: what is judged then is the
     scene, not the given poses of the held-out frames (usual where poses are refined).
     """
     if align:
         scale = typical_depth(gaussians, frames)
-        frames = [align_frame(gaussians, frame, scale) for frame in frames]
-    rows = [_evaluate_frame(gaussians, frame) for frame in frames]
+        frames = [align_frame(gaussians, frame, scale, background) for frame in frames]
+    rows = [_evaluate_frame(gaussians, frame, background) for frame in frames]
     columns = np.array(rows, dtype=np.float64).reshape(len(frames), 5).T
     return Evaluation(*columns)
 
 
-def _evaluate_frame(gaussians: GaussianModel, frame: Frame) -> tuple[float, float, float, float, float]:
-    rendered = rasterize(gaussians, frame.camera, frame.world_from_camera)
+def _evaluate_frame(
+    gaussians: GaussianModel, frame: Frame, background: torch.Tensor | None
+) -> tuple[float, float, float, float, float]:
+    rendered = rasterize(gaussians, frame.camera, frame.world_from_camera, background=background)
     target = torch.from_numpy(frame.rgb).float() / 255
     color = rendered.color.clamp(0, 1)
     shown = (

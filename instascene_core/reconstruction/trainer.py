@@ -12,6 +12,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.reconstruction.background import BackgroundColor
 from instascene_core.reconstruction.densification import BudgetedStrategy, GradientStrategy, ScreenPull
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.initialisation import initialise
@@ -46,6 +47,7 @@ class ReconstructionResult:
     iterations: int
     history: tuple[HistoryEntry, ...]
     world_from_camera: np.ndarray  # [F, 4, 4] float64 in the frames' order: as given, or refined
+    background: torch.Tensor | None  # [3] colour to render behind the Gaussians; None = black
 
 
 def reconstruct(
@@ -112,6 +114,8 @@ class Trainer:
         self._strategy = make_strategy(config, self._depth_scale, budget)
         self._exposure = ExposureModel(len(frames), config.exposure_lr) if config.exposure else None
         self._poses = make_pose_refiner(config, frames, self._depth_scale) if config.refine_poses else None
+        learned = config.learn_background
+        self._background = BackgroundColor(frames, config.background_lr) if learned else None
         self._recent_mse: list[float] = []
         self._history: list[HistoryEntry] = []
 
@@ -165,6 +169,7 @@ class Trainer:
             iterations=self.iteration,
             history=tuple(self._history),
             world_from_camera=np.stack([self._pose(i) for i in range(len(self._frames))]),
+            background=None if self._background is None else self._background.color.detach().clone(),
         )
 
     # ── its parts ─────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +178,8 @@ class Trainer:
         """Render, compare, differentiate: L = photometric + normals + distortion + depth."""
         config = self.config
         pose = self._pose(index)
-        images = self._pass.render(self._optimiser.model, view.camera, pose)
+        behind = None if self._background is None else self._background.color
+        images = self._pass.render(self._optimiser.model, view.camera, pose, background=behind)
         back = self._pass.image_gradients
         target = view.color()
         color = images.color if self._exposure is None else self._exposure.apply(index, images.color)
@@ -182,6 +188,8 @@ class Trainer:
         self._recent_mse.append(float((square if view.valid is None else square[view.valid]).mean()))
         if self._exposure is not None:
             back.color.copy_(self._exposure.backward(index, images.color, back.color))
+        if self._background is not None:
+            self._background.step(back.color, images.alpha)
         if config.normal_weight > 0:
             add_normal_consistency(images, view.camera, torch.from_numpy(pose), config.normal_weight, back)
         if config.distortion_weight > 0:

@@ -102,6 +102,23 @@ def test_exposure_changes_are_taken_out(frames):
     assert compensated > plain + 1
 
 
+def test_a_backdrop_is_learned_as_one_colour(frames):
+    """Where nothing is reconstructed there is no depth either: Gaussians must not stand in for it."""
+    color = np.array([200, 150, 90], dtype=np.uint8)
+    views = frames + tabletop_frames(12, phase=0.5)[:2]
+    views = [f.with_(rgb=np.where(f.depth[..., None] > 0, f.rgb, color)) for f in views]
+    assert np.mean([(f.depth == 0).mean() for f in views]) > 0.05  # it is there to be seen
+    train, unseen = views[:12], views[12:]
+    learned = reconstruct(train, SMALL)
+    black = reconstruct(train, replace(SMALL, learn_background=False))
+    assert np.allclose(learned.background.numpy() * 255, color, atol=8) and black.background is None
+    figures, without = (evaluate(r.gaussians, unseen, r.background).summary() for r in (learned, black))
+    assert figures["psnr"] > without["psnr"] + 2
+    assert figures["depth_error"] < without["depth_error"]
+    blind = reconstruct([f.with_(depth=None) for f in train], SMALL)
+    assert evaluate(blind.gaussians, unseen, blind.background).summary()["psnr"] > without["psnr"]
+
+
 def test_gradient_strategy_trains_too(frames):
     result = reconstruct(
         frames, replace(SMALL, iterations=60, densification="gradient", densify_gradient=1e-6)

@@ -7,6 +7,7 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
+from instascene_core.reconstruction.background import BackgroundColor
 from instascene_core.reconstruction.densification import BudgetedStrategy, GradientStrategy, ScreenPull
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
@@ -171,3 +172,19 @@ def test_exposure_is_learned_and_leaves_the_mean_alone():
     for i in range(3):
         assert torch.allclose(model.apply(i, color), gains[i] * color, atol=0.03)
     assert model.log_gains.mean(dim=0).abs().max() < 1e-6
+
+
+def test_background_follows_what_shines_through():
+    camera = PinholeCamera(8, 6, 7.0, 7.0, 4.0, 3.0)
+    frame = Frame("a", 0.0, camera, np.eye(4), np.full((6, 8, 3), 77, dtype=np.uint8))
+    background = BackgroundColor([frame], learning_rate=0.01)
+    assert torch.allclose(background.color, torch.full((3,), 77 / 255))  # before it has learned
+    target = torch.tensor([0.9, 0.2, 0.5])
+    alpha = torch.linspace(0, 1, 48).reshape(6, 8)
+    for _ in range(300):
+        error = (1 - alpha)[..., None] * (background.color - target)
+        background.step(2 * error / error.numel(), alpha)
+    assert torch.allclose(background.color, target, atol=0.01)
+    before = background.color.clone()
+    background.step(torch.zeros(6, 8, 3), torch.ones(6, 8))
+    assert (background.color - before).abs().max() < 0.01  # nothing shines through
