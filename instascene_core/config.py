@@ -44,6 +44,7 @@ class ReconstructionConfig:
     refine_until: float = 0.7  # fraction of the run
     densify_growth: float = 0.1  # share added a refinement (budgeted)
     densify_gradient: float = 2e-4  # pull above which a Gaussian is densified (gradient)
+    opacity_reset_every: int = 3000  # iterations until `refine_until` (gradient); 0 = never
     min_opacity: float = 0.05
     # Cameras
     exposure: bool = False  # fit a gain and an offset per frame

@@ -4,6 +4,8 @@ Both judge by how strongly the image error pulls a Gaussian across the screen (K
 section 5).
 """
 
+import math
+
 import torch
 
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
@@ -99,6 +101,16 @@ class BudgetedStrategy:
         parents = race.topk(added).indices.sort().values
         keep[parents] = False
         optimiser.rebuild(keep, _split_along_major_axis(model, parents))
+
+
+def reset_opacities(optimiser: GaussianOptimiser, opacity: float) -> None:
+    """Let no Gaussian be more opaque than `opacity`: those the images need come back, floaters are culled.
+
+    As in Kerbl et al. 2023, section 5.2, but `opacity` is to lie above what is culled: from below, a Gaussian
+    that few of many views see would be dropped before it has been seen again.
+    """
+    logits = optimiser.model.logit_opacities
+    optimiser.overwrite("logit_opacities", logits.clamp(max=math.log(opacity / (1 - opacity))))
 
 
 def _split_along_major_axis(model, parents: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -13,7 +13,12 @@ from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction.background import BackgroundColor
-from instascene_core.reconstruction.densification import BudgetedStrategy, GradientStrategy, ScreenPull
+from instascene_core.reconstruction.densification import (
+    BudgetedStrategy,
+    GradientStrategy,
+    ScreenPull,
+    reset_opacities,
+)
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.initialisation import initialise
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
@@ -25,6 +30,7 @@ from instascene_core.rendering.training_pass import ModelGradients, TrainingPass
 logger = logging.getLogger(__name__)
 
 _FIRST_SHARE = 0.75  # of the budget is placed at the start; the rest goes where the images want more
+_RESET_OPACITY = 2.0  # opacity after a reset over the opacity that is culled
 
 
 @dataclass(frozen=True)
@@ -151,10 +157,8 @@ class Trainer:
             share = self.config.pose_lr_final_share**fraction
             self._poses.step(index, gradients.world_from_camera, share)
         self.iteration += 1
-        config = self.config
-        if self.iteration % config.refine_every == 0 and fraction < config.refine_until:
-            self._strategy.refine(self._optimiser, self._pull)
-            self._pull.reset(len(self._optimiser))
+        if fraction < self.config.refine_until:
+            self._refine()
         if self.iteration % 50 == 0:
             self._note_history()
 
@@ -201,6 +205,16 @@ class Trainer:
             add_normal_torque(images, back, pose, gradients.world_from_camera)
         self._pull.add(gradients.screen * (0.5 * view.camera.width))
         return gradients
+
+    def _refine(self) -> None:
+        """Every so many iterations: densify and cull, or make the strategy's Gaussians prove themselves."""
+        config = self.config
+        if self.iteration % config.refine_every == 0:
+            self._strategy.refine(self._optimiser, self._pull)
+            self._pull.reset(len(self._optimiser))
+        every = config.opacity_reset_every if config.densification == "gradient" else 0
+        if every > 0 and self.iteration % every == 0:
+            reset_opacities(self._optimiser, _RESET_OPACITY * config.min_opacity)
 
     def _pose(self, index: int) -> np.ndarray:
         """[4, 4] world_from_camera of a frame, as given or refined so far."""

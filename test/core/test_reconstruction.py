@@ -126,6 +126,17 @@ def test_gradient_strategy_trains_too(frames):
     assert 3000 < len(result.gaussians) <= 4000 and result.psnr_train > 22
 
 
+def test_opacity_reset_is_survived_by_what_the_images_need(frames):
+    config = replace(SMALL, densification="gradient", densify_gradient=1.0, finer_at=(), refine_until=0.6)
+    plain = reconstruct(frames, config, iterations=150)
+    often = replace(config, opacity_reset_every=60)  # the last time just before refinement ends
+    at_reset, reset = (reconstruct(frames, often, iterations=n).gaussians for n in (60 + 42, 150))
+    assert at_reset.opacities.median() < plain.gaussians.opacities.median() - 0.1
+    assert reset.opacities.median() > at_reset.opacities.median()
+    assert 0.5 * len(plain.gaussians) < len(reset) <= len(plain.gaussians)
+    assert evaluate(reset, frames[:3]).summary()["psnr"] > 20
+
+
 def test_unusable_input_is_refused(frames):
     with pytest.raises(InputError, match="at least 2"):
         reconstruct(frames[:1], SMALL)

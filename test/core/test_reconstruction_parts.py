@@ -8,7 +8,12 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.reconstruction.background import BackgroundColor
-from instascene_core.reconstruction.densification import BudgetedStrategy, GradientStrategy, ScreenPull
+from instascene_core.reconstruction.densification import (
+    BudgetedStrategy,
+    GradientStrategy,
+    ScreenPull,
+    reset_opacities,
+)
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.views import scale_view
@@ -131,6 +136,21 @@ def test_gradient_strategy_clones_small_and_splits_large():
     assert len(means) == 22  # one clone; one split: parent gone, two children
     assert (means == gaussians.means[2]).all(dim=1).sum() == 2
     assert (means == gaussians.means[4]).all(dim=1).sum() == 0
+
+
+def test_opacity_reset_leaves_only_what_is_fainter_already():
+    gaussians = opaque()
+    gaussians.logit_opacities[3] = -7.0
+    optimiser = GaussianOptimiser(gaussians)
+    optimiser.step(gradients_of(gaussians), dict.fromkeys(RATES, 1e-6))
+    reset_opacities(optimiser, 0.1)
+    opacities = optimiser.model.opacities
+    assert torch.allclose(opacities[torch.arange(20) != 3], torch.full((19,), 0.1), rtol=1e-3)
+    assert opacities[3] < 1e-3
+    before = optimiser.model.logit_opacities.clone()
+    still = {name: torch.zeros_like(getattr(optimiser.model, name)) for name in PARAMETERS}
+    optimiser.step(still, dict.fromkeys(RATES, 0.1))
+    assert torch.equal(optimiser.model.logit_opacities, before)  # no momentum is left
 
 
 def test_pull_is_the_mean_over_the_views_that_saw_it():
