@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from instascene_core.completion.ownership import adopt_surface
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.geometry import Plane
 from instascene_core.transforms import apply, inverse
 from instascene_core.tsdf import (
     BORDER,
@@ -42,7 +44,9 @@ class SurfacePoints:
         )
 
 
-def views_of_instance(frames: Sequence[Frame], instance_id: int, config: CompletionConfig) -> list[DepthView]:
+def views_of_instance(
+    frames: Sequence[Frame], instance_id: int, support: Plane | None, config: CompletionConfig
+) -> list[DepthView]:
     """The frames as views of the instance, at most `config.max_views` of them.
 
     Raises InputError when no frame has depth and labels, or none shows the instance.
@@ -54,7 +58,7 @@ def views_of_instance(frames: Sequence[Frame], instance_id: int, config: Complet
     if pixels.max() == 0:
         raise InputError(f"No depth was measured on instance {instance_id}, so it cannot be completed.")
     chosen = _spread_views(usable, pixels, config.max_views)
-    return [_view(usable[i], instance_id, config.mask_erosion) for i in chosen]
+    return [_view(usable[i], instance_id, support, config.mask_erosion) for i in chosen]
 
 
 def neighbour_points(
@@ -105,23 +109,25 @@ def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int) -> li
     return sorted(chosen)
 
 
-def _view(frame: Frame, instance_id: int, erosion: int) -> DepthView:
+def _view(frame: Frame, instance_id: int, support: Plane | None, erosion: int) -> DepthView:
     """Sort a frame's pixels into target, other, border and nothing, and weigh the target's."""
     import cv2
 
     depth = np.where(np.isfinite(frame.depth) & (frame.depth > 0), frame.depth, np.float32(0))
-    mask = ((frame.labels == instance_id) & (depth > 0)).astype(np.uint8)
+    normals = _camera_normals(frame.camera, depth)
+    labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals)
+    mask = ((labels == instance_id) & (depth > 0)).astype(np.uint8)
     kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
     core = cv2.erode(mask, kernel) if erosion > 0 else mask
     # Parts too thin to survive the erosion (handles, stems) are kept whole, with half the trust.
     thin = mask & ~cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8)) & 1
     what = np.full(depth.shape, OTHER, dtype=np.uint8)
-    what[frame.labels == UNLABELLED] = UNOWNED
+    what[labels == UNLABELLED] = UNOWNED
     what[cv2.dilate(mask, kernel) > 0] = BORDER
     what[(core | thin) > 0] = TARGET
     what[(what == TARGET) & _is_flying(depth)] = BORDER
     what[depth <= 0] = NOTHING
-    weight = np.where(thin > 0, 0.5, 1.0) * _facing(frame, depth)
+    weight = np.where(thin > 0, 0.5, 1.0) * _facing(frame.camera, normals)
     return DepthView(frame.camera, frame.world_from_camera, depth, what, frame.rgb, weight.astype(np.float32))
 
 
@@ -136,10 +142,9 @@ def _is_flying(depth: np.ndarray) -> np.ndarray:
     return flying
 
 
-def _facing(frame: Frame, depth: np.ndarray) -> np.ndarray:
+def _facing(camera, normals: np.ndarray) -> np.ndarray:
     """[H, W] in [0.05, 1]: cosine between the surface normal and the ray."""
-    normals = _camera_normals(frame.camera, depth)
-    rays = frame.camera.rays
+    rays = camera.rays
     cosine = -(normals * rays).sum(axis=-1) / np.linalg.norm(rays, axis=-1)
     return np.clip(cosine, 0.05, 1.0)
 

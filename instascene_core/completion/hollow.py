@@ -86,22 +86,24 @@ def hollowed(observation: Observation, field: np.ndarray, hull: np.ndarray, wall
 
 
 def _claimed(observation: Observation, most: float = 0.2) -> np.ndarray:
-    """[nx, ny, nz] bool: inside the hull of something else's visible surface.  What lies in a vessel
-    reaches through its mouth; the hull's lid there is no wall.  A neighbour whose hull holds more
-    than the share `most` of the observed points surrounds the target and does not count."""
-    grid = observation.grid
+    """[nx, ny, nz] bool: inside the hull of another object's visible surface.  What lies in a vessel
+    reaches through its mouth; the hull's lid there is no wall.
+
+    The support claims nothing, nor does a neighbour that surrounds the target (its hull holds more than
+    the share `most` of the observed points).
+    """
+    grid, support = observation.grid, observation.support
     claimed = np.zeros(grid.shape, dtype=bool)
-    mine = observation.points.positions
+    mine = grid.coordinates(observation.points.positions)
     for surface in observation.neighbour_points:
+        if support is not None and np.median(support.height(surface)) < 2 * observation.pixel:
+            continue  # the support itself
         if len(surface) < 20:
             continue
-        low, high = surface.min(axis=0), surface.max(axis=0)
-        if ((mine > low) & (mine < high)).all(axis=1).mean() > most:
-            normals, offsets = hulls.hull_planes(grid.coordinates(surface))
-            inside = (grid.coordinates(mine) @ normals.T < offsets).all(axis=1)
-            if inside.mean() > most:
-                continue
-        claimed |= hulls.distance_to_hull(grid.coordinates(surface), grid.shape) < 0
+        theirs = grid.coordinates(surface)
+        normals, offsets = hulls.hull_planes(theirs)
+        if (mine @ normals.T < offsets).all(axis=1).mean() <= most:
+            claimed |= hulls.distance_to_hull(theirs, grid.shape) < 0
     return claimed
 
 

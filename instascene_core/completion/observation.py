@@ -75,7 +75,7 @@ def observe(
     from the cameras (said in the notes).
     Raises InputError when no frame has depth and labels, or too little of the instance was seen.
     """
-    views = evidence.views_of_instance(frames, instance_id, config)
+    views = evidence.views_of_instance(frames, instance_id, support, config)
     up, notes = _upward(views, support, up)
     points, noise, pixel = evidence.confirmed_points(views, instance_id, config)
     if support is not None and (support.height(points.positions) < -3 * pixel).mean() > 0.5:

@@ -7,8 +7,11 @@ from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 
 from instascene_core import mesh as meshes
 from instascene_core.completion import complete, make_prior, observe
+from instascene_core.completion.evidence import _camera_normals
+from instascene_core.completion.ownership import adopt_surface
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import Cancelled, InputError
+from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
@@ -150,6 +153,45 @@ def test_print_on_flat_faces_stays_sharp():
     expected = np.where(check(points[middle] * [1, 1, 0] + [0, 0, 0.06]) > 0, 230, 20)
     assert np.median(np.abs(result.colors[middle, 0] - expected)) < 12
     assert (np.abs(result.colors[middle, 0] - expected) < 60).mean() > 0.9
+
+
+def test_ragged_labels_do_not_shrink_a_box():
+    """A rim of three pixels (7 mm) of the box has no label."""
+    import cv2
+
+    box, other = trimesh.creation.box((0.1, 0.08, 0.06)), trimesh.creation.box((0.05, 0.08, 0.05))
+    box.apply_translation((0, 0, 0.03))
+    other.apply_translation((0.077, 0, 0.025))  # two millimetres beside it
+    frames = render([table_mesh(), box, other], orbit(16, (25, 50)), noise=0.001)
+    ragged = []
+    for frame in frames:
+        mask = (frame.labels == BOX).astype(np.uint8)
+        labels = frame.labels.copy()
+        labels[(mask > 0) & (cv2.erode(mask, np.ones((7, 7), np.uint8)) == 0)] = UNLABELLED
+        ragged.append(frame.with_(labels=labels))
+    whole = complete(frames, BOX, TABLE_PLANE, FAST)
+    result = complete(ragged, BOX, TABLE_PLANE, FAST)
+    check_sound(result)
+    assert volume_iou(meshes.to_trimesh(result.mesh), box) > 0.88
+    assert result.volume == pytest.approx(whole.volume, rel=0.1)
+
+
+def test_only_surface_that_goes_on_is_adopted():
+    box = trimesh.creation.box((0.1, 0.08, 0.06))
+    box.apply_translation((0, 0, 0.03))
+    frame = render([table_mesh(), box], orbit(1, (45,)))[0]
+    normals = _camera_normals(frame.camera, frame.depth)
+    mask = frame.labels == BOX
+    rows = np.flatnonzero(mask.any(axis=1))
+    labels = frame.labels.copy()
+    labels[rows[0] : rows[0] + 2][mask[rows[0] : rows[0] + 2]] = UNLABELLED  # the far rim of the top
+    labels[frame.labels == 1] = UNLABELLED  # the table has no label either
+    adopted = adopt_surface(frame.with_(labels=labels), BOX, TABLE_PLANE, normals)
+    assert (adopted[mask] == BOX).mean() > 0.99
+    assert ((adopted == BOX) & ~mask).sum() < 0.02 * mask.sum()
+    # Without a plane to tell the table, it is still not the continuation of the box's upright sides.
+    adopted = adopt_surface(frame.with_(labels=labels), BOX, None, normals)
+    assert ((adopted == BOX) & ~mask).sum() < 0.05 * mask.sum()
 
 
 def test_it_does_not_enter_a_touching_neighbour():
