@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 
-from instascene_core import completion, reconstruction, segmentation
+from instascene_core import completion, features, reconstruction, segmentation
 from instascene_core.config import Config
 from instascene_core.decomposition import decompose
 from instascene_core.errors import InputError, NotReadyError
@@ -42,9 +43,11 @@ class Scene:
         self.instances: InstanceMap | None = None
         self.objects: dict[int, CompletedObject] = {}
         self.metrics: dict = {"seconds": {}}
+        self.posed_frames: list[Frame] = []  # those reconstructed, with refined poses where that is on
+        self._background: torch.Tensor | None = None  # [3] colour behind the Gaussians
         self._support: segmentation.Support | None = None
         self._views: list[Frame] = []  # frames with dense depth and instance labels
-        self._frames_reconstructed = 0
+        self._earlier: tuple[np.ndarray, np.ndarray] | None = None  # means [N, 3] and ids [N] of before
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
@@ -57,7 +60,7 @@ class Scene:
     @property
     def is_reconstructed(self) -> bool:
         """Whether the Gaussians explain every frame taken so far."""
-        return self.gaussians is not None and self._frames_reconstructed == len(self.frames)
+        return self.gaussians is not None and len(self.posed_frames) == len(self.frames)
 
     # ── section 3: the 2DGS scene ─────────────────────────────────────────────────────────────────
 
@@ -81,10 +84,12 @@ class Scene:
                 iterations=iterations,
                 time_budget_s=time_budget_s,
             )
-        self.gaussians = result.gaussians
+        self.gaussians, self._background = result.gaussians, result.background
+        self.posed_frames = [
+            frame.with_(world_from_camera=pose) for frame, pose in zip(self.frames, result.world_from_camera)
+        ]
         self.instances, self._views, self._support = None, [], None
         self.objects = {}
-        self._frames_reconstructed = len(self.frames)
         self.metrics.update(
             psnr=result.psnr_train,
             gaussians=len(result.gaussians),
@@ -94,11 +99,17 @@ class Scene:
 
     def render(self, frame: Frame) -> RenderResult:
         """The Gaussians as `frame`'s camera sees them."""
-        return rasterize(self.require_gaussians(), frame.camera, frame.world_from_camera)
+        gaussians = self.require_gaussians()
+        return rasterize(gaussians, frame.camera, frame.world_from_camera, background=self._background)
 
     def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
         """Note how well the Gaussians predict frames they were not trained on."""
-        summary = reconstruction.evaluate(self.require_gaussians(), list(frames)).summary()
+        summary = reconstruction.evaluate(
+            self.require_gaussians(),
+            list(frames),
+            background=self._background,
+            align=self.config.reconstruction.refine_poses,
+        ).summary()
         self.metrics.update({f"held_out_{name}": value for name, value in summary.items()})
         self.metrics["held_out_frames"] = len(frames)
 
@@ -117,6 +128,7 @@ class Scene:
             self.instances = decompose(
                 views, masks, self.gaussians, self._support, self.config, self._previous_labels(), progress
             )
+        self._earlier = (self.gaussians.means.numpy(), self.instances.gaussian_labels)
         labels = self.instances.label_images
         self._views = [view.with_(labels=labels[view.name]) for view in views]
         self.objects = {}
@@ -174,7 +186,7 @@ class Scene:
         there.  A rendered depth counts where the Gaussians cover the pixel.
         """
         views = []
-        for index, frame in enumerate(self.frames):
+        for index, frame in enumerate(self.posed_frames):
             progress("depth", index / len(self.frames), frame.name)
             if frame.depth is None or not (frame.depth > 0).any():
                 rendered = self.render(frame)
@@ -197,7 +209,10 @@ class Scene:
         return np.array(self.config.up) if self.config.up else None
 
     def _previous_labels(self) -> np.ndarray | None:
-        return self.instances.gaussian_labels if self.instances is not None else None
+        """[N] int32: the id each Gaussian would have had in the decomposition before this one."""
+        if self._earlier is None:
+            return None
+        return features.transfer_labels(*self._earlier, self.require_gaussians().means.numpy())
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

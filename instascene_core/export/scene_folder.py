@@ -103,8 +103,9 @@ def _description(scene: Scene, source: str, staging: Path) -> dict:
                 "stamp": frame.stamp,
                 "camera": asdict(frame.camera),
                 "world_from_camera": frame.world_from_camera,
+                "given_world_from_camera": given.world_from_camera,
             }
-            for frame in scene.frames
+            for frame, given in zip(scene.posed_frames, scene.frames)
         ],
         "instances": _instances(scene.instances),
         "parameters": asdict(scene.config),

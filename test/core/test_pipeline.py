@@ -133,6 +133,33 @@ def test_cancelling_leaves_the_scene_as_it_was(scene):
     assert scene.objects
 
 
+def test_ids_stay_when_frames_are_added(dataset):
+    frames = list(open_dataset(dataset, use_masks=False))
+    scene = Scene(load_config(None, SETTINGS))
+    for frame in frames[:-4]:
+        scene.add_frame(frame)
+    before = {i.id: (i.box_min + i.box_max) / 2 for i in scene.segment().objects}
+    for frame in frames[-4:]:
+        scene.add_frame(frame)
+    assert not scene.is_reconstructed
+    after = {i.id: (i.box_min + i.box_max) / 2 for i in scene.segment().objects}
+    assert before.keys() == after.keys()
+    for instance_id, centre in before.items():
+        np.testing.assert_allclose(after[instance_id], centre, atol=0.02)
+
+
+def test_refined_poses_reach_every_later_stage(dataset):
+    scene = Scene(load_config(None, (*SETTINGS, "reconstruction.refine_poses=true")))
+    for frame in open_dataset(dataset, use_masks=False):
+        scene.add_frame(frame)
+    scene.reconstruct()
+    moved = [
+        np.abs(posed.world_from_camera - given.world_from_camera).max()
+        for posed, given in zip(scene.posed_frames, scene.frames)
+    ]
+    assert 0 < max(moved) < 0.01  # the given poses are exact
+
+
 def test_too_few_frames(dataset):
     scene = Scene()
     with pytest.raises(NotReadyError, match=r"has 0 frame\(s\)"):
