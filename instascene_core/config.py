@@ -47,12 +47,15 @@ class ReconstructionConfig:
     opacity_reset_every: int = 3000  # iterations until `refine_until` (gradient); 0 = never
     min_opacity: float = 0.05
     # Cameras
-    exposure: bool = False  # fit a gain and an offset per frame
+    # A gain and an offset per frame.  Colours fit better, geometry does not; views not trained on, whose
+    # exposure is not known, come out worse.
+    exposure: bool = False
     exposure_lr: float = 2e-3
     # What shows where nothing is reconstructed: one learned colour; False = black
     learn_background: bool = True
     background_lr: float = 2e-3
-    # Pose refinement: lengths relative to the typical depth of the scene; rates decay exponentially
+    # Pose refinement, for poses some pixels off; exact ones lose a little.  Lengths are relative to the
+    # typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
     pose_start: float = 0.1  # fraction of the run before which poses stay as given
     pose_rotation_lr: float = 4e-3  # radians

@@ -126,14 +126,14 @@ def test_disturbed_poses_are_recovered_and_exact_ones_kept(frames):
     before, after = (pixels_off(r.world_from_camera, truths) for r in (plain, refined))
     assert before > 1.2 and after < 0.5 * before
     assert refined.psnr_train > plain.psnr_train + 1.5
-    exact = reconstruct(frames, replace(QUICK, refine_poses=True))
+    exact = reconstruct(frames, replace(QUICK, iterations=240, refine_poses=True))
     assert pixels_off(exact.world_from_camera, truths) < 0.15
     unseen = tabletop_frames(12, phase=0.5)[:4]
     assert evaluate(exact.gaussians, unseen).summary()["psnr"] > 24
 
 
 def test_a_held_out_frame_finds_its_place(frames):
-    gaussians = reconstruct(frames, QUICK).gaussians
+    gaussians = reconstruct(frames, replace(QUICK, iterations=200)).gaussians
     truth = tabletop_frames(12, phase=0.5)[2]
     off = truth.with_(world_from_camera=moved(truth.world_from_camera, 0.7, 0.006, np.random.default_rng(5)))
     aligned = align_frame(gaussians, off, 0.8)
