@@ -70,7 +70,8 @@ def hollowed(observation: Observation, field: np.ndarray, hull: np.ndarray, wall
     trusted = observation.trust >= 0.5
     hidden = (field < 0) & ~trusted
     outer = (hull >= 0) & ~observation.free | observation.neighbour & (hull > -1.5 * thickness)
-    outer &= ~_claimed(observation)
+    near_hull = outer & (hull >= 0) & (hull < thickness + 2 * grid.voxel)
+    outer[near_hull] = ~_claimed(observation, np.argwhere(near_hull))
     if observation.support is not None:
         outer |= observation.support.height(grid.centers()) < 0
     to_outer = distance_transform_edt(~outer, sampling=grid.voxel) - 0.5 * grid.voxel
@@ -85,26 +86,35 @@ def hollowed(observation: Observation, field: np.ndarray, hull: np.ndarray, wall
     return np.where(empty, np.maximum(field, depth), field).astype(np.float32)
 
 
-def _claimed(observation: Observation, most: float = 0.2) -> np.ndarray:
-    """[nx, ny, nz] bool: inside the hull of another object's visible surface.  What lies in a vessel
-    reaches through its mouth; the hull's lid there is no wall.
+def _claimed(observation: Observation, voxels: np.ndarray, most: float = 0.2) -> np.ndarray:
+    """[N] bool: which voxels [N, 3] lie inside the hull of another object's visible surface.  What lies
+    in a vessel reaches through its mouth; the hull's lid there is no wall.
 
     The support claims nothing, nor does a neighbour that surrounds the target (its hull holds more than
     the share `most` of the observed points).
     """
     grid, support = observation.grid, observation.support
-    claimed = np.zeros(grid.shape, dtype=bool)
-    mine = grid.coordinates(observation.points.positions)
+    claimed = np.zeros(len(voxels), dtype=bool)
+    every = max(1, len(observation.points.positions) // 2000)
+    mine = grid.coordinates(observation.points.positions[::every])
     for surface in observation.neighbour_points:
         if support is not None and np.median(support.height(surface)) < 2 * observation.pixel:
             continue  # the support itself
         if len(surface) < 20:
             continue
         theirs = grid.coordinates(surface)
-        normals, offsets = hulls.hull_planes(theirs)
-        if (mine @ normals.T < offsets).all(axis=1).mean() <= most:
-            claimed |= hulls.distance_to_hull(theirs, grid.shape) < 0
+        planes = hulls.hull_planes(theirs)
+        if _inside(mine, planes).mean() > most:
+            continue
+        box = ((voxels >= theirs.min(axis=0)) & (voxels <= theirs.max(axis=0))).all(axis=1)
+        claimed[box] |= _inside(voxels[box], planes)
     return claimed
+
+
+def _inside(points: np.ndarray, planes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """[N] bool: which points [N, 3] lie in the hull given by normals [F, 3] and offsets [F]."""
+    normals, offsets = planes
+    return (points.astype(np.float32) @ normals.T < offsets).all(axis=1)
 
 
 def _behind_surface(
