@@ -2,6 +2,8 @@
 
 import logging
 
+from rclpy.logging import LoggingSeverity
+
 
 class RosLogHandler(logging.Handler):
     """Sends records to an rclpy logger at the matching level."""
@@ -27,9 +29,13 @@ class RosLogHandler(logging.Handler):
             self.handleError(record)
 
 
-def forward_logging(ros_logger, level: int = logging.INFO) -> RosLogHandler:
-    """Forward `instascene_core` and `instascene_ros`; returns the handler for `stop_forwarding`."""
+def forward_logging(ros_logger) -> RosLogHandler:
+    """Forward `instascene_core` and `instascene_ros`; returns the handler for `stop_forwarding`.
+
+    Debug records only where the node's logger wants them (`--log-level debug`): they cost time.
+    """
     handler = RosLogHandler(ros_logger)
+    level = logging.DEBUG if ros_logger.is_enabled_for(LoggingSeverity.DEBUG) else logging.INFO
     for name in ("instascene_core", "instascene_ros"):
         logger = logging.getLogger(name)
         logger.addHandler(handler)

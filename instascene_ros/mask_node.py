@@ -32,7 +32,7 @@ logger = logging.getLogger("instascene_ros.mask_node")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
 STOP_S = 3.0  # the worker has this long to finish its image at the end
 REPORT_S = 10.0  # between two lines of progress
-NO_DEPTH, NO_LISTENER = "no usable depth", "nobody subscribed"  # why an image got no label image
+NO_DEPTH = "no usable depth"  # why an image got no label image
 
 
 class MaskNode(Node):
@@ -61,9 +61,6 @@ class MaskNode(Node):
                     self._publisher.topic_name)  # fmt: skip
 
     def _on_frame(self, assembled: AssembledFrame) -> None:
-        if not self._publisher.get_subscription_count():
-            self.source.drop(NO_LISTENER)
-            return
         with self._lock:
             if self._queued >= self.parameters.input.max_queued_frames:
                 self.source.drop(frame_assembly.QUEUE_FULL)

@@ -52,6 +52,7 @@ def test_every_view_gets_its_label_image(client, dataset, tmp_path):
     every_frame = {"keyframe_translation_m": 0.0, "keyframe_rotation_deg": 0.0}
     player = {"dataset": dataset, "rate": 5.0, "use_masks": False}
     with running("mask_node", every_frame, tmp_path / "mask_node.log") as node:
+        wait_for(lambda: client.node.count_publishers("masks/image"), 30, "both have found each other")
         with running("dataset_player", player, tmp_path / "player.log") as process:
             assert process.wait(60.0) == 0, process.log.read_text()
         wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
