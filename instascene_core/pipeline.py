@@ -140,13 +140,14 @@ class Scene:
     def complete(
         self,
         instance_id: int,
-        num_samples: int = 1,
-        seed: int = 0,
+        num_samples: int | None = None,
+        seed: int | None = None,
         progress: ProgressCallback = no_progress,
     ) -> CompletedObject:
         """The closed mesh of one instance of the latest decomposition (made first where there is none).
 
         Frames that arrived since then do not count until `segment` is called again: ids stay valid.
+        num_samples, seed: None takes the configuration's.
         """
         if self.instances is None:
             self.segment(progress)
@@ -198,10 +199,14 @@ class Scene:
     def _masks(self, views: Sequence[Frame], progress: ProgressCallback) -> list[np.ndarray]:
         """One label image a view, from the configured 2D segmenter."""
         segmenter = segmentation.make_segmenter(self.config.segmentation, views, self._support, progress)
-        masks = []
+        self.metrics["mask_warnings"], masks = 0, []
         for index, view in enumerate(views):
             progress("masks", index / len(views), view.name)
-            masks.append(segmenter.segment(view).labels)
+            found = segmenter.segment(view)
+            masks.append(found.labels)
+            for warning in found.warnings:
+                logger.warning("%s", warning)
+            self.metrics["mask_warnings"] += len(found.warnings)
         return masks
 
     @property
