@@ -1,4 +1,4 @@
-"""What the Gaussians are trained on (METHOD section 1; Huang et al. 2024, section 4.3).
+"""What the Gaussians are trained on (Huang et al. 2024, section 4.3).
 
 Readable torch, on any device and in any precision: the twins of the fused kernel functions in
 `rendering.fused`, which training on the CPU uses.  Images are [H, W, C] float32 in [0, 1], depth is

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +42,12 @@ def save_scene(
         if scene.instances:
             for name, image in scene.instances.label_images.items():
                 write_image(staging / "instances" / f"{name}.png", image_from_labels(image))
+        # `load_objects` reads a saved scene's meshes from the PLY, whatever else is wanted.
+        formats = dict.fromkeys(("ply", *scene.config.export.formats))
+        export = replace(scene.config.export, formats=tuple(formats))
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            export_object(result, staging / "objects" / str(instance_id), scene.config.export)
+            export_object(result, staging / "objects" / str(instance_id), export)
         write_json(staging / "metrics.json", scene.metrics)
         progress("save", 1.0, "pictures")
         write_image(staging / "overview.png", overview_picture(scene))

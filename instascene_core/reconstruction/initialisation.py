@@ -1,4 +1,4 @@
-"""Where the Gaussians start: on the surface that depth images show (METHOD section 1)."""
+"""Where the Gaussians start: on the surface that depth images show."""
 
 import logging
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Reconstruction: posed frames → 2D Gaussians (METHOD section 1; Huang et al. 2024)."""
+"""Reconstruction: posed frames → 2D Gaussians (Huang et al. 2024; InstaScene, section 3)."""
 
 import logging
 import time

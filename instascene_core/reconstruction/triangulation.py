@@ -1,4 +1,4 @@
-"""Sparse points from images with known poses: SIFT matches, triangulated by pycolmap (METHOD section 1)."""
+"""Sparse points from images with known poses: SIFT matches, triangulated by pycolmap."""
 
 import logging
 import tempfile

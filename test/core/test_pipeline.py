@@ -99,6 +99,17 @@ def test_saved_scene_reads_back(scene, tmp_path):
     assert "scene.ply" in description["checksums_sha256"]
 
 
+def test_a_saved_scene_can_be_read_whatever_formats_are_wanted(scene, tmp_path):
+    wanted = scene.config
+    scene.config = load_config(None, (*SETTINGS, "export.formats=[stl]"))
+    try:
+        save_scene(scene, tmp_path / "out")
+    finally:
+        scene.config = wanted
+    assert load_objects(tmp_path / "out").keys() == scene.objects.keys()
+    assert not list((tmp_path / "out").rglob("*.glb"))
+
+
 def test_saving_replaces_an_earlier_scene_and_nothing_else(scene, tmp_path):
     save_scene(scene, tmp_path / "out")
     (tmp_path / "out" / "objects" / "stale").mkdir()
