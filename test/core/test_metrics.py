@@ -183,8 +183,8 @@ def test_mask_iou_counts_over_all_views():
     np.testing.assert_allclose(iou, [[4 / 6, 1 / 6], [0, 1 / 3]])
 
 
-def test_mask_scores():
-    scores = metrics.mask_scores(PRED, TRUE)
+def test_multi_view_iou():
+    scores = metrics.multi_view_iou(PRED, TRUE)
     assert scores.partner == {1: 7, 2: 9}
     assert scores.miou == pytest.approx((4 / 6 + 1 / 3) / 2)
     assert scores.ap50 == pytest.approx(0.5) and scores.ap25 == 1.0
@@ -195,28 +195,28 @@ def test_one_global_matching_punishes_switched_ids():
     """Right in every view by itself, but the two ids change places half way."""
     true = [np.array([[1, 2]]), np.array([[1, 2]])]
     predicted = [np.array([[1, 2]]), np.array([[2, 1]])]
-    assert metrics.mask_scores(predicted, true).miou == pytest.approx(1 / 3)
+    assert metrics.multi_view_iou(predicted, true).miou == pytest.approx(1 / 3)
 
 
 def test_missed_instances_count_zero_and_perfect_is_one():
-    assert metrics.mask_scores(TRUE, TRUE).miou == metrics.mask_scores(TRUE, TRUE).ap == 1.0
+    assert metrics.multi_view_iou(TRUE, TRUE).miou == metrics.multi_view_iou(TRUE, TRUE).ap == 1.0
     nothing = [np.full((1, 4), U)] * 2
-    scores = metrics.mask_scores(nothing, TRUE)
+    scores = metrics.multi_view_iou(nothing, TRUE)
     assert scores.miou == 0 and scores.ap25 == 0 and scores.partner == {}
     with pytest.raises(ValueError, match="shape"):
-        metrics.mask_scores([np.zeros((2, 2))], [np.zeros((1, 4))])
+        metrics.multi_view_iou([np.zeros((2, 2))], [np.zeros((1, 4))])
 
 
 def test_average_precision_by_hand():
     """Hits at ranks 1 and 3 of 3, three true ones: precision 1 and 2/3, over 3."""
     iou = np.array([[0.9, 0, 0], [0.2, 0.1, 0], [0, 0.6, 0]])
-    assert metrics.average_precision(iou, np.array([0.9, 0.8, 0.7]), 0.5) == pytest.approx((1 + 2 / 3) / 3)
+    assert metrics.average_precision_at(iou, np.array([0.9, 0.8, 0.7]), 0.5) == pytest.approx((1 + 2 / 3) / 3)
     # The false one last: precision 1 at both hits.
-    assert metrics.average_precision(iou, np.array([0.9, 0.1, 0.7]), 0.5) == pytest.approx(2 / 3)
+    assert metrics.average_precision_at(iou, np.array([0.9, 0.1, 0.7]), 0.5) == pytest.approx(2 / 3)
     # A second claim on the same true object is false.
     twice = np.array([[0.9], [0.8]])
-    assert metrics.average_precision(twice, np.array([0.5, 0.9]), 0.5) == 1.0
-    assert np.isnan(metrics.average_precision(np.zeros((1, 0)), np.ones(1), 0.5))
+    assert metrics.average_precision_at(twice, np.array([0.5, 0.9]), 0.5) == 1.0
+    assert np.isnan(metrics.average_precision_at(np.zeros((1, 0)), np.ones(1), 0.5))
 
 
 # --- completed objects ---

@@ -1,0 +1,135 @@
+"""Completed objects against ground truth meshes."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.errors import InputError
+from instascene_core.mesh import is_watertight
+from instascene_core.metrics.segmentation import match
+from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
+from instascene_core.objects import CompletedObject, TriangleMesh
+
+MATCH_CELLS = 20_000  # enough to tell which object is which
+FOUND_IOU = 0.25  # volume IoU from which a true object counts as found (the usual AP25)
+
+
+@dataclass(frozen=True)
+class ObjectAccuracy:
+    """One true object and the completed one that stands for it, if any."""
+
+    truth_id: int
+    name: str  # kind and id
+    true_observed_fraction: float  # share of the true surface that views see; NaN where unknown
+    instance_id: int | None = None
+    volume_iou: float = 0.0
+    chamfer: float = float("nan")  # metres
+    f_score: float = 0.0  # at F_SCORE_THRESHOLD
+    observed_offset: float = float("nan")  # metres, observed surface from the truth
+    watertight: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectsAccuracy:
+    """Completed objects against the truth."""
+
+    objects: tuple[ObjectAccuracy, ...]  # one per true object
+    true_objects: int
+    found: int  # true objects matched with volume IoU ≥ FOUND_IOU
+    spurious: int  # completed objects that match no true one so well
+    mean_volume_iou: float  # over the found
+    mean_volume_iou_all: float  # over all true objects, 0 where not found
+    mean_chamfer: float  # metres, over the found
+    mean_f_score: float  # over the found
+    mean_observed_offset: float  # metres, over the found
+    all_watertight: bool  # every completed object, matched or not
+
+    def as_dict(self) -> dict:
+        """Plain values for JSON and tables; `objects` is a list of dicts."""
+        return {**asdict(self), "objects": [asdict(o) for o in self.objects]}
+
+
+def evaluate_objects(
+    objects: Mapping[int, CompletedObject] | Iterable[CompletedObject], ground_truth: Path
+) -> ObjectsAccuracy:
+    """Match completed objects to `ground_truth`/meshes/<id>.ply by volume IoU and compare them.
+
+    Names and observed fractions come from `ground_truth`/scene.json where there is one.  Raises
+    InputError when there are no meshes.
+    """
+    things = list(objects.values() if isinstance(objects, Mapping) else objects)
+    truths = load_truth(Path(ground_truth))
+    iou = np.array([[volume_iou(thing.mesh, mesh, MATCH_CELLS) for mesh, _ in truths] for thing in things])
+    iou = iou.reshape(len(things), len(truths))
+    partner = {t: p for p, t in match(iou) if iou[p, t] >= FOUND_IOU}
+    rows = []
+    for t, (mesh, row) in enumerate(truths):
+        rows.append(_accuracy(row, things[partner[t]], mesh) if t in partner else row)
+    found = [row for row in rows if row.instance_id is not None]
+
+    def mean(name: str) -> float:
+        values = [getattr(row, name) for row in found]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    return ObjectsAccuracy(
+        objects=tuple(rows),
+        true_objects=len(rows),
+        found=len(found),
+        spurious=len(things) - len(found),
+        mean_volume_iou=mean("volume_iou"),
+        mean_volume_iou_all=float(np.mean([row.volume_iou for row in rows])),
+        mean_chamfer=mean("chamfer"),
+        mean_f_score=mean("f_score"),
+        mean_observed_offset=mean("observed_offset"),
+        all_watertight=all(is_watertight(thing.mesh) for thing in things),
+    )
+
+
+def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -> ObjectAccuracy:
+    surfaces = compare_surfaces(thing.mesh, mesh)
+    return ObjectAccuracy(
+        truth_id=row.truth_id,
+        name=row.name,
+        true_observed_fraction=row.true_observed_fraction,
+        instance_id=thing.instance_id,
+        volume_iou=volume_iou(thing.mesh, mesh),
+        chamfer=surfaces.chamfer,
+        f_score=surfaces.f_score,
+        observed_offset=observed_offset(thing, mesh),
+        watertight=is_watertight(thing.mesh),
+    )
+
+
+def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
+    """(mesh, empty row) of every true object in a ground truth folder, ordered by id.
+
+    Raises InputError when there are none or a file is damaged.
+    """
+    import trimesh
+
+    files = sorted(
+        (f for f in (folder / "meshes").glob("*.ply") if f.stem.isdigit()), key=lambda f: int(f.stem)
+    )
+    if not files:
+        raise InputError(f"There are no ground truth meshes meshes/<id>.ply in {folder}.")
+    scene = folder / "scene.json"
+    try:
+        described = json.loads(scene.read_text())["objects"] if scene.is_file() else []
+        known = {entry["id"]: entry for entry in described}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
+    truths = []
+    for file in files:
+        try:
+            mesh, number = trimesh.load(file, process=False, force="mesh"), int(file.stem)
+        except Exception as error:  # trimesh raises several kinds for damaged files
+            raise InputError(f"The ground truth mesh {file} cannot be read ({error}).") from error
+        entry = known.get(number, {})
+        row = ObjectAccuracy(
+            number, f"{entry.get('kind', 'object')} {number}", entry.get("observed_fraction", float("nan"))
+        )
+        truths.append((TriangleMesh(np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int32)), row))
+    return truths
