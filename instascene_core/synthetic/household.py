@@ -21,6 +21,7 @@ from instascene_core.synthetic.solids import (
     solid,
     upright_cylinder,
 )
+from instascene_core.synthetic.unseen import UNSEEN_KINDS
 
 PLASTIC, CERAMIC, CARTON, METAL, FILLED = 950.0, 2000.0, 350.0, 2500.0, 900.0  # kg/m³
 
@@ -337,8 +338,15 @@ KINDS: dict[str, Callable[[np.random.Generator], Solid]] = {
     "ball": ball,
     "tray": tray,
     "book": book,
+    **UNSEEN_KINDS,
 }
 COMMON = ("box", "can", "mug", "bottle", "bowl", "tool", "cup", "jar", "union")  # what a heap is made of
+# What suits a role in a layout.
+STACKABLE = ("box", "can", "book", "tin", "tray", "bowl", "cup", "pot")
+VESSELS = ("bowl", "tray", "pan", "pot", "plate")
+CONTENTS = ("ball", "tool", "can", "cup", "soap", "spoon", "weight", "wrench")
+FLAT = ("plate", "tool", "tray", "book", "board", "wrench", "spoon", "pan", "tin")
+STANDING = ("vase", "tin", "weight", "soap")
 
 
 def make(kind: str, rng: np.random.Generator) -> Solid:

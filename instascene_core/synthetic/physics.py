@@ -71,6 +71,14 @@ def settle(
     return simulation.poses()
 
 
+def poses_as_planned(drops: list[Drop]) -> np.ndarray:
+    """[N, 4, 4] world_from_object of drops whose height is given, where they are let go."""
+    poses = np.tile(np.eye(4), (len(drops), 1, 1))
+    for pose, drop in zip(poses, drops):
+        pose[:3, :3], pose[:3, 3] = drop.rotation, [*drop.position, drop.height]
+    return poses
+
+
 class _Simulation:
     def __init__(self, drops: list[Drop], fixtures: list[np.ndarray], pen: Pen | None) -> None:
         try:

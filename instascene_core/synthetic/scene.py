@@ -17,9 +17,9 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic import layouts
 from instascene_core.synthetic.cameras import arc_poses, fitting_distance, make_camera
 from instascene_core.synthetic.household import make
-from instascene_core.synthetic.layouts import Fixture
 from instascene_core.synthetic.noise import depth_noise
-from instascene_core.synthetic.physics import settle
+from instascene_core.synthetic.physics import poses_as_planned, settle
+from instascene_core.synthetic.plans import Fixture, Plan
 from instascene_core.synthetic.render import Body, Light, Renderer, View
 from instascene_core.synthetic.solids import Solid
 from instascene_core.synthetic.textures import Texture, object_texture, surface_texture
@@ -165,7 +165,7 @@ def _attempt(
     """A scene, or what went wrong."""
     plan = layouts.plan(config, rng)
     parts = [f.mesh.vertices for f in plan.fixtures if f.collides]
-    poses = settle(plan.drops, parts, plan.pen, progress)
+    poses = poses_as_planned(plan.drops) if plan.placed else settle(plan.drops, parts, plan.pen, progress)
     problem = _misplaced(config, plan, poses)
     if problem:
         return problem
@@ -196,7 +196,7 @@ def _attempt(
     return _hidden(scene) or scene
 
 
-def _seen_from(config: SyntheticConfig, plan: layouts.Plan) -> SyntheticConfig:
+def _seen_from(config: SyntheticConfig, plan: Plan) -> SyntheticConfig:
     """The config with its arcs moved to where the layout can be looked into."""
     if plan.arc is not None:
         start, span = plan.arc
@@ -210,7 +210,7 @@ def _seen_from(config: SyntheticConfig, plan: layouts.Plan) -> SyntheticConfig:
     return config
 
 
-def _misplaced(config: SyntheticConfig, plan: layouts.Plan, poses: np.ndarray) -> str:
+def _misplaced(config: SyntheticConfig, plan: Plan, poses: np.ndarray) -> str:
     """Which object did not stay where it belongs, or nothing."""
     half = config.table_size / 2
     region = np.array(plan.region or ((-half, half), (-half, half)))

@@ -1,5 +1,6 @@
 """Procedural scenes: solids, physics, rendering and the written ground truth."""
 
+import itertools
 import json
 import sys
 
@@ -13,12 +14,15 @@ from instascene_core.frame import UNLABELLED
 from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
 from instascene_core.synthetic.cameras import arc_poses, fitting_distance
 from instascene_core.synthetic.household import KINDS, make
-from instascene_core.synthetic.layouts import LAYOUTS, slab
+from instascene_core.synthetic.layouts import LAYOUTS
 from instascene_core.synthetic.noise import DEPTH_NOISES, depth_noise
 from instascene_core.synthetic.physics import Drop, mass_properties, settle
+from instascene_core.synthetic.placed import Table
+from instascene_core.synthetic.plans import slab
 from instascene_core.synthetic.render import Body, Light, Renderer
 from instascene_core.synthetic.solids import Solid, convex_slices, simplify_profile
 from instascene_core.synthetic.textures import STYLES, Texture, finish, object_texture, random_palette
+from instascene_core.synthetic.unseen import HELD_OUT
 
 SMALL = SyntheticConfig(seed=5, num_objects=4, num_views=6, width=96, height=72)
 
@@ -322,6 +326,31 @@ def test_twins_are_alike_and_touch():
         _, gap, _ = trimesh.proximity.closest_point(as_trimesh(first.mesh), second.mesh.vertices)
         assert gap.min() < 2e-3
     assert scene.objects[0].texture is not scene.objects[2].texture
+
+
+def test_stacks_are_flush_and_of_one_print():
+    scene = generate_scene(small("stacks", num_objects=6))
+    alike = [(a, b) for a, b in itertools.pairwise(scene.objects) if a.texture is b.texture]
+    assert len(alike) >= 2
+    for lower, upper in alike:
+        np.testing.assert_array_equal(lower.solid.mesh.vertices, upper.solid.mesh.vertices)
+        _, gap, _ = trimesh.proximity.closest_point(as_trimesh(lower.mesh), upper.mesh.vertices)
+        assert gap.min() < 2e-3
+
+
+def test_placed_things_touch_and_do_not_sink_into_each_other():
+    table = Table(SyntheticConfig(num_objects=3))
+    for side in (0.06, 0.04, 0.05):
+        table.put(cube(side), np.eye(3), np.array([0.01 * side, 0.0]))
+    np.testing.assert_allclose([d.height for d in table.drops], [0.0, 0.06, 0.1], atol=1e-3)
+    assert table.full
+
+
+def test_kinds_held_out_of_training_fill_every_role():
+    """Layouts ask for roles; the unseen shapes suit all of them."""
+    for layout in ("stacks", "nested", "flat", "heap"):
+        scene = generate_scene(small(layout, seed=2, kinds=HELD_OUT))
+        assert {o.kind for o in scene.objects} <= set(HELD_OUT)
 
 
 def test_contents_lie_in_their_vessel():
