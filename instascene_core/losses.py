@@ -1,8 +1,8 @@
 """What the Gaussians are trained on (Huang et al. 2024, section 4.3).
 
-Readable torch, on any device and in any precision: the twins of the fused kernel functions in
-`rendering.fused`, which training on the CPU uses.  Images are [H, W, C] float32 in [0, 1], depth is
-z-depth in the world's unit, normals point toward the camera.
+Readable torch, on any device and in any precision: what training on a GPU uses, and the twins of the fused
+kernel functions in `rendering.fused`, which training on the CPU uses.  Images are [H, W, C] float32 in
+[0, 1], depth is z-depth in the world's unit, normals point toward the camera.
 """
 
 import numpy as np
@@ -53,13 +53,19 @@ def normals_of_depth(depth: torch.Tensor, camera: PinholeCamera) -> torch.Tensor
 
     0 on the border and beside pixels without depth (≤ 0).
     """
-    normals, _ = _plane_normals(depth, _ray_planes(camera, depth))
+    normals, _ = _plane_normals(depth, ray_planes(camera, depth))
     return functional.pad(normals.permute(1, 2, 0), (0, 0, 1, 1, 1, 1))
 
 
-def _ray_planes(camera: PinholeCamera, like: torch.Tensor) -> torch.Tensor:
-    """Rays [3, H, W]: planes of x, y, z are several times faster to compute with than [H, W, 3]."""
-    return torch.from_numpy(camera.rays).to(like).permute(2, 0, 1).contiguous()
+def ray_planes(camera: PinholeCamera, like: torch.Tensor) -> torch.Tensor:
+    """`camera.rays` as planes [3, H, W] of the type and on the device of `like`, where they are made.
+
+    Planes of x, y, z are several times faster to compute with than [H, W, 3].
+    """
+    u = torch.arange(camera.width, dtype=torch.float64, device=like.device) + (0.5 - camera.cx)
+    v = torch.arange(camera.height, dtype=torch.float64, device=like.device) + (0.5 - camera.cy)
+    y, x = torch.meshgrid(v / camera.fy, u / camera.fx, indexing="ij")
+    return torch.stack([x, y, torch.ones_like(x)]).to(like.dtype)
 
 
 def _plane_normals(depth: torch.Tensor, rays: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,7 +86,7 @@ def normal_consistency_loss(
     depth: torch.Tensor,
     alpha: torch.Tensor,
     camera: PinholeCamera,
-    world_from_camera: np.ndarray | None = None,
+    world_from_camera: np.ndarray | torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over the pixels of Σᵢ ωᵢ (1 − nᵢ·N) = alpha − normal·N (Huang et al. 2024, eq. 14).
 
@@ -88,9 +94,9 @@ def normal_consistency_loss(
     `world_from_camera`), alpha [H, W] = Σᵢ ωᵢ, N the normal of the depth image: disks come to lie in
     the surface that they show together.  Pixels without N do not count.
     """
-    surface, known = _plane_normals(depth, _ray_planes(camera, depth))
+    surface, known = _plane_normals(depth, ray_planes(camera, depth))
     if world_from_camera is not None:
-        rotation = torch.from_numpy(np.ascontiguousarray(world_from_camera[:3, :3])).to(normal)
+        rotation = torch.as_tensor(world_from_camera)[:3, :3].to(normal)
         normal = normal @ rotation
     inner = slice(1, -1)
     agreement = (normal[inner, inner].permute(2, 0, 1) * surface).sum(0)

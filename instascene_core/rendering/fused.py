@@ -1,4 +1,6 @@
-"""Losses with their gradients, and Adam, in single passes of the C++ kernel (CPU, float32).
+"""Losses with their gradients, and Adam, in single passes of the C++ kernel (float32).
+
+Tensors on a GPU go through torch instead (`fused_torch.py`).
 
 Two faces of the same functions: `add_…` work on preallocated gradient images and return the loss as a float,
 for loops without autograd (`training_pass.py`); `photometric_loss`, `normal_consistency_loss` and
@@ -13,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
+from instascene_core.rendering import fused_torch
 from instascene_core.rendering.library import check, kernel, num_threads, pointer
 from instascene_core.rendering.rasterizer import RasterImages
 
@@ -31,6 +34,8 @@ def write_photometric(
     _require(image, target, "target")
     if valid is not None and valid.shape != image.shape[:2]:
         raise InputError(f"valid must have shape {tuple(image.shape[:2])}, got {tuple(valid.shape)}.")
+    if image.device.type != "cpu":
+        return fused_torch.write_photometric(image, target, gradient, ssim_weight, valid)
     height, width, channels = image.shape
     mask = None if valid is None else valid.to(torch.uint8).contiguous()
     loss = ctypes.c_double()
@@ -55,6 +60,8 @@ def add_normal_consistency(
     2DGS eq. 14; border pixels and those beside missing depth do not count.  `images.normal` is in the world
     frame of `world_from_camera` [4, 4].  Adds to the gradients' normal, depth and alpha.
     """
+    if images.depth.device.type != "cpu":
+        return fused_torch.add_normal_consistency(images, camera, world_from_camera, weight, gradients)
     intrinsics = (ctypes.c_double * 4)(camera.fx, camera.fy, camera.cx, camera.cy)
     pose = (ctypes.c_float * 12)(*world_from_camera[:3].flatten().tolist())
     loss = ctypes.c_double()
@@ -82,6 +89,8 @@ def add_depth_loss(
     """
     _require(depth, measured, "measured")
     _require(depth, trust, "trust")
+    if depth.device.type != "cpu":
+        return fused_torch.add_depth_loss(depth, measured, trust, weight, gradient, tolerance)
     loss = ctypes.c_double()
     check(
         kernel().isk_robust_depth(
@@ -114,6 +123,10 @@ def adam_step(
         return
     if chosen is not None and chosen.shape != (rows,):
         raise InputError(f"chosen must have shape ({rows},), got {tuple(chosen.shape)}.")
+    if parameter.device.type != "cpu":
+        moments = (mean, square, step, learning_rate, betas, epsilon, chosen)
+        fused_torch.adam_step(parameter, gradient, *moments)
+        return
     mask = None if chosen is None else chosen.to(torch.uint8).contiguous()
     check(
         kernel().isk_adam(
@@ -128,8 +141,10 @@ def _require(like: torch.Tensor, tensor: torch.Tensor, name: str) -> None:
     if tensor.shape != like.shape:
         raise InputError(f"{name} must have shape {tuple(like.shape)}, got {tuple(tensor.shape)}.")
     for t in (like, tensor):
-        if t.dtype != torch.float32 or not t.is_contiguous() or t.device.type != "cpu":
-            raise InputError(f"{name} and what it goes with must be contiguous float32 tensors on the CPU.")
+        if t.dtype != torch.float32 or not t.is_contiguous() or t.device != like.device:
+            raise InputError(
+                f"{name} and what it goes with must be contiguous float32 tensors on one device."
+            )
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

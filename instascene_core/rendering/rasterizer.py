@@ -1,7 +1,8 @@
-"""Differentiable rendering of 2D Gaussians (Huang et al. 2024) on the CPU.
+"""Differentiable rendering of 2D Gaussians (Huang et al. 2024).
 
-`rasterize` is the differentiable function for everyday use.  `forward` and `backward` are the same
-two passes without autograd, for loops that bring their own gradients.
+`rasterize` is the differentiable function for everyday use, on the device of the Gaussians: the C++ kernel on
+the CPU, `cuda.py` on a GPU.  `forward` and `backward` are the kernel's two passes without autograd, for loops
+that bring their own gradients.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class RenderResult:
     depth: torch.Tensor  # [H, W] metres along z: Σ w d / (Σ w n · ray), n·x = d the disk's plane
     median_depth: torch.Tensor  # [H, W] metres: intersection where transmittance falls to 0.5, or 0
     normal: torch.Tensor  # [H, W, 3]  Σ w n, world frame, towards the camera, not normalised
-    distortion: torch.Tensor  # [H, W]  Σ_{i<j} w_i w_j (m_i − m_j)², m = 1 − 0.2 m / z
+    distortion: torch.Tensor | None  # [H, W]  Σ_{i<j} w_i w_j (m_i − m_j)², m = 1 − 0.2 m / z
     visible: torch.Tensor  # [N] bool: the Gaussian reaches the image (before occlusion)
     screen_gradients: torch.Tensor  # [N] |dL/d projected mean| per pixel; filled by backward()
 
@@ -75,7 +76,7 @@ class RasterGradients:
 
 @dataclass
 class RasterView:
-    """What one view is rendered from: float32, contiguous, CPU."""
+    """What one view is rendered from: float32, contiguous, all on one device."""
 
     means: torch.Tensor  # [N, 3]
     quaternions: torch.Tensor  # [N, 4]
@@ -193,56 +194,88 @@ def rasterize(
     background: torch.Tensor | None = None,
     sh_degree: int | None = None,
     near: float = NEAR_PLANE,
+    distortion: bool = True,
 ) -> RenderResult:
-    """Render `gaussians` as seen by `camera` from `world_from_camera` [4, 4].
+    """Render `gaussians` as seen by `camera` from `world_from_camera` [4, 4], on the Gaussians' device.
 
     `colors` [N, C] is blended as it is, any C ≥ 1; None evaluates the spherical harmonics for this view, up
     to `sh_degree` (None: all).  `background` [C] shows where alpha < 1 (None: black).  `near` in metres.
+    `distortion` False leaves that image None: free on the CPU, but a pass of its own on a GPU.
 
     Differentiable (once) by the Gaussians' parameters, `colors` or `sh`, `background` and
     `world_from_camera`.  The pose's gradient is by its twelve entries and holds along rigid motions;
-    moves that break the rotation have no meaning to the kernel.  Same input, same bits, whatever the
-    number of threads.  Method: 2DGS sections 4.2 and 4.3, with the screen filter of eq. 11; depth from
-    blended planes.  InputError where shapes do not fit.
+    moves that break the rotation have no meaning to the kernel.  On the CPU the same input gives the same
+    bits, whatever the number of threads; how a GPU differs says `cuda.py`.  Method: 2DGS sections 4.2 and
+    4.3, with the screen filter of eq. 11; depth from blended planes.  InputError where shapes do not fit.
     """
-    pose = _pose(world_from_camera)
     if near <= 0:
         raise InputError(f"near must be positive, got {near}.")
     means = _float32(gaussians.means)
+    device = means.device
+    pose = _pose(world_from_camera, device)
     if colors is None:
-        colors = evaluate_sh(means, _float32(gaussians.sh), pose[:3, 3], sh_degree)
+        colors = evaluate_sh(means, _float32(gaussians.sh, device), pose[:3, 3], sh_degree)
     elif colors.ndim != 2 or len(colors) != len(means) or colors.shape[1] < 1:
         raise InputError(f"colors must have shape ({len(means)}, C ≥ 1), got {tuple(colors.shape)}.")
     if background is not None and background.shape != colors.shape[1:]:
         raise InputError(f"background must have shape ({colors.shape[1]},), got {tuple(background.shape)}.")
-    screen, extra = torch.zeros(len(means)), []
-    images = _Rasterize.apply(
+    view = RasterView(
         means,
-        _float32(gaussians.quaternions),
-        _float32(gaussians.log_scales),
-        _float32(gaussians.logit_opacities),
-        _float32(colors),
+        _float32(gaussians.quaternions, device),
+        _float32(gaussians.log_scales, device),
+        _float32(gaussians.logit_opacities, device),
+        _float32(colors, device),
         pose,
-        None if background is None else _float32(background),
         camera,
+        None if background is None else _float32(background, device),
         near,
+    )
+    result = _by_kernel(view) if device.type == "cpu" else _by_cuda(view, distortion)
+    if not distortion:
+        result.distortion = None
+    return result
+
+
+def _by_kernel(view: RasterView) -> RenderResult:
+    screen, extra = torch.zeros(len(view.means)), []
+    images = _Rasterize.apply(
+        view.means,
+        view.quaternions,
+        view.log_scales,
+        view.logit_opacities,
+        view.colors,
+        view.world_from_camera,
+        view.background,
+        view.camera,
+        view.near,
         screen,
         extra,
     )
     return RenderResult(*images, visible=extra[0], screen_gradients=screen)
 
 
-def _float32(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.device.type != "cpu":
-        raise InputError(f"The CPU renderer got a tensor on {tensor.device}; move it with `.cpu()`.")
+def _by_cuda(view: RasterView, distortion: bool) -> RenderResult:
+    from instascene_core.rendering.cuda import render
+
+    screen = torch.zeros(len(view.means), dtype=view.means.dtype, device=view.means.device)
+    found = render(view, screen, distortion=distortion)
+    return RenderResult(**vars(found.images), visible=found.visible, screen_gradients=screen)
+
+
+def _float32(tensor: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
+    """Contiguous float32 on the CPU or a CUDA GPU; on `device`, where one is given."""
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise InputError(f"Rendering works on the CPU and on CUDA, not on {tensor.device}.")
+    if device is not None and tensor.device != device:
+        raise InputError(f"Gaussians on {device} cannot be rendered with a tensor on {tensor.device}.")
     return tensor.float().contiguous()
 
 
-def _pose(world_from_camera: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """[4, 4] float32 contiguous, differentiable where the input is."""
+def _pose(world_from_camera: np.ndarray | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:
+    """[4, 4] float32 contiguous on `device`, differentiable where the input is."""
     pose = torch.as_tensor(world_from_camera)
     if tuple(pose.shape) != (4, 4):
         raise InputError(f"world_from_camera must be a 4×4 matrix, got shape {tuple(pose.shape)}.")
     if not torch.isfinite(pose).all():
         raise InputError("world_from_camera contains NaN or infinity.")
-    return _float32(pose)
+    return _float32(pose.to(device))

@@ -11,6 +11,7 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering.rasterizer import NEAR_PLANE
+from instascene_core.rendering.sh import sh_colors
 
 ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999
 TRANSMITTANCE_MIN = 1e-4
@@ -196,21 +197,5 @@ def sh_reference(
     means: torch.Tensor, sh: torch.Tensor, position: torch.Tensor, degree: int | None = None
 ) -> torch.Tensor:
     """Colours [N, 3] float64: max(0, 0.5 + Σ sh·Y), real spherical harmonics as in 3DGS files."""
-    direction = torch.nn.functional.normalize(means.double() - position.double(), dim=-1)
-    x, y, z = direction.unbind(-1)
-    one = torch.ones_like(x)
-    basis = [
-        0.28209479177387814 * one,
-        -0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x,
-        1.0925484305920792 * x * y, -1.0925484305920792 * y * z,
-        0.31539156525252005 * (2 * z * z - x * x - y * y), -1.0925484305920792 * x * z,
-        0.5462742152960396 * (x * x - y * y),
-        -0.5900435899266435 * y * (3 * x * x - y * y), 2.890611442640554 * x * y * z,
-        -0.4570457994644658 * y * (4 * z * z - x * x - y * y),
-        0.3731763325901154 * z * (2 * z * z - 3 * x * x - 3 * y * y),
-        -0.4570457994644658 * x * (4 * z * z - x * x - y * y),
-        1.445305721320277 * z * (x * x - y * y), -0.5900435899266435 * x * (x * x - 3 * y * y),
-    ]  # fmt: skip
-    count = sh.shape[1] if degree is None else (degree + 1) ** 2
-    weights = torch.stack(basis[:count], dim=-1)  # [N, K]
-    return ((weights[..., None] * sh[:, :count].double()).sum(1) + 0.5).clamp(min=0)
+    stored = round(sh.shape[1] ** 0.5) - 1
+    return sh_colors(means.double(), sh.double(), position.double(), stored if degree is None else degree)

@@ -64,7 +64,7 @@ def evaluate_sh(
 ) -> torch.Tensor:
     """Colours [N, 3] ≥ 0 of Gaussians seen from `position` [3]: max(0, 0.5 + Σ sh·Y(direction)).
 
-    means [N, 3] metres and sh [N, K, 3] are float32 on the CPU; `degree` limits the harmonics used
+    means [N, 3] metres and sh [N, K, 3] are float32 on one device; `degree` limits the harmonics used
     (None: all that are stored).  Differentiable by all three tensors.
     """
     stored = {1: 0, 4: 1, 9: 2, 16: 3}.get(sh.shape[1] if sh.ndim == 3 else -1)
@@ -73,4 +73,27 @@ def evaluate_sh(
     degree = stored if degree is None else degree
     if not 0 <= degree <= stored:
         raise InputError(f"sh degree {degree} asked for, but the Gaussians hold degrees 0 to {stored}.")
+    if means.device.type != "cpu":
+        return sh_colors(means, sh, position.to(means), degree)
     return _EvaluateSh.apply(means, sh, position, degree)
+
+
+def sh_colors(means: torch.Tensor, sh: torch.Tensor, position: torch.Tensor, degree: int) -> torch.Tensor:
+    """The same in plain torch, on any device and in any precision; real harmonics as in 3DGS files."""
+    # A broken Gaussian is not drawn; here its NaN would reach the gradient of `position`.
+    x, y, z = torch.nn.functional.normalize(means.nan_to_num() - position, dim=-1).unbind(-1)
+    basis = [
+        0.28209479177387814 * torch.ones_like(x),
+        -0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x,
+        1.0925484305920792 * x * y, -1.0925484305920792 * y * z,
+        0.31539156525252005 * (2 * z * z - x * x - y * y), -1.0925484305920792 * x * z,
+        0.5462742152960396 * (x * x - y * y),
+        -0.5900435899266435 * y * (3 * x * x - y * y), 2.890611442640554 * x * y * z,
+        -0.4570457994644658 * y * (4 * z * z - x * x - y * y),
+        0.3731763325901154 * z * (2 * z * z - 3 * x * x - 3 * y * y),
+        -0.4570457994644658 * x * (4 * z * z - x * x - y * y),
+        1.445305721320277 * z * (x * x - y * y), -0.5900435899266435 * x * (x * x - 3 * y * y),
+    ]  # fmt: skip
+    count = (degree + 1) ** 2
+    weights = torch.stack(basis[:count], dim=-1)  # [N, K]
+    return (torch.einsum("nk,nkc->nc", weights, sh[:, :count]) + 0.5).clamp(min=0)

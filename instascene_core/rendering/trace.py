@@ -56,34 +56,51 @@ def trace(
     """Per pixel the Gaussians before which transmittance is > `transmittance_min`, of weight > `weight_min`.
 
     The same alphas, order and cut-offs as `rasterize` (2DGS), so `trace(…, weight_min=0).matrix(N) @ colors`
-    is its color.  `world_from_camera` [4, 4]; InputError where shapes do not fit.
+    is its color.  `world_from_camera` [4, 4].  Computed on the Gaussians' device, returned as numpy arrays.
+    InputError where shapes do not fit.
     """
     if transmittance_min < 0 or weight_min < 0:
         raise InputError("transmittance_min and weight_min must not be negative.")
     with torch.no_grad():
-        means, pose = _float32(gaussians.means), _pose(world_from_camera)
+        means = _float32(gaussians.means)
+        device = means.device
         view = RasterView(
             means,
-            _float32(gaussians.quaternions),
-            _float32(gaussians.log_scales),
-            _float32(gaussians.logit_opacities),
-            torch.empty((len(means), 0)),
-            pose,
+            _float32(gaussians.quaternions, device),
+            _float32(gaussians.log_scales, device),
+            _float32(gaussians.logit_opacities, device),
+            means.new_empty((len(means), 0)),
+            _pose(world_from_camera, device),
             camera,
             near=near,
         )
-        workspace, scene = Workspace(), view.scene()
-        library, handle = workspace.library, workspace.handle
-        offsets = np.empty(camera.height * camera.width + 1, dtype=np.int64)
         limits = (float(transmittance_min), float(weight_min))
-        check(library.isk_trace_count(handle, scene, *limits, offsets.ctypes.data))
-        count = int(offsets[-1])
-        indices = np.empty(count, dtype=np.int32)
-        weights, before = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
-        check(
-            library.isk_trace_write(
-                handle, scene, *limits, offsets.ctypes.data, indices.ctypes.data, weights.ctypes.data,
-                before.ctypes.data,
-            )
-        )  # fmt: skip
+        return _by_kernel(view, *limits) if device.type == "cpu" else _by_cuda(view, *limits)
+
+
+def _by_kernel(view: RasterView, transmittance_min: float, weight_min: float) -> PixelTrace:
+    workspace, scene, camera = Workspace(), view.scene(), view.camera
+    library, handle, limits = workspace.library, workspace.handle, (transmittance_min, weight_min)
+    offsets = np.empty(camera.height * camera.width + 1, dtype=np.int64)
+    check(library.isk_trace_count(handle, scene, *limits, offsets.ctypes.data))
+    count = int(offsets[-1])
+    indices = np.empty(count, dtype=np.int32)
+    weights, before = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
+    check(
+        library.isk_trace_write(
+            handle, scene, *limits, offsets.ctypes.data, indices.ctypes.data, weights.ctypes.data,
+            before.ctypes.data,
+        )
+    )  # fmt: skip
     return PixelTrace(camera.height, camera.width, offsets, indices, weights, before)
+
+
+def _by_cuda(view: RasterView, transmittance_min: float, weight_min: float) -> PixelTrace:
+    from instascene_core.rendering.cuda import pixel_lists, project, tile_index
+
+    camera, splats = view.camera, project(view)
+    lists = pixel_lists(view, splats, tile_index(splats, camera))
+    offsets, kept = lists.compressed_rows(transmittance_min, weight_min)
+    indices = splats.ids[lists.index[kept]].to(torch.int32)
+    columns = (offsets, indices, lists.weight[kept].float(), lists.transmittance[kept].float())
+    return PixelTrace(camera.height, camera.width, *(column.cpu().numpy() for column in columns))

@@ -1,6 +1,6 @@
 """Rendering and its gradients without autograd, on buffers that are kept: the inside of a training loop.
 
-images = passes.render(model, camera, pose)            # passes = TrainingPass()
+images = passes.render(model, camera, pose)            # passes = make_training_pass(device)
 loss = write_photometric(images.color, target, passes.image_gradients.color)
 loss += add_normal_consistency(images, camera, pose, 0.05, passes.image_gradients)
 gradients = passes.backward()
@@ -39,11 +39,11 @@ class ModelGradients:
     logit_opacities: torch.Tensor  # [N]
     sh: torch.Tensor  # [N, K, 3]
     screen: torch.Tensor  # [N] |dL/d projected mean| per pixel
-    world_from_camera: torch.Tensor  # [4, 4]
+    world_from_camera: torch.Tensor  # [4, 4], always on the CPU
 
 
 class TrainingPass:
-    """One view at a time: `render`, fill `image_gradients`, `backward`.
+    """One view at a time on the CPU: `render`, fill `image_gradients`, `backward`.
 
     The same kernel, hence the same numbers, as `rasterize`.  Images and gradients are overwritten by the next
     call; copy what must last.

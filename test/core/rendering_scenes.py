@@ -163,15 +163,20 @@ def gradients(rendering: Rendering, upstream: dict[str, torch.Tensor]) -> dict[s
     result = {
         k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(rendering.leaves.items(), found)
     }
-    rotation, g = rendering.leaves["pose"].detach()[:3, :3], result["pose"]
-    turn = rotation.T @ g[:3, :3]
-    skew = turn - turn.T
-    result["pose"] = torch.stack([skew[0, 1], skew[0, 2], skew[1, 2], *g[:3, 3]])
+    result["pose"] = by_rigid_motion(rendering.leaves["pose"].detach(), result["pose"])
     return result
+
+
+def by_rigid_motion(pose: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """[6] dL/d(turn, shift) of a camera from dL/d world_from_camera [4, 4]: all of it that has a meaning."""
+    turn = pose[:3, :3].T @ gradient[:3, :3]
+    skew = turn - turn.T
+    return torch.stack([skew[0, 1], skew[0, 2], skew[1, 2], *gradient[:3, 3]])
 
 
 def deviation(value: torch.Tensor, truth: torch.Tensor) -> float:
     """Largest difference relative to the largest true value."""
     if truth.numel() == 0:
         return 0.0
+    value, truth = value.detach(), truth.detach()
     return float((value.double() - truth).abs().max() / truth.abs().max().clamp(min=1e-12))

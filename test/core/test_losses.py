@@ -59,7 +59,7 @@ def plane_depth(normal: list[float], offset: float) -> tuple[torch.Tensor, torch
     """(depth [H, W], unit normal [3] toward the camera) of the plane n·x = offset."""
     normal = torch.tensor(normal, dtype=torch.float64)
     normal = normal / normal.norm()
-    rays = torch.from_numpy(CAMERA.rays).double()
+    rays = torch.from_numpy(CAMERA.rays.copy()).double()
     return offset / (rays @ normal), normal
 
 

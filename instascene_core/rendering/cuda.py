@@ -1,0 +1,269 @@
+"""The CUDA backend: the same images as the CPU kernel, blended on the GPU by gsplat's 2DGS rasteriser.
+
+gsplat (Ye et al. 2024) bins splats into tiles and blends channels; what the channels mean is ours.  Its
+one-call function `rasterization_2dgs` is not used: it renders the depth of disk centres, applies the screen
+filter about the middle of a box instead of the projected centre, and cuts that filter off after a pixel.
+Instead
+
+    splats.project                         ray-disk geometry, boxes, pose gradients         torch
+    isect_tiles, isect_offset_encode       which splat touches which tile                   gsplat
+    rasterize_to_pixels_2dgs               Σ w · (colour, plane offset, normal), alpha      gsplat
+    rasterize_to_indices_in_range_2dgs     the pairs behind tracing and distortion          gsplat
+    pixel_lists                            their weights                                    torch
+
+Both backends skip alpha < 1/255, clamp it to 0.999, stop a pixel before transmittance falls below 1e-4 and
+filter the screen with σ = √2/2 pixels.  What differs:
+- gsplat intersects in pixel coordinates of the whole image in float32 (and with fast exponentials) where the
+  CPU kernel counts from the projected centre: about 1e-5 relative on ordinary disks, up to 2e-2 on disks
+  seen within a degree of edge-on.  Pixels where a cut-off falls to the other side differ by a whole
+  contribution, 1/255.
+- A disk that reaches through the plane of the camera is also seen where its plane is hit behind the camera
+  or before the near plane; the CPU kernel leaves those pixels to the screen filter.
+- gsplat sums gradients with atomic additions: the same input gives the same result but for rounding.
+- `visible` is decided by boxes, the CPU kernel's by blocks of 4×4 pixels: it may hold some more Gaussians.
+"""
+
+import importlib.metadata
+import importlib.util
+import logging
+import math
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.errors import MissingDependencyError
+from instascene_core.losses import ray_planes
+from instascene_core.rendering.pixel_lists import BlendedLists, blend_lists
+from instascene_core.rendering.rasterizer import RasterImages, RasterView
+from instascene_core.rendering.splats import GRAZING, Splats, pixel_hits, project
+
+logger = logging.getLogger(__name__)
+
+GSPLAT_VERSION = "1.5.3"  # the one whose arithmetic this file relies on; the `cuda` extra installs it
+TILE = 16  # pixels
+
+# Channel counts compiled into gsplat; others it would fill with uninitialised memory, whose NaNs reach the
+# gradients.  More than 32 need more shared memory than every GPU has.
+_CHANNELS = (1, 2, 3, 4, 8, 16, 32)
+
+
+def cuda_problem() -> str | None:
+    """One sentence why this process cannot render on CUDA, or None."""
+    if not torch.cuda.is_available():
+        return (
+            "Rendering on CUDA needs an NVIDIA GPU and a torch built for it, and torch sees no such GPU here."
+        )
+    if importlib.util.find_spec("gsplat") is None:
+        return f"Rendering on CUDA needs gsplat {GSPLAT_VERSION}; run `pip install 'instascene[cuda]'`."
+    try:
+        found = importlib.metadata.version("gsplat").partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        found = "of unknown version"
+    if found != GSPLAT_VERSION:
+        return (
+            f"Rendering on CUDA needs exactly gsplat {GSPLAT_VERSION}, and gsplat {found} is installed; "
+            f"run `pip install gsplat=={GSPLAT_VERSION}`."
+        )
+    return None
+
+
+@cache
+def gsplat() -> ModuleType:
+    """The pinned gsplat with its kernels; MissingDependencyError where it cannot be used.
+
+    gsplat without prebuilt kernels compiles them at first use, which takes minutes and a CUDA toolkit.
+    """
+    if problem := cuda_problem():
+        raise MissingDependencyError(problem)
+    logger.info("Loading gsplat; where its kernels are not built yet this takes minutes.")
+    import gsplat as module
+    from gsplat.cuda import _backend
+
+    if _backend._C is None:
+        raise MissingDependencyError(
+            "gsplat is installed without CUDA kernels and finds no CUDA toolkit (nvcc) to build them with."
+        )
+    return module
+
+
+@dataclass
+class CudaRendering:
+    """The images of one view, differentiable, and what later passes need."""
+
+    images: RasterImages  # median_depth and distortion None unless asked for
+    view: RasterView
+    splats: Splats
+    tiles: "Tiles | None"  # None: nothing reaches the image
+
+    @property
+    def visible(self) -> torch.Tensor:
+        """[N] bool: the Gaussian's box reaches the image."""
+        result = torch.zeros(len(self.view.means), dtype=torch.bool, device=self.view.means.device)
+        result[self.splats.ids] = True
+        return result
+
+    def lists(self) -> BlendedLists:
+        """The pixels' lists, a pass of its own."""
+        return pixel_lists(self.view, self.splats, self.tiles)
+
+
+@dataclass
+class Tiles:
+    """gsplat's index: the splats of each tile, front to back."""
+
+    offsets: torch.Tensor  # [1, tile rows, tile columns] int32, into `splats`
+    splats: torch.Tensor  # [pairs] int32
+
+
+def render(
+    view: RasterView, screen: torch.Tensor | None = None, median_depth: bool = True, distortion: bool = True
+) -> CudaRendering:
+    """The images of `rasterize` on the device of `view`'s tensors, differentiable by all of them.
+
+    `screen` [N] is filled when gradients flow back.  The median depth costs a channel, the distortion a pass.
+    """
+    splats = project(view, screen)
+    tiles = tile_index(splats, view.camera)
+    images = _blank_images(view) if tiles is None else _blended_images(view, splats, tiles, median_depth)
+    if not median_depth:
+        images.median_depth = None
+    rendering = CudaRendering(images, view, splats, tiles)
+    if distortion:
+        images.distortion = rendering.lists().distortion()
+    return rendering
+
+
+def tile_index(splats: Splats, camera: PinholeCamera) -> Tiles | None:
+    """Which splats touch which tile, front to back (by the depth of their centres, then by index)."""
+    if len(splats.ids) == 0:
+        return None
+    module, (rows, columns) = gsplat(), _tile_grid(camera)
+    center, depth = splats.box_center[None].float(), splats.depth[None].detach().float()
+    _, keys, flat = module.isect_tiles(
+        center.contiguous(), splats.box_radius[None].contiguous(), depth.contiguous(), TILE, columns, rows
+    )
+    return Tiles(module.isect_offset_encode(keys, 1, columns, rows).reshape(1, rows, columns), flat)
+
+
+def pixel_lists(view: RasterView, splats: Splats, tiles: Tiles | None) -> BlendedLists:
+    """Every pair of a splat and a pixel it contributes to, with its weight."""
+    device, dtype, camera = view.means.device, view.means.dtype, view.camera
+    if tiles is None:
+        index = pixel = torch.zeros(0, dtype=torch.int64, device=device)
+    else:
+        clear = torch.ones(1, camera.height, camera.width, dtype=dtype, device=device)
+        index, pixel, _ = gsplat().rasterize_to_indices_in_range_2dgs(
+            0, 2**31 - 1, clear, *_inputs(splats, dtype), camera.width, camera.height, TILE, tiles.offsets,
+            tiles.splats,
+        )  # fmt: skip
+    return blend_lists(splats, index, pixel, camera, view.near, dtype)
+
+
+def _inputs(splats: Splats, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Means, ray transforms and opacities as gsplat takes them: a batch of one camera."""
+    return splats.mean[None].to(dtype), splats.matrix[None].to(dtype), splats.opacity[None].to(dtype)
+
+
+def _blended_images(view: RasterView, splats: Splats, tiles: Tiles, median_depth: bool) -> RasterImages:
+    dtype, camera = view.means.dtype, view.camera
+    rotation = view.world_from_camera[:3, :3]
+    features = torch.cat([view.colors[splats.ids], splats.offset[:, None].to(dtype)], dim=1)
+    sums, alpha, normal, last = _blend(view, splats, tiles, features, with_index=median_depth)
+    # Σ w d / (Σ w n · ray): where the mean plane meets the ray.
+    cosine = (normal.permute(2, 0, 1) * ray_planes(camera, normal)).sum(0)
+    facing = (cosine > GRAZING * alpha) & (alpha > 0)
+    color = sums[..., :-1]
+    if view.background is not None:
+        color = color + (1 - alpha)[..., None] * view.background
+    return RasterImages(
+        color=color,
+        alpha=alpha,
+        depth=torch.where(facing, sums[..., -1] / torch.where(facing, cosine, 1.0), 0.0),
+        median_depth=_median_depth(view, splats, last, alpha) if median_depth else None,
+        normal=-normal @ rotation.T,
+        distortion=None,
+    )
+
+
+def _blend(
+    view: RasterView, splats: Splats, tiles: Tiles, features: torch.Tensor, with_index: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Σ w f of `features` [V, F] as [H, W, F]; alpha [H, W]; Σ w n [H, W, 3] in the camera's frame, away from
+    it; and with `with_index` the last splat before which transmittance was above one half, [H, W].
+    """
+    dtype, camera = features.dtype, view.camera
+    mean, matrix, opacity = _inputs(splats, dtype)
+    normals, unused = splats.normal[None].to(dtype), torch.zeros_like(mean)
+    blended, parts = None, []
+    for part in padded_parts(features, with_index):
+        found = gsplat().rasterize_to_pixels_2dgs(
+            mean, matrix, part.channels[None], opacity, normals, unused, camera.width, camera.height, TILE,
+            tiles.offsets, tiles.splats,
+        )  # fmt: skip
+        parts.append(found[0][0, ..., : part.used])
+        blended = blended or found
+    _, alpha, normal, _, last = blended
+    return torch.cat(parts, dim=-1), alpha[0, ..., 0], normal[0], last[0, ..., 0]
+
+
+@dataclass
+class Part:
+    """Channels blended in one go, [V, one of _CHANNELS]; the first `used` are the features."""
+
+    channels: torch.Tensor
+    used: int
+
+
+def padded_parts(features: torch.Tensor, with_index: bool) -> list[Part]:
+    """`features` [V, F] in parts of as many channels as gsplat knows, filled up with zeros.
+
+    `with_index` puts the row's number into the last channel of the first part: gsplat's median is that
+    channel's value.  float32 counts to 16 million.
+    """
+    parts, taken = [], 0
+    while taken < features.shape[1] or not parts:
+        index = with_index and not parts
+        used = min(features.shape[1] - taken, _CHANNELS[-1] - index)
+        size = next(c for c in _CHANNELS if c >= used + index)
+        rows = [features[:, taken : taken + used], features.new_zeros(len(features), size - used - index)]
+        if index:
+            rows.append(torch.arange(len(features), dtype=features.dtype, device=features.device)[:, None])
+        parts.append(Part(torch.cat(rows, dim=1), used))
+        taken += used
+    return parts
+
+
+def _median_depth(view: RasterView, splats: Splats, last: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """[H, W] metres: the hit on splat `last` [H, W] where transmittance ends at or below one half, else 0."""
+    pixel = torch.nonzero(alpha.flatten().detach() >= 0.5).flatten()
+    index = last.detach().flatten()[pixel].round().long()
+    hits = pixel_hits(splats, index, pixel, view.camera, view.near, torch.float64)
+    image = torch.zeros(alpha.numel(), dtype=torch.float64, device=alpha.device)
+    return image.index_put((pixel,), 1 / hits.inverse_depth).to(alpha.dtype).reshape(alpha.shape)
+
+
+def _blank_images(view: RasterView) -> RasterImages:
+    """Nothing but the background; attached to the inputs, so that their gradients are zero, not absent."""
+    camera, like = view.camera, view.means
+    nothing = sum(
+        (t * 0).sum() for t in (view.means[:0], view.colors[:0]) if t.requires_grad
+    ) + like.new_zeros(())
+    plain = nothing.expand(camera.height, camera.width)
+    color = nothing.expand(camera.height, camera.width, view.colors.shape[1])
+    if view.background is not None:
+        color = color + view.background
+    return RasterImages(
+        color.clone(),
+        plain.clone(),
+        plain.clone(),
+        plain.clone(),
+        plain[..., None].expand(-1, -1, 3).clone(),
+        None,
+    )
+
+
+def _tile_grid(camera: PinholeCamera) -> tuple[int, int]:
+    return math.ceil(camera.height / TILE), math.ceil(camera.width / TILE)

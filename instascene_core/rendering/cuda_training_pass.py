@@ -1,0 +1,93 @@
+"""`TrainingPass` for Gaussians on a GPU: the same methods, by autograd over `cuda.render`."""
+
+import numpy as np
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.gaussians import GaussianModel
+from instascene_core.rendering.cuda import CudaRendering, render
+from instascene_core.rendering.rasterizer import NEAR_PLANE, RasterImages, RasterView, _pose
+from instascene_core.rendering.sh import sh_colors
+from instascene_core.rendering.training_pass import ModelGradients
+
+_TRAINED = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
+
+
+class CudaTrainingPass:
+    """One view at a time: `render`, fill `image_gradients`, `backward`.
+
+    The images median_depth and distortion cost passes of their own and stay None; gradients given for them
+    are followed where `backward` is asked to.
+    """
+
+    def __init__(self) -> None:
+        self._leaves: dict[str, torch.Tensor] = {}
+        self._rendering: CudaRendering | None = None
+        self._screen: torch.Tensor | None = None
+        self.image_gradients: RasterImages | None = None  # zero after `render`, to be filled
+
+    @torch.enable_grad()
+    def render(
+        self,
+        gaussians: GaussianModel,
+        camera: PinholeCamera,
+        world_from_camera: np.ndarray | torch.Tensor,
+        *,
+        sh_degree: int | None = None,
+        background: torch.Tensor | None = None,
+        near: float = NEAR_PLANE,
+    ) -> RasterImages:
+        """The view's images (as `rasterize`); gradients of all six are set to zero."""
+        like = gaussians.means
+        leaves = {name: getattr(gaussians, name).detach().requires_grad_() for name in _TRAINED}
+        pose = _pose(world_from_camera, like.device).to(like.dtype).requires_grad_()
+        degree = gaussians.sh_degree if sh_degree is None else min(sh_degree, gaussians.sh_degree)
+        colors = sh_colors(leaves["means"], leaves["sh"], pose[:3, 3], degree)
+        view = RasterView(
+            leaves["means"],
+            leaves["quaternions"],
+            leaves["log_scales"],
+            leaves["logit_opacities"],
+            colors,
+            pose,
+            camera,
+            background,
+            near,
+        )
+        self._leaves, self._screen = {**leaves, "world_from_camera": pose}, like.new_zeros(len(like))
+        self._rendering = render(view, self._screen, median_depth=False, distortion=False)
+        images = vars(self._rendering.images)
+        size = (camera.height, camera.width)
+        self.image_gradients = RasterImages(
+            **{name: like.new_zeros(size) if t is None else torch.zeros_like(t) for name, t in images.items()}
+        )
+        return RasterImages(**{name: None if t is None else t.detach() for name, t in images.items()})
+
+    @property
+    def visible(self) -> torch.Tensor:
+        """[N] bool: the Gaussians that reach the image rendered last."""
+        return self._rendering.visible
+
+    @torch.enable_grad()
+    def backward(self, median_depth: bool = False, distortion: bool = False) -> ModelGradients:
+        """Gradients of the loss whose image gradients are in `image_gradients`; once after each `render`."""
+        images, upstream = self._rendering.images, vars(self.image_gradients)
+        outputs = {name: getattr(images, name) for name in ("color", "alpha", "depth", "normal")}
+        if median_depth or distortion:
+            lists = self._rendering.lists()
+            if median_depth:
+                outputs["median_depth"] = lists.median_depth()
+            if distortion:
+                outputs["distortion"] = lists.distortion()
+        found = torch.autograd.grad(
+            list(outputs.values()),
+            list(self._leaves.values()),
+            [upstream[name] for name in outputs],
+            allow_unused=True,
+        )
+        gradients = {
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(self._leaves.items(), found)
+        }
+        gradients["world_from_camera"] = gradients["world_from_camera"].cpu()
+        return ModelGradients(**gradients, screen=self._screen)

@@ -1,0 +1,91 @@
+"""`rendering.fused` for tensors on a GPU: the same functions, by autograd over `instascene_core.losses`."""
+
+from collections.abc import Callable
+
+import torch
+
+from instascene_core import losses
+from instascene_core.camera import PinholeCamera
+from instascene_core.rendering.rasterizer import RasterImages
+
+
+def write_photometric(
+    image: torch.Tensor,
+    target: torch.Tensor,
+    gradient: torch.Tensor | None,
+    ssim_weight: float,
+    valid: torch.Tensor | None,
+) -> float:
+    value, (found,) = _value_and_gradients(
+        lambda x: losses.photometric_loss(x, target, ssim_weight, valid), [image]
+    )
+    if gradient is not None:
+        gradient.copy_(found)
+    return value
+
+
+def add_normal_consistency(
+    images: RasterImages,
+    camera: PinholeCamera,
+    world_from_camera: torch.Tensor,
+    weight: float,
+    gradients: RasterImages,
+) -> float:
+    value, found = _value_and_gradients(
+        lambda normal, depth, alpha: (
+            weight * losses.normal_consistency_loss(normal, depth, alpha, camera, world_from_camera)
+        ),
+        [images.normal, images.depth, images.alpha],
+    )
+    for target, gradient in zip((gradients.normal, gradients.depth, gradients.alpha), found):
+        target += gradient
+    return value
+
+
+def add_depth_loss(
+    depth: torch.Tensor,
+    measured: torch.Tensor,
+    trust: torch.Tensor,
+    weight: float,
+    gradient: torch.Tensor,
+    tolerance: float,
+) -> float:
+    value, (found,) = _value_and_gradients(
+        lambda x: weight * losses.depth_loss(x, measured, trust, tolerance), [depth]
+    )
+    gradient += found
+    return value
+
+
+@torch.no_grad()
+def adam_step(
+    parameter: torch.Tensor,
+    gradient: torch.Tensor,
+    mean: torch.Tensor,
+    square: torch.Tensor,
+    step: int,
+    learning_rate: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    chosen: torch.Tensor | None,
+) -> None:
+    if chosen is not None:
+        rows = torch.nonzero(chosen).flatten()
+        part = [t[rows] for t in (parameter, gradient, mean, square)]
+        adam_step(*part, step, learning_rate, betas, epsilon, None)
+        for whole, changed in zip((parameter, mean, square), (part[0], part[2], part[3])):
+            whole[rows] = changed
+        return
+    mean.lerp_(gradient, 1 - betas[0])
+    square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    root = (square / (1 - betas[1] ** step)).sqrt_().add_(epsilon)
+    parameter.addcdiv_(mean, root, value=-learning_rate / (1 - betas[0] ** step))
+
+
+@torch.enable_grad()
+def _value_and_gradients(
+    loss: Callable[..., torch.Tensor], images: list[torch.Tensor]
+) -> tuple[float, tuple[torch.Tensor, ...]]:
+    leaves = [image.detach().requires_grad_() for image in images]
+    value = loss(*leaves)
+    return float(value.detach()), torch.autograd.grad(value, leaves)
