@@ -6,8 +6,8 @@ The rooms, bottom to top (imports go only downward; `test/core/test_architecture
     frame gaussians gaussians_ply instances objects datasets   floor 1: data types and their files
     rendering losses tsdf mesh metrics                         floor 2: geometry and measures
     reconstruction segmentation association features completion   floor 3: the steps of the paper
-    decomposition pipeline                                     floor 4: the paper in order
-    cli export viewer synthetic doctor                         floor 5
+    decomposition editing removal pipeline                     floor 4: the paper in order
+    cli export viewer synthetic training doctor                floor 5
 """
 
 import os

@@ -159,6 +159,29 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True)
+class ClickConfig:
+    """A segment from one click (InstaScene section 3.2); τ is `features.similarity`.  Spacings are in
+    units of the Gaussians' own."""
+
+    neighbours: int = 8  # of each Gaussian on the surface ...
+    reach_spacings: float = 4.0  # ... and how far they may be
+    smoothing: int = 3  # rounds of agreeing with the neighbours on a feature
+    min_similarity: float = 0.2  # cosines below say nothing: coarser levels end here
+    min_coverage: float = 0.5  # of a pixel by Gaussians, else nothing is there
+    max_point_spacings: float = 8.0  # how far a clicked 3D point may be from the surface
+    min_gaussians: int = 10  # smaller segments are no level of their own
+    same_size: float = 0.1  # levels that differ by less in size are one
+    min_gap: float = 0.05  # range of thresholds over which a level must stay the same
+    match_overlap: float = 0.5  # IoU with a known instance that makes a segment that instance
+    min_rest: float = 0.2  # share of an instance that must be left for it to stay one
+    # What no mask ever covered, and parts inside one feature: growth over the surface.
+    growth: float = 0.5  # smoothness a Gaussian needs to be grown over
+    crease_degrees: float = 60.0  # inward bend over which nothing grows
+    color_difference: float = 30.0  # Lab units (lightness halved) that count as much as ...
+    color_share: float = 0.4  # ... this share of a crease: colour alone gives parts, not objects
+
+
+@dataclass(frozen=True)
 class CompletionConfig:
     """In-situ completion.  Lengths are relative (voxels, pixels, noise), since a scene from RGB only
     has an arbitrary scale."""
@@ -236,5 +259,6 @@ class Config:
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    click: ClickConfig = field(default_factory=ClickConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     export: ExportConfig = field(default_factory=ExportConfig)

@@ -26,11 +26,12 @@ def decompose(
     config: Config,
     previous: np.ndarray | None = None,
     progress: ProgressCallback = no_progress,
+    first_free_id: int = 1,
 ) -> InstanceMap:
     """Instances from one label image a view.
 
     masks: per view [H, W] int32, ids need not agree between views.  previous: [N] int32 ids the same
-    Gaussians had before, so that instances keep theirs.
+    Gaussians had before, so that instances keep theirs; new ones get ids from `first_free_id` on.
     """
     means = gaussians.means.detach().numpy()
     # 1. Tracer: the Gaussians behind each pixel, at a resolution that bounds time and memory.
@@ -54,7 +55,7 @@ def decompose(
         # No mask speaks against these; where their feature does not say otherwise they stay structure.
         open_ids = gaussian_ids[index[gaussian_ids] < 0]
         index[open_ids] = number
-    ids = features.stable_ids(index, old, len(clusters), config.features.min_id_overlap)
+    ids = features.stable_ids(index, old, len(clusters), config.features.min_id_overlap, first_free_id)
     gaussian_labels = np.where(index >= 0, ids[index], UNLABELLED).astype(np.int32)
     kinds = ["object"] * len(result.clusters) + [kind for kind, _ in structure]
     num_views = [c.num_views for c in result.clusters] + [len(views)] * len(structure)

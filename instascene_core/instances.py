@@ -1,5 +1,6 @@
 """The scene decomposed: which Gaussian, and which pixel of each frame, belongs to which instance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,7 @@ class InstanceMap:
 
     instances: tuple[Instance, ...]
     gaussian_labels: np.ndarray  # [N] int32, UNLABELLED or an instance id
-    label_images: dict[str, np.ndarray] = field(default_factory=dict)  # frame name → [H, W] int32
+    label_images: Mapping[str, np.ndarray] = field(default_factory=dict)  # frame name → [H, W] int32
     support: Plane | None = None  # the plane the objects stand on, if one was found
 
     def __getitem__(self, instance_id: int) -> Instance:

@@ -7,13 +7,13 @@ one thread may call it (the ROS worker, the command line).
 import logging
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-from instascene_core import completion, features, reconstruction, segmentation
+from instascene_core import completion, editing, features, reconstruction, removal, segmentation
 from instascene_core.config import Config
 from instascene_core.decomposition import decompose
 from instascene_core.errors import InputError, NotReadyError
@@ -46,7 +46,9 @@ class Scene:
         self.posed_frames: list[Frame] = []  # those reconstructed, with refined poses where that is on
         self._background: torch.Tensor | None = None  # [3] colour behind the Gaussians
         self._support: segmentation.Support | None = None
-        self._views: list[Frame] = []  # frames with dense depth and instance labels
+        self._views: list[Frame] = []  # frames with dense depth
+        self._surface: tuple[GaussianModel, features.Surface] | None = None  # and whose it is
+        self._highest_id = 0  # ever given to an instance
         self._earlier: tuple[np.ndarray, np.ndarray] | None = None  # means [N, 3] and ids [N] of before
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
@@ -56,6 +58,29 @@ class Scene:
         if any(frame.name == other.name for other in self.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
         self.frames.append(frame)
+
+    def restore(
+        self,
+        gaussians: GaussianModel,
+        frames: Sequence[Frame],
+        instances: InstanceMap | None,
+        objects: Mapping[int, CompletedObject] | None = None,
+        background: torch.Tensor | None = None,
+    ) -> None:
+        """Take over a scene that was reconstructed before, in place of the present one.
+
+        frames: those it was made from, with the poses it ended with; background: [3] colour.
+        """
+        self.reset()
+        self.frames, self.posed_frames = list(frames), list(frames)
+        self.gaussians, self._background = gaussians, background
+        self.metrics.update(gaussians=len(gaussians), frames=len(frames))
+        if instances is not None:
+            self.instances, self.objects = instances, dict(objects or {})
+            self._views = self._dense_views(no_progress)
+            self._support = segmentation.find_support(self._views, self._up, self.config.segmentation)
+            self.metrics["instances"] = len(instances.objects)
+            self._note_ids()
 
     @property
     def is_reconstructed(self) -> bool:
@@ -126,14 +151,93 @@ class Scene:
             masks = self._masks(views, progress)
         with self._timed("decompose"):
             self.instances = decompose(
-                views, masks, self.gaussians, self._support, self.config, self._previous_labels(), progress
-            )
-        self._earlier = (self.gaussians.means.numpy(), self.instances.gaussian_labels)
-        labels = self.instances.label_images
-        self._views = [view.with_(labels=labels[view.name]) for view in views]
-        self.objects = {}
+                views, masks, self.gaussians, self._support, self.config, self._previous_labels(), progress,
+                first_free_id=self._highest_id + 1,
+            )  # fmt: skip
+        self._views, self._surface, self.objects = views, None, {}
+        self._note_ids()
         self.metrics["instances"] = len(self.instances.objects)
         return self.instances
+
+    def segment_at(
+        self,
+        frame: str = "",
+        pixel: tuple[int, int] | None = None,
+        point: np.ndarray | None = None,
+        threshold: float | None = None,
+        level: int = 0,
+        preview: bool = False,
+    ) -> editing.Selection:
+        """The instance at a pixel (column, row) of a frame ("" = the newest), or at a point [3] in metres.
+
+        Made where no mask ever was; a `threshold` other than τ grows or shrinks what is known, `level`
+        steps to coarser (> 0) or finer (< 0) answers.  preview: only tell, change nothing.
+        """
+        gaussians, known = self.require_gaussians(), self.require_instances()
+        surface, settings = self.surface(), self.config.click
+        if (pixel is None) == (point is None):
+            raise InputError("Give either a pixel of a frame or a point.")
+        if pixel is not None:
+            view = self._posed(frame)
+            labels = known.gaussian_labels
+            click = features.click_pixel(
+                gaussians, view.camera, view.world_from_camera, pixel, labels, settings
+            )
+        else:
+            click = features.click_point(surface, point, known.gaussian_labels, settings)
+        segments, index, notes = editing.select(click, surface, known, self.config, threshold, level)
+        members = segments[index].gaussians
+        match = editing.known_instance(known, members, settings.match_overlap)
+        instance_id = match.id if match else self._highest_id + 1
+        changed, more = editing.with_segment(
+            known, instance_id, segments[index], gaussians, surface, self._views, settings.min_rest
+        )
+        if not preview and changed is not known:
+            self.instances = changed
+            # A completed mesh is that of the extent it was made from.
+            same = {i.id for i in changed.instances if any(i is other for other in known.instances)}
+            self.objects = {k: v for k, v in self.objects.items() if k in same}
+            self._note_ids()
+        return editing.Selection(
+            instance=changed[instance_id],
+            created=match is None,
+            gaussians=members,
+            point=click.point,
+            thresholds=tuple(s.threshold for s in segments),
+            sizes=tuple(len(s.gaussians) for s in segments),
+            index=index,
+            notes=(*notes, *more),
+        )
+
+    def remove(self, instance_id: int) -> removal.Removal:
+        """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
+        no longer count."""
+        gaussians, known = self.require_gaussians(), self.require_instances()
+        images = {name: known.label_images[name] for name in known.label_images}
+        result = removal.without_instance(
+            instance_id, known, gaussians, self.surface(), self._views, self._support
+        )
+
+        def cleared(frames: Sequence[Frame]) -> list[Frame]:
+            return [
+                removal.without_pixels(f, images[f.name], instance_id) if f.name in images else f
+                for f in frames
+            ]
+
+        self.frames, self.posed_frames = cleared(self.frames), cleared(self.posed_frames)
+        self._views = cleared(self._views)
+        self.gaussians, self.instances, self._surface = result.gaussians, result.instances, None
+        self.objects.pop(instance_id, None)
+        self._note_ids()
+        return result
+
+    def surface(self) -> features.Surface:
+        """The Gaussians as a graph over the surface, made once for a decomposition."""
+        gaussians = self.require_gaussians()
+        if self._surface is None or self._surface[0] is not gaussians:
+            surface = features.make_surface(gaussians, self._views, self.config.click)
+            self._surface = (gaussians, surface)
+        return self._surface[1]
 
     # ── section 4: in-situ completion ─────────────────────────────────────────────────────────────
 
@@ -157,8 +261,9 @@ class Scene:
                 f"Instance {instance_id} is the {instance.kind} and cannot be completed; ask for an object."
             )
         with self._timed("complete"):
+            labels = self.instances.label_images
             result = completion.complete(
-                self._views,
+                [view.with_(labels=labels[view.name]) for view in self._views],
                 instance_id,
                 support=self.instances.support,
                 up=self._up,
@@ -180,6 +285,27 @@ class Scene:
             )
         return self.gaussians
 
+    def require_instances(self) -> InstanceMap:
+        """The latest decomposition, or NotReadyError."""
+        if self.instances is None:
+            raise NotReadyError("There are no instances yet; call segment_instances first.")
+        return self.instances
+
+    def _posed(self, name: str) -> Frame:
+        """The frame of that name among those reconstructed; "" is the newest."""
+        if not name and self.posed_frames:
+            return self.posed_frames[-1]
+        for frame in self.posed_frames:
+            if frame.name == name:
+                return frame
+        known = ", ".join(f.name for f in self.posed_frames[:3]) or "none"
+        raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
+
+    def _note_ids(self) -> None:
+        """Remember the ids given, for the next decomposition and so that none is given twice."""
+        self._earlier = (self.gaussians.means.numpy(), self.instances.gaussian_labels)
+        self._highest_id = max([self._highest_id, *(i.id for i in self.instances.instances)])
+
     def _dense_views(self, progress: ProgressCallback) -> list[Frame]:
         """The frames with their measured depth, or the rendered one where a frame has none.
 
@@ -198,7 +324,9 @@ class Scene:
 
     def _masks(self, views: Sequence[Frame], progress: ProgressCallback) -> list[np.ndarray]:
         """One label image a view, from the configured 2D segmenter."""
-        segmenter = segmentation.make_segmenter(self.config.segmentation, views, self._support, progress)
+        segmenter = segmentation.make_segmenter(
+            self.config.segmentation, views, self._support, progress, up=self._up, seek_support=False
+        )
         self.metrics["mask_warnings"], masks = 0, []
         for index, view in enumerate(views):
             progress("masks", index / len(views), view.name)

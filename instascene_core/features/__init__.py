@@ -7,11 +7,29 @@ from instascene_core.features.assign import (
     stable_ids,
     transfer_labels,
 )
+from instascene_core.features.click import (
+    Click,
+    Segment,
+    Surface,
+    click_pixel,
+    click_point,
+    feature_segments,
+    grown_segments,
+    make_surface,
+)
 from instascene_core.features.field import prototypes_of, train_features
 
 __all__ = [
+    "Click",
+    "Segment",
+    "Surface",
     "assign",
+    "click_pixel",
+    "click_point",
+    "feature_segments",
     "fill_from_neighbours",
+    "grown_segments",
+    "make_surface",
     "prototypes_of",
     "render_label_images",
     "stable_ids",

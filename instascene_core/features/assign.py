@@ -96,12 +96,15 @@ def render_label_images(gaussian_labels: np.ndarray, traces: Sequence[PixelTrace
     return images
 
 
-def stable_ids(labels: np.ndarray, previous: np.ndarray, num_labels: int, min_overlap: float) -> np.ndarray:
+def stable_ids(
+    labels: np.ndarray, previous: np.ndarray, num_labels: int, min_overlap: float, first_free: int = 1
+) -> np.ndarray:
     """[num_labels] int32 ids ≥ 1 for the instances 0 … num_labels−1 of a new decomposition.
 
     labels: [N] int32 new index per Gaussian; previous: [N] int32 the id the same Gaussian had
     (UNLABELLED for new ones).  Instances take the id of the old one they share most Gaussians with
-    (Hungarian on intersection over union, at least `min_overlap`); the rest get ids never used.
+    (Hungarian on intersection over union, at least `min_overlap`); the rest get ids never used, from
+    `first_free` on.
     """
     old = np.unique(previous[previous >= 1])
     ids = np.zeros(num_labels, dtype=np.int32)
@@ -116,7 +119,7 @@ def stable_ids(labels: np.ndarray, previous: np.ndarray, num_labels: int, min_ov
         for i, j in zip(*linear_sum_assignment(-overlap), strict=True):
             if overlap[i, j] >= min_overlap:
                 ids[i] = old[j]
-    free = int(old.max(initial=0)) + 1
+    free = max(first_free, int(old.max(initial=0)) + 1)
     missing = np.flatnonzero(ids == 0)
     ids[missing] = free + np.arange(len(missing))
     return ids

@@ -1,0 +1,347 @@
+"""A segment from one click: the rendered feature at a pixel, grown over the surface (InstaScene section 3.2).
+
+One rule gives all answers.  Every Gaussian has a value in [−1, 1]: the cosine between its feature and
+the clicked one or, where features say nothing, how smoothly the surface goes on there.  Its *level* is
+the highest threshold at which it is still connected to the clicked Gaussian through neighbours above
+that threshold.  The segment at τ are the levels ≥ τ, so segments of falling thresholds are nested, and
+those that stay the same over a range of thresholds are the parts, objects and groups of the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
+from scipy.spatial import cKDTree
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.config import ClickConfig
+from instascene_core.errors import InputError
+
+if TYPE_CHECKING:
+    from instascene_core.frame import Frame
+    from instascene_core.gaussians import GaussianModel
+
+AGREEMENT_POWER = 4  # neighbours at a cosine of 0.5 count a sixteenth of those at 1
+ORIENTING_VIEWS = 24  # enough to see every surface from its outside
+VISIBLE_SHARE = 0.02  # of the depth: a Gaussian this near to the depth of a pixel is what shows there
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The Gaussians as a graph over the surface; made once for a model."""
+
+    means: np.ndarray  # [N, 3] metres, world frame
+    tree: cKDTree  # of the means
+    spacing: float  # metres: median distance to the third neighbour
+    neighbours: sp.csr_matrix  # [N, N] 1 where two Gaussians are neighbours, symmetric
+    features: np.ndarray  # [N, D] unit: what neighbours agree on
+    smoothness: np.ndarray  # [N] in [0, 1]: 0 in a crease
+
+
+@dataclass(frozen=True)
+class Click:
+    """What was clicked."""
+
+    gaussian: int
+    point: np.ndarray  # [3] metres, world frame
+    feature: np.ndarray  # [D] unit
+    label: int  # instance that most of the clicked surface belongs to, or UNLABELLED
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One answer to a click."""
+
+    gaussians: np.ndarray  # [K] int64, ascending
+    threshold: float  # that gives it: cosine, or smoothness where `grown`
+    grown: bool = False  # over the surface, not by features
+
+
+# --- the surface ---
+
+
+def make_surface(gaussians: GaussianModel, views: Sequence[Frame], config: ClickConfig) -> Surface:
+    """Neighbourhoods, averaged features and creases of a model with trained features.
+
+    views: frames with depth, to know the outside of a surface.  Raises InputError where the features
+    are missing or not finite.
+    """
+    if gaussians.features is None:
+        raise InputError("The Gaussians have no instance features yet; call segment_instances first.")
+    features = gaussians.features.detach().numpy()
+    if not np.isfinite(features).all():
+        bad = np.count_nonzero(~np.isfinite(features).all(axis=1))
+        raise InputError(f"The features of {bad} Gaussians contain NaN or infinity; train them again.")
+    means = gaussians.means.detach().numpy()
+    tree = cKDTree(means)
+    count = min(config.neighbours + 1, len(means))
+    distance, index = tree.query(means, k=count)
+    spacing = float(np.median(distance[:, min(3, count - 1)]))
+    rows, columns = np.repeat(np.arange(len(means)), count), index.ravel()
+    near = (distance.ravel() <= config.reach_spacings * spacing) & (rows != columns)
+    graph = sp.csr_matrix((np.ones(near.sum(), np.float32), (rows[near], columns[near])), (len(means),) * 2)
+    graph = (graph + graph.T).tocsr()
+    graph.data[:] = 1.0
+    weights = gaussians.opacities.detach().numpy()
+    smooth = agreed_features(features, graph, weights, config.smoothing)
+    colors = _averaged(gaussians.base_colors.detach().numpy(), graph, weights)
+    normals = outward_normals(means, gaussians.normals.detach().numpy(), views)
+    return Surface(
+        means, tree, spacing, graph, smooth, surface_smoothness(means, normals, colors, graph, config)
+    )
+
+
+def _averaged(values: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray) -> np.ndarray:
+    """[N, D] float32: each Gaussian's mean with its neighbours, by weight."""
+    mixing = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")) @ sp.diags(weights)
+    mixing = sp.diags(1 / np.maximum(np.asarray(mixing.sum(axis=1)).ravel(), 1e-8)) @ mixing
+    return (mixing @ values).astype(np.float32)
+
+
+def agreed_features(
+    features: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray, rounds: int
+) -> np.ndarray:
+    """[N, D] float32 unit: what most of a Gaussian's neighbours agree on.
+
+    A Gaussian that no pixel shows has a feature of chance, so single ones mean little; but a plain mean
+    blurs the borders of instances.  This is a mean shift: start at the mean of the neighbours, then
+    `rounds` times take their mean again, each by how well it agrees with the last one.
+    """
+    edges = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")).tocsr()
+    rows = np.repeat(np.arange(len(features)), np.diff(edges.indptr))
+    estimate = _averaged(features, graph, weights)
+    for _ in range(rounds):
+        estimate /= np.maximum(np.linalg.norm(estimate, axis=1, keepdims=True), 1e-8)
+        agreement = np.einsum("ed,ed->e", estimate[rows], features[edges.indices])
+        edges.data = weights[edges.indices] * np.maximum(agreement, 1e-3) ** AGREEMENT_POWER
+        estimate = edges @ features
+    norm = np.linalg.norm(estimate, axis=1, keepdims=True)
+    return (estimate / np.maximum(norm, 1e-12)).astype(np.float32)
+
+
+def outward_normals(means: np.ndarray, normals: np.ndarray, views: Sequence[Frame]) -> np.ndarray:
+    """[N, 3] unit normals turned toward the cameras whose depth images show the Gaussian."""
+    toward = np.zeros_like(means)
+    for view in views[:: max(1, len(views) // ORIENTING_VIEWS)]:
+        pose = view.camera_from_world
+        pixels, z = view.camera.project(means @ pose[:3, :3].T + pose[:3, 3])
+        cell = np.floor(np.nan_to_num(pixels, nan=-1.0)).astype(np.int64)
+        inside = ((cell >= 0) & (cell < (view.camera.width, view.camera.height))).all(axis=1)
+        seen = np.flatnonzero(inside)
+        depth = view.depth[cell[seen, 1], cell[seen, 0]]
+        seen = seen[np.abs(depth - z[seen]) <= VISIBLE_SHARE * z[seen]]
+        ray = view.world_from_camera[:3, 3] - means[seen]
+        toward[seen] += ray / np.linalg.norm(ray, axis=1, keepdims=True)
+    return np.where((normals * toward).sum(axis=1, keepdims=True) < 0, -normals, normals)
+
+
+def surface_smoothness(
+    means: np.ndarray, normals: np.ndarray, colors: np.ndarray, graph: sp.csr_matrix, config: ClickConfig
+) -> np.ndarray:
+    """[N] in [0, 1]: 1 where the surface goes on evenly or bends outward, 0 in an inward crease.
+
+    normals: outward.  The bend from one neighbour to another is (n_b − n_a)·(p_b − p_a)/|p_b − p_a|,
+    = ∓2 sin(angle / 2) across a crease, negative inward; averaged around a Gaussian the noise of
+    single normals cancels.  A step of colour counts less.
+    """
+    from skimage.color import rgb2lab
+
+    edges = graph.tocoo()
+    a, b = edges.row, edges.col
+    direction = means[b] - means[a]
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+    inward = -((normals[b] - normals[a]) * direction).sum(axis=1)
+    lab = rgb2lab(np.clip(colors, 0, 1)[None])[0] * (0.5, 1, 1)
+    step = np.linalg.norm(lab[b] - lab[a], axis=1)
+    degree = np.maximum(np.bincount(a, minlength=len(means)), 1)
+    inward = np.bincount(a, inward, minlength=len(means)) / degree
+    step = np.bincount(a, step, minlength=len(means)) / degree
+    # In the crease itself about half of the neighbours are across.
+    crease = inward / np.sin(np.radians(config.crease_degrees) / 2)
+    color = config.color_share * np.clip(step / config.color_difference, 0, 1)
+    return ((1 - np.clip(crease, 0, 1)) * (1 - color)).astype(np.float32)
+
+
+# --- what was clicked ---
+
+
+def click_pixel(
+    gaussians: GaussianModel,
+    camera: PinholeCamera,
+    world_from_camera: np.ndarray,
+    pixel: tuple[int, int],
+    labels: np.ndarray,
+    config: ClickConfig,
+) -> Click:
+    """The surface at a pixel (column, row): its rendered feature, traced through that pixel only.
+
+    labels: [N] int32 instance of each Gaussian.  Raises InputError outside the image and where nothing
+    is reconstructed.
+    """
+    from instascene_core.rendering.trace import trace
+
+    column, row = pixel
+    if not (0 <= column < camera.width and 0 <= row < camera.height):
+        raise InputError(
+            f"The pixel ({column}, {row}) lies outside the image of {camera.width}×{camera.height}."
+        )
+    one = PinholeCamera(1, 1, camera.fx, camera.fy, camera.cx - column, camera.cy - row)
+    ray = trace(gaussians, one, world_from_camera)
+    if ray.weights.sum() < config.min_coverage:
+        raise InputError(f"Nothing is reconstructed at pixel ({column}, {row}); click on a surface.")
+    # The front Gaussian: where the summed weight reaches a half, as for the median depth.
+    front = int(ray.indices[np.searchsorted(np.cumsum(ray.weights), 0.5 * ray.weights.sum())])
+    direction = world_from_camera[:3, :3] @ one.rays[0, 0].astype(np.float64)
+    origin, normal = world_from_camera[:3, 3], gaussians.normals[front].detach().numpy().astype(np.float64)
+    mean = gaussians.means[front].detach().numpy().astype(np.float64)
+    facing = direction @ normal
+    along = direction if abs(facing) > 1e-3 else normal  # a disk seen edge-on has no intersection
+    point = origin + direction * ((mean - origin) @ normal / facing) if along is direction else mean
+    feature = ray.weights @ gaussians.features[ray.indices].detach().numpy()
+    return Click(front, point, _unit(feature), _vote(labels[ray.indices], ray.weights))
+
+
+def click_point(surface: Surface, point: np.ndarray, labels: np.ndarray, config: ClickConfig) -> Click:
+    """The surface at a point [3] (metres, world frame); InputError where there is none near it."""
+    point = np.asarray(point, dtype=np.float64)
+    if not np.isfinite(point).all():
+        raise InputError("The clicked point contains NaN or infinity.")
+    distance, index = surface.tree.query(point, k=min(config.neighbours, len(surface.means)))
+    distance, index = np.atleast_1d(distance), np.atleast_1d(index)
+    if distance[0] > config.max_point_spacings * surface.spacing:
+        raise InputError(
+            f"The clicked point is {distance[0]:.3f} m from the nearest surface; click on a surface."
+        )
+    weights = np.exp(-0.5 * ((distance - distance[0]) / surface.spacing) ** 2)
+    feature = weights @ surface.features[index]
+    return Click(int(index[0]), point, _unit(feature), _vote(labels[index], weights))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / max(float(np.linalg.norm(vector)), 1e-8)).astype(np.float32)
+
+
+def _vote(labels: np.ndarray, weights: np.ndarray) -> int:
+    """The label with the largest summed weight, the smaller of equals."""
+    names, index = np.unique(labels, return_inverse=True)
+    return int(names[np.bincount(index, weights).argmax()])
+
+
+# --- segments ---
+
+
+def levels_from(seed: int, values: np.ndarray, neighbours: sp.csr_matrix, floor: float) -> np.ndarray:
+    """[N] float32: the highest threshold ≥ `floor` that still joins a Gaussian to `seed`, else −inf.
+
+    values: [N].  The seed itself is joined at every threshold.  It is the widest path: on the maximum
+    spanning tree of the neighbourhood graph, the smallest value on the way.
+    """
+    candidates = values >= floor
+    candidates[seed] = True
+    local = np.flatnonzero(candidates)
+    graph = neighbours[local][:, local].tocoo()
+    start = int(np.searchsorted(local, seed))
+    own = values[local].astype(np.float64)
+    own[start] = max(1.0, own.max())
+    # Weights of a spanning tree must not be 0, and lie in (0, …] for values ≤ the seed's.
+    upper = graph.row < graph.col
+    a, b = graph.row[upper], graph.col[upper]
+    cost = 1.0 + own[start] - np.minimum(own[a], own[b])
+    graph = sp.csr_matrix((cost, (a, b)), (len(local),) * 2)
+    component = connected_components(graph, directed=False)[1]
+    inside = np.flatnonzero(component == component[start])
+    graph = graph[inside][:, inside]
+    start = int(np.searchsorted(inside, start))
+    tree = minimum_spanning_tree(graph)
+    _, before = breadth_first_order(tree, start, directed=False)
+    before[start] = start
+    smallest = own[inside]
+    while (before != start).any():  # pointers double their reach
+        smallest, before = np.minimum(smallest, smallest[before]), before[before]
+    smallest = np.minimum(smallest, own[inside])
+    result = np.full(len(values), -np.inf, dtype=np.float32)
+    result[local[inside]] = smallest
+    return result
+
+
+def segment_at_level(
+    levels: np.ndarray, threshold: float, allowed: np.ndarray, surface: Surface
+) -> np.ndarray:
+    """[K] int64: Gaussians of level ≥ `threshold`, and those they enclose.
+
+    allowed: [N] bool.  A single Gaussian's feature may be anything where no pixel shows it, so one
+    most of whose neighbours belong to the segment does, too.
+    """
+    chosen = levels >= threshold
+    degree = np.diff(surface.neighbours.indptr)
+    for _ in range(2):
+        around = surface.neighbours @ chosen.astype(np.float32)
+        chosen = chosen | (allowed & (2 * around > degree))
+    return np.flatnonzero(chosen)
+
+
+def stable_thresholds(levels: np.ndarray, lowest: float, config: ClickConfig) -> list[float]:
+    """Thresholds, falling, of the segments that stay the same over a range of them.
+
+    Within a range of at least `min_gap` the size must not change by more than the share `same_size`;
+    each is given by its middle.  Ranges end at `lowest`.
+    """
+    grid = np.round(np.arange(1.0, lowest - 1e-9, -0.01), 2)
+    ordered = np.sort(levels[np.isfinite(levels)])
+    sizes = len(ordered) - np.searchsorted(ordered, grid.astype(np.float32), side="left")
+    found, first = [], 0
+    for index in range(1, len(grid) + 1):
+        if index < len(grid) and sizes[index] <= (1 + config.same_size) * sizes[first]:
+            continue
+        if sizes[first] >= config.min_gaussians and grid[first] - grid[index - 1] >= config.min_gap - 1e-9:
+            found.append(float(grid[(first + index - 1) // 2]))
+        first = index
+    return found
+
+
+def feature_segments(
+    click: Click, surface: Surface, threshold: float, config: ClickConfig
+) -> tuple[list[Segment], int]:
+    """(nested segments, finest first; index of the one at `threshold`) by similarity of features."""
+    values = surface.features @ click.feature
+    floor = min(config.min_similarity, threshold)
+    levels = levels_from(click.gaussian, values, surface.neighbours, floor)
+    everything = np.ones(len(values), dtype=bool)
+    return _chain(levels, threshold, floor, everything, surface, config, grown=False)
+
+
+def grown_segments(
+    click: Click, surface: Surface, allowed: np.ndarray, threshold: float, config: ClickConfig
+) -> tuple[list[Segment], int]:
+    """The same by growth over the smooth surface, among the `allowed` [N] bool Gaussians only."""
+    values = np.where(allowed, surface.smoothness, -np.inf)
+    seed = click.gaussian
+    floor = max(min(threshold, 0.1), 1e-3)
+    levels = levels_from(seed, values, surface.neighbours, floor)
+    return _chain(levels, threshold, floor, allowed, surface, config, grown=True)
+
+
+def _chain(levels, threshold, floor, allowed, surface, config, grown) -> tuple[list[Segment], int]:
+    """The segment at `threshold` among those that are stable, without those of nearly its size."""
+    wanted = segment_at_level(levels, threshold, allowed, surface)
+    segments, chosen = [], 0
+    thresholds = [t for t in stable_thresholds(levels, floor, config) if t != threshold]
+    for value in sorted([*thresholds, threshold], reverse=True):
+        if value == threshold:
+            chosen = len(segments)
+            segments.append(Segment(wanted, threshold, grown))
+            continue
+        members = segment_at_level(levels, value, allowed, surface)
+        others = [wanted, *(s.gaussians for s in segments)]
+        if all(_differ(len(members), len(other), config.same_size) for other in others):
+            segments.append(Segment(members, value, grown))
+    return segments, chosen
+
+
+def _differ(a: int, b: int, share: float) -> bool:
+    return max(a, b) > (1 + share) * min(a, b)
