@@ -12,6 +12,8 @@ from typing import Literal
 class ReconstructionConfig:
     """2D Gaussian Splatting (Huang et al. 2024; InstaScene section 3)."""
 
+    # What trains: "auto" takes a CUDA GPU where gsplat and one are there, else the CPU
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     iterations: int = 1200
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
     seed: int = 0

@@ -70,13 +70,18 @@ def _kernel() -> Finding:
 
 
 def _cuda() -> Finding:
-    name = ""
-    if importlib.util.find_spec("torch") is not None:
-        import torch
+    advice = "none needed: the CPU kernel computes"
+    try:
+        from instascene_core.rendering.cuda import GSPLAT_VERSION, cuda_problem
+        from instascene_core.rendering.device import device_name
+    except ImportError:  # without torch
+        return Finding("CUDA GPU", False, False, "", advice)
+    import torch
 
-        if torch.cuda.is_available():
-            name = f"{torch.cuda.get_device_name()} (not used)"
-    return Finding("CUDA GPU", bool(name), False, name, "none needed: the CPU kernel computes")
+    if problem := cuda_problem():
+        return Finding("CUDA GPU", False, False, "", f"{advice} ({problem})")
+    name = device_name(torch.device("cuda"))
+    return Finding("CUDA GPU", True, False, f"{name}, gsplat {GSPLAT_VERSION}", advice)
 
 
 def _version(distributions: tuple[str, ...]) -> str:

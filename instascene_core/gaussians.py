@@ -82,6 +82,11 @@ class GaussianModel:
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         return GaussianModel(**{k: None if v is None else v[index] for k, v in chosen.items()})
 
+    def to(self, device: torch.device | str) -> "GaussianModel":
+        """The same Gaussians on `device`; not copied where they are there already."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return GaussianModel(**{k: None if v is None else v.to(device) for k, v in values.items()})
+
     def detached(self) -> "GaussianModel":
         """A copy without gradients."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

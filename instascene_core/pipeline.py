@@ -22,7 +22,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.rendering import RenderResult, rasterize
+from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class Scene:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
+        # What reconstructs: "cpu" or the name of the GPU.  A GPU asked for that is not there is refused here.
+        self.device = device_name(choose_device(self.config.reconstruction.device))
         self.reset()
 
     def reset(self) -> None:

@@ -41,6 +41,7 @@ class Snapshot:
     psnr: float = math.nan
     instances: InstanceMap | None = None
     objects: dict[int, CompletedObject] = field(default_factory=dict)
+    device: str = "cpu"  # what reconstructs
 
     @staticmethod
     def of(scene: Scene) -> "Snapshot":
@@ -51,6 +52,7 @@ class Snapshot:
             psnr=float(scene.metrics.get("psnr", math.nan)),
             instances=scene.instances,
             objects=dict(scene.objects),
+            device=scene.device,
         )
 
 
@@ -168,7 +170,7 @@ def status_message(
         instances=len(snapshot.instances.instances) if snapshot.instances else 0,
         completed_objects=len(snapshot.objects),
         memory_mb=resident_memory_mb(),
-        device="cpu",
+        device=snapshot.device,
         errors=sum(counts.values()),
         error_kinds=list(counts),
         error_counts=list(counts.values()),

@@ -8,9 +8,9 @@ _PRIOR = 1e-2  # pull to identity, so that the scene keeps its colours
 class ExposureModel:
     """A gain and an offset per channel and frame; over all frames they average to identity."""
 
-    def __init__(self, num_frames: int, learning_rate: float) -> None:
-        self.log_gains = torch.zeros(num_frames, 3, requires_grad=True)
-        self.offsets = torch.zeros(num_frames, 3, requires_grad=True)
+    def __init__(self, num_frames: int, learning_rate: float, device: torch.device | str = "cpu") -> None:
+        self.log_gains = torch.zeros(num_frames, 3, device=device, requires_grad=True)
+        self.offsets = torch.zeros(num_frames, 3, device=device, requires_grad=True)
         self._adam = torch.optim.Adam([self.log_gains, self.offsets], lr=learning_rate)
 
     @torch.no_grad()

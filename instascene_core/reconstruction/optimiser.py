@@ -40,12 +40,16 @@ class GaussianOptimiser:
             )  # fmt: skip
 
     def rebuild(self, keep: torch.Tensor, new: dict[str, torch.Tensor] | None = None) -> None:
-        """Keep the rows at `keep` (bool mask or int64 indices), then append `new` (name → rows)."""
+        """Keep the rows at `keep` (bool mask or int64 indices), then append `new` (name → rows).
+
+        Both may be on another device than the parameters.
+        """
+        keep = keep.to(self._tensors["means"].device)
         for name in PARAMETERS:
             rows = self._tensors[name][keep]
             moments = [store[name][keep] for store in (self._first, self._second)]
             if new is not None:
-                fresh = new[name]
+                fresh = new[name].to(rows.device)
                 rows = torch.cat([rows, fresh])
                 moments = [torch.cat([m, torch.zeros_like(fresh)]) for m in moments]
             self._tensors[name] = rows.contiguous()

@@ -28,6 +28,12 @@ class View:
         """[H, W, 3] float32 in [0, 1] (made when asked for: uint8 is a quarter of the memory)."""
         return self.rgb.float() / 255
 
+    def to(self, device: torch.device) -> "View":
+        """The same view with its images on `device`."""
+        images = (self.rgb, self.depth, self.trust, self.valid)
+        moved = (None if image is None else image.to(device) for image in images)
+        return View(self.camera, self.world_from_camera, *moved)
+
 
 def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
     """`frame` resized by `factor` ≤ 1.
@@ -69,7 +75,7 @@ def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
 
 def typical_depth(gaussians: GaussianModel, frames: list[Frame]) -> float:
     """Median depth of the Gaussians in front of the cameras: the scene's size as the cameras see it."""
-    means = gaussians.means.detach().numpy().astype(np.float64)
+    means = gaussians.means.detach().cpu().numpy().astype(np.float64)
     means = means[:: max(1, len(means) // 5000)]
     depths = []
     for frame in frames[:: max(1, len(frames) // 30)]:

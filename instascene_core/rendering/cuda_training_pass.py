@@ -61,7 +61,9 @@ class CudaTrainingPass:
         self.image_gradients = RasterImages(
             **{name: like.new_zeros(size) if t is None else torch.zeros_like(t) for name, t in images.items()}
         )
-        return RasterImages(**{name: None if t is None else t.detach() for name, t in images.items()})
+        return RasterImages(
+            **{name: None if t is None else t.detach().contiguous() for name, t in images.items()}
+        )
 
     @property
     def visible(self) -> torch.Tensor:
