@@ -21,9 +21,17 @@ class BackgroundColor:
     Where nothing is reconstructed, images would else be explained by Gaussians that are not there.
     """
 
-    def __init__(self, frames: list[Frame], learning_rate: float) -> None:
-        self.color = torch.from_numpy(_usual_color(frames))  # [3] float32, changed in place
-        self.color.grad = torch.zeros(3)
+    def __init__(
+        self,
+        frames: list[Frame],
+        learning_rate: float,
+        color: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Starts from `color` [3], or from what the frames show where they have no depth."""
+        start = torch.from_numpy(_usual_color(frames)) if color is None else color.float().clone()
+        self.color = start.to(device)  # [3] float32, changed in place
+        self.color.grad = torch.zeros_like(self.color)
         self._adam = torch.optim.Adam([self.color], lr=learning_rate)
 
     @torch.no_grad()

@@ -14,17 +14,24 @@ from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimis
 class ScreenPull:
     """Mean screen gradient of each Gaussian over the views that saw it since the last `reset`."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, device: torch.device | str = "cpu") -> None:
+        self._device = device
         self.reset(n)
 
     def reset(self, n: int) -> None:
-        self._sum = torch.zeros(n)
-        self._views = torch.zeros(n)
+        self._sum = torch.zeros(n, device=self._device)
+        self._views = torch.zeros(n, device=self._device)
 
     def add(self, gradients: torch.Tensor) -> None:
         """gradients [N]: |∂L/∂ projected mean| of one view, per half image width; 0 = not seen."""
         self._sum += gradients
         self._views += gradients > 0
+
+    def rebuild(self, keep: torch.Tensor, added: int) -> None:
+        """Follow Gaussians that are kept (bool mask) and appended, as `GaussianOptimiser.rebuild`."""
+        keep, new = keep.to(self._device), torch.zeros(added, device=self._device)
+        self._sum = torch.cat([self._sum[keep], new])
+        self._views = torch.cat([self._views[keep], new])
 
     @property
     def mean(self) -> torch.Tensor:
@@ -61,7 +68,7 @@ class GradientStrategy:
         twice = split.repeat(2)
         children = {name: getattr(model, name)[torch.cat([clone, twice])].clone() for name in PARAMETERS}
         # Children of a split lie where the parent's density says, smaller by 1.6.
-        noise = torch.randn(len(twice), 2, generator=self._generator) * model.scales[twice]
+        noise = torch.randn(len(twice), 2, generator=self._generator).to(twice.device) * model.scales[twice]
         offset = (model.rotations[twice][:, :, :2] @ noise[:, :, None])[..., 0]
         children["means"][len(clone) :] += offset
         children["log_scales"][len(clone) :] -= torch.log(torch.tensor(1.6))
@@ -94,9 +101,8 @@ class BudgetedStrategy:
             optimiser.rebuild(keep)
             return
         # Weighted sampling without replacement (exponential races): deterministic for a seed.
-        race = torch.rand(len(model), generator=self._generator).clamp(min=1e-12).log() / score.clamp(
-            min=1e-30
-        )
+        luck = torch.rand(len(model), generator=self._generator).to(score.device)
+        race = luck.clamp(min=1e-12).log() / score.clamp(min=1e-30)
         race[score <= 0] = -torch.inf
         parents = race.topk(added).indices.sort().values
         keep[parents] = False
@@ -117,7 +123,7 @@ def _split_along_major_axis(model, parents: torch.Tensor) -> dict[str, torch.Ten
     """Two halves of each parent, side by side along its longer axis: together they cover its disk."""
     rows = {name: getattr(model, name)[parents] for name in PARAMETERS}
     major = model.log_scales[parents].argmax(dim=-1)  # [M]
-    along = torch.arange(len(parents))
+    along = torch.arange(len(parents), device=parents.device)
     axis = model.rotations[parents].transpose(1, 2)[along, major]  # [M, 3]
     offset = 0.6 * model.scales[parents][along, major, None] * axis
     rows["log_scales"] = rows["log_scales"].clone()

@@ -24,12 +24,12 @@ from instascene_core.reconstruction.initialisation import initialise
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.poses import PoseRates, PoseRefiner, add_normal_torque
 from instascene_core.reconstruction.views import View, scale_view, typical_depth
+from instascene_core.rendering import ModelGradients, choose_device, device_name, make_training_pass
 from instascene_core.rendering.fused import add_depth_loss, add_normal_consistency, write_photometric
-from instascene_core.rendering.training_pass import ModelGradients, TrainingPass
 
 logger = logging.getLogger(__name__)
 
-_FIRST_SHARE = 0.75  # of the budget is placed at the start; the rest goes where the images want more
+FIRST_SHARE = 0.75  # of the budget is placed at the start; the rest goes where the images want more
 _RESET_OPACITY = 2.0  # opacity after a reset over the opacity that is culled
 
 
@@ -54,6 +54,7 @@ class ReconstructionResult:
     history: tuple[HistoryEntry, ...]
     world_from_camera: np.ndarray  # [F, 4, 4] float64 in the frames' order: as given, or refined
     background: torch.Tensor | None  # [3] colour to render behind the Gaussians; None = black
+    device: str = "cpu"  # what computed: "cpu" or the name of the GPU; all tensors here are on the CPU
 
 
 def reconstruct(
@@ -61,14 +62,17 @@ def reconstruct(
     config: ReconstructionConfig | None = None,
     progress: ProgressCallback = no_progress,
     initial: GaussianModel | None = None,
+    background: torch.Tensor | None = None,
     iterations: int | None = None,
     time_budget_s: float | None = None,
+    begin: float = 0.0,
 ) -> ReconstructionResult:
     """Optimise 2D Gaussians on `frames` (undistorted, posed; depth where there is any).
 
-    `initial` continues from given Gaussians instead of initialising.  `iterations` and
-    `time_budget_s` overrule the config; with a time budget, schedules follow whichever of the two
-    runs out first.  Same input, seed and thread count without time budget → same result.
+    `initial` and `background` [3] continue from what is given instead of initialising; all schedules
+    then start at the fraction `begin` of a run.  `iterations` and `time_budget_s` overrule the config; with
+    a time budget, schedules follow whichever of the two runs out first.  Same input, seed and thread count
+    without time budget → same result.
     Raises InputError with fewer than two frames, or when nothing can be initialised.
     """
     config = config or ReconstructionConfig()
@@ -77,7 +81,7 @@ def reconstruct(
     start = time.perf_counter()
     depth_weight = config.depth_weight
     if initial is None:
-        found = initialise(frames, int(_FIRST_SHARE * gaussian_budget(frames, config)), progress)
+        found = initialise(frames, int(FIRST_SHARE * gaussian_budget(frames, config)), progress)
         initial, frames = found.gaussians, found.frames
         depth_weight = depth_weight if found.depth_is_measured else config.stereo_depth_weight
     config = replace(
@@ -86,7 +90,7 @@ def reconstruct(
         iterations=config.iterations if iterations is None else iterations,
         time_budget_s=config.time_budget_s if time_budget_s is None else time_budget_s,
     )
-    trainer = Trainer(frames, initial, config, start)
+    trainer = Trainer(frames, initial, config, start, background, begin)
     while not trainer.finished:
         trainer.step()
         if trainer.iteration % 20 == 0:
@@ -104,24 +108,30 @@ class Trainer:
         initial: GaussianModel,
         config: ReconstructionConfig,
         start: float | None = None,  # perf_counter() that seconds and the time budget count from
+        background: torch.Tensor | None = None,  # [3] colour to start from
+        begin: float = 0.0,  # fraction of a run that counts as done already
     ) -> None:
         self.config = config
         self.iteration = 0
+        self._begin = begin
         self._start = time.perf_counter() if start is None else start
         self._frames = frames
-        self._optimiser = GaussianOptimiser(initial)
+        self._device = choose_device(config.device)
+        self._optimiser = GaussianOptimiser(initial.to(self._device))
         self._depth_scale = typical_depth(initial, frames)
-        self._views: dict[float, list[View]] = {}
+        self._views: dict[float, dict[str, View]] = {}  # by factor and frame name
         self._generator = np.random.default_rng(config.seed)
         self._queue: list[int] = []
-        self._pass = TrainingPass()
-        self._pull = ScreenPull(len(initial))
+        self._pass = make_training_pass(self._device)
+        self._pull = ScreenPull(len(initial), self._device)
         budget = max(gaussian_budget(frames, config), len(initial))
         self._strategy = make_strategy(config, self._depth_scale, budget)
-        self._exposure = ExposureModel(len(frames), config.exposure_lr) if config.exposure else None
+        rate, device = config.exposure_lr, self._device
+        self._exposure = ExposureModel(len(frames), rate, device) if config.exposure else None
         self._poses = make_pose_refiner(config, frames, self._depth_scale) if config.refine_poses else None
         learned = config.learn_background
-        self._background = BackgroundColor(frames, config.background_lr) if learned else None
+        rate = config.background_lr
+        self._background = BackgroundColor(frames, rate, background, device) if learned else None
         self._recent_mse: list[float] = []
         self._history: list[HistoryEntry] = []
 
@@ -133,7 +143,7 @@ class Trainer:
         done = self.iteration / max(1, self.config.iterations)
         if self.config.time_budget_s > 0:
             done = max(done, (time.perf_counter() - self._start) / self.config.time_budget_s)
-        return min(1.0, done)
+        return self._begin + (1 - self._begin) * min(1.0, done)
 
     @property
     def finished(self) -> bool:
@@ -167,13 +177,14 @@ class Trainer:
         if self._recent_mse:
             self._note_history()
         return ReconstructionResult(
-            gaussians=self._optimiser.model.detached(),
+            gaussians=self._optimiser.model.detached().to("cpu"),
             psnr_train=self._history[-1].psnr if self._history else float("nan"),
             seconds=time.perf_counter() - self._start,
             iterations=self.iteration,
             history=tuple(self._history),
             world_from_camera=np.stack([self._pose(i) for i in range(len(self._frames))]),
-            background=None if self._background is None else self._background.color.detach().clone(),
+            background=None if self._background is None else self._background.color.detach().cpu().clone(),
+            device=device_name(self._device),
         )
 
     # ── its parts ─────────────────────────────────────────────────────────────────────────────────
@@ -246,8 +257,15 @@ class Trainer:
         level = sum(fraction >= start for start in self.config.finer_at)
         factor = training_scale(self._frames, self.config) * 0.5 ** (len(self.config.finer_at) - level)
         if factor not in self._views:
-            self._views = {factor: [scale_view(frame, factor, self._depth_scale) for frame in self._frames]}
-        return self._views[factor][index]
+            self._views = {factor: {}}  # training does not go back to a coarser one
+        return self._scaled(index, factor)
+
+    def _scaled(self, index: int, factor: float) -> View:
+        """The frame at `factor` of its size, made once."""
+        frame, views = self._frames[index], self._views.setdefault(factor, {})
+        if frame.name not in views:
+            views[frame.name] = scale_view(frame, factor, self._depth_scale).to(self._device)
+        return views[frame.name]
 
     def _note_history(self) -> None:
         psnr = -10 * np.log10(np.maximum(self._recent_mse, 1e-10)).mean()
@@ -266,7 +284,7 @@ def gaussian_budget(frames: list[Frame], config: ReconstructionConfig) -> int:
     """How many Gaussians these frames are worth: images of more pixels show more detail."""
     pixels = max(frame.camera.width * frame.camera.height for frame in frames)
     pixels *= training_scale(frames, config) ** 2
-    return max(1, min(config.max_gaussians, int(config.gaussians_per_pixel * pixels / _FIRST_SHARE)))
+    return max(1, min(config.max_gaussians, int(config.gaussians_per_pixel * pixels / FIRST_SHARE)))
 
 
 def make_strategy(config: ReconstructionConfig, extent: float, max_gaussians: int):
