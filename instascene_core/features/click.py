@@ -275,10 +275,10 @@ def segment_at_level(
     """[K] int64: Gaussians of level ≥ `threshold`, and those they enclose.
 
     allowed: [N] bool.  A single Gaussian's feature may be anything where no pixel shows it, so one
-    most of whose neighbours belong to the segment does, too.
+    most of whose allowed neighbours belong to the segment does, too.
     """
     chosen = levels >= threshold
-    degree = np.diff(surface.neighbours.indptr)
+    degree = surface.neighbours @ allowed.astype(np.float32)
     for _ in range(2):
         around = surface.neighbours @ chosen.astype(np.float32)
         chosen = chosen | (allowed & (2 * around > degree))

@@ -180,15 +180,15 @@ def test_what_no_mask_covered_is_grown_and_becomes_an_instance(fresh):
     view = scene.posed_frames[0]
     selection = scene.segment_at(view.name, pixel_of(view, top_of(UNSEEN)))
     assert selection.created and selection.instance.id == 5 and selection.instance.kind == "object"
-    assert share(selection.gaussians, owner == UNSEEN) > 0.9
+    assert share(selection.gaussians, owner == UNSEEN) == 1.0
     assert "No mask was ever seen here" in selection.notes[0]
     instance = scene.instances[5]
     assert instance.num_gaussians == (scene.instances.gaussian_labels == 5).sum()
     assert 0 < instance.confidence <= 1 and instance.num_views == 0
-    np.testing.assert_allclose(instance.box_max - instance.box_min, 0.1, atol=0.02)
+    np.testing.assert_allclose(instance.box_max - instance.box_min, 0.1, atol=0.011)
     wall = scene.instances[BACKGROUND]
     assert wall.num_gaussians == (scene.instances.gaussian_labels == BACKGROUND).sum()
-    assert wall.box_min[2] > 0.005 and list(scene.objects) == [BLUE]
+    assert wall.box_min[2] > 0.01 and list(scene.objects) == [BLUE]
     # A second click, from another side, knows it.
     again = scene.segment_at(point=top_of(UNSEEN))
     assert again.instance.id == 5 and not again.created
