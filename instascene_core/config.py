@@ -70,8 +70,11 @@ class ReconstructionConfig:
 class SegmentationConfig:
     """2D instance masks."""
 
-    # "labels": given label images; "geometric": built in; "auto": labels where any are given
-    segmenter: Literal["auto", "labels", "geometric"] = "auto"
+    # "labels": given label images; "builtin": trained network and fused geometry; "network" and
+    # "geometric": either alone; "auto": labels where any are given, else builtin
+    segmenter: Literal["auto", "labels", "builtin", "network", "geometric"] = "auto"
+    weights: str = ""  # safetensors of the network; empty = those of the package
+    max_pixels: int = 320 * 240  # larger frames are segmented smaller
     min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
     # Support plane and walls.  "scale" is the median distance of the surface from its cameras.
     support_points: int = 40_000  # points fused for the plane search
@@ -87,6 +90,15 @@ class SegmentationConfig:
     min_wall_share: float = 0.05  # of the points over the support's extent
     max_behind_wall: float = 0.03  # of them
     min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
+    # Network
+    min_foreground: float = 0.5  # probability of being an object
+    max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
+    # Its evidence gathered on the fused surface (builtin)
+    min_surface_foreground: float = 0.4  # mean over all views
+    view_quantile: float = 0.65  # over the views: above a half, few that see a seam outvote many that do not
+    max_view_weight: float = 8.0  # evidence of the views per element pair of a contact, at most
+    geometry_weight: float = 1.0  # of the crease and colour of the fused surface, per element pair
+    apart_weight: float = 0.3  # of patches that do not touch
     # Geometric segmenter: the fused surface and its cuts.
     element_pixels: float = 1.5  # spacing of surface elements in pixels at the median distance
     patch_spacings: float = 5.0  # size of a patch in elements

@@ -1,17 +1,27 @@
-"""2D instance masks: given with the frames, or cut by geometry; and the support plane."""
+"""2D instance masks: given with the frames, or found; and the support plane."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.segmentation.builtin import BuiltinSegmenter
 from instascene_core.segmentation.geometric import GeometricSegmenter
 from instascene_core.segmentation.labels import GivenLabels, check_labels
 from instascene_core.segmentation.segmenter import LabelImage, Segmenter
+from instascene_core.segmentation.single_view import NetworkSegmenter
 from instascene_core.segmentation.support import Support, find_support
 
-SEGMENTERS = ("labels", "geometric")
+# Name → what makes it from (config, support, up, whether a support is to be sought).
+SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
+    "labels": lambda config, support, up, seek: GivenLabels(min_pixels=config.min_mask_pixels),
+    "builtin": BuiltinSegmenter,
+    "network": NetworkSegmenter,
+    "geometric": GeometricSegmenter,
+}
 
 
 def make_segmenter(
@@ -19,32 +29,35 @@ def make_segmenter(
     frames: Sequence[Frame],
     support: Support | None = None,
     progress: ProgressCallback = no_progress,
+    *,
+    up: np.ndarray | None = None,
+    seek_support: bool = True,
 ) -> Segmenter:
     """The segmenter that `config.segmenter` names, prepared for `frames`.
 
-    "auto": the given labels where any frame has some, else geometry.  support: from `find_support`;
-    found here when it is needed and None.  Raises InputError for an unknown name, or when the frames
-    lack what the segmenter needs.
+    "auto": the given labels where any frame has some, else the built-in one.  support: from
+    `find_support`; where it is None it is sought here if need be, unless `seek_support` is False: then
+    there is none.  up: [3] away from gravity where it is known.  Raises InputError for an unknown name,
+    or when the frames lack what the segmenter needs.
     """
     name = config.segmenter
     if name == "auto":
         given = any(f.labels is not None and (f.labels >= 1).any() for f in frames)
         name = "labels" if given else "geometric"
-    if name == "labels":
-        segmenter = GivenLabels(min_pixels=config.min_mask_pixels)
-    elif name == "geometric":
-        segmenter = GeometricSegmenter(config, support)
-    else:
+    if name not in SEGMENTERS:
         raise InputError(f"There is no segmenter '{name}'; known are auto, {', '.join(SEGMENTERS)}.")
+    segmenter = SEGMENTERS[name](config, support, up, seek_support)
     segmenter.prepare(frames, progress)
     return segmenter
 
 
 __all__ = [
     "SEGMENTERS",
+    "BuiltinSegmenter",
     "GeometricSegmenter",
     "GivenLabels",
     "LabelImage",
+    "NetworkSegmenter",
     "Segmenter",
     "Support",
     "check_labels",

@@ -1,18 +1,20 @@
-"""The built-in segmenter without weights: the fused surface cut at creases, projected into views."""
+"""Masks cut in the fused surface and looked up in the views; here by geometry alone."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from instascene_core.config import SegmentationConfig
-from instascene_core.errors import InputError
+from instascene_core.datasets.dataset import resize
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.segmentation.fused import FusedSurface, cut_surface, fuse_surface
+from instascene_core.segmentation.cutting import cut_surface
+from instascene_core.segmentation.fused import FusedSurface, fuse_surface, object_pixels
+from instascene_core.segmentation.network import reduced
 from instascene_core.segmentation.points import view_points
 from instascene_core.segmentation.segmenter import LabelImage
+from instascene_core.segmentation.single_view import require_depth, without_specks
 from instascene_core.segmentation.support import Support, find_support
 
 
@@ -30,14 +32,17 @@ class GeometricSegmenter:
         config: SegmentationConfig | None = None,
         support: Support | None = None,
         up: np.ndarray | None = None,
+        seek_support: bool = True,
     ) -> None:
-        """support: as found before; None = found here, `up` ([3], away from gravity) helping."""
+        """support: as found before; None = found here, `up` ([3], away from gravity) helping, unless
+        `seek_support` says that there is none."""
         self.config = config or SegmentationConfig()
         self.up = up
         self.support = support
         self.surface: FusedSurface | None = None
         self.parts = np.zeros(0, dtype=np.int32)  # [K] part of every surface element
         self.scores: dict[int, float] = {}
+        self._seek_support = support is None and seek_support
         self._prepared = False
         self._tree: cKDTree | None = None
 
@@ -50,68 +55,64 @@ class GeometricSegmenter:
 
         Raises InputError where no frame has depth.
         """
-        if not any(f.depth is not None and (f.depth > 0).any() for f in frames):
-            raise InputError(
-                "The geometric segmenter needs depth: give depth images, or reconstruct the scene first "
-                "so that depth can be rendered."
-            )
-        self._fit(frames, progress)
+        require_depth(frames, self.name)
+        if self._seek_support:
+            self.support = find_support(frames, self.up, self.config)
+        small = [reduced(f, self.config.max_pixels) for f in frames]
+        self._fit(small, progress)
         self._prepared = True
         progress("segmentation", 1.0, f"{int(self.parts.max(initial=0))} parts in the fused surface")
 
     def segment(self, frame: Frame) -> LabelImage:
         """The objects visible in one frame; ids agree between frames after `prepare`."""
         if not self._prepared:
-            single = GeometricSegmenter(self.config, self.support, self.up)
+            single = type(self)(self.config, self.support, self.up, self._seek_support)
             single.prepare([frame])
             return single.segment(frame)
-        labels = np.full((frame.camera.height, frame.camera.width), UNLABELLED, dtype=np.int32)
+        shape = (frame.camera.height, frame.camera.width)
+        nothing = np.full(shape, UNLABELLED, dtype=np.int32)
         if frame.depth is None:
-            return LabelImage(labels, {}, (f"Frame '{frame.name}' has no depth to segment.",))
+            return LabelImage(nothing, {}, (f"Frame '{frame.name}' has no depth to segment.",))
         if self.surface is None:
-            return LabelImage(labels, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
-        points = view_points(frame)
-        world = points.reshape(-1, 3) @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
-        pick = np.flatnonzero(points[..., 2].ravel() > 0)
-        if self.support is not None:
-            pick = pick[self.support.is_object_region(world[pick])]
-        reach = self.config.lookup_spacings * self.surface.spacing
-        distance, nearest = self._tree.query(world[pick], distance_upper_bound=reach)
-        found = np.isfinite(distance)
-        labels.ravel()[pick[found]] = self.parts[nearest[found]]
-        labels = _without_specks(labels, self.config.min_mask_pixels)
+            return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
+        element = self.elements_of(reduced(frame, self.config.max_pixels))
+        labels = np.where(element >= 0, self.parts[element], UNLABELLED).astype(np.int32)
+        labels = resize(labels, shape[1], shape[0], smooth=False)
+        labels = without_specks(labels, self.config.min_mask_pixels)
         present = np.unique(labels[labels >= 1])
         return LabelImage(labels, {int(i): self.scores[int(i)] for i in present})
 
+    def elements_of(self, frame: Frame) -> np.ndarray:
+        """[H, W] int64: the surface element each pixel of a reduced frame shows, −1 where none."""
+        points = view_points(frame)
+        world = points.reshape(-1, 3) @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
+        pick = np.flatnonzero(points[..., 2].ravel() > 0)
+        foreground = self.foreground_of(frame)
+        foreground = None if foreground is None else foreground.ravel()[pick]
+        pick = pick[object_pixels(world[pick], self.support, foreground)]
+        reach = self.config.lookup_spacings * self.surface.spacing
+        distance, nearest = self._tree.query(world[pick], distance_upper_bound=reach)
+        found = np.isfinite(distance)
+        element = np.full(points.shape[:2], -1, dtype=np.int64)
+        element.ravel()[pick[found]] = nearest[found]
+        return element
+
+    def foreground_of(self, frame: Frame) -> np.ndarray | None:
+        """[H, W] probability of being an object; None = geometry decides."""
+        return None
+
     def _fit(self, frames: Sequence[Frame], progress: ProgressCallback) -> None:
-        self.support = self.support or find_support(frames, self.up, self.config)
-        self.surface = fuse_surface(frames, self.support, self.config, progress)
+        self.surface = fuse_surface(frames, self.support, self.config, None, progress)
         if self.surface is None:
             return
-        progress("segmentation", 0.6, f"cutting {len(self.surface.positions)} surface elements")
-        self.parts = cut_surface(self.surface, self.config)
+        progress("segmentation", 0.8, f"cutting {len(self.surface.positions)} surface elements")
+        self.set_parts(cut_surface(self.surface, self.config))
+
+    def set_parts(self, parts: np.ndarray) -> None:
+        """Keep the part [K] of every element; confident when seen often: one sighting may be an accident."""
+        self.parts = parts
         self._tree = cKDTree(self.surface.positions)
-        views = self.surface.views.astype(np.float64)
-        for part in range(1, int(self.parts.max(initial=0)) + 1):
-            # Confident when seen often: one sighting in n views may always be an accident.
-            self.scores[part] = float(1 - 1 / (1 + views[self.parts == part].mean()))
-
-
-def _without_specks(labels: np.ndarray, min_pixels: int) -> np.ndarray:
-    """Close one-pixel holes and drop connected pieces below `min_pixels`."""
-    if not (labels >= 1).any():
-        return labels
-    nearest = ndimage.distance_transform_edt(labels < 1, return_distances=True, return_indices=True)
-    near = nearest[0] <= 1.5
-    surrounded = ndimage.uniform_filter((labels >= 1).astype(np.float32), 3) > 0.6
-    labels = np.where(near & surrounded, labels[tuple(nearest[1])], labels)
-    # Pieces: connected pixels of one label.
-    result = labels.copy()
-    for label, window in enumerate(ndimage.find_objects(np.maximum(labels, 0)), start=1):
-        if window is None:
-            continue
-        pieces, count = ndimage.label(labels[window] == label)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        sizes[0] = min_pixels
-        result[window][(sizes < min_pixels)[pieces]] = UNLABELLED
-    return result.astype(np.int32)
+        named = parts >= 1
+        count = np.bincount(parts[named])
+        views = np.bincount(parts[named], self.surface.views[named].astype(np.float64))
+        self.scores = {int(i): float(1 - 1 / (1 + views[i] / count[i])) for i in np.flatnonzero(count)}

@@ -43,10 +43,27 @@ def kinect(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(holes, 0, noisy).astype(np.float32)
 
 
+def splat(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Depth rendered from a scene of Gaussians: edges smeared over pixels, creases round, slow bumps."""
+    import cv2
+
+    inverse = np.where(depth > 0, 1 / np.maximum(depth, 1e-6), 0).astype(np.float32)
+    weight = (depth > 0).astype(np.float32)
+    sigma = float(rng.uniform(0.6, 2.0))
+    smooth = cv2.GaussianBlur(inverse, (0, 0), sigma) / np.maximum(
+        cv2.GaussianBlur(weight, (0, 0), sigma), 1e-6
+    )
+    for size, strength in ((2.0, 0.002), (7.0, 0.005)):
+        field = cv2.GaussianBlur(rng.standard_normal(depth.shape).astype(np.float32), (0, 0), size)
+        smooth *= 1 + rng.uniform(0, strength) * field / max(float(field.std()), 1e-9)
+    return np.where(depth > 0, 1 / np.maximum(smooth, 1e-6), 0).astype(np.float32)
+
+
 DEPTH_NOISES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "none": exact,
     "millimetre": millimetre,
     "kinect": kinect,
+    "splat": splat,
 }
 
 

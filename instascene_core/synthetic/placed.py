@@ -121,20 +121,22 @@ def flush(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """Cartons side by side in a row without a gap, a second layer on them, some of them identical."""
     table = Table(config)
     count = max(1, -(-config.num_objects * 2 // 3))
-    kinds = random_solids(("box", "book", "box"), count, config, rng, ("tin",))
-    x, row = 0.0, []
-    for i, solid in enumerate(kinds):
+    solids = random_solids(("box", "book", "box"), count, config, rng, ("tin",))
+    x, row = -0.4 * config.table_size, []
+    for i, solid in enumerate(solids):
         twin = row[-1][3] if row and rng.uniform() < 0.35 else None
-        if twin is not None:
-            solid = table.drops[twin].solid
-        size = solid.dimensions
-        offset = 0.5 * float(size[1]) + rng.normal(0, 0.0015)  # fronts in line
-        row.append((x + size[0] / 2, offset, solid, i if twin is None else twin))
+        solid = solid if twin is None else table.drops[twin].solid
+        width, depth, _ = (float(v) for v in solid.dimensions)
+        if x + width > 0.4 * config.table_size:
+            break
+        offset = 0.5 * depth + rng.normal(0, 0.0015)  # fronts in line
+        row.append((x + width / 2, offset, solid, i if twin is None else twin))
         table.put(solid, np.eye(3), (row[-1][0], offset), twin)
-        x += float(size[0]) + abs(rng.normal(0, 0.0006))
-    middle = x / 2
-    for at, offset, solid, own in sorted(row, key=lambda entry: entry[2].dimensions[2]):
-        table.put(solid, np.eye(3), (at + rng.normal(0, 0.002), offset), own)
+        x += width + abs(rng.normal(0, 0.0006))
+    middle = (x - 0.4 * config.table_size) / 2
+    while not table.full:
+        for at, offset, solid, own in sorted(row, key=lambda entry: entry[2].dimensions[2]):
+            table.put(solid, np.eye(3), (at + rng.normal(0, 0.002), offset), own)
     turn = turned(rng)
     table.drops = [
         Drop(d.solid, turn @ d.rotation, turn[:2, :2] @ (d.position - [middle, 0.05]), d.height, d.twin_of)

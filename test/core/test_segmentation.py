@@ -16,7 +16,7 @@ from instascene_core.segmentation import (
     find_support,
     make_segmenter,
 )
-from instascene_core.segmentation.fused import Contacts, join_patches
+from instascene_core.segmentation.graph import Links, join
 from instascene_core.segmentation.points import view_geometry
 from instascene_core.transforms import look_at
 
@@ -166,18 +166,32 @@ def test_an_empty_table_has_no_objects():
 
 def test_patches_join_by_the_mean_over_the_whole_contact():
     # 0–1 smooth; 1–2 has one weak spot in a long crease and stays cut; 3 hangs on 2 smoothly.
-    contacts = Contacts(
+    touching = np.ones(4, dtype=bool)
+    links = Links(
         np.array([0, 0, 1, 2]),
         np.array([1, 2, 2, 3]),
         np.array([5.0, 9.0, 1.0, 4.0]),
         np.array([0.0, 1.0, 0.1, 0.2]),
+        touching,
     )
-    part = join_patches(contacts, 4, 0.5, doubt=0.0)
-    assert part[0] == part[1] and part[2] == part[3]
-    weak_only = Contacts(contacts.first[[0, 2, 3]], contacts.second[[0, 2, 3]], contacts.length[[0, 2, 3]],
-                         contacts.cut[[0, 2, 3]])  # fmt: skip
-    assert len(set(join_patches(weak_only, 4, 0.5, doubt=0.0))) == 1
-    assert len(set(join_patches(weak_only, 4, 0.5, doubt=2.0))) == 2  # one pair of elements proves nothing
+    part = join(links, 4, 0.5)
+    assert part[0] == part[1] and part[2] == part[3] and part[0] != part[2]
+    pick = [0, 2, 3]
+    weak = Links(links.first[pick], links.second[pick], links.weight[pick], links.cut[pick], touching[pick])
+    assert len(set(join(weak, 4, 0.5))) == 1
+    assert len(set(join(weak, 4, 0.5, doubt=2.0))) == 2  # one pair of elements proves nothing
+
+
+def test_regions_that_do_not_touch_have_a_say_but_are_never_joined():
+    # 0 and 2 touch 1, which could go with either; 0 and 2 are surely two.
+    links = Links(
+        np.array([0, 1, 0]), np.array([1, 2, 2]), np.array([5.0, 5.0, 20.0]), np.array([0.1, 0.2, 0.9]),
+        np.array([True, True, False]),
+    )  # fmt: skip
+    part = join(links, 3, 0.5)
+    assert part[0] == part[1] != part[2]
+    alike = Links(links.first[2:], links.second[2:], links.weight[2:], np.zeros(1), links.touching[2:])
+    assert len(set(join(alike, 3, 0.5))) == 3
 
 
 def test_given_labels_are_taken_checked_and_counted():

@@ -1,0 +1,1 @@
+"""Training of the segmenter on procedural clutter: `python -m instascene_core.training.segmenter`."""

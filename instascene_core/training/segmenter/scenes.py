@@ -1,0 +1,216 @@
+"""Scenes for training: every layout, every surrounding, without the shapes kept for benchmarks.
+
+Cheap on purpose: one ray a pixel, few views a scene, no physics for most layouts, and prints from a
+pool that is renewed piece by piece.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.config import SyntheticConfig
+from instascene_core.errors import InputError
+from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.geometry import Plane
+from instascene_core.synthetic import layouts
+from instascene_core.synthetic.household import KINDS
+from instascene_core.synthetic.noise import DEPTH_NOISES
+from instascene_core.synthetic.physics import poses_as_planned, settle
+from instascene_core.synthetic.plans import Fixture, Plan, slab
+from instascene_core.synthetic.render import Body, Light, Renderer
+from instascene_core.synthetic.textures import TEXEL, Texture, blur, hsv, object_texture, surface_texture
+from instascene_core.synthetic.unseen import HELD_OUT
+from instascene_core.transforms import look_at
+
+TRAINING_KINDS = tuple(kind for kind in KINDS if kind not in HELD_OUT)
+# Layout → how often.  Those that need physics come rarely, they take seconds.
+SHARES = {
+    "heap": 0.26, "stacks": 0.16, "flush": 0.14, "nested": 0.14, "flat": 0.14,
+    "spread": 0.02, "pile": 0.06, "contents": 0.02, "thin": 0.02, "bin": 0.02, "shelf": 0.02,
+}  # fmt: skip
+SURROUNDINGS = ("none", "none", "wall", "shelf", "bin")
+WIDTH, HEIGHT = 320, 240
+
+
+class Prints:
+    """Textures to choose from; each draw replaces a few, so that none is seen for long."""
+
+    def __init__(self, rng: np.random.Generator, size: int = 16) -> None:
+        self._rng = rng
+        self._objects = [self._object() for _ in range(size)]
+        self._surfaces = [self._surface() for _ in range(size // 2)]
+
+    def renew(self, count: int = 3) -> None:
+        for _ in range(count):
+            self._objects[self._rng.integers(len(self._objects))] = self._object()
+        self._surfaces[self._rng.integers(len(self._surfaces))] = self._surface()
+
+    def of_object(self, mapping: str, wrap_radius: float, plain: bool) -> Texture:
+        if plain:
+            return self._plain(mapping)
+        return replace(self._pick(self._objects), mapping=mapping, wrap_radius=wrap_radius)
+
+    def of_surface(self, texel: float, plain: bool) -> Texture:
+        return self._plain("box") if plain else replace(self._pick(self._surfaces), texel=texel)
+
+    def _pick(self, pool: list[Texture]) -> Texture:
+        return pool[self._rng.integers(len(pool))]
+
+    def _plain(self, mapping: str) -> Texture:
+        color = hsv(self._rng.uniform(), self._rng.uniform() ** 2, self._rng.uniform(0.1, 0.95))
+        return Texture(np.broadcast_to(color, (8, 8, 3)).astype(np.float32).copy(), 0.01, mapping, 0.1)
+
+    def _object(self) -> Texture:
+        # Softened to about a pixel: one ray a pixel would sparkle otherwise.
+        texture = object_texture(self._rng, "box", 0.05)
+        return replace(texture, image=np.clip(blur(texture.image, self._rng.uniform(1.5, 4.0)), 0, 1))
+
+    def _surface(self) -> Texture:
+        texture = surface_texture(self._rng, TEXEL)
+        strength = self._rng.uniform()  # real tables are calmer than those that help feature matching
+        mean = texture.image.mean(axis=(0, 1))
+        image = mean + strength * (blur(texture.image, self._rng.uniform(1.5, 4.0)) - mean)
+        return replace(texture, image=np.clip(image, 0, 1).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """One frame with what was known when it was taken."""
+
+    frame: Frame  # with labels
+    up: np.ndarray | None  # [3], as a user or an estimate would give it
+    support: Plane | None
+
+
+def random_layout(rng: np.random.Generator) -> tuple[SyntheticConfig, Plan, np.ndarray]:
+    """A config, its plan and the objects' poses; tried again where the physics fails."""
+    while True:
+        config = SyntheticConfig(
+            seed=int(rng.integers(2**31)),
+            num_objects=int(rng.integers(3, 13)),
+            layout=str(rng.choice(list(SHARES), p=np.array(list(SHARES.values())))),
+            kinds=TRAINING_KINDS,
+            room=bool(rng.uniform() < 0.6),
+            table_size=float(rng.uniform(0.9, 1.5)),
+        )
+        if config.layout == "spread":
+            config = replace(config, num_objects=min(config.num_objects, 6))
+        plan = layouts.plan(config, rng)
+        try:
+            parts = [f.mesh.vertices for f in plan.fixtures if f.collides]
+            poses = poses_as_planned(plan.drops) if plan.placed else settle(plan.drops, parts, plan.pen)
+        except InputError:
+            continue
+        if (poses[:, 2, 3] > plan.support_height - 0.02).all():
+            return config, plan, poses
+
+
+def enclosed(
+    points: np.ndarray, rng: np.random.Generator
+) -> tuple[list[Fixture], tuple[float, float] | None]:
+    """Boards around the objects' points [N, 3], and (azimuth, half span) in radians one sees in from.
+
+    Only for layouts without boards of their own: the objects stay where they are.
+    """
+    kind = SURROUNDINGS[rng.integers(len(SURROUNDINGS))]
+    if kind == "none":
+        return [], None
+    (x0, y0, _), (x1, y1, top) = points.min(axis=0), points.max(axis=0)
+    gap, t = np.abs(rng.normal(0.0, 0.03, 4)) + 0.002, rng.uniform(0.005, 0.02)
+    x0, y0, x1, y1 = x0 - gap[0], y0 - gap[1], x1 + gap[2], y1 + gap[3]
+    height = top * rng.uniform(0.4, 1.2) if kind == "bin" else top + rng.uniform(0.02, 0.25)
+    height = height if kind != "wall" else max(height, 0.6)
+    far = 0.5 if kind == "wall" else 0.0
+    boards = {"back": slab((x0 - t - far, y1, 0), (x1 + t + far, y1 + t, height))}
+    if kind in ("shelf", "bin"):
+        boards["left"] = slab((x0 - t, y0 - t, 0), (x0, y1, height))
+        boards["right"] = slab((x1, y0 - t, 0), (x1 + t, y1, height))
+    if kind == "bin":
+        boards["front"] = slab((x0, y0 - t, 0), (x1, y0, height))
+    elif kind == "shelf":
+        boards["top"] = slab((x0 - t, y0 - t, height), (x1 + t, y1 + t, height + t))
+    sight = None if kind == "bin" else (-np.pi / 2, 0.6 if kind == "shelf" else 1.1)
+    return [Fixture(name, mesh) for name, mesh in boards.items()], sight
+
+
+def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterator[TrainingView]:
+    """`count` views of one random scene."""
+    prints.renew()
+    config, plan, poses = random_layout(rng)
+    clouds = [d.solid.mesh.vertices @ p[:3, :3].T + p[:3, 3] for d, p in zip(plan.drops, poses)]
+    points = np.concatenate(clouds)
+    fixtures, sight = list(plan.fixtures), None
+    if plan.placed or config.layout == "pile":
+        more, sight = enclosed(points, rng)
+        fixtures += more
+    elif plan.arc is not None:
+        start, span = np.radians(plan.arc)
+        sight = (start + span / 2, span / 2)
+    renderer = Renderer(_bodies(plan, poses, fixtures, prints, rng), _light(rng), 1)
+    support = Plane(np.array([0.0, 0.0, 1.0]), plan.support_height)
+    steep = (
+        (45.0, 80.0) if any(f.name == "front" for f in fixtures) or config.layout == "bin" else (8.0, 80.0)
+    )
+    steep = (5.0, 35.0) if any(f.name in ("top", "shelf top") for f in fixtures) else steep
+    for _ in range(count):
+        camera, pose = _look(points, clouds, sight, steep, rng)
+        view = renderer.render(camera, pose)
+        noise = DEPTH_NOISES[str(rng.choice(list(DEPTH_NOISES)))]
+        frame = Frame("view", 0.0, camera, pose, view.rgb, noise(view.depth, rng), view.labels)
+        yield TrainingView(frame, *_known(support, float(np.median(view.depth)), rng))
+
+
+def _bodies(plan: Plan, poses, fixtures, prints: Prints, rng: np.random.Generator) -> list[Body]:
+    plain = rng.choice([0.0, 0.3, 1.0], p=[0.3, 0.5, 0.2])
+    bodies: list[Body] = []
+    for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
+        wrap = float(drop.solid.dimensions[:2].mean() / 2)
+        texture = prints.of_object(drop.solid.mapping, wrap, rng.uniform() < plain)
+        if drop.twin_of is not None and rng.uniform() < 0.8:
+            texture = bodies[drop.twin_of].texture
+        bodies.append(Body(k + 1, drop.solid.mesh, pose, texture))
+    for fixture in fixtures:
+        texture = prints.of_surface(fixture.texel, rng.uniform() < 0.35)
+        bodies.append(Body(UNLABELLED, fixture.mesh, np.eye(4), texture))
+    return bodies
+
+
+def _light(rng: np.random.Generator) -> Light:
+    azimuth, tilt = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 1.1)
+    sun = np.array([np.sin(tilt) * np.cos(azimuth), np.sin(tilt) * np.sin(azimuth), np.cos(tilt)])
+    return Light(sun, rng.uniform(0.1, 0.9), rng.uniform(0.3, 0.8), 0.05, shadows=rng.uniform() < 0.75)
+
+
+def _look(points, clouds, sight, steep, rng: np.random.Generator) -> tuple[PinholeCamera, np.ndarray]:
+    """A camera and a pose from which the heap, or a part of it, fills the image."""
+    focal = WIDTH / 2 / np.tan(np.radians(rng.uniform(38.0, 72.0)) / 2)
+    camera = PinholeCamera(WIDTH, HEIGHT, focal, focal, WIDTH / 2, HEIGHT / 2)
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
+    radius = float(np.linalg.norm(points - centre, axis=1).max())
+    if rng.uniform() < 0.3:  # at one object
+        centre = clouds[rng.integers(len(clouds))].mean(axis=0)
+    middle, span = sight or (0.0, np.pi)
+    azimuth, tilt = middle + rng.uniform(-span, span), np.radians(rng.uniform(*steep))
+    toward = np.array([np.cos(azimuth) * np.cos(tilt), np.sin(azimuth) * np.cos(tilt), np.sin(tilt)])
+    half_angle = np.arctan(HEIGHT / focal / 2)
+    distance = max(radius * rng.uniform(0.6, 1.4) / np.sin(half_angle), 0.25)
+    pose = look_at(centre + distance * toward, centre + rng.normal(0, 0.1 * radius, 3))
+    roll = np.radians(rng.normal(0, 5))
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]
+    return camera, pose @ turn
+
+
+def _known(support: Plane, scale: float, rng: np.random.Generator) -> tuple[np.ndarray | None, Plane | None]:
+    """The up direction and the support as imperfectly as they are known in use."""
+    chance = rng.uniform()
+    if chance < 0.12:
+        return None, None
+    up = support.normal + rng.normal(0, 0.03, 3)
+    up /= np.linalg.norm(up)
+    if chance < 0.3:
+        return up, None
+    normal = support.normal + rng.normal(0, 0.004, 3)
+    return up, Plane(normal / np.linalg.norm(normal), support.offset + rng.normal(0, 0.0015) * scale)
