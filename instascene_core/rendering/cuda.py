@@ -131,7 +131,9 @@ def render(
     if not median_depth:
         images.median_depth = None
     rendering = CudaRendering(images, view, splats, tiles)
-    if distortion:
+    if not distortion:
+        images.distortion = None
+    elif tiles is not None:
         images.distortion = rendering.lists().distortion()
     return rendering
 
@@ -255,14 +257,9 @@ def _blank_images(view: RasterView) -> RasterImages:
     color = nothing.expand(camera.height, camera.width, view.colors.shape[1])
     if view.background is not None:
         color = color + view.background
-    return RasterImages(
-        color.clone(),
-        plain.clone(),
-        plain.clone(),
-        plain.clone(),
-        plain[..., None].expand(-1, -1, 3).clone(),
-        None,
-    )
+    normal = plain[..., None].expand(-1, -1, 3)
+    images = (color, plain, plain, plain, normal, plain)
+    return RasterImages(*(image.clone() for image in images))
 
 
 def _tile_grid(camera: PinholeCamera) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class CudaTrainingPass:
             colors,
             pose,
             camera,
-            background,
+            None if background is None else background.detach().clone(),  # it may step before `backward`
             near,
         )
         self._leaves, self._screen = {**leaves, "world_from_camera": pose}, like.new_zeros(len(like))
@@ -75,7 +75,7 @@ class CudaTrainingPass:
         """Gradients of the loss whose image gradients are in `image_gradients`; once after each `render`."""
         images, upstream = self._rendering.images, vars(self.image_gradients)
         outputs = {name: getattr(images, name) for name in ("color", "alpha", "depth", "normal")}
-        if median_depth or distortion:
+        if (median_depth or distortion) and self._rendering.tiles is not None:
             lists = self._rendering.lists()
             if median_depth:
                 outputs["median_depth"] = lists.median_depth()

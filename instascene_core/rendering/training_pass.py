@@ -79,7 +79,7 @@ class TrainingPass:
             sh_forward(means, self._sh, self._position, self._degree),
             pose,
             camera,
-            background,
+            None if background is None else background.detach().clone(),  # it may step before `backward`
             near,
         )
         if self._images is None or self._images.alpha.shape != (camera.height, camera.width):

@@ -11,6 +11,7 @@ import gsplat_stand_in
 import numpy as np
 import pytest
 import torch
+from pretended_gpu import GpuTensor, PretendedGpu, gsplat_on_gpu
 from rendering_scenes import (
     IMAGES,
     PARAMETERS,
@@ -312,11 +313,34 @@ def test_torch_adam_is_the_fused_one(chosen):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["plain", "33 channels", "no Gaussians"])
+def test_nothing_is_left_on_the_cpu(name, monkeypatch):
+    """The public functions on tensors that refuse to mix with those on the CPU."""
+    scene = SCENES[name]
+    monkeypatch.setattr(cuda, "gsplat", gsplat_on_gpu)
+    with PretendedGpu():
+        model = scene.gaussians.to("cuda")
+        for parameter in PARAMETERS:
+            getattr(model, parameter).requires_grad_()
+        keywords = {"colors": scene.colors, "background": scene.background}
+        keywords = {k: v.to("cuda") for k, v in keywords.items() if v is not None}
+        result = rasterize(model, scene.camera, scene.pose, **keywords)
+        assert all(isinstance(image, GpuTensor) for image in vars(result).values())
+        sum(getattr(result, image).sum() for image in IMAGES).backward()
+        assert isinstance(model.means.grad, GpuTensor)
+        assert rasterize(model, scene.camera, scene.pose, distortion=False, **keywords).distortion is None
+        traced = trace(model, scene.camera, scene.pose)
+        keywords["background"] = scene.background
+        with pytest.raises(InputError, match="cannot be rendered with a tensor on cpu"):
+            rasterize(model, scene.camera, scene.pose, **keywords)
+    assert abs(len(traced.indices) - len(trace(scene.gaussians, scene.camera, scene.pose).indices)) < 20
+
+
 # ── whether and where ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-def pretended_gpu(monkeypatch):
+def claimed_gpu(monkeypatch):
     """torch says that there is a GPU, and gsplat is found in the right version."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Pretended GPU")
@@ -329,8 +353,8 @@ def pretended_gpu(monkeypatch):
     device._best.cache_clear()
 
 
-def test_no_gpu_is_one_clear_sentence(pretended_gpu):
-    pretended_gpu.setattr(torch.cuda, "is_available", lambda: False)
+def test_no_gpu_is_one_clear_sentence(claimed_gpu):
+    claimed_gpu.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(MissingDependencyError, match="needs an NVIDIA GPU"):
         cuda.gsplat()
     with pytest.raises(MissingDependencyError, match="needs an NVIDIA GPU"):
@@ -338,14 +362,14 @@ def test_no_gpu_is_one_clear_sentence(pretended_gpu):
     assert device.choose_device("auto") == device.choose_device("cpu") == torch.device("cpu")
 
 
-def test_missing_or_other_gsplat_is_one_clear_sentence(pretended_gpu, caplog):
+def test_missing_or_other_gsplat_is_one_clear_sentence(claimed_gpu, caplog):
     assert cuda.cuda_problem() is None
-    pretended_gpu.setattr(importlib.metadata, "version", lambda name: "1.4.0")
+    claimed_gpu.setattr(importlib.metadata, "version", lambda name: "1.4.0")
     with pytest.raises(
         MissingDependencyError, match=f"exactly gsplat {cuda.GSPLAT_VERSION}, and gsplat 1.4.0"
     ):
         device.choose_device("cuda")
-    pretended_gpu.setattr(importlib.util, "find_spec", lambda name: None)
+    claimed_gpu.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="instascene\\[cuda\\]") as caught:
         cuda.gsplat()
     assert len(str(caught.value).splitlines()) == 1
@@ -354,7 +378,7 @@ def test_missing_or_other_gsplat_is_one_clear_sentence(pretended_gpu, caplog):
     assert len(caplog.records) == 1 and "instascene[cuda]" in caplog.text  # said once
 
 
-def test_the_best_device_is_the_gpu_where_all_is_there(pretended_gpu, caplog):
+def test_the_best_device_is_the_gpu_where_all_is_there(claimed_gpu, caplog):
     with caplog.at_level(logging.INFO):
         chosen = device.choose_device("auto")
     assert chosen.type == "cuda" and device.device_name(chosen) == "Pretended GPU" in caplog.text
