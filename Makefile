@@ -28,7 +28,7 @@ lint: setup  ## style and formatting
 	@$(RUN) ruff format --check .
 	@bash -n tools/activate.sh tools/run .ci/run
 
-bench: setup  ## timings: BENCH=kernel (default), reconstruction, association or completion
+bench: setup  ## timings: BENCH=kernel (default), reconstruction, association, completion or gpu
 	@$(RUN) python -m benchmarks.$(BENCH) $(ARGS)
 
 clean:  ## remove what was built

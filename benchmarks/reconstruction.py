@@ -49,6 +49,7 @@ def measure(name: str, train: list[Frame], test: list[Frame], config: Reconstruc
         "cpu_seconds": cpu,
         "iterations": result.iterations,
         "gaussians": len(result.gaussians),
+        "device": result.device,
         "psnr_train": result.psnr_train,
         "held_out": evaluate(result.gaussians, test, result.background).summary(),
         "held_out_aligned": evaluate(result.gaussians, test, result.background, align=True).summary(),
