@@ -41,8 +41,9 @@ ROS_PACKAGES = (
     ("rclpy", "source a ROS 2 Jazzy installation, or run `make setup`"),
     ("instascene", "the generated interfaces: run `colcon build` and source install/setup.bash"),
     ("cv_bridge", "optional, adds Bayer and YUV images: apt install ros-$ROS_DISTRO-cv-bridge"),
-    ("tf2_ros", "optional, for pose_source: tf: apt install ros-$ROS_DISTRO-tf2-ros-py"),
+    ("tf2_ros", "optional, poses and clicked points through tf: apt install ros-$ROS_DISTRO-tf2-ros-py"),
     ("tf_transformations", "optional: apt install ros-$ROS_DISTRO-tf-transformations"),
+    ("moveit_msgs", "optional, for the topic collision_objects: apt install ros-$ROS_DISTRO-moveit-msgs"),
 )
 
 

@@ -20,6 +20,7 @@ from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.pipeline import Scene
 from instascene_ros import scene_messages
+from instascene_ros.collision_objects import CollisionBook, collision_object_type
 from instascene_ros.conversions import image_message, pose_from_matrix, time_message
 from instascene_ros.frame_assembly import FrameCounters
 from instascene_ros.worker import Activity, ErrorLog
@@ -41,10 +42,11 @@ class Snapshot:
     psnr: float = math.nan
     instances: InstanceMap | None = None
     objects: dict[int, CompletedObject] = field(default_factory=dict)
+    selected: int = 0  # the instance to highlight; 0 = none
     device: str = "cpu"  # what reconstructs
 
     @staticmethod
-    def of(scene: Scene) -> "Snapshot":
+    def of(scene: Scene, selected: int = 0) -> "Snapshot":
         return Snapshot(
             stamp=max((f.stamp for f in scene.frames), default=0.0),
             num_frames=len(scene.frames),
@@ -52,6 +54,7 @@ class Snapshot:
             psnr=float(scene.metrics.get("psnr", math.nan)),
             instances=scene.instances,
             objects=dict(scene.objects),
+            selected=selected,
             device=scene.device,
         )
 
@@ -82,6 +85,8 @@ class ScenePublishers:
         self._status = node.create_publisher(SceneStatus, "status", RELIABLE)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self._tf = self._make_tf_broadcaster()
+        self._collision_book = CollisionBook()
+        self._collisions = self._make_collision_publisher()
 
     def _make_tf_broadcaster(self):
         try:
@@ -90,6 +95,14 @@ class ScenePublishers:
             self._node.get_logger().debug("tf2_ros is not installed: no transforms object_<id>")
             return None
         return StaticTransformBroadcaster(self._node)
+
+    def _make_collision_publisher(self):
+        """`collision_objects`, where moveit_msgs is installed."""
+        message_type = collision_object_type()
+        if message_type is None:
+            self._node.get_logger().debug("moveit_msgs is not installed: no topic collision_objects")
+            return None
+        return self._node.create_publisher(message_type, "collision_objects", RELIABLE)
 
     def header(self, snapshot: Snapshot) -> Header:
         return Header(stamp=time_message(snapshot.stamp), frame_id=self._map_frame)
@@ -109,12 +122,27 @@ class ScenePublishers:
                 self._instances.publish(
                     scene_messages.instances_message(snapshot.instances, completed, header)
                 )
-                self._markers.publish(self._markers_book.update(snapshot.instances, snapshot.objects, header))
+            if new_instances or not same_objects or snapshot.selected != last.selected:
+                selected = self._selected_points(snapshot)
+                self._markers.publish(
+                    self._markers_book.update(snapshot.instances, snapshot.objects, header, selected)
+                )
+            if self._collisions is not None and not same_objects:
+                for message in self._collision_book.update(snapshot.objects, header):
+                    self._collisions.publish(message)
             if new_instances or snapshot.gaussians is not last.gaussians:
                 labels = snapshot.instances.gaussian_labels if snapshot.instances else None
                 self._gaussians.publish(scene_messages.gaussians_message(snapshot.gaussians, labels, header))
             if self._tf is not None and new_objects:
                 self._tf.sendTransform([self._transform(o, header) for o in new_objects.values()])
+
+    @staticmethod
+    def _selected_points(snapshot: Snapshot) -> np.ndarray | None:
+        """[K, 3] of the Gaussians of the instance to highlight."""
+        if not snapshot.selected or snapshot.gaussians is None or snapshot.instances is None:
+            return None
+        own = np.flatnonzero(snapshot.instances.gaussian_labels == snapshot.selected)
+        return snapshot.gaussians.means.detach().cpu().numpy()[own]
 
     def _transform(self, result: CompletedObject, header: Header) -> TransformStamped:
         message = TransformStamped(header=header, child_frame_id=f"object_{result.instance_id}")

@@ -23,6 +23,7 @@ from instascene_core.export.object_files import export_object
 from instascene_core.export.scene_folder import save_scene
 from instascene_core.progress import ProgressCallback
 from instascene_ros import scene_messages
+from instascene_ros.edits import Edits
 from instascene_ros.worker import Job, describe
 
 MAX_WAITING = 6
@@ -53,12 +54,14 @@ class Requests:
         self._owner = owner
         self._slots = threading.BoundedSemaphore(MAX_WAITING)
         group = ReentrantCallbackGroup()
+        self._edits = Edits(owner, self._do, group)
         for kind, name, handler in (
             (SegmentInstances, "segment_instances", self._segment_instances),
             (CompleteInstance, "complete_instance", self._complete_instance),
             (GetInstance, "get_instance", self._get_instance),
             (SaveScene, "save_scene", self._save_scene),
             (ResetScene, "reset_scene", self._reset_scene),
+            *self._edits.services,
         ):
             owner.create_service(kind, name, self._guarded(name, handler), callback_group=group)
         self._actions = [
@@ -142,6 +145,7 @@ class Requests:
     def _segment_instances(self, request, response) -> None:
         def work(progress):
             self._owner.scene.segment(progress)
+            self._owner.scene.surface()  # the first click need not wait for it
             return self._owner.publish()
 
         started = time.monotonic()
@@ -207,6 +211,7 @@ class Requests:
 
         def work(progress):
             owner.scene.reset()
+            owner.selected = 0
             owner.source.clear()
             owner.errors.clear()
             return owner.publish()

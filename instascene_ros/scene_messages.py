@@ -23,6 +23,8 @@ MAX_TRIANGLES = 20_000  # in a CompletedObject message
 MARKER_TRIANGLES = 2_500  # per object in `markers`, where all objects come in one message, twice coloured
 OBSERVED_COLOR = np.array([0.20, 0.65, 0.30])  # namespace "surface"
 GENERATED_COLOR = np.array([0.95, 0.55, 0.15])
+SELECTED_COLOR = np.array([1.0, 0.95, 0.2])  # namespace "selected"
+SELECTED_POINTS = 2_000
 
 
 def point(values: np.ndarray) -> Point:
@@ -167,6 +169,20 @@ def _label(instance: Instance, header) -> Marker:
     return marker
 
 
+def _selection(points: np.ndarray, header: Header) -> Marker:
+    """The highlight of the instance clicked last: its points [K, 3].
+
+    Always the same marker, so that a new selection takes the place of the old one.
+    """
+    marker = Marker(header=header, ns="selected", id=0, type=Marker.POINTS)
+    marker.pose.orientation.w = 1.0
+    marker.scale.x = marker.scale.y = float(np.clip(0.02 * np.ptp(points, axis=0).max(), 1e-3, 0.02))
+    marker.color = color(SELECTED_COLOR)
+    step = -(-len(points) // SELECTED_POINTS)
+    marker.points = [Point(x=x, y=y, z=z) for x, y, z in points[::step].astype(float).tolist()]
+    return marker
+
+
 class MarkerBook:
     """Makes complete marker arrays and remembers what was shown, to DELETE what is gone."""
 
@@ -175,14 +191,23 @@ class MarkerBook:
         self._meshes: dict[int, tuple[CompletedObject, Marker, Marker]] = {}
 
     def update(
-        self, instances: InstanceMap | None, objects: dict[int, CompletedObject], header: Header
+        self,
+        instances: InstanceMap | None,
+        objects: dict[int, CompletedObject],
+        header: Header,
+        selected: np.ndarray | None = None,
     ) -> MarkerArray:
-        """Boxes and labels of the objects, meshes of the completed ones, DELETE for the rest."""
+        """Boxes and labels of the objects, meshes of the completed ones, DELETE for the rest.
+
+        selected: [K, 3] points of the instance to highlight, if any.
+        """
         markers: list[Marker] = []
         for instance in instances.objects if instances else ():
             markers += [_box(instance, header), _label(instance, header)]
         for instance_id, result in objects.items():
             markers += self._mesh_markers(instance_id, result, header)
+        if selected is not None and len(selected):
+            markers.append(_selection(selected, header))
         now = {(m.ns, m.id) for m in markers}
         for namespace, marker_id in sorted(self._shown - now):
             markers.append(Marker(header=header, ns=namespace, id=marker_id, action=Marker.DELETE))

@@ -39,7 +39,8 @@ class SceneNode(Node):
         self._log_handler = forward_logging(self.get_logger())
         self.parameters, config = declare_parameters(self)
         self.scene = Scene(config)  # the worker's; others read `snapshot`
-        self.snapshot = Snapshot()
+        self.snapshot = Snapshot(device=self.scene.device)
+        self.selected = 0  # the instance clicked last, the worker's; 0 = none
         self.errors = ErrorLog()
         self.worker = Worker(self.errors, on_change=self._on_worker_change)
         self.publishers_ = ScenePublishers(self, self.parameters.map_frame)
@@ -104,13 +105,13 @@ class SceneNode(Node):
         for kind, sentence in decoded.complaints:
             self.report_error(kind, sentence)
         self.source.count_used()
-        self.snapshot = Snapshot.of(self.scene)
+        self.snapshot = Snapshot.of(self.scene, self.selected)
 
     # ── results ───────────────────────────────────────────────────────────────────────────────────
 
     def publish(self) -> Snapshot:
         """In the worker, after a job: take a snapshot and publish what changed."""
-        self.snapshot = Snapshot.of(self.scene)
+        self.snapshot = Snapshot.of(self.scene, self.selected)
         self.publishers_.publish_changes(self.snapshot)
         return self.snapshot
 

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # the sources under test, also where an older build is installed
     sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "test" / "core"))  # scenes made for the tests of the core
 
 try:
     import rclpy  # noqa: F401

@@ -182,3 +182,20 @@ def test_gaussians_as_a_cloud():
 def test_no_gaussians_is_an_empty_cloud():
     message = scene_messages.gaussians_message(None, None, HEADER)
     assert message.width == 0 and len(message.data) == 0
+
+
+def test_the_selected_instance_is_highlighted_in_a_namespace_of_its_own():
+    book, points = MarkerBook(), np.random.default_rng(0).uniform(0, 0.1, (5000, 3))
+    shown = book.update(instance_map(1), {}, HEADER, points).markers
+    (highlight,) = [m for m in shown if m.ns == "selected"]
+    assert highlight.type == Marker.POINTS and highlight.action == Marker.ADD and highlight.header == HEADER
+    assert 1000 < len(highlight.points) <= scene_messages.SELECTED_POINTS
+    first = highlight.points[0]
+    np.testing.assert_allclose([first.x, first.y, first.z], points[0])
+    assert 0.0009 < highlight.scale.x < 0.005 and highlight.color.a == 1.0
+    # Another takes its place; then none is selected any more.
+    (other,) = [m for m in book.update(instance_map(1), {}, HEADER, points[:3]).markers if m.ns == "selected"]
+    assert (other.id, len(other.points)) == (highlight.id, 3)
+    (gone,) = [m for m in book.update(instance_map(1), {}, HEADER).markers if m.ns == "selected"]
+    assert gone.action == Marker.DELETE and gone.id == highlight.id
+    assert not [m for m in book.update(instance_map(1), {}, HEADER).markers if m.ns == "selected"]
