@@ -64,7 +64,7 @@ def test_values_and_gradients_agree_with_the_twin(name, instruction_set):
 
 @pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("name", ["plain", "grazing", "huge"])
-def test_gradients_of_each_image_alone(name, image):
+def test_gradients_of_each_image_alone(name, image, instruction_set):
     found = compare(name, (image,))
     wrong = {k: v for k, v in found.items() if not v < TOLERANCE}
     assert not wrong, wrong

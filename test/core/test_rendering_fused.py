@@ -149,6 +149,31 @@ def test_training_pass_is_rasterize_without_autograd():
         assert deviation(gradients.screen, result.screen_gradients) < 1e-5
 
 
+def test_cameras_in_turn_are_separate_calls(monkeypatch):
+    """One pass, hence one workspace, for views of changing size, place and number of Gaussians: same bits."""
+    views = [
+        random_scene(200, 50, 40, seed=31),
+        random_scene(90, 37, 61, seed=32),
+        random_scene(200, 50, 40, seed=33),
+    ]
+
+    def results(passes, scene):
+        images = passes.render(scene.gaussians, scene.camera, scene.pose, background=scene.background)
+        for name, tensor in vars(passes.image_gradients).items():
+            tensor.copy_(torch.sin(getattr(images, name) * 50))
+        gradients = passes.backward(median_depth=True, distortion=True)
+        return {k: v.clone() for k, v in (*vars(images).items(), *vars(gradients).items())}
+
+    alone = []
+    for scene in views:
+        monkeypatch.setattr(library.Workspace, "_pool", {})  # no workspace that has seen another view
+        alone.append(results(TrainingPass(), scene))
+    kept = TrainingPass()
+    for index in (0, 1, 0, 2, 2, 1, 0):
+        for name, value in results(kept, views[index]).items():
+            assert torch.equal(value, alone[index][name]), name
+
+
 def test_same_bits_for_one_and_two_threads():
     camera = PinholeCamera(70, 100, 60.0, 60.0, 35.0, 50.0)
     image, target, depth = blurred(100, 70, 3), blurred(100, 70, 3, seed=1), 1 + blurred(100, 70)

@@ -1,14 +1,18 @@
 """The tracer: the same blending as the renderer's, listed."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
-from rendering_scenes import huge_scene, random_scene
+from rendering_scenes import huge_scene, random_scene, scenes
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering import library, rasterize, trace
 from instascene_core.rendering.reference import rasterize_reference
+
+SCENES = scenes()
 
 
 @pytest.fixture(params=library.runnable_instruction_sets(), autouse=True)
@@ -57,14 +61,23 @@ def test_limits_choose_among_all_entries(limits):
     np.testing.assert_array_equal(np.diff(some.offsets), np.bincount(every.pixels[kept], minlength=3000))
 
 
-def test_alpha_agrees_with_the_twin():
-    scene = random_scene(seed=4)
-    traced = trace(scene.gaussians, scene.camera, scene.pose, weight_min=0.0)
+@cache
+def twins_weights(name):
+    """(weights [pixels, N], decided [pixels] bool) of the twin, from one-hot colours."""
+    scene = SCENES[name]
     pose = torch.from_numpy(scene.pose.astype(np.float32)).double()
-    twin = rasterize_reference(scene.gaussians, scene.camera, pose)
-    alpha = traced.matrix(len(scene.gaussians)).sum(1).A1.reshape(twin.alpha.shape)
-    decided = (twin.margin > 1e-4).numpy()
-    np.testing.assert_allclose(alpha[decided], twin.alpha.numpy()[decided], atol=1e-6)
+    twin = rasterize_reference(scene.gaussians, scene.camera, pose, colors=torch.eye(len(scene.gaussians)))
+    pixels = twin.alpha.numel()
+    return twin.color.reshape(pixels, -1).numpy(), (twin.margin > 1e-4).flatten().numpy()
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_weight_agrees_with_the_twin(name):
+    scene, (weights, decided) = SCENES[name], twins_weights(name)
+    traced = trace(scene.gaussians, scene.camera, scene.pose, weight_min=0.0)
+    found = traced.matrix(len(scene.gaussians)).toarray()
+    np.testing.assert_allclose(found[decided], weights[decided], rtol=1e-4, atol=2e-6)
+    assert ((found > 0) == (weights > 0))[decided].all()
 
 
 def test_by_hand_and_empty():
