@@ -119,15 +119,34 @@ class Synth:
 
 @dataclass(frozen=True)
 class Eval:
-    """Compare the objects of a finished run with ground truth meshes."""
+    """Compare a finished run with ground truth: completed meshes, or the segmentation by one of the field's
+    protocols."""
 
     output: Annotated[Path, tyro.conf.Positional]
     """Folder written by `run` or `save_scene`."""
     ground_truth: Path
-    """Folder with `meshes/<id>.ply` in the same world frame (as `synth` writes it)."""
+    """objects: folder with `meshes/<id>.ply` in the same world frame (as `synth` writes it); masks: folder
+    of label images named like the frames; points: folder with one .ply and one .txt of instances (ScanNet);
+    lerf-mask: a scene's folder with `test_mask/<view>/<object>.png`; 3d-ovs: one with
+    `segmentations/<view>/<class>.png`."""
+    protocol: str = "objects"
+    """`objects`, `masks` (multi-view mIoU with one global matching, AP), `points` (class-agnostic AP, AP50,
+    AP25), `lerf-mask` or `3d-ovs`."""
+    min_region: int = 100
+    """points: instances of fewer points do not count."""
+    ignored_classes: tuple[int, ...] = ()
+    """points: classes (id // 1000) that do not count; ScanNet leaves out 1 and 2, wall and floor."""
 
     def __call__(self) -> None:
-        summarise(self.output, self.ground_truth)
+        if self.protocol == "objects":
+            summarise(self.output, self.ground_truth)
+            return
+        from instascene_core.metrics.protocols import evaluate_segmentation
+
+        scores = evaluate_segmentation(
+            self.output, self.ground_truth, self.protocol, self.min_region, self.ignored_classes
+        )
+        summarise(self.output, extra={f"segmentation ({self.protocol})": scores})
 
 
 @dataclass(frozen=True)
