@@ -30,6 +30,8 @@ def affinity_links(regions: np.ndarray, affinities: np.ndarray, trust: np.ndarra
     count = int(regions.max(initial=-1)) + 1
     keys, cuts, close, weights = [], [], [], []
     for (dy, dx), affinity in zip(STEPS, affinities):
+        if dy >= height or abs(dx) >= width:
+            continue
         rows, far_rows = slice(0, height - dy), slice(dy, height)
         columns, far = slice(max(0, -dx), width - max(0, dx)), slice(max(0, dx), width - max(0, -dx))
         here, there = regions[rows, columns].ravel(), regions[far_rows, far].ravel()

@@ -177,7 +177,8 @@ def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
 
     from instascene_core.files import atomic_path
 
-    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    state = network.state_dict()
+    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
     metadata = {"format": FORMAT, "widths": json.dumps([len(b[0].weight) for b in network.down]), **notes}
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(save(state, metadata=metadata))

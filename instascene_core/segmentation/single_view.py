@@ -12,11 +12,12 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.graph import affinity_links, join
-from instascene_core.segmentation.network import WEIGHTS, Prediction, load_network, reduced
+from instascene_core.segmentation.network import STEPS, WEIGHTS, Prediction, load_network, reduced
 from instascene_core.segmentation.segmenter import LabelImage
 from instascene_core.segmentation.support import Support, find_support
 
 CELL = 8  # pixels between the seeds of the regions that are joined
+CALM = 0.6  # probability of a border below which seeds are set
 
 
 class NetworkSegmenter:
@@ -63,7 +64,7 @@ class NetworkSegmenter:
             labels[:] = UNLABELLED
             return _full_size(labels, frame, {}, (f"Frame '{frame.name}' has no depth to segment.",))
         ids = np.unique(labels[labels >= 1])
-        means = ndimage.mean_labels(prediction.foreground, labels, ids) if len(ids) else []
+        means = ndimage.mean(prediction.foreground, labels, ids) if len(ids) else []
         return _full_size(labels, frame, {int(i): float(m) for i, m in zip(ids, means)}, ())
 
 
@@ -95,27 +96,40 @@ def labels_from_affinities(prediction: Prediction, config: SegmentationConfig) -
 
 
 def small_regions(prediction: Prediction, inside: np.ndarray) -> np.ndarray:
-    """[H, W] int32: regions of about CELL × CELL pixels that respect likely borders, −1 outside.
+    """[H, W] int32: regions of at most about CELL × CELL pixels that respect likely borders, −1 outside.
 
-    A watershed of the short steps' affinities from the calmest pixel of each cell of a grid.
+    A watershed of the short steps' affinities.  Its seeds are the calmest pixels of every calm area in
+    every cell of a grid, so that thin things get seeds of their own.
     """
     from skimage.segmentation import watershed
 
-    right, down = prediction.affinities[2], prediction.affinities[3]  # three pixels apart
-    border = 2 - right - down
-    border[:, 3:] += 1 - right[:, :-3]
-    border[3:] += 1 - down[:-3]
-    border = ndimage.gaussian_filter(border, 1.0)
-    width = inside.shape[1]
+    border = _border(prediction.affinities)
     rows, columns = np.indices(inside.shape)
-    cell = (rows // CELL) * (-(-width // CELL)) + columns // CELL
-    order = np.lexsort((border.ravel(), cell.ravel()))
-    order = order[inside.ravel()[order]]
-    first = order[np.r_[True, np.diff(cell.ravel()[order]) > 0]]
+    cell = (rows // CELL) * (-(-inside.shape[1] // CELL)) + columns // CELL
+    area, count = ndimage.label(inside & (border < CALM))
+    key = (cell * (count + 1) + area).ravel()
+    pick = np.flatnonzero(area.ravel() if count else inside.ravel())
+    order = pick[np.lexsort((border.ravel()[pick], key[pick]))]
+    first = order[np.r_[True, np.diff(key[order]) > 0]]
     markers = np.zeros(inside.shape, dtype=np.int32)
     markers.ravel()[first] = 1 + np.arange(len(first))
-    regions = watershed(border, markers, mask=inside, compactness=0.002)
-    return regions.astype(np.int32) - 1
+    regions = watershed(border, markers, mask=inside).astype(np.int32) - 1
+    lost = inside & (regions < 0)  # pieces without a calm pixel
+    pieces, _ = ndimage.label(lost)
+    return np.where(lost, regions.max() + pieces, regions)
+
+
+def _border(affinities: np.ndarray) -> np.ndarray:
+    """[H, W] 0 … 1: how likely a border runs beside the pixel, by the steps of one and three pixels."""
+    border = np.zeros(affinities.shape[1:], dtype=np.float32)
+    for k, (dy, dx) in enumerate(STEPS[:4]):
+        cut = (1 - affinities[k]) * (1.0 if dy + dx == 1 else 0.15)
+        border = np.maximum(border, cut)
+        if dy:
+            border[dy:] = np.maximum(border[dy:], cut[:-dy])
+        else:
+            border[:, dx:] = np.maximum(border[:, dx:], cut[:, :-dx])
+    return ndimage.gaussian_filter(border, 0.5)
 
 
 def without_specks(labels: np.ndarray, min_pixels: int) -> np.ndarray:

@@ -46,13 +46,15 @@ def shard_path(folder: Path, seed: int) -> Path:
     return Path(folder) / f"shard_{seed:05d}.npz"
 
 
-def write_shards(folder: Path, seeds: range) -> None:
+def write_shards(
+    folder: Path, seeds: range, scenes: int = SCENES_PER_SHARD, views: int = VIEWS_PER_SCENE
+) -> None:
     """Make those shards that are not there yet."""
     for seed in seeds:
         path = shard_path(folder, seed)
         if path.exists():
             continue
-        shard = make_shard(seed)
+        shard = make_shard(seed, scenes, views)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, colors=shard.colors, geometry=shard.geometry, labels=shard.labels)
         logger.info("%s: %d views", path.name, len(shard.labels))
@@ -69,17 +71,25 @@ def read_shard(path: Path, patience_s: float = 600.0) -> Shard:
         return Shard(file["colors"], file["geometry"], file["labels"])
 
 
+AT_ONCE = 4  # shards in memory together, so that a batch mixes scenes
+
+
+def batches_per_pass(folder: Path, seeds: range, size: int) -> int:
+    """How many batches `batches` gives; all shards hold as many views as the first."""
+    views = len(read_shard(shard_path(folder, seeds[0])).labels)
+    return sum(len(seeds[i : i + AT_ONCE]) * views // size for i in range(0, len(seeds), AT_ONCE))
+
+
 def batches(
-    folder: Path, seeds: range, size: int, rng: np.random.Generator, in_order: bool, at_once: int = 4
+    folder: Path, seeds: range, size: int, rng: np.random.Generator, in_order: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """One pass over all views in random order: inputs [B, 13, h, w] float32, labels [B, h, w] uint8.
 
     in_order: take the shards as they are numbered, for a first pass while they are still being made.
-    at_once: shards in memory together, so that a batch mixes scenes.
     """
     order = list(seeds) if in_order else rng.permutation(list(seeds))
-    for start in range(0, len(order), at_once):
-        shards = [read_shard(shard_path(folder, int(s))) for s in order[start : start + at_once]]
+    for start in range(0, len(order), AT_ONCE):
+        shards = [read_shard(shard_path(folder, int(s))) for s in order[start : start + AT_ONCE]]
         places = [(i, j) for i, shard in enumerate(shards) for j in range(len(shard.labels))]
         places = [places[i] for i in rng.permutation(len(places))]
         for first in range(0, len(places) - size + 1, size):
