@@ -190,7 +190,7 @@ class ClickConfig:
     min_rest: float = 0.2  # share of an instance that must be left for it to stay one
     # What no mask ever covered, and parts inside one feature: growth over the surface.
     growth: float = 0.5  # smoothness a Gaussian needs to be grown over
-    crease_degrees: float = 60.0  # inward bend over which nothing grows
+    crease_degrees: float = 40.0  # inward bend over which nothing grows
     color_difference: float = 30.0  # Lab units (lightness halved) that count as much as ...
     color_share: float = 0.4  # ... this share of a crease: colour alone gives parts, not objects
 

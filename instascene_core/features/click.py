@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AGREEMENT_POWER = 4  # neighbours at a cosine of 0.5 count a sixteenth of those at 1
 ORIENTING_VIEWS = 24  # enough to see every surface from its outside
+DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
+FILTER_PIXELS = 4.0  # its screen filter makes small disks this wide at most
 VISIBLE_SHARE = 0.02  # of the depth: a Gaussian this near to the depth of a pixel is what shows there
 
 
@@ -183,6 +185,8 @@ def click_pixel(
     labels: [N] int32 instance of each Gaussian.  Raises InputError outside the image and where nothing
     is reconstructed.
     """
+    import torch
+
     from instascene_core.rendering.trace import trace
 
     column, row = pixel
@@ -191,19 +195,34 @@ def click_pixel(
             f"The pixel ({column}, {row}) lies outside the image of {camera.width}×{camera.height}."
         )
     one = PinholeCamera(1, 1, camera.fx, camera.fy, camera.cx - column, camera.cy - row)
-    ray = trace(gaussians, one, world_from_camera)
+    near = near_ray(gaussians, one, world_from_camera)
+    ray = trace(gaussians.select(torch.from_numpy(near)), one, world_from_camera)
+    shown = near[ray.indices]
     if ray.weights.sum() < config.min_coverage:
         raise InputError(f"Nothing is reconstructed at pixel ({column}, {row}); click on a surface.")
     # The front Gaussian: where the summed weight reaches a half, as for the median depth.
-    front = int(ray.indices[np.searchsorted(np.cumsum(ray.weights), 0.5 * ray.weights.sum())])
+    front = int(shown[np.searchsorted(np.cumsum(ray.weights), 0.5 * ray.weights.sum())])
     direction = world_from_camera[:3, :3] @ one.rays[0, 0].astype(np.float64)
     origin, normal = world_from_camera[:3, 3], gaussians.normals[front].detach().numpy().astype(np.float64)
     mean = gaussians.means[front].detach().numpy().astype(np.float64)
     facing = direction @ normal
     along = direction if abs(facing) > 1e-3 else normal  # a disk seen edge-on has no intersection
     point = origin + direction * ((mean - origin) @ normal / facing) if along is direction else mean
-    feature = ray.weights @ gaussians.features[ray.indices].detach().numpy()
-    return Click(front, point, _unit(feature), _vote(labels[ray.indices], ray.weights))
+    feature = ray.weights @ gaussians.features[torch.from_numpy(shown)].detach().numpy()
+    return Click(front, point, _unit(feature), _vote(labels[shown], ray.weights))
+
+
+def near_ray(gaussians: GaussianModel, camera: PinholeCamera, world_from_camera: np.ndarray) -> np.ndarray:
+    """[K] int64, ascending: the Gaussians that may show in a camera of one pixel, and a few more."""
+    pose = np.linalg.inv(world_from_camera)
+    points = gaussians.means.detach().numpy() @ pose[:3, :3].T.astype(np.float32) + pose[:3, 3]
+    x, y, z = points.T
+    # Distance from the ray across the line of sight, at the depth of each disk.
+    ray_x, ray_y, _ = camera.rays[0, 0]
+    reach = DISK_REACH * np.exp(gaussians.log_scales.detach().numpy().max(axis=1))
+    reach += FILTER_PIXELS / min(camera.fx, camera.fy) * z
+    slant = np.hypot(1.0, np.hypot(ray_x, ray_y))  # a disk tilted along the line of sight reaches further
+    return np.flatnonzero((z > -reach) & (np.hypot(x - ray_x * z, y - ray_y * z) <= slant * reach))
 
 
 def click_point(surface: Surface, point: np.ndarray, labels: np.ndarray, config: ClickConfig) -> Click:

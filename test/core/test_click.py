@@ -23,14 +23,15 @@ from click_scene import (
     labels_of,
 )
 
+from instascene_core.camera import PinholeCamera
 from instascene_core.config import ClickConfig
 from instascene_core.decomposition import label_images
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.features import click_pixel, make_surface
-from instascene_core.features.click import levels_from, stable_thresholds
+from instascene_core.features.click import levels_from, near_ray, stable_thresholds
 from instascene_core.frame import UNLABELLED
 from instascene_core.pipeline import Scene
-from instascene_core.rendering import rasterize
+from instascene_core.rendering import rasterize, trace
 
 CONFIG = ClickConfig()
 
@@ -154,6 +155,20 @@ def test_a_pixel_is_traced_alone_as_the_whole_image_shows_it(shared):
         along = (view.camera_from_world @ np.r_[click.point, 1])[2]
         assert along == pytest.approx(float(whole.median_depth[row, column]), rel=0.01)
         assert click.label == scene.instances.label_images[view.name][row, column]
+
+
+def test_tracing_only_what_is_near_the_ray_leaves_nothing_out(shared):
+    scene, _ = shared
+    model, rng = scene.gaussians, np.random.default_rng(0)
+    for view in scene.posed_frames[:3]:
+        for column, row in zip(rng.integers(160, size=30), rng.integers(120, size=30)):
+            one = PinholeCamera(1, 1, CAMERA.fx, CAMERA.fy, CAMERA.cx - column, CAMERA.cy - row)
+            near = near_ray(model, one, view.world_from_camera)
+            all_ = trace(model, one, view.world_from_camera)
+            few = trace(model.select(torch.from_numpy(near)), one, view.world_from_camera)
+            np.testing.assert_array_equal(near[few.indices], all_.indices)
+            np.testing.assert_array_equal(few.weights, all_.weights)
+            assert len(near) < len(model) / 4
 
 
 def test_a_pixel_or_a_point_on_a_known_object_gives_it(shared):
