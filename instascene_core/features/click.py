@@ -203,8 +203,9 @@ def click_pixel(
     # The front Gaussian: where the summed weight reaches a half, as for the median depth.
     front = int(shown[np.searchsorted(np.cumsum(ray.weights), 0.5 * ray.weights.sum())])
     direction = world_from_camera[:3, :3] @ one.rays[0, 0].astype(np.float64)
-    origin, normal = world_from_camera[:3, 3], gaussians.normals[front].detach().numpy().astype(np.float64)
-    mean = gaussians.means[front].detach().numpy().astype(np.float64)
+    disk = gaussians.select(torch.tensor([front])).detached()
+    origin, normal = world_from_camera[:3, 3], disk.normals[0].numpy().astype(np.float64)
+    mean = disk.means[0].numpy().astype(np.float64)
     facing = direction @ normal
     along = direction if abs(facing) > 1e-3 else normal  # a disk seen edge-on has no intersection
     point = origin + direction * ((mean - origin) @ normal / facing) if along is direction else mean
@@ -289,19 +290,23 @@ def levels_from(seed: int, values: np.ndarray, neighbours: sp.csr_matrix, floor:
 
 
 def segment_at_level(
-    levels: np.ndarray, threshold: float, allowed: np.ndarray, surface: Surface
+    levels: np.ndarray, threshold: float, allowed: np.ndarray, degree: np.ndarray, surface: Surface
 ) -> np.ndarray:
     """[K] int64: Gaussians of level ≥ `threshold`, and those they enclose.
 
-    allowed: [N] bool.  A single Gaussian's feature may be anything where no pixel shows it, so one
-    most of whose allowed neighbours belong to the segment does, too.
+    allowed: [N] bool; degree: [N] how many neighbours of each are allowed.  A single Gaussian's feature
+    may be anything where no pixel shows it, so one most of whose allowed neighbours belong to the
+    segment does, too.
     """
-    chosen = levels >= threshold
-    degree = surface.neighbours @ allowed.astype(np.float32)
+    members = np.flatnonzero(levels >= threshold)
+    chosen = np.zeros(len(levels), dtype=bool)
+    chosen[members] = True
     for _ in range(2):
-        around = surface.neighbours @ chosen.astype(np.float32)
-        chosen = chosen | (allowed & (2 * around > degree))
-    return np.flatnonzero(chosen)
+        rows = surface.neighbours[members]  # symmetric: whoever is a neighbour of a member
+        around = np.bincount(rows.indices, minlength=len(levels))
+        chosen |= allowed & (2 * around > degree)
+        members = np.flatnonzero(chosen)
+    return members
 
 
 def stable_thresholds(levels: np.ndarray, lowest: float, config: ClickConfig) -> list[float]:
@@ -347,7 +352,8 @@ def grown_segments(
 
 def _chain(levels, threshold, floor, allowed, surface, config, grown) -> tuple[list[Segment], int]:
     """The segment at `threshold` among those that are stable, without those of nearly its size."""
-    wanted = segment_at_level(levels, threshold, allowed, surface)
+    degree = surface.neighbours @ allowed.astype(np.float32)
+    wanted = segment_at_level(levels, threshold, allowed, degree, surface)
     segments, chosen = [], 0
     thresholds = [t for t in stable_thresholds(levels, floor, config) if t != threshold]
     for value in sorted([*thresholds, threshold], reverse=True):
@@ -355,7 +361,7 @@ def _chain(levels, threshold, floor, allowed, surface, config, grown) -> tuple[l
             chosen = len(segments)
             segments.append(Segment(wanted, threshold, grown))
             continue
-        members = segment_at_level(levels, value, allowed, surface)
+        members = segment_at_level(levels, value, allowed, degree, surface)
         others = [wanted, *(s.gaussians for s in segments)]
         if all(_differ(len(members), len(other), config.same_size) for other in others):
             segments.append(Segment(members, value, grown))
