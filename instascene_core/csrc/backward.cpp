@@ -174,6 +174,24 @@ void write_row(const Splat& g, const isk_scene& s, const F* acc, int channels, f
   for (int c = channels; c < row_stride(channels) - R_COLOR; ++c) row[R_COLOR + c] = 0.0f;
 }
 
+// Sums over the lanes of the camera's [9] and the background's [channels] gradients.
+void sum_lanes(const F* camera, const F* background, int channels, double* sums) {
+  alignas(64) float lanes[L];
+  for (int k = 0; k < 9 + channels; ++k) {
+    store(lanes, k < 9 ? camera[k] : background[k - 9]);
+    sums[k] = 0;
+    for (float lane : lanes) sums[k] += lane;
+  }
+}
+
+// The last contributing entry of each block, −1 for none.
+void last_entries(const float* state, float* last) {
+  for (int b = 0; b < BLOCKS; ++b) {
+    last[b] = -1.0f;
+    for (int lane = 0; lane < L; ++lane) last[b] = std::max(last[b], state[(b * S_COUNT + S_LAST) * L + lane]);
+  }
+}
+
 template <int C, bool IOTA>
 void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const Camera& camera, int tile,
                    Scratch& scratch, double* partials) {
@@ -194,18 +212,9 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
   for (int b = 0; b < BLOCKS; ++b)
     prepare_block(s, up, camera, state + b * S_COUNT * L, BlockPixels(tile_x, tile_y, b), planes + b * num_planes * L,
                   camera_sums, background);
-  alignas(64) float lanes[L];
-  for (int k = 0; k < 9 + channels; ++k) {
-    store(lanes, k < 9 ? camera_sums[k] : background[k - 9]);
-    partials[k] = 0;
-    for (float lane : lanes) partials[k] += lane;
-  }
-
-  float last[BLOCKS];  // the last contributing entry of each block
-  for (int b = 0; b < BLOCKS; ++b) {
-    last[b] = -1.0f;
-    for (int lane = 0; lane < L; ++lane) last[b] = std::max(last[b], state[(b * S_COUNT + S_LAST) * L + lane]);
-  }
+  sum_lanes(camera_sums, background, channels, partials);
+  float last[BLOCKS];
+  last_entries(state, last);
   const F inv_near(1.0f / s.near_plane);
   for (int64_t i = static_cast<int64_t>(count) - 1; i >= 0; --i) {
     const Entry& entry = w.entries[begin + i];

@@ -148,76 +148,86 @@ void emit(const Splat& g, const Extent& e, uint32_t index, int cols, int rows, i
   }
 }
 
+// The Gaussians, by rank in depth, that a thread takes.
+struct Ranks {
+  Ranks(uint32_t visible, int chunk, int chunks)
+      : begin(static_cast<uint64_t>(visible) * chunk / chunks), end(static_cast<uint64_t>(visible) * (chunk + 1) / chunks) {}
+  uint32_t begin, end;
+};
+
+// Writes the pairs of `ranks`, Gaussian by Gaussian; w.segments[rank] counts from the chunk's first.
+void emit_pairs(Workspace& w, const isk_scene& s, Ranks ranks, Scratch& scratch) {
+  const int cols = (s.width + BW - 1) / BW, rows = (s.height + BH - 1) / BH, tiles = w.tiles_x * w.tiles_y;
+  scratch.tile_counts.assign(tiles, 0);
+  scratch.num_pairs = 0;
+  Buffer<Pair>& pairs = scratch.pairs;
+  size_t capacity = pairs.bytes() / sizeof(Pair);
+  for (uint32_t rank = ranks.begin; rank < ranks.end; ++rank) {
+    if (scratch.num_pairs + tiles > capacity) {  // a Gaussian has at most one pair per tile
+      pairs.grow((capacity + tiles) * 2 + 4096, scratch.num_pairs);
+      capacity = pairs.bytes() / sizeof(Pair);
+    }
+    w.segments[rank] = static_cast<uint32_t>(scratch.num_pairs);
+    const uint32_t g = w.order[rank];
+    if (rank + AHEAD < ranks.end) {  // depth order jumps through memory
+      __builtin_prefetch(&w.splats[w.order[rank + AHEAD]]);
+      __builtin_prefetch(&w.extents[w.order[rank + AHEAD]]);
+    }
+    emit(w.splats[g], w.extents[g], g, cols, rows, w.tiles_x, scratch);
+  }
+}
+
+// Where each tile's entries begin; the chunks' tile_counts become their cursors.
+void lay_out_tiles(Workspace& w, int chunks) {
+  const int tiles = w.tiles_x * w.tiles_y;
+  uint32_t* tile_begin = w.tile_begin.reserve(tiles + 1);
+  uint32_t total = 0;
+  for (int tile = 0; tile < tiles; ++tile) {
+    tile_begin[tile] = total;
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const uint32_t count = w.scratch[chunk].tile_counts[tile];
+      w.scratch[chunk].tile_counts[tile] = total;
+      total += count;
+    }
+  }
+  tile_begin[tiles] = total;
+  w.num_entries = total;
+  w.segments[w.num_visible] = total;
+}
+
 }  // namespace
 
 void bin(Workspace& w, const isk_scene& s) {
   w.tiles_x = (s.width + TILE - 1) / TILE;
   w.tiles_y = (s.height + TILE - 1) / TILE;
-  const int tiles = w.tiles_x * w.tiles_y;
-  const int cols = (s.width + BW - 1) / BW, rows = (s.height + BH - 1) / BH;
   sort_by_depth(w, s);
   const uint32_t visible = w.num_visible;
   const int threads = std::max(1, s.num_threads);
   if (static_cast<int>(w.scratch.size()) < threads) w.scratch = std::vector<Scratch>(threads);
   uint32_t* segments = w.segments.reserve(visible + 1);
   bool failed = false;
-
-  // Pass 1: every chunk writes its pairs, Gaussian by Gaussian.
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int chunk = 0; chunk < threads; ++chunk) {
-    Scratch& scratch = w.scratch[chunk];
-    scratch.tile_counts.assign(tiles, 0);
-    scratch.num_pairs = 0;
-    const uint32_t begin = static_cast<uint64_t>(visible) * chunk / threads;
-    const uint32_t end = static_cast<uint64_t>(visible) * (chunk + 1) / threads;
     try {
-      Buffer<Pair>& pairs = scratch.pairs;
-      size_t capacity = pairs.bytes() / sizeof(Pair);
-      for (uint32_t rank = begin; rank < end; ++rank) {
-        if (scratch.num_pairs + tiles > capacity) {  // a Gaussian has at most one pair per tile
-          pairs.grow((capacity + tiles) * 2 + 4096, scratch.num_pairs);
-          capacity = pairs.bytes() / sizeof(Pair);
-        }
-        segments[rank] = static_cast<uint32_t>(scratch.num_pairs);
-        const uint32_t g = w.order[rank];
-        if (rank + AHEAD < end) {  // depth order jumps through memory
-          __builtin_prefetch(&w.splats[w.order[rank + AHEAD]]);
-          __builtin_prefetch(&w.extents[w.order[rank + AHEAD]]);
-        }
-        emit(w.splats[g], w.extents[g], g, cols, rows, w.tiles_x, scratch);
-      }
+      emit_pairs(w, s, Ranks(visible, chunk, threads), w.scratch[chunk]);
     } catch (const std::bad_alloc&) {
 #pragma omp atomic write
       failed = true;
     }
   }
   if (failed) throw std::bad_alloc();
+  lay_out_tiles(w, threads);
+  Entry* entries = w.entries.reserve(w.num_entries);
 
-  uint32_t* tile_begin = w.tile_begin.reserve(tiles + 1);
-  uint32_t total = 0;
-  for (int tile = 0; tile < tiles; ++tile) {
-    tile_begin[tile] = total;
-    for (int chunk = 0; chunk < threads; ++chunk) {
-      const uint32_t count = w.scratch[chunk].tile_counts[tile];
-      w.scratch[chunk].tile_counts[tile] = total;  // becomes the chunk's cursor
-      total += count;
-    }
-  }
-  tile_begin[tiles] = total;
-  w.num_entries = total;
-  segments[visible] = total;
-  Entry* entries = w.entries.reserve(total);
-
-  // Pass 2: distribute to the tiles; a pair's slot is its place in Gaussian order.
+  // Distribute to the tiles; a pair's slot is its place in Gaussian order.
   std::vector<uint32_t> bases(threads, 0);
   for (int chunk = 1; chunk < threads; ++chunk)
     bases[chunk] = bases[chunk - 1] + static_cast<uint32_t>(w.scratch[chunk - 1].num_pairs);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int chunk = 0; chunk < threads; ++chunk) {
     Scratch& scratch = w.scratch[chunk];
-    const uint32_t begin = static_cast<uint64_t>(visible) * chunk / threads;
-    const uint32_t end = static_cast<uint64_t>(visible) * (chunk + 1) / threads;
-    for (uint32_t rank = begin; rank < end; ++rank) segments[rank] += bases[chunk];
+    const Ranks ranks(visible, chunk, threads);
+    for (uint32_t rank = ranks.begin; rank < ranks.end; ++rank) segments[rank] += bases[chunk];
     for (size_t i = 0; i < scratch.num_pairs; ++i) {
       const Pair& pair = scratch.pairs[i];
       entries[scratch.tile_counts[pair.tile]++] = {pair.gaussian, bases[chunk] + static_cast<uint32_t>(i), pair.blocks};

@@ -44,6 +44,19 @@ struct NormalTask {
   double* sums;  // [H]
 };
 
+// Adds L pixels' gradients by the normal (world frame) and alpha to the images, from pixel `base` on.
+void add_gradients(const NormalTask& task, size_t base, int lanes, V3 g_normal, F g_alpha) {
+  alignas(64) float n[3][L], a[L];
+  store(n[0], g_normal.x);
+  store(n[1], g_normal.y);
+  store(n[2], g_normal.z);
+  store(a, g_alpha);
+  for (int lane = 0; lane < lanes; ++lane) {
+    for (int k = 0; k < 3; ++k) task.g_normal[(base + lane) * 3 + k] += n[k][lane];
+    task.g_alpha[base + lane] += a[lane];
+  }
+}
+
 // Loss of one row and the gradients by along_x, along_y (6 planes in `out`).  N = (∂y × ∂x) normalised.
 void normal_row(const NormalTask& task, const Camera& camera, int y, bool counted, Rows& depth, Rows& out, int slot) {
   const Geometry& c = task.c;
@@ -96,14 +109,8 @@ void normal_row(const NormalTask& task, const Camera& camera, int y, bool counte
     for (int k = 0; k < 6; ++k) store(planes[k] + x, columns[k]);
     if (!counted) continue;
     const V3 world = camera.to_world(unit * (zero - weight));
-    store(n[0], zero_unless(counts, world.x));
-    store(n[1], zero_unless(counts, world.y));
-    store(n[2], zero_unless(counts, world.z));
-    store(a, zero_unless(counts, weight));
-    for (int lane = 0; lane < lanes; ++lane) {
-      for (int k = 0; k < 3; ++k) task.g_normal[(base + lane) * 3 + k] += n[k][lane];
-      task.g_alpha[base + lane] += a[lane];
-    }
+    const V3 g_normal = {zero_unless(counts, world.x), zero_unless(counts, world.y), zero_unless(counts, world.z)};
+    add_gradients(task, base, lanes, g_normal, zero_unless(counts, weight));
   }
   if (counted) task.sums[y] = sum_of(total);
 }

@@ -158,6 +158,81 @@ void gather_rows(const Workspace& w, const isk_scene& s, int stride, int64_t fir
   for (int k = 0; k < 12; ++k) columns[k] = load(tmp[k]);
 }
 
+// Gradients by the disk in the world frame.
+struct DiskGradient {
+  V3 mean, tu, tv, n;
+  F log_scales[2], logit;
+};
+
+// Adds x ⊗ g, the gradient by a rotation of x_camera = Rᵀ x, and −g of the position to `pose` [12].
+void add_pose_gradient(const Disk& disk, const V3* camera_frame, V3 g_mean, Mask used, F* pose) {
+  const V3 source[4] = {narrow(disk.offset), narrow(disk.tu), narrow(disk.tv), narrow(disk.n)};
+  for (int k = 0; k < 4; ++k) {
+    const F x[3] = {source[k].x, source[k].y, source[k].z};
+    for (int i = 0; i < 3; ++i) {
+      pose[4 * i] += zero_unless(used, x[i]) * camera_frame[k].x;
+      pose[4 * i + 1] += zero_unless(used, x[i]) * camera_frame[k].y;
+      pose[4 * i + 2] += zero_unless(used, x[i]) * camera_frame[k].z;
+    }
+  }
+  pose[3] -= g_mean.x;
+  pose[7] -= g_mean.y;
+  pose[11] -= g_mean.z;
+}
+
+// From the gradients g [12] by the splats of L disks (columns of workspace.hpp); adds to `pose` [12].
+DiskGradient disk_gradient(const isk_scene& s, const Camera& camera, const Disk& disk, Mask used, const View& v,
+                           const F* g, F* pose) {
+  const F ix(1.0 / s.fx), iy(1.0 / s.fy), zero(0.0f);
+  const F isu = F(1.0f) / disk.su, isv = F(1.0f) / disk.sv;
+  const V3 p = narrow(v.p), tu = narrow(v.tu), tv = narrow(v.tv), n_away = narrow(v.n);
+  const F inv_pz = narrow(v.inv_pz);
+  const V3 cu = narrow(cross(v.tv, v.p)) * isu, cv = narrow(cross(v.p, v.tu)) * isv;
+  const V3 a = {g[R_UX] * ix * isu, g[R_UY] * iy * isu, zero};
+  const V3 b = {g[R_VX] * ix * isv, g[R_VY] * iy * isv, zero};
+  V3 g_tv = cross(p, a), g_tu = cross(b, p);
+  V3 g_n = {g[R_NX], g[R_NY], g[R_NZ]};
+  V3 g_p = cross(a, tv) + cross(tu, b) + n_away * g[R_D];
+  g_n = (g_n + p * g[R_D]) * v.sign;
+  const F gx = g[R_MX] * F(s.fx) * inv_pz, gy = g[R_MY] * F(s.fy) * inv_pz;
+  g_p.x += gx;
+  g_p.y += gy;
+  g_p.z += g[R_PZ] - (gx * p.x + gy * p.y) * inv_pz;
+  V3 parts[4] = {g_p, g_tu, g_tv, g_n};
+  for (V3& part : parts) part = {zero_unless(used, part.x), zero_unless(used, part.y), zero_unless(used, part.z)};
+  DiskGradient out = {camera.to_world(parts[0]), camera.to_world(parts[1]), camera.to_world(parts[2]),
+                      camera.to_world(parts[3]), {zero, zero}, zero};
+  add_pose_gradient(disk, parts, out.mean, used, pose);
+  // U ∝ 1 / su: the logarithm's gradient is −g·U.
+  out.log_scales[0] = zero_unless(used, -(g[R_UX] * cu.x * ix + g[R_UY] * cu.y * iy));
+  out.log_scales[1] = zero_unless(used, -(g[R_VX] * cv.x * ix + g[R_VY] * cv.y * iy));
+  out.logit = zero_unless(used, g[R_OPACITY] * disk.opacity * disk.clear);
+  return out;
+}
+
+// Writes the gradients of the Gaussians `first` … `first` + L; adds to `pose` [12].
+void project_backward_lanes(const Workspace& w, const isk_scene& s, const Camera& camera, int stride, int64_t first,
+                            const isk_gradients& out, F* pose) {
+  const int64_t n = s.num_gaussians;
+  F g[12];
+  gather_rows(w, s, stride, first, out.colors, g);
+  const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
+  const View v = view_of(disk, camera);
+  const Mask used = (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & disk.finite;
+  const DiskGradient found = disk_gradient(s, camera, disk, used, v, g, pose);
+  F column[4] = {found.mean.x, found.mean.y, found.mean.z, F(0.0f)};
+  store_rows<3>(out.means, first, n, column);
+  quaternion_gradient(disk, found.tu, found.tv, found.n, column);
+  for (F& f : column) f = zero_unless(used, f);
+  store_rows<4>(out.quaternions, first, n, column);
+  store_rows<2>(out.log_scales, first, n, found.log_scales);
+  store_rows<1>(out.logit_opacities, first, n, &found.logit);
+  if (out.screen) {
+    const F norm = sqrt(fma(g[R_MX], g[R_MX], g[R_MY] * g[R_MY]));
+    store_rows<1>(out.screen, first, n, &norm);
+  }
+}
+
 }  // namespace
 
 void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gradients& out) {
@@ -181,61 +256,8 @@ void project_backward(Workspace& w, const isk_scene& s, int stride, const isk_gr
     F pose[12];
     for (int k = 0; k < 12; ++k) pose[k] = F(0.0f);
     const int64_t end = (chunk + 1) * CHUNK < n ? (chunk + 1) * CHUNK : n;
-    for (int64_t first = chunk * CHUNK; first < end; first += L) {
-      F g[12];
-      gather_rows(w, s, stride, first, out.colors, g);
-      const Disk disk = load_disks(s.means, s.quaternions, s.log_scales, s.logit_opacities, camera, first, n);
-      const View v = view_of(disk, camera);
-      const Mask used = (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & disk.finite;
-      const F ix(1.0 / s.fx), iy(1.0 / s.fy), zero(0.0f);
-      const F isu = F(1.0f) / disk.su, isv = F(1.0f) / disk.sv;
-      // U = (tu-free) ∝ 1 / su: the logarithm's gradient is −g·U.
-      const V3 p = narrow(v.p), tu = narrow(v.tu), tv = narrow(v.tv), n_away = narrow(v.n);
-      const F inv_pz = narrow(v.inv_pz);
-      const V3 cu = narrow(cross(v.tv, v.p)) * isu, cv = narrow(cross(v.p, v.tu)) * isv;
-      F g_log[2] = {-(g[R_UX] * cu.x * ix + g[R_UY] * cu.y * iy), -(g[R_VX] * cv.x * ix + g[R_VY] * cv.y * iy)};
-      const V3 a = {g[R_UX] * ix * isu, g[R_UY] * iy * isu, zero};
-      const V3 b = {g[R_VX] * ix * isv, g[R_VY] * iy * isv, zero};
-      V3 g_tv = cross(p, a), g_tu = cross(b, p);
-      V3 g_n = {g[R_NX], g[R_NY], g[R_NZ]};
-      V3 g_p = cross(a, tv) + cross(tu, b) + n_away * g[R_D];
-      g_n = (g_n + p * g[R_D]) * v.sign;
-      const F gx = g[R_MX] * F(s.fx) * inv_pz, gy = g[R_MY] * F(s.fy) * inv_pz;
-      g_p.x += gx;
-      g_p.y += gy;
-      g_p.z += g[R_PZ] - (gx * p.x + gy * p.y) * inv_pz;
-      V3 parts[4] = {g_p, g_tu, g_tv, g_n};
-      for (V3& part : parts)
-        part = {zero_unless(used, part.x), zero_unless(used, part.y), zero_unless(used, part.z)};
-      V3 world[4];
-      for (int k = 0; k < 4; ++k) world[k] = camera.to_world(parts[k]);
-      const V3 source[4] = {narrow(disk.offset), narrow(disk.tu), narrow(disk.tv), narrow(disk.n)};
-      for (int k = 0; k < 4; ++k) {  // x_camera = Rᵀ x: dL/dR += x ⊗ g
-        const F x[3] = {source[k].x, source[k].y, source[k].z};
-        for (int i = 0; i < 3; ++i) {
-          pose[4 * i] += zero_unless(used, x[i]) * parts[k].x;
-          pose[4 * i + 1] += zero_unless(used, x[i]) * parts[k].y;
-          pose[4 * i + 2] += zero_unless(used, x[i]) * parts[k].z;
-        }
-      }
-      pose[3] -= world[0].x;
-      pose[7] -= world[0].y;
-      pose[11] -= world[0].z;
-
-      F column[4] = {world[0].x, world[0].y, world[0].z, zero};
-      store_rows<3>(out.means, first, n, column);
-      quaternion_gradient(disk, world[1], world[2], world[3], column);
-      for (F& f : column) f = zero_unless(used, f);
-      store_rows<4>(out.quaternions, first, n, column);
-      for (F& f : g_log) f = zero_unless(used, f);
-      store_rows<2>(out.log_scales, first, n, g_log);
-      const F g_logit = zero_unless(used, g[R_OPACITY] * disk.opacity * disk.clear);
-      store_rows<1>(out.logit_opacities, first, n, &g_logit);
-      if (out.screen) {
-        const F norm = sqrt(fma(g[R_MX], g[R_MX], g[R_MY] * g[R_MY]));
-        store_rows<1>(out.screen, first, n, &norm);
-      }
-    }
+    for (int64_t first = chunk * CHUNK; first < end; first += L)
+      project_backward_lanes(w, s, camera, stride, first, out, pose);
     for (int k = 0; k < 12; ++k) {
       alignas(64) float lanes[L];
       store(lanes, pose[k]);

@@ -113,6 +113,27 @@ void evaluate_colors(const Arguments& a, int threads, float* colors) {
   }
 }
 
+// Writes the rows of dL/dsh [K·3] and adds those of dL/dmean; returns the latter, lanes beyond the end zero.
+template <int K>
+V3 store_gradients(const Arguments& a, int64_t first, const F* g, const F* y, V3 g_mean, float* g_sh, float* g_means) {
+  alignas(64) float tmp[3 * K][L], mean[3][L];
+  for (int k = 0; k < K; ++k)
+    for (int c = 0; c < 3; ++c) store(tmp[3 * k + c], g[c] * y[k]);
+  store(mean[0], g_mean.x);
+  store(mean[1], g_mean.y);
+  store(mean[2], g_mean.z);
+  const int64_t lanes = std::min<int64_t>(L, a.n - first);
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    float* to = g_sh + (first + lane) * a.coefficients * 3;
+    for (int k = 0; k < 3 * K; ++k) to[k] = tmp[k][lane];
+    for (int k = 3 * K; k < 3 * a.coefficients; ++k) to[k] = 0.0f;
+    for (int k = 0; k < 3; ++k) g_means[(first + lane) * 3 + k] += mean[k][lane];
+  }
+  for (int64_t lane = lanes; lane < L; ++lane)  // the repeated last row must count once
+    mean[0][lane] = mean[1][lane] = mean[2][lane] = 0.0f;
+  return {load(mean[0]), load(mean[1]), load(mean[2])};
+}
+
 template <int DEGREE>
 void backpropagate(const Arguments& a, int threads, const float* colors, const float* g_colors, float* g_sh,
                    float* g_means, float* g_camera) {
@@ -138,23 +159,8 @@ void backpropagate(const Arguments& a, int threads, const float* colors, const f
         g_dir += grad[k] * fma(g[0], sh[3 * k], fma(g[1], sh[3 * k + 1], g[2] * sh[3 * k + 2]));
       const V3 g_mean = (g_dir - d.unit * dot(d.unit, g_dir)) * d.inv_norm;
       const Mask finite = (d.inv_norm - d.inv_norm) == F(0.0f);
-      alignas(64) float tmp[3 * K][L];
-      for (int k = 0; k < K; ++k)
-        for (int c = 0; c < 3; ++c) store(tmp[3 * k + c], g[c] * y[k]);
-      alignas(64) float mean[3][L];
-      store(mean[0], zero_unless(finite, g_mean.x));
-      store(mean[1], zero_unless(finite, g_mean.y));
-      store(mean[2], zero_unless(finite, g_mean.z));
-      const int64_t lanes = std::min<int64_t>(L, a.n - first);
-      for (int64_t lane = 0; lane < lanes; ++lane) {
-        float* to = g_sh + (first + lane) * a.coefficients * 3;
-        for (int k = 0; k < 3 * K; ++k) to[k] = tmp[k][lane];
-        for (int k = 3 * K; k < 3 * a.coefficients; ++k) to[k] = 0.0f;
-        for (int k = 0; k < 3; ++k) g_means[(first + lane) * 3 + k] += mean[k][lane];
-      }
-      if (lanes < L)  // the repeated last row must count once
-        for (int64_t lane = lanes; lane < L; ++lane) mean[0][lane] = mean[1][lane] = mean[2][lane] = 0.0f;
-      camera_sum += V3{load(mean[0]), load(mean[1]), load(mean[2])};
+      const V3 kept = {zero_unless(finite, g_mean.x), zero_unless(finite, g_mean.y), zero_unless(finite, g_mean.z)};
+      camera_sum += store_gradients<K>(a, first, g, y, kept, g_sh, g_means);
     }
     const F sums[3] = {camera_sum.x, camera_sum.y, camera_sum.z};
     for (int k = 0; k < 3; ++k) {
