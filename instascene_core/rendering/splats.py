@@ -64,7 +64,7 @@ def project(view: RasterView, screen: torch.Tensor | None = None) -> Splats:
     ids = _drawable(view, rotation.detach(), position.detach())
     p = (view.means[ids].double() - position) @ rotation  # row vectors: Rᵀ (x − t)
     axes = _axes(view.quaternions[ids].double()) @ rotation  # [V, 3, 3]: rows tangent u, tangent v, normal
-    scales, opacity = view.log_scales[ids].double().exp(), view.logit_opacities[ids].double().sigmoid()
+    scales, opacity = view.log_scales[ids].double().clamp(-60, 60).exp(), view.logit_opacities[ids].double().sigmoid()
     with torch.no_grad():
         low, high = _boxes(view.camera, p, axes, scales, opacity)
         limit = low.new_tensor([view.camera.width, view.camera.height])
@@ -113,7 +113,7 @@ def _drawable(view: RasterView, rotation: torch.Tensor, position: torch.Tensor) 
     """[…] int64: Gaussians in front of the near plane, opaque enough and finite."""
     depth = (view.means.double() - position) @ rotation[:, 2]
     finite = torch.isfinite(view.means).all(-1) & torch.isfinite(view.log_scales).all(-1)
-    finite &= torch.isfinite(view.quaternions).all(-1) & (view.quaternions != 0).any(-1)
+    finite &= torch.isfinite(view.quaternions).all(-1)
     return torch.nonzero(
         (depth > view.near) & (view.logit_opacities.sigmoid() >= ALPHA_MIN) & finite
     ).flatten()
