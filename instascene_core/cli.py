@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -61,14 +61,14 @@ class Run:
             raise InputError("--hold-out takes 0 (use all frames) or n >= 2 (keep every n-th out).")
         topics = bag_topics(self.topics)
         scene = Scene(load_config(self.config, self.set))
-        dataset = open_dataset(
-            self.input,
-            use_depth=self.depth,
-            use_masks=self.masks is not None or bool(topics.masks),
-            masks=self.masks,
-            scale=self.scale,
-            topics=topics,
-        )
+        reading = {
+            "use_depth": self.depth,
+            "use_masks": self.masks is not None or bool(topics.masks),
+            "masks": self.masks,
+            "scale": self.scale,
+        }
+        dataset = open_dataset(self.input, **reading, topics=topics)
+        scene.origin = {"source": str(self.input.absolute()), **reading, "topics": asdict(topics)}
         require_savable(self.output)
         held_out = []
         with progress_bars() as progress:

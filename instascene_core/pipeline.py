@@ -20,6 +20,7 @@ from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceMap
+from instascene_core.keyframes import most_redundant
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
@@ -47,19 +48,51 @@ class Scene:
         self.metrics: dict = {"seconds": {}}
         self.posed_frames: list[Frame] = []  # those reconstructed, with refined poses where that is on
         self._background: torch.Tensor | None = None  # [3] colour behind the Gaussians
+        self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
         self._support: segmentation.Support | None = None
         self._views: list[Frame] = []  # frames with dense depth
         self._surface: tuple[GaussianModel, features.Surface] | None = None  # and whose it is
-        self._highest_id = 0  # ever given to an instance
+        self.highest_id = 0  # ever given to an instance
+        self.origin: dict = {}  # where the frames can be read again: source and options of open_dataset
         self._earlier: tuple[np.ndarray, np.ndarray] | None = None  # means [N, 3] and ids [N] of before
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
-    def add_frame(self, frame: Frame) -> None:
-        """Take one posed image; stages that ran before are redone on the next request."""
+    def add_frame(self, frame: Frame) -> Frame | None:
+        """Take one posed image; stages that ran before are redone on the next request.
+
+        With `max_frames` in the scene already, the most redundant one, which may be the new one, has to go
+        and is returned: memory stays bounded however long the camera runs.
+        """
         if any(frame.name == other.name for other in self.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
         self.frames.append(frame)
+        if len(self.frames) <= self.config.max_frames:
+            return None
+        gone = self.frames.pop(most_redundant(self.frames))
+        self.posed_frames = [posed for posed in self.posed_frames if posed.name != gone.name]
+        if self._online is not None:
+            self._online.drop(gone.name)
+        return gone
+
+    def work_ahead(self, seconds: float, progress: ProgressCallback = no_progress) -> bool:
+        """Use idle time while frames still come: fold new ones into the Gaussians, and optimise.
+
+        Takes about `seconds`; False when there is nothing to do before the next frame.  What is done here
+        shortens the next `reconstruct`, which then only polishes.
+        """
+        end = time.perf_counter() + seconds
+        if self._online is None:
+            self._online = reconstruction.OnlineReconstruction(self.config.reconstruction)
+            if self.gaussians is not None:
+                self._online.adopt(self.posed_frames, self.gaussians, self._background)
+        known = self._online.names
+        for frame in self.frames:
+            if frame.name not in known:
+                self._online.add(frame, progress)
+                if time.perf_counter() > end:
+                    return True
+        return self._online.work(end - time.perf_counter())
 
     def restore(
         self,
@@ -68,10 +101,12 @@ class Scene:
         instances: InstanceMap | None,
         objects: Mapping[int, CompletedObject] | None = None,
         background: torch.Tensor | None = None,
+        highest_id: int = 0,
     ) -> None:
         """Take over a scene that was reconstructed before, in place of the present one.
 
-        frames: those it was made from, with the poses it ended with; background: [3] colour.
+        frames: those it was made from, with the poses it ended with; background: [3] colour;
+        highest_id: ever given to an instance, also to one that is gone.
         """
         self.reset()
         self.frames, self.posed_frames = list(frames), list(frames)
@@ -82,12 +117,14 @@ class Scene:
             self._views = self._dense_views(no_progress)
             self._support = segmentation.find_support(self._views, self._up, self.config.segmentation)
             self.metrics["instances"] = len(instances.objects)
+            self.highest_id = highest_id
             self._note_ids()
 
     @property
     def is_reconstructed(self) -> bool:
         """Whether the Gaussians explain every frame taken so far."""
-        return self.gaussians is not None and len(self.posed_frames) == len(self.frames)
+        explained = [frame.name for frame in self.posed_frames]
+        return self.gaussians is not None and explained == [frame.name for frame in self.frames]
 
     # ── section 3: the 2DGS scene ─────────────────────────────────────────────────────────────────
 
@@ -97,21 +134,28 @@ class Scene:
         iterations: int | None = None,
         time_budget_s: float | None = None,
     ) -> None:
-        """Optimise the Gaussians on all frames.  Raises NotReadyError with fewer than 2 frames."""
+        """Optimise the Gaussians on all frames; after `work_ahead` only finish what that has begun.
+
+        Raises NotReadyError with fewer than 2 frames.
+        """
         if len(self.frames) < 2:
             raise NotReadyError(
                 f"The scene has {len(self.frames)} frame(s) with a pose; at least 2 are needed, "
                 "so move the camera and check the pose topic."
             )
         with self._timed("reconstruct"):
-            result = reconstruction.reconstruct(
-                self.frames,
-                self.config.reconstruction,
-                progress=progress,
-                iterations=iterations,
-                time_budget_s=time_budget_s,
-            )
+            limits = {"iterations": iterations, "time_budget_s": time_budget_s}
+            result = None
+            if self._online is not None:
+                self.work_ahead(0.0, progress)
+                result = self._online.polish(self.frames, progress, **limits)
+            if result is None:
+                result = reconstruction.reconstruct(
+                    self.frames, self.config.reconstruction, progress, **limits
+                )
         self.gaussians, self._background = result.gaussians, result.background
+        if self._online is not None:
+            self._online.adopt(self.frames, self.gaussians, self._background)
         self.posed_frames = [
             frame.with_(world_from_camera=pose) for frame, pose in zip(self.frames, result.world_from_camera)
         ]
@@ -154,7 +198,7 @@ class Scene:
         with self._timed("decompose"):
             self.instances = decompose(
                 views, masks, self.gaussians, self._support, self.config, self._previous_labels(), progress,
-                first_free_id=self._highest_id + 1,
+                first_free_id=self.highest_id + 1,
             )  # fmt: skip
         self._views, self._surface, self.objects = views, None, {}
         self._note_ids()
@@ -190,7 +234,7 @@ class Scene:
         segments, index, notes = editing.select(click, surface, known, self.config, threshold, level)
         members = segments[index].gaussians
         match = editing.known_instance(known, members, settings.match_overlap)
-        instance_id = match.id if match else self._highest_id + 1
+        instance_id = match.id if match else self.highest_id + 1
         changed, more = editing.with_segment(
             known, instance_id, segments[index], gaussians, surface, self._views, settings.min_rest
         )
@@ -279,6 +323,11 @@ class Scene:
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def background_color(self) -> np.ndarray | None:
+        """[3] colour behind the Gaussians, where one was learned."""
+        return None if self._background is None else self._background.detach().cpu().numpy()
+
     def require_gaussians(self) -> GaussianModel:
         """The Gaussians, or NotReadyError."""
         if self.gaussians is None:
@@ -306,7 +355,7 @@ class Scene:
     def _note_ids(self) -> None:
         """Remember the ids given, for the next decomposition and so that none is given twice."""
         self._earlier = (self.gaussians.means.numpy(), self.instances.gaussian_labels)
-        self._highest_id = max([self._highest_id, *(i.id for i in self.instances.instances)])
+        self.highest_id = max([self.highest_id, *(i.id for i in self.instances.instances)])
 
     def _dense_views(self, progress: ProgressCallback) -> list[Frame]:
         """The frames with their measured depth, or the rendered one where a frame has none.

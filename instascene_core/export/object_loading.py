@@ -8,11 +8,11 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.objects import CompletedObject, TriangleMesh
-from instascene_core.transforms import matrix_from_quaternion
+from instascene_core.transforms import apply, matrix_from_quaternion
 
 
 def load_objects(folder: Path) -> dict[int, CompletedObject]:
-    """The completed objects of a saved scene by instance id (without their convex parts).
+    """The completed objects of a saved scene by instance id.
 
     Raises InputError when there are none or a file is damaged.
     """
@@ -24,7 +24,7 @@ def load_objects(folder: Path) -> dict[int, CompletedObject]:
 
 
 def load_object(folder: Path) -> CompletedObject:
-    """One completed object from its mesh.ply and object.json."""
+    """One completed object from its mesh.ply, object.json and collision/part_*.obj (where it has them)."""
     try:
         facts = json.loads((folder / "object.json").read_text())
         vertices, faces = _read_ply(folder / "mesh.ply")
@@ -47,10 +47,22 @@ def load_object(folder: Path) -> CompletedObject:
             confidence=facts["confidence"],
             prior=facts["prior"],
             duration_s=facts["duration_s"],
+            convex_parts=_read_parts(folder / "collision", pose) if facts["convex_parts"] else (),
             notes=tuple(facts["notes"]),
         )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"The object in {folder} cannot be read: {error}.") from error
+
+
+def _read_parts(folder: Path, world_from_object: np.ndarray) -> tuple[TriangleMesh, ...]:
+    """The convex parts in the world frame from the OBJ files, which are in the object's own."""
+    parts = []
+    for path in sorted(folder.glob("part_*.obj")):
+        rows = [line.split() for line in path.read_text().splitlines()]
+        vertices = np.array([row[1:4] for row in rows if row[:1] == ["v"]], dtype=np.float64)
+        triangles = np.array([row[1:4] for row in rows if row[:1] == ["f"]], dtype=np.int32) - 1
+        parts.append(TriangleMesh(apply(world_from_object, vertices), triangles))
+    return tuple(parts)
 
 
 def _read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:

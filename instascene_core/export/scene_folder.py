@@ -42,6 +42,9 @@ def save_scene(
         if scene.instances:
             for name, image in scene.instances.label_images.items():
                 write_image(staging / "instances" / f"{name}.png", image_from_labels(image))
+        for frame in scene.posed_frames:
+            if frame.valid is not None:  # pixels outside a lens' image, or of what was taken away
+                write_image(staging / "valid" / f"{frame.name}.png", 255 * frame.valid.astype(np.uint8))
         # `load_objects` reads a saved scene's meshes from the PLY, whatever else is wanted.
         formats = dict.fromkeys(("ply", *scene.config.export.formats))
         export = replace(scene.config.export, formats=tuple(formats))
@@ -99,7 +102,8 @@ def _description(scene: Scene, source: str, staging: Path) -> dict:
     }
     return {
         "instascene_version": __version__,
-        "source": source,
+        "source": source or scene.origin.get("source", ""),
+        "input": scene.origin,
         "frames": [
             {
                 "name": frame.name,
@@ -110,7 +114,9 @@ def _description(scene: Scene, source: str, staging: Path) -> dict:
             }
             for frame, given in zip(scene.posed_frames, scene.frames)
         ],
+        "background_color": scene.background_color,
         "instances": _instances(scene.instances),
+        "highest_instance_id": scene.highest_id,
         "parameters": asdict(scene.config),
         "checksums_sha256": checksums,
     }

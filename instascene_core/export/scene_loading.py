@@ -1,0 +1,205 @@
+"""A scene read back from the folder that `save_scene` wrote, so that work on it can go on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.config import Config
+from instascene_core.config_file import config_with, flatten, settings_of
+from instascene_core.datasets import BagTopics, open_dataset
+from instascene_core.datasets.images import read_labels
+from instascene_core.errors import InputError
+from instascene_core.export.object_loading import load_objects
+from instascene_core.export.scene_folder import MARKER
+from instascene_core.frame import UNLABELLED, Frame, labels_from_image
+from instascene_core.gaussians import GaussianModel
+from instascene_core.gaussians_ply import read_gaussians
+from instascene_core.geometry import Plane
+from instascene_core.instances import Instance, InstanceMap
+from instascene_core.pipeline import Scene
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.rendering import rasterize
+
+
+@dataclass(frozen=True)
+class LoadedScene:
+    """A scene taken up again."""
+
+    scene: Scene
+    frames_found: int  # input frames that could be read again; the others are rendered from the Gaussians
+    notes: tuple[str, ...]  # one sentence each: what cannot be done as before
+
+
+def load_scene(
+    folder: Path, config: Config | None = None, progress: ProgressCallback = no_progress
+) -> LoadedScene:
+    """The scene saved in `folder`: Gaussians, instances, completed objects, and its input frames where
+    they are still to be found.
+
+    config: None takes the parameters it was made with.  A frame that cannot be read again is rendered
+    from the Gaussians, colour and depth, and a note says so.  Raises InputError for a folder without a
+    saved scene, and for files that are damaged or were changed.
+    """
+    folder = Path(folder)
+    saved = _description(folder)
+    notes: list[str] = []
+    if config is None:
+        config, notes = _saved_config(saved)
+    progress("load", 0.0, "Gaussians")
+    file = read_gaussians(folder / "scene.ply")
+    color = saved.get("background_color")
+    background = None if color is None else torch.tensor(color, dtype=torch.float32)
+    try:
+        instances = _instances(saved, folder, file.instance_ids)
+        given = _input_frames(saved, notes)
+        frames, found = _frames(saved, folder, given, file.gaussians, background, progress)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder / MARKER} does not describe a scene ({error!r}).") from error
+    objects = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
+    scene = Scene(config)
+    scene.restore(file.gaussians, frames, instances, objects, background, saved.get("highest_instance_id", 0))
+    scene.origin = dict(saved.get("input", {}))
+    scene.metrics = {**_metrics(folder), **scene.metrics}
+    if found < len(frames):
+        notes.append(
+            f"{len(frames) - found} of {len(frames)} input frames were not found again: rendered views take "
+            "their place, so that completion knows no more than the Gaussians and cannot reconstruct anew."
+        )
+    progress("load", 1.0, f"{len(frames)} frames")
+    return LoadedScene(scene, found, tuple(notes))
+
+
+def _description(folder: Path) -> dict:
+    """scene.json, its files unchanged."""
+    try:
+        saved = json.loads((folder / MARKER).read_text())
+        sums = {
+            n: s for n, s in saved["checksums_sha256"].items() if n.startswith(("scene.ply", "instances"))
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise InputError(f"{path} is missing or not as it was saved; make the scene again.")
+    return saved
+
+
+def _saved_config(saved: Mapping) -> tuple[Config, list[str]]:
+    """The parameters of then; those that this version does not know are left out and named."""
+    settings = flatten(saved.get("parameters", {}))
+    known = settings_of(Config())
+    unknown = sorted(set(settings) - set(known))
+    config = config_with(Config(), {k: v for k, v in settings.items() if k in known})
+    notes = [f"Settings of another version are not used: {', '.join(unknown)}."] if unknown else []
+    return config, notes
+
+
+def _instances(saved: Mapping, folder: Path, ids: np.ndarray | None) -> InstanceMap | None:
+    """The decomposition, or None where the scene was only reconstructed."""
+    entries = saved["instances"]["list"]
+    if not entries or ids is None:
+        return None
+    plane = saved["instances"]["support_plane"]
+    images = {
+        frame["name"]: labels_from_image(read_labels(folder / "instances" / f"{frame['name']}.png"))
+        for frame in saved["frames"]
+        if (folder / "instances" / f"{frame['name']}.png").is_file()
+    }
+    return InstanceMap(
+        tuple(
+            Instance(
+                id=e["id"],
+                kind=e["kind"],
+                confidence=e["confidence"],
+                box_min=np.array(e["box_min"]),
+                box_max=np.array(e["box_max"]),
+                feature=np.array(e["feature"], dtype=np.float32),
+                num_gaussians=e["gaussians"],
+                num_views=e["views"],
+            )
+            for e in entries
+        ),
+        ids,
+        images,
+        None if plane is None else Plane(np.array(plane["normal"]), plane["offset"]),
+    )
+
+
+def _input_frames(saved: Mapping, notes: list[str]) -> dict[str, tuple]:
+    """Frame name → (dataset, index) of the input, where it is still there."""
+    options = saved.get("input", {})
+    source = options.get("source") or saved.get("source", "")
+    if not source or not Path(source).exists():
+        return {}
+    topics = options.get("topics")
+    try:
+        dataset = open_dataset(
+            source,
+            use_depth=options.get("use_depth", True),
+            use_masks=options.get("use_masks", False),
+            masks=options.get("masks"),
+            scale=options.get("scale", 1.0),
+            topics=BagTopics(**topics) if topics else None,
+        )
+    except InputError as error:
+        notes.append(f"The input of the scene cannot be opened again: {error}")
+        return {}
+    return {name: (dataset, index) for index, name in enumerate(dataset.names)}
+
+
+def _frames(
+    saved: Mapping,
+    folder: Path,
+    given: Mapping[str, tuple],
+    gaussians: GaussianModel,
+    background: torch.Tensor | None,
+    progress: ProgressCallback,
+) -> tuple[list[Frame], int]:
+    """(all frames of the scene in their order, how many of them are real)."""
+    frames, found = [], 0
+    for index, entry in enumerate(saved["frames"]):
+        progress("load", (index + 1) / (len(saved["frames"]) + 1), entry["name"])
+        camera, pose = PinholeCamera(**entry["camera"]), np.array(entry["world_from_camera"])
+        frame = None
+        if entry["name"] in given:
+            dataset, position = given[entry["name"]]
+            frame = dataset[position].with_(world_from_camera=pose)
+            frame = frame if frame.camera == camera else None  # another recording in the same place
+        found += frame is not None
+        frame = frame or _rendered(entry, camera, pose, gaussians, background)
+        frames.append(_only_valid(frame, folder / "valid" / f"{entry['name']}.png"))
+    return frames, found
+
+
+def _rendered(entry: Mapping, camera: PinholeCamera, pose: np.ndarray, gaussians, background) -> Frame:
+    """The view as the Gaussians show it."""
+    with torch.no_grad():
+        shown = rasterize(gaussians, camera, pose, background=background)
+    rgb = (shown.color.clamp(0, 1) * 255).round().byte().numpy()
+    return Frame(entry["name"], float(entry["stamp"]), camera, pose, rgb)
+
+
+def _only_valid(frame: Frame, path: Path) -> Frame:
+    """Without the pixels that did not count any more when the scene was saved."""
+    if not path.is_file():
+        return frame
+    valid = read_labels(path) > 0
+    depth = None if frame.depth is None else np.where(valid, frame.depth, 0).astype(np.float32)
+    labels = None if frame.labels is None else np.where(valid, frame.labels, UNLABELLED).astype(np.int32)
+    return frame.with_(valid=valid, depth=depth, labels=labels)
+
+
+def _metrics(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return {}
