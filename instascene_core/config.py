@@ -122,16 +122,18 @@ class AssociationConfig:
     max_trace_pixels: int = 320 * 240  # larger images are traced smaller; bounds time and memory
     structure_max_masked: float = 0.2  # share of a structure Gaussian's weight that may be in masks
     min_weight: float = 0.25  # blending weight below which a Gaussian does not show in a pixel
-    min_gaussians: int = 50  # smaller masks and instances are dropped
+    min_gaussians: int = 20  # smaller masks and instances are dropped (the paper's 50 is for finer scenes)
     max_unseen: float = 0.7  # a mask is visible in a frame unless more of it is unseen or unlabelled there
     containment: float = 0.8  # share of a mask's labelled Gaussians that makes it contained in a mask
     split_ratio: float = 0.3  # a mask that splits in this share of its frames is under-segmented
+    split_margin: float = 0.05  # agreement beyond 1 - split_ratio that joins: shares of some views scatter
     consensus: float = 0.9  # view consensus above which masks are merged
     first_percentile: int = 95  # observer-count thresholds: this percentile, then down to 0 ...
     percentile_step: int = 5  # ... in steps of this
     split_spacings: float = 5.0  # DBSCAN radius in units of the Gaussians' own spacing
     split_min_points: int = 4
     min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
+    min_surface_share: float = 0.1  # of a Gaussian's weight must lie on the visible surface to say whose it is
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one
     # "consensus": the paper's mask graph; "votes": of the frames on pairs of Gaussian patches
@@ -140,8 +142,9 @@ class AssociationConfig:
     patch_min_gaussians: int = 3
     max_patches: int = 1200  # patches are made larger where there would be more
     vote_prior: float = 1.0  # frames of doubt added to every pair of groups
-    scatter_ratio: float = 0.5  # an instance that splits in this share of its frames is several
-    recovery: float = 0.8  # a filtered mask comes back when one instance holds this share of it
+    recovery: float = 0.8  # a mask counts for a new cluster when that holds this share of it
+    refit_rounds: int = 4  # in which masks and Gaussians choose their instance by one another, at most
+    min_shown: float = 0.05  # of the most that one frame shows of a cluster; less does not count as seen
 
 
 @dataclass(frozen=True)

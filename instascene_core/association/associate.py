@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from instascene_core.association.consensus import cluster_masks, observe
 from instascene_core.association.majority import join_fragments
-from instascene_core.association.masks import TOLERANCE, MaskMatrices, build_masks
+from instascene_core.association.masks import MaskMatrices, build_masks
 from instascene_core.association.refine import (
-    Candidate,
-    agreed_candidates,
     candidates_from_groups,
     make_disjoint,
     merge_overlapping,
 )
+from instascene_core.association.refit import owners_by_weight, refit
 from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
 from instascene_core.errors import InputError
@@ -89,63 +87,61 @@ def associate(
     elif config.clustering == "consensus":
         group = cluster_masks(masks, observations, config)
         candidates = candidates_from_groups(masks, group, means, config)
-        candidates = join_fragments(candidates, masks, config)
     else:
         raise InputError(f"Unknown clustering '{config.clustering}'; known are votes, consensus.")
-    # 4. Merge overlaps, recover masks filtered by mistake.
+    # 4. Merge overlaps, recover masks filtered by mistake, join fragments.
     progress("association", 0.8, f"{len(candidates)} candidates")
     candidates = merge_overlapping(candidates, masks, len(means), config)
-    mask_sets = recover_masks(masks, candidates, len(means), config)
-    # 5. Drop doubtful Gaussians, and write the cluster back into the label images.
-    candidates = agreed_candidates(masks, mask_sets, config)
-    clusters, owner, cluster_of_mask = _finish(masks, candidates, len(means), config)
+    owner, cluster_of_mask = _settle(make_disjoint(candidates, len(means)), len(candidates), masks, config)
+    # 5. Write the clusters back into the label images; by these every Gaussian votes, faint ones too.
+    owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
+    filtered = _filtered_labels(label_images, masks, cluster_of_mask)
+    owner = owners_by_weight(filtered, traces, len(means), len(views), config)
+    owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
+    filtered = _filtered_labels(label_images, masks, cluster_of_mask)
+    clusters = tuple(
+        Cluster(np.flatnonzero(owner == c), np.flatnonzero(cluster_of_mask == c), int(count))
+        for c, count in enumerate(views)
+    )
     table = MaskTable(
         masks.frame, masks.label, np.asarray(masks.membership.sum(axis=0), dtype=np.int64).ravel(),
         cluster_of_mask, observations.under_segmented, masks.num_dropped,
     )  # fmt: skip
-    filtered = _filtered_labels(label_images, masks, cluster_of_mask)
     progress("association", 1.0, f"{len(clusters)} instances")
     return Association(clusters, filtered, owner, table)
 
 
-def recover_masks(
-    masks: MaskMatrices, candidates: list[Candidate], num_gaussians: int, config: AssociationConfig
-) -> list[np.ndarray]:
-    """Per candidate its masks, sorted, with those that come back: [L] int64 each.
+def _settle(
+    owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """(owner [N], cluster of each mask [M]), fitted to one another, fragments joined."""
+    while True:
+        owner, cluster_of_mask = refit(owner, num_clusters, masks, config)
+        owner, left = join_fragments(owner, num_clusters, masks, config)
+        if left == num_clusters:
+            return owner, cluster_of_mask
+        num_clusters = left
 
-    A mask outside every candidate (filtered, or alone) comes back when one candidate holds at least
-    `recovery` of it.
+
+def _kept(
+    owner: np.ndarray, cluster_of_mask: np.ndarray, masks: MaskMatrices, config: AssociationConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Drop clusters of too few views or Gaussians, number the rest 0 … C−1 by their first Gaussian.
+
+    Returns (owner [N] int32, cluster of each mask [M] int32, views with a mask of each cluster [C]).
     """
-    if not candidates:
-        return []
-    owner = make_disjoint(candidates, num_gaussians)
-    taken = np.zeros(len(masks.frame), dtype=bool)
-    taken[np.concatenate([c.masks for c in candidates])] = True
-    rows = np.flatnonzero(owner >= 0)
-    ones = np.ones(len(rows), dtype=np.float32)
-    pool = sp.csr_matrix((ones, (owner[rows], rows)), shape=(len(candidates), num_gaussians))
-    held = (pool @ masks.membership).toarray()  # [C, M] Gaussians of the mask in the candidate
-    size = np.asarray(masks.membership.sum(axis=0)).ravel()
-    best = held.argmax(axis=0)
-    back = ~taken & (held.max(axis=0) >= config.recovery * size - TOLERANCE)
-    return [np.union1d(c.masks, np.flatnonzero(back & (best == i))) for i, c in enumerate(candidates)]
-
-
-def _finish(masks, candidates, num_gaussians: int, config):
-    """Make the candidates disjoint, drop those left too small, number the rest 0 … C−1."""
-    owner = make_disjoint(candidates, num_gaussians)
-    counts = np.bincount(owner[owner >= 0], minlength=len(candidates))
-    kept = np.flatnonzero(counts >= config.min_gaussians)
-    new_index = np.full(len(candidates) + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
-    new_index[kept] = np.arange(len(kept))
-    owner = new_index[owner]
-    cluster_of_mask = np.full(len(masks.frame), UNLABELLED, dtype=np.int32)
-    clusters = []
-    for index, candidate in enumerate(candidates[i] for i in kept):
-        cluster_of_mask[candidate.masks] = index
-        views = len(np.unique(masks.frame[candidate.masks]))
-        clusters.append(Cluster(np.flatnonzero(owner == index), candidate.masks, views))
-    return tuple(clusters), owner, cluster_of_mask
+    count = max(owner.max(initial=-1), cluster_of_mask.max(initial=-1)) + 1
+    used = np.flatnonzero(cluster_of_mask >= 0)
+    shown = np.zeros((count, masks.num_frames), dtype=bool)
+    shown[cluster_of_mask[used], masks.frame[used]] = True
+    sizes = np.bincount(owner[owner >= 0], minlength=count)
+    first = np.full(count, len(owner))
+    np.minimum.at(first, owner[owner >= 0], np.flatnonzero(owner >= 0))
+    kept = np.flatnonzero((sizes >= config.min_gaussians) & (shown.sum(axis=1) >= config.min_views))
+    kept = kept[np.argsort(first[kept])]
+    number = np.full(count + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
+    number[kept] = np.arange(len(kept))
+    return number[owner], number[cluster_of_mask], shown[kept].sum(axis=1)
 
 
 def _filtered_labels(label_images, masks: MaskMatrices, cluster_of_mask: np.ndarray) -> list[np.ndarray]:

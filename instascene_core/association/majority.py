@@ -1,102 +1,109 @@
 """Joining fragments of one object by the majority of the views.
 
-View consensus (0.9) is strict on purpose: it never glues two objects, but with masks that are split
-or merged at random in every third view it leaves an object in fragments.  A fragment has enough
-Gaussians to ask every frame a simpler question, filtered masks included: in which mask does most of
-it lie?  Two fragments of one object lie in the same mask far more often than not, whatever single
-frames did wrong; two objects do not.
+With masks that are split, merged or missing at random, clustering leaves some objects in fragments.  A
+fragment has enough Gaussians to ask every frame a simple question, filtered masks included: in which
+mask does most of it lie?  Two fragments of one object lie in the same mask far more often than not,
+whatever single frames did wrong; two objects do not.
 """
 
 import numpy as np
+import scipy.sparse as sp
 
 from instascene_core.association.masks import TOLERANCE, MaskMatrices
-from instascene_core.association.refine import Candidate, agreed_candidates
 from instascene_core.config import AssociationConfig
+from instascene_core.frame import UNLABELLED
 
-
-class _Ballot:
-    """Per candidate the mask that holds most of it, in every frame that shows enough of it."""
-
-    def __init__(self, masks: MaskMatrices, config: AssociationConfig) -> None:
-        self.masks, self.config = masks, config
-        self.frame_starts = np.searchsorted(masks.frame, np.arange(masks.num_frames))
-        self.filled = np.bincount(masks.frame, minlength=masks.num_frames) > 0
-
-    def vote(self, gaussians: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """([F] int mask that holds most of the Gaussians, −1 = frame does not show them; [F] its share)."""
-        held = np.asarray(self.masks.membership[gaussians].sum(axis=0)).ravel()  # [M]
-        winner = np.full(self.masks.num_frames, -1)
-        share = np.zeros(self.masks.num_frames)
-        starts = self.frame_starts[self.filled]
-        labelled = np.add.reduceat(held, starts)
-        largest = np.maximum.reduceat(held, starts)
-        shown = labelled >= (1 - self.config.max_unseen) * len(gaussians) - TOLERANCE
-        frames = np.flatnonzero(self.filled)[shown]
-        stops = np.append(starts[1:], len(held))
-        for frame, start, stop in zip(frames, starts[shown], stops[shown], strict=True):
-            winner[frame] = start + int(held[start:stop].argmax())
-        share[frames] = largest[shown] / labelled[shown]
-        return winner, share
+MIN_VOTERS = 3  # Gaussians of a cluster below which a frame does not say where it lies
 
 
 def join_fragments(
-    candidates: list[Candidate], masks: MaskMatrices, config: AssociationConfig
-) -> list[Candidate]:
-    """Join candidates, most agreed pair first, while more than 1 − `split_ratio` of their frames agree.
+    owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> tuple[np.ndarray, int]:
+    """(owner [N] int32, clusters left): most agreed pair first, while more than `joining` agree.
 
-    One frame's worth of doubt is added, so that pairs seen together once or twice stay apart.
-    Candidates that fall apart in most of their own frames cover several objects and are dropped.
+    Agreement is the share of common frames in which both lie in the same mask, one frame of doubt
+    added, so that pairs seen together once or twice stay apart; divided by the cohesion of the two:
+    where frames cut at random, a fragment is cut inside as often as from the rest of its object.
     """
-    if not len(masks.frame):
-        return candidates
-    ballot = _Ballot(masks, config)
-    kept, winners = [], []
-    for candidate in candidates:
-        winner, share = ballot.vote(_agreed(candidate, masks, config))
-        shown = winner >= 0
-        scattered = share[shown] < config.containment - TOLERANCE
-        if shown.any() and scattered.mean() >= config.scatter_ratio:
-            continue
-        kept.append(candidate)
-        winners.append(winner)
-    agreement = _agreements(np.stack(winners)) if kept else np.zeros((0, 0))
-    while len(kept) > 1:
-        a, b = np.unravel_index(int(agreement.argmax()), agreement.shape)
-        if agreement[a, b] < 1 - config.split_ratio + TOLERANCE:
+    held = held_by_masks(owner, num_clusters, masks)  # [M, C]
+    group = np.arange(num_clusters)
+    alive = np.bincount(owner[owner >= 0], minlength=num_clusters) > 0
+    if alive.sum() < 2 or not len(masks.frame):
+        return owner, num_clusters
+    ballots = _Ballots(held, masks, config)
+    while True:
+        agreement = ballots.agreement(alive)
+        a, b = sorted(int(i) for i in np.unravel_index(agreement.argmax(), agreement.shape))
+        if agreement[a, b] <= joining(config) + TOLERANCE:
             break
-        a, b = min(a, b), max(a, b)
-        kept[a] = union([kept[a], kept[b]])
-        winners[a] = ballot.vote(_agreed(kept[a], masks, config))[0]
-        del kept[b], winners[b]
-        agreement = np.delete(np.delete(agreement, b, axis=0), b, axis=1)
-        row = _agreement_with(winners[a], np.stack(winners))
-        row[a] = 0
-        agreement[a, :] = agreement[:, a] = row
-    return kept
+        group[group == b] = a
+        alive[b] = False
+        ballots.join(a, b)
+    left = np.flatnonzero(alive)
+    number = np.full(num_clusters + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
+    number[:-1] = np.where(alive[group], np.searchsorted(left, group), UNLABELLED)
+    return number[owner], len(left)
 
 
-def _agreed(candidate: Candidate, masks: MaskMatrices, config: AssociationConfig) -> np.ndarray:
-    """The candidate's Gaussians without those its own masks mostly leave out."""
-    (clean,) = agreed_candidates(masks, [candidate.masks], config)
-    return clean.gaussians if len(clean.gaussians) else candidate.gaussians
+def joining(config: AssociationConfig) -> float:
+    """The share of frames that must show two things in one mask for them to be one."""
+    return 1 - config.split_ratio + config.split_margin
 
 
-def union(group: list[Candidate]) -> Candidate:
-    """One candidate with the Gaussians and masks of all."""
-    unique, inverse = np.unique(np.concatenate([c.gaussians for c in group]), return_inverse=True)
-    support = np.bincount(inverse, np.concatenate([c.support for c in group])).astype(np.float32)
-    return Candidate(unique, support, np.unique(np.concatenate([c.masks for c in group])))
+def held_by_masks(owner: np.ndarray, num_clusters: int, masks: MaskMatrices) -> np.ndarray:
+    """[M, C] float32: Gaussians of each cluster in each mask."""
+    return (masks.membership.T @ indicator(owner, num_clusters)).toarray()
 
 
-def _agreements(winners: np.ndarray) -> np.ndarray:
-    """[C, C] float: share of common frames in which both lie in the same mask; 0 on the diagonal."""
-    result = np.stack([_agreement_with(row, winners) for row in winners])
-    np.fill_diagonal(result, 0)
-    return result
+def indicator(owner: np.ndarray, num_clusters: int) -> sp.csr_matrix:
+    """[N, C] float32 with a 1 where the Gaussian belongs to the cluster."""
+    rows = np.flatnonzero(owner >= 0)
+    ones = np.ones(len(rows), dtype=np.float32)
+    return sp.csr_matrix((ones, (rows, owner[rows])), shape=(len(owner), num_clusters))
 
 
-def _agreement_with(row: np.ndarray, winners: np.ndarray) -> np.ndarray:
-    """[C] float: together / (frames + 1) of one candidate [F] with all [C, F]."""
-    both = (winners >= 0) & (row >= 0)
-    together = both & (winners == row)
-    return together.sum(axis=1) / (both.sum(axis=1) + 1.0)
+class _Ballots:
+    """Per frame and cluster: the mask most of it lies in, and whether that is nearly all of it."""
+
+    def __init__(self, held: np.ndarray, masks: MaskMatrices, config: AssociationConfig) -> None:
+        self.held, self.masks, self.config = held, masks, config
+        count = masks.num_frames, held.shape[1]
+        self.winner = np.full(count, -1)  # [F, C] mask, −1 = the frame does not show the cluster
+        self.whole = np.zeros(count)  # [F, C] 1 where that mask holds enough for the cluster to be whole
+        for cluster in range(held.shape[1]):
+            self._vote(cluster)
+
+    def _vote(self, cluster: int) -> None:
+        held, frame = self.held[:, cluster], self.masks.frame
+        labelled = np.bincount(frame, held, minlength=self.masks.num_frames)
+        least = max(self.config.min_shown * labelled.max(initial=0), MIN_VOTERS)
+        shown = labelled >= least
+        order = np.lexsort((-self.masks.rank, held))  # of equals the mask with the first Gaussian
+        largest = np.full(self.masks.num_frames, -1)
+        largest[frame[order]] = order  # the last written is the largest
+        self.winner[:, cluster] = np.where(shown, largest, -1)
+        self.whole[:, cluster] = shown & (held[largest] >= self.config.containment * labelled - TOLERANCE)
+
+    def join(self, a: int, b: int) -> None:
+        """Cluster b becomes part of a."""
+        self.held[:, a] += self.held[:, b]
+        self.held[:, b] = 0
+        self._vote(a)
+        self._vote(b)
+
+    def agreement(self, alive: np.ndarray) -> np.ndarray:
+        """[C, C] float: together / (frames + 1), divided by cohesion; −1 on the diagonal."""
+        shown = (self.winner >= 0).astype(np.float64)
+        both = shown.T @ shown
+        frame, cluster = np.nonzero(self.winner >= 0)
+        votes = sp.csr_matrix(
+            (np.ones(len(frame)), (cluster, self.winner[frame, cluster])),
+            shape=(shown.shape[1], len(self.masks.frame)),
+        )
+        together = (votes @ votes.T).toarray()
+        inside = (self.whole.T @ shown) / np.maximum(both, 1)  # [a, b]: of a, in the frames that show b
+        expected = np.sqrt(np.maximum(inside * inside.T, TOLERANCE))
+        result = together / ((both + 1.0) * expected)
+        result[~alive] = result[:, ~alive] = -1
+        np.fill_diagonal(result, -1)
+        return result

@@ -58,27 +58,6 @@ def candidates_from_groups(
     return sorted(result, key=lambda c: (c.gaussians[0], len(c.gaussians)))
 
 
-def agreed_candidates(
-    masks: MaskMatrices, mask_sets: list[np.ndarray], config: AssociationConfig
-) -> list[Candidate]:
-    """Per set of masks the Gaussians that most of its frames agree on.
-
-    Of the frames with a mask of the set that see a Gaussian, at least `min_visible_ratio` must show
-    it in the mask: frames whose mask is missing say nothing, border pixels are outvoted.
-    """
-    members, visible = masks.columns, masks.visible
-    result = []
-    for mask_set in mask_sets:
-        columns = members[:, mask_set]
-        gaussians = np.unique(columns.indices)
-        frames = np.unique(masks.frame[mask_set])
-        support = np.asarray(columns.tocsr()[gaussians].sum(axis=1)).ravel()
-        seen = np.asarray(visible[gaussians][:, frames].sum(axis=1)).ravel()
-        kept = support >= config.min_visible_ratio * seen - TOLERANCE
-        result.append(Candidate(gaussians[kept], support[kept].astype(np.float32), mask_set))
-    return result
-
-
 def split_by_distance(points: np.ndarray, spacings: float, min_points: int) -> np.ndarray:
     """DBSCAN whose radius is `spacings` times the median distance to the third neighbour.
 

@@ -1,0 +1,123 @@
+"""Instances and masks made to agree: each mask goes to the instance it shows, each Gaussian to the
+instance whose masks hold it.
+
+Clustering decides how many objects there are; it does so on the masks and patches one can be sure of
+and leaves the doubtful ones out.  Here both are fitted to one another until they stay (the recovery of
+wrongly filtered masks is one case of it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from instascene_core.association.majority import indicator
+from instascene_core.association.masks import TOLERANCE, MaskMatrices
+from instascene_core.config import AssociationConfig
+from instascene_core.frame import UNLABELLED
+
+if TYPE_CHECKING:
+    from instascene_core.rendering.trace import PixelTrace
+
+
+def refit(
+    owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """(owner [N] int32 cluster of each Gaussian, [M] int32 cluster each mask shows); UNLABELLED = none.
+
+    owner: the clusters' Gaussians so far.
+    """
+    cluster_of_mask = np.full(len(masks.frame), UNLABELLED, dtype=np.int32)
+    for _ in range(config.refit_rounds):
+        now = masks_shown(owner, num_clusters, masks, config)
+        if (now == cluster_of_mask).all():
+            break
+        cluster_of_mask = now
+        owner = owners_by_masks(cluster_of_mask, num_clusters, masks, config)
+    return owner, cluster_of_mask
+
+
+def masks_shown(
+    owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> np.ndarray:
+    """[M] int32: the one cluster each mask shows, UNLABELLED where it shows none or several.
+
+    A mask shows the cluster that most of its owned Gaussians belong to.  It covers another one as well
+    when that is visible in the frame and most of what is visible of it lies in the mask: then it is
+    under-segmented and says nothing about either, unless one cluster holds `recovery` of the mask.
+    """
+    if not num_clusters:
+        return np.full(len(masks.frame), UNLABELLED, dtype=np.int32)
+    member = indicator(owner, num_clusters)
+    held = (masks.membership.T @ member).toarray()  # [M, C]
+    visible = (masks.visible.T @ member).toarray()[masks.frame]  # [M, C] in the mask's frame
+    size = np.maximum(np.bincount(owner[owner >= 0], minlength=num_clusters), 1)
+    taken = (visible >= (1 - config.max_unseen) * size - TOLERANCE) & (held > 0.5 * visible)
+    best = held.argmax(axis=1)
+    mask = np.arange(len(held))
+    taken[mask, best] = False
+    most, total = held[mask, best], held.sum(axis=1)
+    sure = (most > 0.5 * total) & ~taken.any(axis=1) | (most > 0) & (most >= config.recovery * total)
+    return np.where(sure, best, UNLABELLED).astype(np.int32)
+
+
+def owners_by_masks(
+    cluster_of_mask: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> np.ndarray:
+    """[N] int32: the cluster whose masks hold the Gaussian in most of the frames that have one of them.
+
+    Frames where the cluster's mask is missing say nothing; below `min_visible_ratio` a Gaussian is
+    UNLABELLED.
+    """
+    used = np.flatnonzero(cluster_of_mask >= 0)
+    ones = np.ones(len(used), dtype=np.float32)
+    shape = (len(masks.frame), num_clusters)
+    shows = sp.csr_matrix((ones, (used, cluster_of_mask[used])), shape=shape)
+    inside = masks.membership @ shows  # [N, C]
+    with_mask = masks.frame_of_mask.T @ shows  # [F, C]
+    with_mask.data[:] = 1
+    return _best_share(inside.toarray(), (masks.visible @ with_mask).toarray(), config)
+
+
+def owners_by_weight(
+    label_images: Sequence[np.ndarray],
+    traces: Sequence[PixelTrace],
+    num_gaussians: int,
+    num_clusters: int,
+    config: AssociationConfig,
+) -> np.ndarray:
+    """[N] int32: as `owners_by_masks`, for every Gaussian that shows anywhere at all.
+
+    label_images: per frame [H, W] cluster + 1 where one shows, ≤ 0 elsewhere.  Counted is blending
+    weight, so the faint Gaussians that the tracker leaves out find their place as well; those that
+    hardly ever lie on the visible surface, but shine through it, do not.
+    """
+    inside = np.zeros((num_gaussians, num_clusters + 1))
+    seen = np.zeros((num_gaussians, num_clusters))
+    total, surface = np.zeros(num_gaussians), np.zeros(num_gaussians)
+    for image, trace in zip(label_images, traces, strict=True):
+        pixel_labels = np.maximum(image, 0).ravel()
+        here = np.flatnonzero(np.bincount(pixel_labels, minlength=num_clusters + 1)[1:])
+        labels = np.repeat(pixel_labels, np.diff(trace.offsets))
+        keys = trace.indices * np.int64(num_clusters + 1) + labels
+        inside += np.bincount(keys, trace.weights, minlength=inside.size).reshape(inside.shape)
+        weight = np.bincount(trace.indices, trace.weights, minlength=num_gaussians)
+        seen[:, here] += weight[:, None]
+        total += weight
+        front = trace.weights * (trace.transmittance > config.min_transmittance)
+        surface += np.bincount(trace.indices, front, minlength=num_gaussians)
+    owner = _best_share(inside[:, 1:], seen, config)
+    return np.where(surface >= config.min_surface_share * total, owner, UNLABELLED).astype(np.int32)
+
+
+def _best_share(inside: np.ndarray, seen: np.ndarray, config: AssociationConfig) -> np.ndarray:
+    """[N] int32 column of the largest inside / seen, UNLABELLED below `min_visible_ratio`."""
+    if not inside.shape[1]:
+        return np.full(len(inside), UNLABELLED, dtype=np.int32)
+    share = np.divide(inside, seen, out=np.zeros(inside.shape), where=seen > 0)
+    best = share.argmax(axis=1)
+    enough = share[np.arange(len(best)), best] >= max(config.min_visible_ratio - TOLERANCE, TOLERANCE)
+    return np.where(enough, best, UNLABELLED).astype(np.int32)
