@@ -11,6 +11,7 @@ import numpy as np
 from instascene_core import __version__
 from instascene_core.errors import InputError
 from instascene_core.export.object_files import export_object
+from instascene_core.export.recording import write_recording
 from instascene_core.files import write_image, write_json
 from instascene_core.frame import image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
@@ -21,12 +22,20 @@ from instascene_core.viewer.pictures import objects_picture, overview_picture
 from instascene_core.viewer.report import write_report
 
 MARKER = "scene.json"  # a folder with this file is ours to replace
+FRAMES = "frames"  # of scenes whose input was never on disk
 
 
 def save_scene(
-    scene: Scene, folder: Path, source: str = "", progress: ProgressCallback = no_progress
+    scene: Scene,
+    folder: Path,
+    source: str = "",
+    progress: ProgressCallback = no_progress,
+    with_frames: bool = False,
 ) -> list[Path]:
     """Write the scene under `folder` and return the files written.
+
+    with_frames: also the frames, as frames/transforms.json and images, where they are not known to be on
+    disk already.
 
     The folder appears complete or not at all: everything goes to a hidden sibling first.  An
     existing folder is replaced when it holds an earlier scene, and refused (InputError) when it
@@ -51,13 +60,18 @@ def save_scene(
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
             export_object(result, staging / "objects" / str(instance_id), export)
+        origin = scene.origin
+        if with_frames and not origin:
+            progress("save", 1.0, "frames")
+            write_recording(staging / FRAMES, scene.frames)
+            origin = {"source": FRAMES, "use_depth": True, "use_masks": True}
         write_json(staging / "metrics.json", scene.metrics)
         progress("save", 1.0, "pictures")
         write_image(staging / "overview.png", overview_picture(scene))
         if scene.objects:
             write_image(staging / "objects.png", objects_picture(scene))
         write_report(staging)
-        write_json(staging / MARKER, _description(scene, source, staging))
+        write_json(staging / MARKER, _description(scene, source, origin, staging))
         _swap(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -93,7 +107,7 @@ def _swap(staging: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _description(scene: Scene, source: str, staging: Path) -> dict:
+def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict:
     """Everything of scene.json: what went in, what came out, with which version and parameters."""
     checksums = {
         str(path.relative_to(staging)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -102,8 +116,8 @@ def _description(scene: Scene, source: str, staging: Path) -> dict:
     }
     return {
         "instascene_version": __version__,
-        "source": source or scene.origin.get("source", ""),
-        "input": scene.origin,
+        "source": source or origin.get("source", ""),
+        "input": origin,
         "frames": [
             {
                 "name": frame.name,

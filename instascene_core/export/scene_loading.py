@@ -16,7 +16,7 @@ from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.datasets.images import read_labels
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
-from instascene_core.export.scene_folder import MARKER
+from instascene_core.export.scene_folder import FRAMES, MARKER
 from instascene_core.frame import UNLABELLED, Frame, labels_from_image
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
@@ -57,7 +57,7 @@ def load_scene(
     background = None if color is None else torch.tensor(color, dtype=torch.float32)
     try:
         instances = _instances(saved, folder, file.instance_ids)
-        given = _input_frames(saved, notes)
+        given = _input_frames(saved, folder, notes)
         frames, found = _frames(saved, folder, given, file.gaussians, background, progress)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
@@ -66,7 +66,9 @@ def load_scene(
     objects = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     scene = Scene(config)
     scene.restore(file.gaussians, frames, instances, objects, background, saved.get("highest_instance_id", 0))
-    scene.origin = dict(saved.get("input", {}))
+    origin = dict(saved.get("input", {}))
+    # What lies within the saved scene is written again with the next one.
+    scene.origin = {} if origin.get("source") == FRAMES else origin
     scene.metrics = {**_metrics(folder), **scene.metrics}
     if found < len(frames):
         notes.append(
@@ -134,16 +136,16 @@ def _instances(saved: Mapping, folder: Path, ids: np.ndarray | None) -> Instance
     )
 
 
-def _input_frames(saved: Mapping, notes: list[str]) -> dict[str, tuple]:
+def _input_frames(saved: Mapping, folder: Path, notes: list[str]) -> dict[str, tuple]:
     """Frame name → (dataset, index) of the input, where it is still there."""
     options = saved.get("input", {})
     source = options.get("source") or saved.get("source", "")
-    if not source or not Path(source).exists():
+    if not source or not (folder / source).exists():  # absolute, or within the saved scene
         return {}
     topics = options.get("topics")
     try:
         dataset = open_dataset(
-            source,
+            folder / source,
             use_depth=options.get("use_depth", True),
             use_masks=options.get("use_masks", False),
             masks=options.get("masks"),

@@ -5,31 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from click_scene import BLUE, CAMERA, PLACES, RED, SUPPORT, UNSEEN, decomposed_scene
+from click_scene import BLUE, PLACES, RED, SUPPORT, UNSEEN, decomposed_scene
 
 from instascene_core.errors import InputError
+from instascene_core.export.recording import write_recording
 from instascene_core.export.scene_folder import save_scene
 from instascene_core.export.scene_loading import load_scene
-from instascene_core.files import write_image, write_json
-
-
-def write_recording(folder, frames) -> None:
-    """The frames as a nerfstudio folder."""
-    entries = []
-    for frame in frames:
-        write_image(folder / "images" / f"{frame.name}.png", frame.rgb)
-        write_image(folder / "depth" / f"{frame.name}.png", np.round(frame.depth * 10_000).astype(np.uint16))
-        matrix = frame.world_from_camera @ np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL axes
-        entries.append(
-            {
-                "file_path": f"images/{frame.name}.png",
-                "depth_file_path": f"depth/{frame.name}.png",
-                "transform_matrix": matrix,
-            }
-        )
-    intrinsics = {"w": CAMERA.width, "h": CAMERA.height, "fl_x": CAMERA.fx, "fl_y": CAMERA.fy}
-    intrinsics |= {"cx": CAMERA.cx, "cy": CAMERA.cy, "depth_unit_scale_factor": 1e-4}
-    write_json(folder / "transforms.json", {**intrinsics, "frames": entries})
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +112,25 @@ def test_frames_that_are_gone_are_rendered_and_said_to_be(saved, copy):
     assert np.abs(difference).max() <= 1  # these frames were renderings in the first place
     assert again.segment_at(point=top_of(BLUE)).instance.id == BLUE
     assert again.complete(BLUE).volume == pytest.approx(scene.objects[BLUE].volume, rel=0.05)
+
+
+def test_a_scene_from_topics_keeps_its_frames(saved, tmp_path):
+    """As the node saves it; also after it was loaded and saved once more."""
+    scene, _ = decomposed_scene()
+    labels = scene.instances.label_images[scene.frames[0].name]
+    scene.frames[0] = scene.frames[0].with_(labels=labels)
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        save_scene(scene, folder, source="ROS topics", with_frames=True)
+        loaded = load_scene(folder)
+        assert loaded.frames_found == 8 and loaded.notes == ()
+        for frame, other in zip(loaded.scene.frames, scene.frames, strict=True):
+            assert (frame.name, frame.stamp, frame.camera) == (other.name, other.stamp, other.camera)
+            np.testing.assert_array_equal(frame.rgb, other.rgb)
+            np.testing.assert_allclose(frame.depth, other.depth, atol=1e-4)
+        np.testing.assert_array_equal(loaded.scene.frames[0].labels, labels)
+        scene = loaded.scene
+    moved = (tmp_path / "second").rename(tmp_path / "moved")
+    assert load_scene(moved).frames_found == 8
 
 
 def test_another_recording_in_the_same_place_is_not_taken(saved, copy, tmp_path):
