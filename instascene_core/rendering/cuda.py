@@ -11,14 +11,15 @@ Instead
     rasterize_to_indices_in_range_2dgs     the pairs behind tracing and distortion          gsplat
     pixel_lists                            their weights                                    torch
 
+gsplat also shows disks where their planes are hit behind the camera.  Views with disks that reach through the
+near plane, few where scenes are trained, are therefore blended from their lists, which is slower.
+
 Both backends skip alpha < 1/255, clamp it to 0.999, stop a pixel before transmittance falls below 1e-4 and
 filter the screen with σ = √2/2 pixels.  What differs:
 - gsplat intersects in pixel coordinates of the whole image in float32 (and with fast exponentials) where the
   CPU kernel counts from the projected centre: about 1e-5 relative on ordinary disks, up to 2e-2 on disks
   seen within a degree of edge-on.  Pixels where a cut-off falls to the other side differ by a whole
   contribution, 1/255.
-- A disk that reaches through the plane of the camera is also seen where its plane is hit behind the camera
-  or before the near plane; the CPU kernel leaves those pixels to the screen filter.
 - gsplat sums gradients with atomic additions: the same input gives the same result but for rounding.
 - `visible` is decided by boxes, the CPU kernel's by blocks of 4×4 pixels: it may hold some more Gaussians.
 """
@@ -28,7 +29,7 @@ import importlib.util
 import logging
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import ModuleType
 
 import torch
@@ -36,7 +37,7 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import MissingDependencyError
 from instascene_core.losses import ray_planes
-from instascene_core.rendering.pixel_lists import BlendedLists, blend_lists
+from instascene_core.rendering.pixel_lists import BlendedLists, blend_lists, with_crossing_splats
 from instascene_core.rendering.rasterizer import RasterImages, RasterView
 from instascene_core.rendering.splats import GRAZING, Splats, pixel_hits, project
 
@@ -90,13 +91,20 @@ def gsplat() -> ModuleType:
 
 
 @dataclass
+class Tiles:
+    """gsplat's index: the splats of each tile, front to back."""
+
+    offsets: torch.Tensor  # [1, tile rows, tile columns] int32, into `splats`
+    splats: torch.Tensor  # [pairs] int32
+
+
+@dataclass
 class CudaRendering:
     """The images of one view, differentiable, and what later passes need."""
 
     images: RasterImages  # median_depth and distortion None unless asked for
     view: RasterView
     splats: Splats
-    tiles: "Tiles | None"  # None: nothing reaches the image
 
     @property
     def visible(self) -> torch.Tensor:
@@ -105,17 +113,24 @@ class CudaRendering:
         result[self.splats.ids] = True
         return result
 
+    @cached_property
+    def tiles(self) -> Tiles:
+        return tile_index(self.splats, self.view.camera)
+
+    @cached_property
     def lists(self) -> BlendedLists:
         """The pixels' lists, a pass of its own."""
         return pixel_lists(self.view, self.splats, self.tiles)
 
 
 @dataclass
-class Tiles:
-    """gsplat's index: the splats of each tile, front to back."""
+class Sums:
+    """What blending adds up at each pixel."""
 
-    offsets: torch.Tensor  # [1, tile rows, tile columns] int32, into `splats`
-    splats: torch.Tensor  # [pairs] int32
+    features: torch.Tensor  # [H, W, F]  Σ w f
+    alpha: torch.Tensor  # [H, W]  Σ w
+    normal: torch.Tensor  # [H, W, 3]  Σ w n, camera frame, away from the camera
+    median_depth: torch.Tensor | None  # [H, W] metres
 
 
 def render(
@@ -126,41 +141,52 @@ def render(
     `screen` [N] is filled when gradients flow back.  The median depth costs a channel, the distortion a pass.
     """
     splats = project(view, screen)
-    tiles = tile_index(splats, view.camera)
-    images = _blank_images(view) if tiles is None else _blended_images(view, splats, tiles, median_depth)
+    rendering = CudaRendering(_blank_images(view), view, splats)
+    if len(splats.ids):
+        features = torch.cat([view.colors[splats.ids], splats.offset[:, None].to(view.colors)], dim=1)
+        by_lists = bool(splats.crossing.any())
+        sums = (_sums_of_lists if by_lists else _sums_by_gsplat)(rendering, features, median_depth)
+        rendering.images = _images(view, sums)
+        if distortion:
+            rendering.images.distortion = rendering.lists.distortion()
     if not median_depth:
-        images.median_depth = None
-    rendering = CudaRendering(images, view, splats, tiles)
+        rendering.images.median_depth = None
     if not distortion:
-        images.distortion = None
-    elif tiles is not None:
-        images.distortion = rendering.lists().distortion()
+        rendering.images.distortion = None
     return rendering
 
 
-def tile_index(splats: Splats, camera: PinholeCamera) -> Tiles | None:
-    """Which splats touch which tile, front to back (by the depth of their centres, then by index)."""
-    if len(splats.ids) == 0:
-        return None
+def tile_index(splats: Splats, camera: PinholeCamera) -> Tiles:
+    """Which splats touch which tile, front to back (by the depth of their centres, then by index).
+
+    Splats that cross the near plane are in none.
+    """
     module, (rows, columns) = gsplat(), _tile_grid(camera)
+    radius = torch.where(splats.crossing[:, None], 0, splats.box_radius)
     center, depth = splats.box_center[None].float(), splats.depth[None].detach().float()
     _, keys, flat = module.isect_tiles(
-        center.contiguous(), splats.box_radius[None].contiguous(), depth.contiguous(), TILE, columns, rows
+        center.contiguous(), radius[None], depth.contiguous(), TILE, columns, rows
     )
     return Tiles(module.isect_offset_encode(keys, 1, columns, rows).reshape(1, rows, columns), flat)
 
 
-def pixel_lists(view: RasterView, splats: Splats, tiles: Tiles | None) -> BlendedLists:
+def pixel_lists(view: RasterView, splats: Splats, tiles: Tiles | None = None) -> BlendedLists:
     """Every pair of a splat and a pixel it contributes to, with its weight."""
     device, dtype, camera = view.means.device, view.means.dtype, view.camera
-    if tiles is None:
+    if len(splats.ids) == 0:
         index = pixel = torch.zeros(0, dtype=torch.int64, device=device)
-    else:
-        clear = torch.ones(1, camera.height, camera.width, dtype=dtype, device=device)
-        index, pixel, _ = gsplat().rasterize_to_indices_in_range_2dgs(
-            0, 2**31 - 1, clear, *_inputs(splats, dtype), camera.width, camera.height, TILE, tiles.offsets,
-            tiles.splats,
-        )  # fmt: skip
+        return blend_lists(splats, index, pixel, camera, view.near, dtype)
+    tiles = tiles or tile_index(splats, camera)
+    crossing = bool(splats.crossing.any())
+    # gsplat's lists end before transmittance would fall below 1e-4.  Where crossing splats come in between,
+    # the pair that ends a pixel must be listed too: it leaves 1e-3 at least, so a start of 1e6 is ample.
+    start = torch.full((1, camera.height, camera.width), 1e6 if crossing else 1.0, dtype=dtype, device=device)
+    index, pixel, _ = gsplat().rasterize_to_indices_in_range_2dgs(
+        0, 2**31 - 1, start, *_inputs(splats, dtype), camera.width, camera.height, TILE, tiles.offsets,
+        tiles.splats,
+    )  # fmt: skip
+    if crossing:
+        index, pixel = with_crossing_splats(splats, index, pixel, camera, view.near)
     return blend_lists(splats, index, pixel, camera, view.near, dtype)
 
 
@@ -169,46 +195,50 @@ def _inputs(splats: Splats, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Ten
     return splats.mean[None].to(dtype), splats.matrix[None].to(dtype), splats.opacity[None].to(dtype)
 
 
-def _blended_images(view: RasterView, splats: Splats, tiles: Tiles, median_depth: bool) -> RasterImages:
-    dtype, camera = view.means.dtype, view.camera
-    rotation = view.world_from_camera[:3, :3]
-    features = torch.cat([view.colors[splats.ids], splats.offset[:, None].to(dtype)], dim=1)
-    sums, alpha, normal, last = _blend(view, splats, tiles, features, with_index=median_depth)
+def _images(view: RasterView, sums: Sums) -> RasterImages:
+    """`sums` holds the colours and, as the last feature, the planes' offsets."""
     # Σ w d / (Σ w n · ray): where the mean plane meets the ray.
-    cosine = (normal.permute(2, 0, 1) * ray_planes(camera, normal)).sum(0)
-    facing = (cosine > GRAZING * alpha) & (alpha > 0)
-    color = sums[..., :-1]
+    cosine = (sums.normal.permute(2, 0, 1) * ray_planes(view.camera, sums.normal)).sum(0)
+    facing = (cosine > GRAZING * sums.alpha) & (sums.alpha > 0)
+    color = sums.features[..., :-1]
     if view.background is not None:
-        color = color + (1 - alpha)[..., None] * view.background
+        color = color + (1 - sums.alpha)[..., None] * view.background
     return RasterImages(
         color=color,
-        alpha=alpha,
-        depth=torch.where(facing, sums[..., -1] / torch.where(facing, cosine, 1.0), 0.0),
-        median_depth=_median_depth(view, splats, last, alpha) if median_depth else None,
-        normal=-normal @ rotation.T,
+        alpha=sums.alpha,
+        depth=torch.where(facing, sums.features[..., -1] / torch.where(facing, cosine, 1.0), 0.0),
+        median_depth=sums.median_depth,
+        normal=-sums.normal @ view.world_from_camera[:3, :3].T,
         distortion=None,
     )
 
 
-def _blend(
-    view: RasterView, splats: Splats, tiles: Tiles, features: torch.Tensor, with_index: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Σ w f of `features` [V, F] as [H, W, F]; alpha [H, W]; Σ w n [H, W, 3] in the camera's frame, away from
-    it; and with `with_index` the last splat before which transmittance was above one half, [H, W].
-    """
-    dtype, camera = features.dtype, view.camera
-    mean, matrix, opacity = _inputs(splats, dtype)
-    normals, unused = splats.normal[None].to(dtype), torch.zeros_like(mean)
-    blended, parts = None, []
-    for part in padded_parts(features, with_index):
+def _sums_of_lists(rendering: CudaRendering, features: torch.Tensor, median_depth: bool) -> Sums:
+    lists, camera = rendering.lists, rendering.view.camera
+    values = torch.cat(
+        [features, rendering.splats.normal.to(features), torch.ones_like(features[:, :1])], dim=1
+    )
+    blended = lists.blend(values).reshape(camera.height, camera.width, -1)
+    median = lists.median_depth() if median_depth else None
+    return Sums(blended[..., :-4], blended[..., -1], blended[..., -4:-1], median)
+
+
+def _sums_by_gsplat(rendering: CudaRendering, features: torch.Tensor, median_depth: bool) -> Sums:
+    view, splats, tiles = rendering.view, rendering.splats, rendering.tiles
+    camera, (mean, matrix, opacity) = view.camera, _inputs(splats, features.dtype)
+    normals, unused = splats.normal[None].to(features), torch.zeros_like(mean)
+    first, blended = None, []
+    for part in padded_parts(features, with_index=median_depth):
         found = gsplat().rasterize_to_pixels_2dgs(
             mean, matrix, part.channels[None], opacity, normals, unused, camera.width, camera.height, TILE,
             tiles.offsets, tiles.splats,
         )  # fmt: skip
-        parts.append(found[0][0, ..., : part.used])
-        blended = blended or found
-    _, alpha, normal, _, last = blended
-    return torch.cat(parts, dim=-1), alpha[0, ..., 0], normal[0], last[0, ..., 0]
+        blended.append(found[0][0, ..., : part.used])
+        first = first or found
+    _, alpha, normal, _, last = first
+    alpha = alpha[0, ..., 0]
+    median = _median_depth(view, splats, last[0, ..., 0], alpha) if median_depth else None
+    return Sums(torch.cat(blended, dim=-1), alpha, normal[0], median)
 
 
 @dataclass

@@ -75,12 +75,10 @@ class CudaTrainingPass:
         """Gradients of the loss whose image gradients are in `image_gradients`; once after each `render`."""
         images, upstream = self._rendering.images, vars(self.image_gradients)
         outputs = {name: getattr(images, name) for name in ("color", "alpha", "depth", "normal")}
-        if (median_depth or distortion) and self._rendering.tiles is not None:
-            lists = self._rendering.lists()
-            if median_depth:
-                outputs["median_depth"] = lists.median_depth()
-            if distortion:
-                outputs["distortion"] = lists.distortion()
+        if median_depth:
+            outputs["median_depth"] = self._rendering.lists.median_depth()
+        if distortion:
+            outputs["distortion"] = self._rendering.lists.distortion()
         found = torch.autograd.grad(
             list(outputs.values()),
             list(self._leaves.values()),

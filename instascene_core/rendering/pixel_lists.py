@@ -11,6 +11,9 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.rendering.splats import DISTORTION_NEAR, TRANSMITTANCE_MIN, Splats, pixel_hits
 
+_COLUMNS = 8  # features blended at a time
+_PAIRS = 4_000_000  # pairs looked at at a time
+
 
 @dataclass
 class BlendedLists:
@@ -22,6 +25,11 @@ class BlendedLists:
     weight: torch.Tensor  # [M] alpha · transmittance; 0 where the pair does not contribute
     transmittance: torch.Tensor  # [M] before the pair, 1 for a pixel's first
     inverse_depth: torch.Tensor  # [M] 1 / metres
+
+    def blend(self, values: torch.Tensor) -> torch.Tensor:
+        """Σ w · values over each pixel's list, [H·W, F] from `values` [V, F] of the splats."""
+        parts = values.split(_COLUMNS, dim=1)  # bounds the memory of the products
+        return torch.cat([self._total(self.weight[:, None] * part[self.index]) for part in parts], dim=1)
 
     def distortion(self) -> torch.Tensor:
         """[H, W]  Σ_{i<j} w_i w_j (m_i − m_j)², m = 1 − 0.2 m / z (2DGS eq. 13)."""
@@ -54,8 +62,8 @@ class BlendedLists:
         return self.camera.width * self.camera.height
 
     def _total(self, values: torch.Tensor) -> torch.Tensor:
-        """[H·W] sums over each pixel's list."""
-        return values.new_zeros(self._num_pixels).index_add(0, self.pixel, values)
+        """[H·W, …] sums of `values` [M, …] over each pixel's list."""
+        return values.new_zeros(self._num_pixels, *values.shape[1:]).index_add(0, self.pixel, values)
 
     @torch.no_grad()
     def _first_inverse_depth(self) -> torch.Tensor:
@@ -92,6 +100,26 @@ def blend_lists(
     live = torch.exp(total - start).detach() >= TRANSMITTANCE_MIN
     weight = torch.where(live, hits.alpha.double() * transmittance, 0.0)
     return BlendedLists(camera, index, pixel, weight.to(dtype), transmittance.to(dtype), hits.inverse_depth)
+
+
+@torch.no_grad()
+def with_crossing_splats(
+    splats: Splats, index: torch.Tensor, pixel: torch.Tensor, camera: PinholeCamera, near: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lists (`index`, `pixel`) of the other splats, with those of `splats.crossing` put in."""
+    every = torch.arange(camera.width * camera.height, device=index.device)
+    indices, pixels = [index], [pixel]
+    for chosen in torch.nonzero(splats.crossing).flatten().split(max(1, _PAIRS // len(every))):
+        pair = chosen.repeat_interleave(len(every)), every.repeat(len(chosen))
+        hit = torch.nonzero(pixel_hits(splats, *pair, camera, near, torch.float32).alpha > 0).flatten()
+        indices.append(pair[0][hit])
+        pixels.append(pair[1][hit])
+    index, pixel = torch.cat(indices), torch.cat(pixels)
+    front_to_back = torch.argsort(splats.depth.float(), stable=True)  # as the rasteriser orders them
+    rank = torch.empty_like(front_to_back)
+    rank[front_to_back] = torch.arange(len(rank), device=rank.device)
+    order = torch.argsort(pixel * len(rank) + rank[index])
+    return index[order], pixel[order]
 
 
 def _first_of_segment(pixel: torch.Tensor) -> torch.Tensor:

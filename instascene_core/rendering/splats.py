@@ -41,6 +41,7 @@ class Splats:
     q: torch.Tensor  # [V, 3]: q0, qx, qy
     matrix: torch.Tensor  # [V, 3, 3] homogeneous pixel from (u, v, 1), u and v in standard deviations
     edge_on: torch.Tensor  # [V] bool: only the screen filter shows
+    crossing: torch.Tensor  # [V] bool: what is opaque enough to show reaches through the near plane
     box_center: torch.Tensor  # [V, 2] of the axis-aligned box that holds every pixel the splat reaches
     box_radius: torch.Tensor  # [V, 2] whole pixels
 
@@ -64,21 +65,19 @@ def project(view: RasterView, screen: torch.Tensor | None = None) -> Splats:
     ids = _drawable(view, rotation.detach(), position.detach())
     p = (view.means[ids].double() - position) @ rotation  # row vectors: Rᵀ (x − t)
     axes = _axes(view.quaternions[ids].double()) @ rotation  # [V, 3, 3]: rows tangent u, tangent v, normal
-    scales, opacity = view.log_scales[ids].double().clamp(-60, 60).exp(), view.logit_opacities[ids].double().sigmoid()
+    scales, opacity = (
+        view.log_scales[ids].double().clamp(-60, 60).exp(),
+        view.logit_opacities[ids].double().sigmoid(),
+    )
     with torch.no_grad():
-        low, high = _boxes(view.camera, p, axes, scales, opacity)
+        low, high, reach = _boxes(view.camera, p, axes, scales, opacity)
+        crossing = p[:, 2] - reach < 1.01 * view.near
         limit = low.new_tensor([view.camera.width, view.camera.height])
         inside = ((high > 0) & (low < limit)).all(dim=-1)
         low, high = low[inside].clamp(min=-1), torch.minimum(high[inside], limit + 1)
+        box = (low, high, crossing[inside])
     return _splats(
-        view.camera,
-        ids[inside],
-        p[inside],
-        axes[inside],
-        scales[inside],
-        opacity[inside],
-        (low, high),
-        screen,
+        view.camera, ids[inside], p[inside], axes[inside], scales[inside], opacity[inside], box, screen
     )
 
 
@@ -132,15 +131,19 @@ def _axes(quaternions: torch.Tensor) -> torch.Tensor:
 
 def _boxes(
     camera: PinholeCamera, p: torch.Tensor, axes: torch.Tensor, scales: torch.Tensor, opacity: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Corners [V, 2] in pixels of where alpha reaches ALPHA_MIN, by the disk or by the screen filter."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Corners [V, 2] in pixels of where alpha reaches ALPHA_MIN, by the disk or by the screen filter.
+
+    And how far the disk extends there along z, [V] metres.
+    """
     radius = torch.sqrt(2 * torch.log(opacity / ALPHA_MIN).clamp(min=0) + 1e-4)  # a little enlarged
     rims = axes[:, :2] * (scales * radius[:, None])[..., None]  # [V, 2, 3]
     z, focal = p[:, 2:], p.new_tensor([camera.fx, camera.fy])
     mean = focal * p[:, :2] / z + p.new_tensor([camera.cx, camera.cy])
     # Dual conic of the projected disk, about the mean; without bounds where it comes near the camera's plane.
     flat = focal * (rims[..., :2] - (p[:, :2] / z)[:, None] * rims[..., 2:])  # [V, 2, 2]
-    clear = z**2 - (rims[..., 2] ** 2).sum(1, keepdim=True)
+    reach2 = (rims[..., 2] ** 2).sum(1, keepdim=True)
+    clear = z**2 - reach2
     bounded = clear > 1e-3 * z**2
     clear = torch.where(bounded, clear, 1.0)
     shift = -(flat * rims[..., 2:]).sum(1) / clear
@@ -148,7 +151,7 @@ def _boxes(
     circle = radius[:, None] / LOW_PASS**0.5
     low = torch.where(bounded, mean + torch.minimum(shift - half, -circle), -torch.inf)
     high = torch.where(bounded, mean + torch.maximum(shift + half, circle), torch.inf)
-    return low, high
+    return low, high, reach2[:, 0].sqrt()
 
 
 def _splats(camera, ids, p, axes, scales, opacity, box, screen) -> Splats:
@@ -167,7 +170,7 @@ def _splats(camera, ids, p, axes, scales, opacity, box, screen) -> Splats:
     matrix = intrinsics @ torch.cat([spans, p[:, None]], dim=1).transpose(1, 2)
     if screen is not None:
         mean, matrix = _Footprint.apply(mean, matrix, screen, ids)
-    low, high = box
+    low, high, crossing = box
     return Splats(
         ids=ids,
         mean=mean,
@@ -180,6 +183,7 @@ def _splats(camera, ids, p, axes, scales, opacity, box, screen) -> Splats:
         q=torch.cat([(offset * inv_z[:, 0])[:, None], normal[:, :2] / focal], dim=1),
         matrix=matrix,
         edge_on=edge_on,
+        crossing=crossing,
         box_center=(low + high) / 2,
         box_radius=torch.ceil((high - low) / 2).clamp(min=1).to(torch.int32),
     )
@@ -192,13 +196,15 @@ class _Footprint(torch.autograd.Function):
     def forward(ctx, mean, matrix, screen, ids):
         ctx.save_for_backward(matrix, ids)
         ctx.screen = screen
+        ctx.set_materialize_grads(False)
         return mean.view_as(mean), matrix.view_as(matrix)
 
     @staticmethod
     def backward(ctx, g_mean, g_matrix):
         matrix, ids = ctx.saved_tensors
-        # Moved by δ pixels, the first two rows of `matrix` gain δ times the third.
-        pull = g_mean + (g_matrix[:, :2] * matrix[:, 2:]).sum(-1)
+        pull = torch.zeros_like(matrix[:, 2, :2]) if g_mean is None else g_mean
+        if g_matrix is not None:  # moved by δ pixels, the first two rows of `matrix` gain δ times the third
+            pull = pull + (g_matrix[:, :2] * matrix[:, 2:]).sum(-1)
         ctx.screen.zero_()
         ctx.screen[ids] = pull.norm(dim=-1).to(ctx.screen.dtype)
         return g_mean, g_matrix, None, None

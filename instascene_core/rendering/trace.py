@@ -96,10 +96,10 @@ def _by_kernel(view: RasterView, transmittance_min: float, weight_min: float) ->
 
 
 def _by_cuda(view: RasterView, transmittance_min: float, weight_min: float) -> PixelTrace:
-    from instascene_core.rendering.cuda import pixel_lists, project, tile_index
+    from instascene_core.rendering.cuda import pixel_lists, project
 
     camera, splats = view.camera, project(view)
-    lists = pixel_lists(view, splats, tile_index(splats, camera))
+    lists = pixel_lists(view, splats)
     offsets, kept = lists.compressed_rows(transmittance_min, weight_min)
     indices = splats.ids[lists.index[kept]].to(torch.int32)
     columns = (offsets, indices, lists.weight[kept].float(), lists.transmittance[kept].float())

@@ -10,7 +10,6 @@ from itertools import pairwise
 import torch
 
 ALPHA_MIN, ALPHA_MAX, STOP, FILTER = 1 / 255, 0.999, 1e-4, 2.0
-NEAR = None  # metres; a distance here leaves out intersections before it, which gsplat does not
 CHANNELS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512)  # others are padded with uninitialised memory
 
 
@@ -32,9 +31,10 @@ def isect_tiles(means2d, radii, depths, tile_size, tile_width, tile_height):
             for column in range(low[i, 0], high[i, 0]):
                 keys.append((row * tile_width + column) << 32 | int(bits[i]))
                 splats.append(i)
-    order = torch.argsort(torch.tensor(keys, dtype=torch.int64), stable=True)
+    keys, splats = torch.tensor(keys, dtype=torch.int64), torch.tensor(splats, dtype=torch.int32)
+    order = torch.argsort(keys, stable=True)
     per_splat = (high - low).clamp(min=0).prod(dim=1).to(torch.int32)[None]
-    return per_splat, torch.tensor(keys)[order], torch.tensor(splats, dtype=torch.int32)[order]
+    return per_splat, keys[order], splats[order]
 
 
 def isect_offset_encode(isect_ids, n_images, tile_width, tile_height):
@@ -80,9 +80,11 @@ def rasterize_to_indices_in_range_2dgs(
 ):
     """(splats, row-major pixels, images) of all contributing pairs: pixel by pixel, front to back."""
     assert start == 0 and end >= 1 << 30 and transmittances.shape == (1, height, width)
-    pixels, splats = [], []
+    assert (transmittances == transmittances[0, 0, 0]).all()
+    pixels, splats = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
+    stop = STOP / float(transmittances.max())
     for pixel, ids in _tiles(width, height, tile_size, offsets, flat):
-        found, _ = _weights(means2d[0], ray_transforms[0], opacities[0], ids, pixel, width)
+        found, _ = _weights(means2d[0], ray_transforms[0], opacities[0], ids, pixel, width, stop)
         rows, columns = torch.nonzero(found > 0, as_tuple=True)
         pixels.append(pixel[rows])
         splats.append(ids[columns])
@@ -106,7 +108,7 @@ def _tiles(width, height, tile_size, offsets, flat):
             yield (y * width + x).flatten(), flat[begin:end].long()
 
 
-def _weights(means, transforms, opacities, ids, pixel, width):
+def _weights(means, transforms, opacities, ids, pixel, width, stop=STOP):
     """(alpha · transmittance, transmittance before) [P, K] of the splats `ids` in the pixels."""
     center = torch.stack([pixel % width, pixel // width], dim=-1).to(means.dtype) + 0.5
     m = transforms[ids]  # [K, 3, 3]
@@ -116,12 +118,9 @@ def _weights(means, transforms, opacities, ids, pixel, width):
     parallel = cross[..., 2] == 0
     uv = cross[..., :2] / torch.where(parallel, 1.0, cross[..., 2])[..., None]
     disk = (uv**2).sum(-1)
-    if NEAR is not None:
-        z = (uv * m[None, :, 2, :2]).sum(-1) + m[None, :, 2, 2]
-        disk = torch.where(z >= NEAR, disk, torch.inf)
     screen = FILTER * ((center[:, None] - means[ids]) ** 2).sum(-1)
     alpha = (opacities[ids] * torch.exp(-torch.where(disk <= screen, disk, screen) / 2)).clamp(max=ALPHA_MAX)
     alpha = torch.where((alpha >= ALPHA_MIN) & ~parallel, alpha, 0.0)
     after = torch.cumprod(1 - alpha, dim=1)
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
-    return torch.where(after > STOP, alpha * before, 0.0), before
+    return torch.where(after > stop, alpha * before, 0.0), before
