@@ -1,4 +1,4 @@
-"""The `instascene` command: `run`, `synth`, `eval`, `doctor`; `--help` on each."""
+"""The `instascene` command and its verbs; `--help` on each."""
 
 import logging
 import os
@@ -87,6 +87,90 @@ class Run:
                 complete_all(scene, progress)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
         summarise(self.output, dataset.ground_truth)
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Complete one instance of a saved scene, or complete it again."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder written by `run` or `save_scene`."""
+    instance: int
+    """Id of the instance, as in the label images."""
+    num_samples: int = 0
+    """Completions to draw for the uncertainty; 0 takes the scene's setting."""
+    seed: int | None = None
+    """None takes the scene's setting."""
+
+    def __call__(self) -> None:
+        from instascene_core.export.scene_folder import put_object
+        from instascene_core.export.scene_loading import load_scene
+
+        with progress_bars() as progress:
+            loaded = load_scene(self.output, progress=progress)
+            scene = loaded.scene
+            scene.require_instances()
+            result = scene.complete(self.instance, self.num_samples or None, self.seed, progress)
+        files = put_object(self.output, result, scene.config.export)
+        for note in (*loaded.notes, *result.notes):
+            console.print(f"[yellow]{note}[/]", highlight=False)
+        summarise(self.output)
+        console.print(f"{len(files)} files of object {self.instance}: {files[0].parent}")
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the completed objects of a saved scene in other formats."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder written by `run` or `save_scene`."""
+    formats: tuple[str, ...] = ("glb",)
+    """Some of ply, glb, stl, collision, urdf, sdf, mjcf."""
+    instance: tuple[int, ...] = ()
+    """Ids of the objects; all where none is given."""
+    to: Path | None = None
+    """Folder to write to, one folder an object; the scene's own objects/<id> where not given."""
+
+    def __call__(self) -> None:
+        from dataclasses import replace
+
+        from instascene_core.export import export_object
+        from instascene_core.export.object_loading import load_objects
+        from instascene_core.export.scene_folder import saved_export_config, update_checksums
+
+        objects = load_objects(self.output)
+        missing = sorted(set(self.instance) - set(objects))
+        if missing:
+            known = ", ".join(map(str, objects))
+            raise InputError(f"There is no completed object {missing[0]}; known ids: {known}.")
+        config = replace(saved_export_config(self.output), formats=self.formats)
+        folder = self.to or self.output / "objects"
+        for number in self.instance or objects:
+            export_object(objects[number], folder / str(number), config)
+            console.print(f"object {number}: {folder / str(number)}", highlight=False)
+        if self.to is None:
+            update_checksums(self.output)
+
+
+@dataclass(frozen=True)
+class View:
+    """Look at a saved scene in a browser: Gaussians and objects with viser, else the report."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder written by `run` or `save_scene`."""
+    port: int = 8080
+
+    def __call__(self) -> None:
+        from instascene_core.viewer.browser import serve, viser_is_installed
+
+        if viser_is_installed():
+            serve(self.output, self.port, lambda sentence: console.print(sentence))
+            return
+        report = self.output / "report.html"
+        if not report.is_file():
+            raise InputError(f"There is no finished run in {self.output} ({report.name} is missing).")
+        console.print("viser is not installed (pip install viser shows the scene in 3D); this is the report:")
+        console.print(report.absolute().as_uri(), soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -231,6 +315,7 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     import json
 
     from instascene_core.export.object_loading import load_objects
+    from instascene_core.export.scene_folder import MARKER, update_checksums
     from instascene_core.files import write_json
     from instascene_core.metrics import evaluate_objects
     from instascene_core.viewer.report import metric_rows, object_rows, write_report
@@ -243,6 +328,8 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
         metrics["accuracy"] = evaluate_objects(load_objects(folder), ground_truth).as_dict()
     write_json(folder / "metrics.json", metrics)
     report = write_report(folder)
+    if (folder / MARKER).is_file():
+        update_checksums(folder)
     header, rows = object_rows(folder)
     for columns, lines in ((header, rows), (("measured", "value"), metric_rows(folder))):
         if lines:
@@ -257,7 +344,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback
     (INSTASCENE_DEBUG=1 shows that of an internal error)."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    commands = {"run": Run, "synth": Synth, "eval": Eval, "doctor": Doctor}
+    commands = {
+        "run": Run, "complete": Complete, "export": Export, "view": View, "eval": Eval, "synth": Synth,
+        "doctor": Doctor,
+    }  # fmt: skip
     command = tyro.extras.subcommand_cli_from_dict(
         commands, args=arguments, prog="instascene", description=__doc__
     )

@@ -1,6 +1,7 @@
 """A whole scene on disk, in the layout of the README ("Output on disk")."""
 
 import hashlib
+import json
 import shutil
 import tempfile
 from dataclasses import asdict, replace
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core import __version__
+from instascene_core.config import ExportConfig
+from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
 from instascene_core.export.object_files import export_object
 from instascene_core.export.recording import write_recording
@@ -16,6 +19,7 @@ from instascene_core.files import write_image, write_json
 from instascene_core.frame import image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
 from instascene_core.instances import InstanceMap
+from instascene_core.objects import CompletedObject
 from instascene_core.pipeline import Scene
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.viewer.pictures import objects_picture, overview_picture
@@ -54,12 +58,9 @@ def save_scene(
         for frame in scene.posed_frames:
             if frame.valid is not None:  # pixels outside a lens' image, or of what was taken away
                 write_image(staging / "valid" / f"{frame.name}.png", 255 * frame.valid.astype(np.uint8))
-        # `load_objects` reads a saved scene's meshes from the PLY, whatever else is wanted.
-        formats = dict.fromkeys(("ply", *scene.config.export.formats))
-        export = replace(scene.config.export, formats=tuple(formats))
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            export_object(result, staging / "objects" / str(instance_id), export)
+            export_object(result, staging / "objects" / str(instance_id), readable(scene.config.export))
         origin = scene.origin
         if with_frames and not origin:
             progress("save", 1.0, "frames")
@@ -107,13 +108,61 @@ def _swap(staging: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def put_object(folder: Path, result: CompletedObject, config: ExportConfig) -> list[Path]:
+    """Write a completed object into a saved scene, in place of an earlier one; the files written."""
+    folder = Path(folder)
+    target = folder / "objects" / str(result.instance_id)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise InputError(f"Cannot write to {target.parent}: {error.strerror}.") from error
+    try:
+        export_object(result, staging, readable(config))
+        _swap(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    update_checksums(folder)
+    return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+def readable(config: ExportConfig) -> ExportConfig:
+    """With the PLY among the formats: `load_objects` reads a saved scene's meshes from it."""
+    return replace(config, formats=tuple(dict.fromkeys(("ply", *config.formats))))
+
+
+def saved_export_config(folder: Path) -> ExportConfig:
+    """The export settings a saved scene was made with; the defaults where it does not tell."""
+    try:
+        settings = json.loads((Path(folder) / MARKER).read_text())["parameters"]["export"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ExportConfig()
+    known = set(settings_of(ExportConfig()))
+    return config_with(ExportConfig(), {k: v for k, v in settings.items() if k in known})
+
+
+def update_checksums(folder: Path) -> None:
+    """Bring scene.json up to date after files of a saved scene were written anew."""
+    path = Path(folder) / MARKER
+    try:
+        description = json.loads(path.read_text())
+        description["checksums_sha256"] = _checksums(path.parent)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
+    write_json(path, description)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but the description itself."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MARKER
+    }
+
+
 def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict:
     """Everything of scene.json: what went in, what came out, with which version and parameters."""
-    checksums = {
-        str(path.relative_to(staging)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(staging.rglob("*"))
-        if path.is_file()
-    }
     return {
         "instascene_version": __version__,
         "source": source or origin.get("source", ""),
@@ -132,7 +181,7 @@ def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict
         "instances": _instances(scene.instances),
         "highest_instance_id": scene.highest_id,
         "parameters": asdict(scene.config),
-        "checksums_sha256": checksums,
+        "checksums_sha256": _checksums(staging),
     }
 
 

@@ -1,0 +1,140 @@
+"""`instascene complete`, `export`, `view`: the commands on a saved scene."""
+
+import hashlib
+import json
+import shutil
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from click_scene import BLUE, RED, SUPPORT, decomposed_scene
+
+from instascene_core import cli
+from instascene_core.export.object_loading import load_objects
+from instascene_core.export.scene_folder import save_scene
+from instascene_core.viewer import browser
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "saved"
+    scene, _ = decomposed_scene()
+    scene.complete(RED)
+    save_scene(scene, folder, with_frames=True)
+    return folder
+
+
+@pytest.fixture
+def saved(original, tmp_path):
+    shutil.copytree(original, tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def run_cli(*words: str, capsys) -> str:
+    """What the command says on stderr; it must fail with status 1."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(list(words))
+    error = capsys.readouterr().err
+    assert exit_.value.code == 1 and len(error.strip().splitlines()) == 1 and "Traceback" not in error
+    return error
+
+
+def checksums_hold(folder) -> bool:
+    """Every file is listed with its own checksum."""
+    listed = json.loads((folder / "scene.json").read_text())["checksums_sha256"]
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {"scene.json"}
+    return set(listed) == files and all(
+        hashlib.sha256((folder / name).read_bytes()).hexdigest() == value for name, value in listed.items()
+    )
+
+
+def test_complete_adds_an_object_to_the_scene(saved, capsys):
+    (saved / "objects" / str(BLUE)).mkdir()
+    (saved / "objects" / str(BLUE) / "stale.glb").write_text("of an earlier mesh")
+    cli.main(["complete", str(saved), "--instance", str(BLUE)])
+    objects = load_objects(saved)
+    assert set(objects) == {RED, BLUE} and objects[BLUE].watertight
+    assert objects[BLUE].volume == pytest.approx(1e-3, rel=0.2)  # a box of 10 cm
+    names = {p.name for p in (saved / "objects" / str(BLUE)).iterdir()}
+    assert {"mesh.ply", "mesh.glb", "object.urdf", "object.json"} <= names and "stale.glb" not in names
+    assert [p.name for p in (saved / "objects").iterdir() if p.name.startswith(".")] == []
+    assert "object 2" in capsys.readouterr().out and checksums_hold(saved)
+
+
+def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):
+    assert "is the support" in run_cli("complete", str(saved), "--instance", str(SUPPORT), capsys=capsys)
+    assert "no instance 77" in run_cli("complete", str(saved), "--instance", "77", capsys=capsys)
+    assert "no saved scene" in run_cli("complete", str(tmp_path), "--instance", "1", capsys=capsys)
+    assert set(load_objects(saved)) == {RED}
+
+
+def test_export_writes_other_formats(saved, tmp_path):
+    before = json.loads((saved / "objects" / str(RED) / "object.json").read_text())
+    (saved / "objects" / str(RED) / "mesh.stl").unlink()
+    cli.main(["export", str(saved), "--formats", "stl"])
+    assert (saved / "objects" / str(RED) / "mesh.stl").is_file() and checksums_hold(saved)
+    after = json.loads((saved / "objects" / str(RED) / "object.json").read_text())
+    assert after["convex_parts"] == before["convex_parts"] > 0
+    assert after["mass_kg"] == pytest.approx(before["mass_kg"])
+    cli.main(["export", str(saved), "--formats", "urdf", "glb", "--to", str(tmp_path / "elsewhere")])
+    names = {p.name for p in (tmp_path / "elsewhere" / str(RED)).rglob("*")}
+    assert {"object.urdf", "mesh.glb", "part_000.obj"} <= names
+
+
+def test_export_refuses_in_one_sentence(saved, tmp_path, capsys):
+    assert "'dwg'" in run_cli("export", str(saved), "--formats", "dwg", capsys=capsys)
+    assert "no completed object 2; known ids: 1" in run_cli(
+        "export", str(saved), "--instance", str(BLUE), capsys=capsys
+    )
+    assert "no completed objects" in run_cli("export", str(tmp_path), capsys=capsys)
+
+
+def test_view_without_viser_names_the_report(saved, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(browser, "viser_is_installed", lambda: False)
+    cli.main(["view", str(saved)])
+    shown = capsys.readouterr().out
+    assert "pip install viser" in shown and (saved / "report.html").as_uri() in shown
+    assert "no finished run" in run_cli("view", str(tmp_path), capsys=capsys)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """A viser that writes down what it is asked to show."""
+    made: dict[str, tuple] = {}
+
+    def note(name, *values, **more):
+        made[name] = (values, more)
+
+    class Server:
+        def __init__(self, port: int) -> None:
+            made["port"] = port
+            self.scene = SimpleNamespace(
+                set_up_direction=lambda up: note("up", up), add_gaussian_splats=note, add_point_cloud=note,
+                add_mesh_simple=note,
+            )  # fmt: skip
+            self.gui = SimpleNamespace(add_markdown=lambda text: note("text", text))
+
+    viser = ModuleType("viser")
+    viser.ViserServer = Server
+    monkeypatch.setitem(sys.modules, "viser", viser)
+    return made
+
+
+def test_view_shows_gaussians_instances_and_objects(saved, calls):
+    said: list[str] = []
+    browser.serve(saved, 8123, said.append, wait=False)
+    assert calls["port"] == 8123 and "http://localhost:8123" in said[0]
+    (means, covariances, colors, opacities), _ = calls["/gaussians"]
+    count = len(means)
+    assert covariances.shape == (count, 3, 3) and colors.shape == (count, 3) and opacities.shape == (count, 1)
+    # A disk of the table: flat, its deviations along the axes.
+    deviation = 0.6 * 0.01
+    np.testing.assert_allclose(
+        covariances[0], np.diag([deviation**2, deviation**2, (0.01 * deviation) ** 2]), atol=1e-9
+    )
+    (points, shades), _ = calls["/instances"]
+    assert points.shape == shades.shape == (count, 3) and len(np.unique(shades, axis=0)) == 4
+    (vertices, triangles), _ = calls[f"/objects/{RED}"]
+    assert triangles.max() < len(vertices)
+    assert "- 3: support" in calls["text"][0][0]
