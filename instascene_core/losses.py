@@ -35,16 +35,18 @@ def ssim_map(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     numerator = (2 * mean_x * mean_y + _SSIM_C1) * (2 * cov + _SSIM_C2)
     denominator = (mean_x**2 + mean_y**2 + _SSIM_C1) * (var_x + var_y + _SSIM_C2)
-    return (numerator / denominator)[0].permute(1, 2, 0)
+    return (numerator / denominator)[0].permute(1, 2, 0).to(image.dtype)
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:
     """Gaussian window means of [1, C, H, W], separable, zero-padded."""
-    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=images.dtype, device=images.device)
+    # On a GPU, convolutions of float32 round to ten bits (TF32): too few for the variances made of them.
+    work = images.double() if images.device.type == "cuda" else images
+    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=work.dtype, device=work.device)
     kernel = torch.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
-    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
-    groups = images.shape[1]
-    rows = functional.conv2d(images, kernel[:, :, None, :], padding=(0, _SSIM_RADIUS), groups=groups)
+    kernel = (kernel / kernel.sum()).expand(work.shape[1], 1, -1)
+    groups = work.shape[1]
+    rows = functional.conv2d(work, kernel[:, :, None, :], padding=(0, _SSIM_RADIUS), groups=groups)
     return functional.conv2d(rows, kernel[:, :, :, None], padding=(_SSIM_RADIUS, 0), groups=groups)
 
 
