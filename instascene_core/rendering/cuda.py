@@ -18,8 +18,8 @@ Both backends skip alpha < 1/255, clamp it to 0.999, stop a pixel before transmi
 filter the screen with σ = √2/2 pixels.  What differs:
 - gsplat intersects in float32 pixel coordinates of the whole image, where the CPU kernel counts from the
   projected centre.  At 1280×720 that arithmetic, followed on the CPU, changes alpha by less than 1.3e-5 in
-  99 % of all hits, of disks seen within 3° of edge-on by less than 1.1e-4; and by a whole 1/255 where a cut-off
-  falls to the other side.  Its fast exponentials come on top.
+  99 % of all hits, of disks seen within 3° of edge-on by less than 1.1e-4; and by a whole 1/255 where a
+  cut-off falls to the other side.  Its fast exponentials come on top.
 - gsplat sums gradients with atomic additions: the same input gives the same result but for rounding.
 - `visible` is decided by boxes, the CPU kernel's by blocks of 4×4 pixels: it may hold some more Gaussians.
 """
