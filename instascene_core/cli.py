@@ -114,8 +114,8 @@ class Complete:
         files = put_object(self.output, result, scene.config.export)
         for note in (*loaded.notes, *result.notes):
             console.print(f"[yellow]{note}[/]", highlight=False)
-        summarise(self.output)
-        console.print(f"{len(files)} files of object {self.instance}: {files[0].parent}")
+        summarise(self.output, extra={"seconds": scene.metrics["seconds"]})
+        console.print(f"{len(files)} files in {self.output / 'objects' / str(self.instance)}")
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def load_scene(
     origin = dict(saved.get("input", {}))
     # What lies within the saved scene is written again with the next one.
     scene.origin = {} if origin.get("source") == FRAMES else origin
-    scene.metrics = {**_metrics(folder), **scene.metrics}
+    scene.metrics |= _metrics(folder)
     if found < len(frames):
         notes.append(
             f"{len(frames) - found} of {len(frames)} input frames were not found again: rendered views take "

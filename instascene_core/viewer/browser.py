@@ -1,4 +1,4 @@
-"""A saved scene in the browser, with viser (Apache-2.0) where it is installed."""
+"""A saved scene in the browser, with viser where it is installed."""
 
 import importlib.util
 import json

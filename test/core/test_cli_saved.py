@@ -59,7 +59,9 @@ def test_complete_adds_an_object_to_the_scene(saved, capsys):
     names = {p.name for p in (saved / "objects" / str(BLUE)).iterdir()}
     assert {"mesh.ply", "mesh.glb", "object.urdf", "object.json"} <= names and "stale.glb" not in names
     assert [p.name for p in (saved / "objects").iterdir() if p.name.startswith(".")] == []
-    assert "object 2" in capsys.readouterr().out and checksums_hold(saved)
+    assert "objects/2" in capsys.readouterr().out.replace("\n", "") and checksums_hold(saved)
+    seconds = json.loads((saved / "metrics.json").read_text())["seconds"]
+    assert seconds["complete"] > 0  # of both boxes
 
 
 def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):

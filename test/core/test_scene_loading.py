@@ -66,7 +66,7 @@ def test_a_loaded_scene_is_the_saved_one(saved):
             again.instances.label_images[frame.name], scene.instances.label_images[frame.name]
         )
     np.testing.assert_allclose(again.instances.support.normal, [0, 0, 1])
-    assert again.config == scene.config and again.is_reconstructed
+    assert again.metrics == scene.metrics and again.config == scene.config and again.is_reconstructed
     for number in (RED, BLUE):
         np.testing.assert_allclose(
             again.objects[number].mesh.vertices, scene.objects[number].mesh.vertices, atol=1e-6
