@@ -37,6 +37,38 @@ class Selection:
     notes: tuple[str, ...]  # one sentence each: what the caller should know
 
 
+def answer(
+    click: Click,
+    surface: Surface,
+    instances: InstanceMap,
+    gaussians: GaussianModel,
+    views: Sequence[Frame],
+    config: Config,
+    free_id: int,
+    threshold: float | None = None,
+    level: int = 0,
+) -> tuple[InstanceMap, Selection]:
+    """(the map in which what was clicked is an instance, the answer): one that is known, or new as `free_id`.
+
+    The map is `instances` itself where the click changes nothing.  threshold, level: see `select`.
+    """
+    segments, index, notes = select(click, surface, instances, config, threshold, level)
+    segment = segments[index]
+    match = known_instance(instances, segment.gaussians, config.click.match_overlap)
+    number = match.id if match else free_id
+    changed, more = with_segment(instances, number, segment, gaussians, surface, views, config.click.min_rest)
+    return changed, Selection(
+        instance=changed[number],
+        created=match is None,
+        gaussians=segment.gaussians,
+        point=click.point,
+        thresholds=tuple(s.threshold for s in segments),
+        sizes=tuple(len(s.gaussians) for s in segments),
+        index=index,
+        notes=(*notes, *more),
+    )
+
+
 # --- selecting ---
 
 

@@ -191,12 +191,8 @@ class Scene:
             )
         else:
             click = features.click_point(surface, point, known.gaussian_labels, settings)
-        segments, index, notes = editing.select(click, surface, known, self.config, threshold, level)
-        members = segments[index].gaussians
-        match = editing.known_instance(known, members, settings.match_overlap)
-        instance_id = match.id if match else self.highest_id + 1
-        changed, more = editing.with_segment(
-            known, instance_id, segments[index], gaussians, surface, self._views, settings.min_rest
+        changed, selection = editing.answer(
+            click, surface, known, gaussians, self._views, self.config, self.highest_id + 1, threshold, level
         )
         if not preview and changed is not known:
             self.instances = changed
@@ -204,16 +200,7 @@ class Scene:
             same = {i.id for i in changed.instances if any(i is other for other in known.instances)}
             self.objects = {k: v for k, v in self.objects.items() if k in same}
             self._note_ids()
-        return editing.Selection(
-            instance=changed[instance_id],
-            created=match is None,
-            gaussians=members,
-            point=click.point,
-            thresholds=tuple(s.threshold for s in segments),
-            sizes=tuple(len(s.gaussians) for s in segments),
-            index=index,
-            notes=(*notes, *more),
-        )
+        return selection
 
     def remove(self, instance_id: int) -> removal.Removal:
         """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
