@@ -4,6 +4,7 @@ The CUDA backend's counterpart of `csrc/projection.cpp`, differentiable by autog
 Formulas: Huang et al. 2024 (2DGS), section 4.2.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ class Splats:
     q: torch.Tensor  # [V, 3]: q0, qx, qy
     matrix: torch.Tensor  # [V, 3, 3] homogeneous pixel from (u, v, 1), u and v in standard deviations
     edge_on: torch.Tensor  # [V] bool: only the screen filter shows
-    crossing: torch.Tensor  # [V] bool: what is opaque enough to show reaches through the near plane
+    crossing: torch.Tensor  # [V] bool: its plane may be hit behind the camera or before the near plane
     box_center: torch.Tensor  # [V, 2] of the axis-aligned box that holds every pixel the splat reaches
     box_radius: torch.Tensor  # [V, 2] whole pixels
 
@@ -70,8 +71,7 @@ def project(view: RasterView, screen: torch.Tensor | None = None) -> Splats:
         view.logit_opacities[ids].double().sigmoid(),
     )
     with torch.no_grad():
-        low, high, reach = _boxes(view.camera, p, axes, scales, opacity)
-        crossing = p[:, 2] - reach < 1.01 * view.near
+        low, high, crossing = _boxes(view, p, axes, scales, opacity)
         limit = low.new_tensor([view.camera.width, view.camera.height])
         inside = ((high > 0) & (low < limit)).all(dim=-1)
         low, high = low[inside].clamp(min=-1), torch.minimum(high[inside], limit + 1)
@@ -130,28 +130,51 @@ def _axes(quaternions: torch.Tensor) -> torch.Tensor:
 
 
 def _boxes(
-    camera: PinholeCamera, p: torch.Tensor, axes: torch.Tensor, scales: torch.Tensor, opacity: torch.Tensor
+    view: RasterView, p: torch.Tensor, axes: torch.Tensor, scales: torch.Tensor, opacity: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Corners [V, 2] in pixels of where alpha reaches ALPHA_MIN, by the disk or by the screen filter.
 
-    And how far the disk extends there along z, [V] metres.
+    And `crossing` [V] of Splats.
     """
+    camera = view.camera
     radius = torch.sqrt(2 * torch.log(opacity / ALPHA_MIN).clamp(min=0) + 1e-4)  # a little enlarged
     rims = axes[:, :2] * (scales * radius[:, None])[..., None]  # [V, 2, 3]
     z, focal = p[:, 2:], p.new_tensor([camera.fx, camera.fy])
     mean = focal * p[:, :2] / z + p.new_tensor([camera.cx, camera.cy])
+    circle = radius[:, None] / LOW_PASS**0.5
     # Dual conic of the projected disk, about the mean; without bounds where it comes near the camera's plane.
     flat = focal * (rims[..., :2] - (p[:, :2] / z)[:, None] * rims[..., 2:])  # [V, 2, 2]
     reach2 = (rims[..., 2] ** 2).sum(1, keepdim=True)
-    clear = z**2 - reach2
-    bounded = clear > 1e-3 * z**2
-    clear = torch.where(bounded, clear, 1.0)
+    bounded = z**2 - reach2 > 1e-3 * z**2
+    clear = torch.where(bounded, z**2 - reach2, 1.0)
     shift = -(flat * rims[..., 2:]).sum(1) / clear
     half = torch.sqrt((shift**2 + (flat**2).sum(1) / clear).clamp(min=0))
-    circle = radius[:, None] / LOW_PASS**0.5
-    low = torch.where(bounded, mean + torch.minimum(shift - half, -circle), -torch.inf)
-    high = torch.where(bounded, mean + torch.maximum(shift + half, circle), torch.inf)
-    return low, high, reach2[:, 0].sqrt()
+    half = torch.where(bounded, half, torch.inf)
+    shown = _may_show(camera, p, rims)[:, None]
+    low = mean + torch.minimum(torch.where(shown, shift - half, 0.0), -circle)
+    high = mean + torch.maximum(torch.where(shown, shift + half, 0.0), circle)
+    # Hit behind the camera is what the disk's mirror image through its centre would show in front; hit before
+    # the near plane is what comes that close to the centre.
+    right, bottom = max(camera.cx, camera.width - camera.cx), max(camera.cy, camera.height - camera.cy)
+    corner = math.hypot(right / camera.fx, bottom / camera.fy, 1)  # length of the longest ray
+    close = (axes[:, 2] * p).sum(-1).abs() < 1.01 * view.near * corner
+    through = z[:, 0] - reach2[:, 0].sqrt() < 1.01 * view.near
+    return low, high, through & (close | _may_show(camera, -p, rims))
+
+
+def _may_show(camera: PinholeCamera, center: torch.Tensor, rims: torch.Tensor) -> torch.Tensor:
+    """[V] bool: the ellipse about `center` [V, 3] with half axes `rims` [V, 2, 3] may reach the frustum."""
+    inward = center.new_tensor(
+        [
+            [camera.fx, 0, camera.cx],
+            [-camera.fx, 0, camera.width - camera.cx],
+            [0, camera.fy, camera.cy],
+            [0, -camera.fy, camera.height - camera.cy],
+            [0, 0, camera.fx],
+        ]
+    )
+    nearest = center @ inward.T + torch.sqrt(((rims @ inward.T) ** 2).sum(1))  # [V, 5]: largest distances
+    return (nearest > -1e-3 * camera.fx * center.norm(dim=-1, keepdim=True)).all(-1)
 
 
 def _splats(camera, ids, p, axes, scales, opacity, box, screen) -> Splats:
