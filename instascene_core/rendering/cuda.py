@@ -11,8 +11,8 @@ Instead
     rasterize_to_indices_in_range_2dgs     the pairs behind tracing and distortion          gsplat
     pixel_lists                            their weights                                    torch
 
-gsplat also shows disks where their planes are hit behind the camera.  Views with disks that reach through the
-near plane, few where scenes are trained, are therefore blended from their lists, which is slower.
+gsplat also shows disks where their planes are hit behind the camera.  Views with disks that would show so
+(they reach behind the camera, their mirror image lies in view) are blended from their lists, which is slower.
 
 Both backends skip alpha < 1/255, clamp it to 0.999, stop a pixel before transmittance falls below 1e-4 and
 filter the screen with σ = √2/2 pixels.  What differs:
