@@ -183,7 +183,7 @@ class ClickConfig:
     neighbours: int = 8  # of each Gaussian on the surface ...
     reach_spacings: float = 4.0  # ... and how far they may be
     smoothing: int = 3  # rounds of agreeing with the neighbours on a feature
-    min_similarity: float = 0.2  # cosines below say nothing: coarser levels end here
+    min_similarity: float = 0.0  # features of what was never one mask are opposed: coarser levels end here
     min_coverage: float = 0.5  # of a pixel by Gaussians, else nothing is there
     max_point_spacings: float = 8.0  # how far a clicked 3D point may be from the surface
     min_gaussians: int = 10  # smaller segments are no level of their own
@@ -193,7 +193,7 @@ class ClickConfig:
     min_rest: float = 0.2  # share of an instance that must be left for it to stay one
     # What no mask ever covered, and parts inside one feature: growth over the surface.
     growth: float = 0.5  # smoothness a Gaussian needs to be grown over
-    crease_degrees: float = 40.0  # inward bend over which nothing grows
+    crease_degrees: float = 50.0  # inward bend over which nothing grows
     color_difference: float = 30.0  # Lab units (lightness halved) that count as much as ...
     color_share: float = 0.4  # ... this share of a crease: colour alone gives parts, not objects
 

@@ -12,15 +12,15 @@ import numpy as np
 from instascene_core import features
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import Config
+from instascene_core.decomposition import label_images
 from instascene_core.errors import InputError
 from instascene_core.features import Click, Segment, Surface
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import Instance, InstanceMap
-from instascene_core.rendering import trace
 
-DISK_REACH = 3.0  # standard deviations to which a Gaussian is drawn
-RIM_PIXELS = 2  # of a crop around what changed: the screen filter widens small disks
+DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
+RIM_PIXELS = 4  # its screen filter makes small disks this wide at most
 
 
 @dataclass(frozen=True)
@@ -302,17 +302,27 @@ class LabelImages(Mapping):
         return len(self._images)
 
     def _rendered(self, view: Frame, image: np.ndarray, places: Sequence[Disks]) -> np.ndarray:
-        """`image` with the rectangle around the places traced anew."""
+        """`image` with the rectangle around the places rendered anew."""
         boxes = [box for place in places if (box := _pixel_box(view, place)) is not None]
         if not boxes:
             return image
         (x0, y0), (x1, y1) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
-        full = view.camera
-        crop = PinholeCamera(int(x1 - x0), int(y1 - y0), full.fx, full.fy, full.cx - x0, full.cy - y0)
-        traced = trace(self._gaussians, crop, view.world_from_camera)
         image = image.copy()
-        image[y0:y1, x0:x1] = features.render_label_images(self._labels, [traced])[0]
+        crop = _cropped(view, int(x0), int(y0), int(x1), int(y1))
+        image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels)[view.name]
         return image
+
+
+def _cropped(view: Frame, x0: int, y0: int, x1: int, y1: int) -> Frame:
+    """The rectangle of pixels x0 … x1 − 1, y0 … y1 − 1 of a frame as a frame."""
+    full, area = view.camera, (slice(y0, y1), slice(x0, x1))
+    return view.with_(
+        camera=PinholeCamera(x1 - x0, y1 - y0, full.fx, full.fy, full.cx - x0, full.cy - y0),
+        rgb=view.rgb[area],
+        depth=None if view.depth is None else view.depth[area],
+        labels=None if view.labels is None else view.labels[area],
+        valid=None if view.valid is None else view.valid[area],
+    )
 
 
 def _pixel_box(view: Frame, place: Disks) -> tuple[np.ndarray, np.ndarray] | None:

