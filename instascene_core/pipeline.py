@@ -207,9 +207,6 @@ class Scene:
         no longer count."""
         gaussians, known = self.require_gaussians(), self.require_instances()
         images = {name: known.label_images[name] for name in known.label_images}
-        result = removal.without_instance(
-            instance_id, known, gaussians, self.surface(), self._views, self._support
-        )
 
         def cleared(frames: Sequence[Frame]) -> list[Frame]:
             return [
@@ -217,8 +214,10 @@ class Scene:
                 for f in frames
             ]
 
+        views = cleared(self._views)
+        result = removal.without_instance(instance_id, known, gaussians, self.surface(), views, self._support)
         self.frames, self.posed_frames = cleared(self.frames), cleared(self.posed_frames)
-        self._views = cleared(self._views)
+        self._views = views
         self.gaussians, self.instances, self._surface = result.gaussians, result.instances, None
         self.objects.pop(instance_id, None)
         self._note_ids()
