@@ -14,7 +14,7 @@ from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.rendering import PixelTrace, trace
+from instascene_core.rendering import PixelTrace, evaluate_sh, trace
 from instascene_core.segmentation import Support
 
 
@@ -157,8 +157,23 @@ def label_images(
     for index, view in enumerate(views):
         progress("labels", index / len(views), view.name)
         view_trace = trace(gaussians, view.camera, view.world_from_camera)
-        images[view.name] = features.render_label_images(gaussian_labels, [view_trace])[0]
+        images[view.name] = features.label_pixels(gaussian_labels, view_trace, evidence_of(view, gaussians))
     return images
+
+
+def evidence_of(view: Frame, gaussians: GaussianModel) -> list[features.Evidence]:
+    """What the view says about whose a pixel is: its colour, and its depth where it has one."""
+    import torch
+
+    position = view.world_from_camera[:3, 3]
+    means = gaussians.means.detach().cpu()
+    colors = evaluate_sh(means, gaussians.sh.detach().cpu(), torch.tensor(position, dtype=torch.float32))
+    everywhere = np.ones(view.rgb.shape[:2], dtype=bool)
+    result = [features.Evidence(colors.numpy(), view.rgb / np.float32(255), everywhere)]
+    if view.depth is not None:
+        along = (means.numpy() - position) @ view.world_from_camera[:3, 2]  # metres along the optical axis
+        result.append(features.Evidence(along[:, None], view.depth[:, :, None], view.depth > 0))
+    return result
 
 
 def _instance(instance_id, kind, gaussian_labels, means, field, cluster, num_views) -> Instance:

@@ -3,7 +3,6 @@
 from instascene_core.features.assign import (
     assign,
     fill_from_neighbours,
-    render_label_images,
     stable_ids,
     transfer_labels,
 )
@@ -18,9 +17,11 @@ from instascene_core.features.click import (
     make_surface,
 )
 from instascene_core.features.field import prototypes_of, train_features
+from instascene_core.features.rendered_labels import Evidence, label_pixels, render_label_images
 
 __all__ = [
     "Click",
+    "Evidence",
     "Segment",
     "Surface",
     "assign",
@@ -29,6 +30,7 @@ __all__ = [
     "feature_segments",
     "fill_from_neighbours",
     "grown_segments",
+    "label_pixels",
     "make_surface",
     "prototypes_of",
     "render_label_images",

@@ -1,9 +1,8 @@
-"""From features to instances: similarity, neighbours, label images, and ids that stay."""
+"""From features to instances: similarity, neighbours, and ids that stay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -13,9 +12,6 @@ from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
 from instascene_core.features.field import prototypes_of
 from instascene_core.frame import UNLABELLED
-
-if TYPE_CHECKING:
-    from instascene_core.rendering.trace import PixelTrace
 
 
 def assign(
@@ -69,31 +65,6 @@ def fill_from_neighbours(labels: np.ndarray, means: np.ndarray, config: Features
     result = labels.copy()
     result[open_[agreed]] = best[agreed]
     return result
-
-
-def render_label_images(gaussian_labels: np.ndarray, traces: Sequence[PixelTrace]) -> list[np.ndarray]:
-    """Per frame [H, W] int32: the label with the largest summed weight in the pixel.
-
-    gaussian_labels: [N] int32; unlabelled Gaussians count as a label of their own, so a pixel that
-    shows mostly them is UNLABELLED, as is one without any Gaussian.
-    """
-    used, local = np.unique(gaussian_labels, return_inverse=True)
-    images = []
-    for trace in traces:
-        pixels = trace.height * trace.width
-        row = np.repeat(np.arange(pixels), np.diff(trace.offsets))
-        here, column = np.unique(local[trace.indices], return_inverse=True)
-        if not len(here):
-            images.append(np.full((trace.height, trace.width), UNLABELLED, dtype=np.int32))
-            continue
-        keys = row * len(here) + column
-        weights = np.bincount(keys, trace.weights, minlength=pixels * len(here)).reshape(pixels, len(here))
-        image = used[here][weights.argmax(axis=1)]
-        image = np.where(weights.max(axis=1) > 0, image, UNLABELLED)
-        images.append(
-            np.where(image < 0, UNLABELLED, image).reshape(trace.height, trace.width).astype(np.int32)
-        )
-    return images
 
 
 def stable_ids(

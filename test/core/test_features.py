@@ -11,7 +11,9 @@ from association_cases import FakeTrace, directions, labels_of_trace, spheres, t
 from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
 from instascene_core.features import (
+    Evidence,
     assign,
+    label_pixels,
     prototypes_of,
     render_label_images,
     stable_ids,
@@ -137,6 +139,28 @@ def test_rendered_label_is_the_one_with_most_weight():
     )  # fmt: skip
     (image,) = render_label_images(np.array([7, 5, 5, UNLABELLED], dtype=np.int32), [trace])
     np.testing.assert_array_equal(image, [[5, UNLABELLED, UNLABELLED]])
+
+
+def test_what_the_camera_measured_moves_a_border_pixel():
+    """Weights favour label 5 in the middle pixel; depth, and colour, say that it shows label 7."""
+    trace = FakeTrace(
+        1, 3, np.array([0, 1, 3, 4]), np.array([0, 0, 1, 1], dtype=np.int32),
+        np.array([1.0, 0.6, 0.4, 1.0], dtype=np.float32), np.ones(4, dtype=np.float32),
+    )  # fmt: skip
+    labels = np.array([5, 7], dtype=np.int32)
+    np.testing.assert_array_equal(label_pixels(labels, trace), [[5, 5, 7]])
+    distance = np.array([[1.0], [2.0]])
+    measured = np.array([[[1.01], [1.99], [1.99]]])
+    everywhere, nowhere = np.ones((1, 3), bool), np.array([[True, False, True]])
+    found = label_pixels(labels, trace, [Evidence(distance, measured, everywhere)])
+    np.testing.assert_array_equal(found, [[5, 7, 7]])
+    # Without a measurement at that pixel the weights decide, and one outlier does not decide alone.
+    found = label_pixels(labels, trace, [Evidence(distance, measured, nowhere)])
+    np.testing.assert_array_equal(found, [[5, 5, 7]])
+    faint = np.array([1.0, 0.995, 0.005, 1.0], dtype=np.float32)
+    trace = FakeTrace(1, 3, trace.offsets, trace.indices, faint, trace.transmittance)
+    found = label_pixels(labels, trace, [Evidence(distance, measured, everywhere)])
+    np.testing.assert_array_equal(found, [[5, 5, 7]])
 
 
 def test_ids_stay_with_their_gaussians():

@@ -1,0 +1,102 @@
+"""From labels of Gaussians to labels of pixels.
+
+A pixel at a border shows Gaussians of several instances, and their weights alone put the border about
+half a Gaussian off.  The frame knows better: each label there predicts a colour and a distance of its
+own, and what the camera measured speaks for one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from instascene_core.frame import UNLABELLED
+
+if TYPE_CHECKING:
+    from instascene_core.rendering.trace import PixelTrace
+
+MIN_WEIGHT = 0.02  # blending weight below which a label does not compete for a pixel
+MAX_DEVIATION = 6.0  # scales that one measurement can speak against a label: it may be an outlier
+SCALES = 2.0  # median deviations inside instances that make a scale; borders deviate more
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a frame measured, and what each Gaussian predicts of it."""
+
+    predicted: np.ndarray  # [N, C] float, of every Gaussian
+    measured: np.ndarray  # [H, W, C] float
+    valid: np.ndarray  # [H, W] bool, False = no measurement
+
+
+def label_pixels(
+    gaussian_labels: np.ndarray, trace: PixelTrace, evidence: Sequence[Evidence] = ()
+) -> np.ndarray:
+    """[H, W] int32: the label most likely to be what the pixel shows.
+
+    gaussian_labels: [N] int32; unlabelled Gaussians count as a label of their own, so a pixel that
+    shows mostly them is UNLABELLED, as is one without any Gaussian.  Probabilities are a label's
+    summed blending weight times, for each evidence, a Laplace density of the deviation of the label's
+    own rendered value from the measured one; its scale is that of pixels that show one label only.
+    """
+    labels = np.where(gaussian_labels < 0, UNLABELLED, gaussian_labels).astype(np.int64)
+    entry_labels = labels[trace.indices] - UNLABELLED
+    counts = np.diff(trace.offsets)
+    filled = np.flatnonzero(counts)
+    result = np.full(len(counts), UNLABELLED, dtype=np.int32)
+    if not len(filled):
+        return result.reshape(trace.height, trace.width)
+    starts = trace.offsets[filled]
+    low, high = np.minimum.reduceat(entry_labels, starts), np.maximum.reduceat(entry_labels, starts)
+    result[filled] = low + UNLABELLED
+    mixed = np.zeros(len(counts), dtype=bool)
+    mixed[filled[low != high]] = True
+    entries = np.flatnonzero(np.repeat(mixed, counts))
+    if not len(entries):
+        return result.reshape(trace.height, trace.width)
+    # One group per mixed pixel and label, in the order of pixels.
+    span = int(high.max()) + 1
+    keys = np.repeat(np.arange(len(counts)), counts)[entries] * span + entry_labels[entries]
+    keys, group = np.unique(keys, return_inverse=True)
+    pixel, label = keys // span, keys % span
+    weight = np.bincount(group, trace.weights[entries])
+    score = np.log(np.maximum(weight, 1e-12))
+    for source in evidence:
+        score -= _deviation(source, trace, entries, group, pixel, weight, filled[low == high])
+    score[weight < MIN_WEIGHT] -= 1e3  # these compete only among themselves
+    order = np.lexsort((score, pixel))
+    result[pixel[order]] = label[order] + UNLABELLED  # the last written is the likeliest
+    return result.reshape(trace.height, trace.width)
+
+
+def _deviation(source: Evidence, trace, entries, group, pixel, weight, plain) -> np.ndarray:
+    """[G] float ≥ 0: how far each group's rendered value is from the measured one, in scales.
+
+    plain: the pixels that show one label only, by which the scale is told.
+    """
+    channels = source.measured.shape[-1]
+    measured, valid = source.measured.reshape(-1, channels), source.valid.ravel()
+    plain = plain[valid[plain]]
+    deviation, typical = np.zeros(len(pixel)), np.zeros(len(plain))
+    filled = np.flatnonzero(np.diff(trace.offsets))
+    starts = trace.offsets[filled]
+    total = np.add.reduceat(trace.weights, starts, dtype=np.float64)
+    place = np.searchsorted(filled, plain)
+    for channel in range(channels):
+        weighted = trace.weights * source.predicted[trace.indices, channel]
+        own = np.bincount(group, weighted[entries]) / np.maximum(weight, 1e-12)
+        deviation += np.abs(own - measured[pixel, channel])
+        rendered = np.add.reduceat(weighted, starts, dtype=np.float64) / np.maximum(total, 1e-12)
+        typical += np.abs(rendered[place] - measured[plain, channel])
+    scale = SCALES * float(np.median(typical)) if len(plain) else 0.0
+    if scale <= 0:
+        return np.zeros(len(pixel))
+    return np.where(valid[pixel], np.minimum(deviation / scale, MAX_DEVIATION), 0.0)
+
+
+def render_label_images(gaussian_labels: np.ndarray, traces: Sequence[PixelTrace]) -> list[np.ndarray]:
+    """`label_pixels` of every trace, by the blending weights alone."""
+    return [label_pixels(gaussian_labels, trace) for trace in traces]
