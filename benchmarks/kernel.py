@@ -122,6 +122,48 @@ def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> d
     }
 
 
+# Floating point operations a (pixel, Gaussian) pair, three channels, as written in csrc/blend.hpp,
+# forward.cpp and backward.cpp: a fused multiply-add counts two, a division or an exponential ten.
+FORWARD_FLOPS, BACKWARD_FLOPS = 80, 190
+PARAMETER_FLOATS = 3 + 4 + 2 + 1 + 3  # of one Gaussian as the kernel reads it
+IMAGE_FLOATS = 3 + 1 + 1 + 1 + 3 + 1  # of one pixel in all images
+
+
+def peak_flops() -> float:
+    """GFLOP/s of a large single-precision matrix product: what this machine can do at best."""
+    a = torch.rand(1536, 1536)
+    return 2 * len(a) ** 3 / (1e6 * least(lambda: a @ a, 12)["ms"])
+
+
+def peak_bytes() -> float:
+    """GB/s of copying 256 MB, reading and writing counted."""
+    source = torch.rand(64 * 2**20)
+    target = torch.empty_like(source)
+    return 8 * len(source) / (1e6 * least(lambda: target.copy_(source), 6)["ms"])
+
+
+def utilisation(count: int, width: int, height: int, repeats: int) -> dict[str, object]:
+    """Useful operations and unavoidable bytes of forward + backward a second, against the measured peaks.
+
+    Useful are pairs that contribute to a pixel; unavoidable is every parameter and image value moved once
+    each way.  What the kernel does besides (pixels of a block that a Gaussian misses, sorting, its own state)
+    is not counted, so that both shares are lower bounds.
+    """
+    model, camera = surface_scene(count, width, height)
+    contributing = len(trace(model, camera, torch.eye(4), weight_min=0.0).indices)
+    milliseconds = kernel_times(model, camera, repeats)["forward_backward"]["ms"]
+    flops, bandwidth = peak_flops(), peak_bytes()
+    achieved = contributing * (FORWARD_FLOPS + BACKWARD_FLOPS) / (1e6 * milliseconds)
+    moved = 4 * (3 * count * PARAMETER_FLOATS + 2 * width * height * IMAGE_FLOATS) / (1e6 * milliseconds)
+    return {
+        "gaussians": count, "width": width, "height": height, "pairs": contributing, "ms": milliseconds,
+        "gflops": round(achieved, 1), "peak_gflops": round(flops, 1),
+        "flops_share": round(achieved / flops, 3),
+        "gbytes": round(moved, 2), "peak_gbytes": round(bandwidth, 1),
+        "bytes_share": round(moved / bandwidth, 3),
+    }  # fmt: skip
+
+
 def iteration_times(count: int, width: int, height: int, repeats: int) -> dict[str, object]:
     """A training iteration (SH degree 1, L1 + SSIM, normals, sensor depth, Adam) by part."""
     model, camera = surface_scene(count, width, height)
@@ -228,6 +270,10 @@ def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
         found["iteration"].append(iteration)
         parts = ", ".join(f"{k} {t['ms']:.1f} ({t['cpu_ms']:.1f})" for k, t in iteration["parts"].items())
         show(f"training iteration {size}: {parts}; {iteration['ratio']} of the kernel's processor time\n")
+    found["utilisation"] = used = utilisation(100_000, 640, 480, repeats)
+    show(f"100k at 640×480: {used['pairs'] / 1e6:.1f} M contributing pairs, {used['gflops']} GFLOP/s ")
+    show(f"= {100 * used['flops_share']:.0f} % of a matrix product's {used['peak_gflops']}; ")
+    show(f"{used['gbytes']} GB/s = {100 * used['bytes_share']:.0f} % of a copy's {used['peak_gbytes']}\n")
     if with_twin:
         found["twin"] = twin = twin_times(5_000, 160, 120)
         times = f"{twin['twin']['ms']:.0f} ms, kernel {twin['kernel']['ms']:.2f} ms"

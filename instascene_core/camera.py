@@ -6,7 +6,7 @@ a pixel.  Camera axes are OpenCV: x right, y down, z forward.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 
@@ -42,14 +42,10 @@ class PinholeCamera:
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(width, height, self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy)
 
-    @cached_property
+    @property
     def rays(self) -> np.ndarray:
-        """Directions [H, W, 3] float32 through the pixel centres, camera frame, with z = 1."""
-        u = (np.arange(self.width, dtype=np.float32) + 0.5 - self.cx) / self.fx
-        v = (np.arange(self.height, dtype=np.float32) + 0.5 - self.cy) / self.fy
-        rays = np.ones((self.height, self.width, 3), dtype=np.float32)
-        rays[..., 0], rays[..., 1] = u[None, :], v[:, None]
-        return rays
+        """Directions [H, W, 3] float32 through the pixel centres, camera frame, with z = 1; read-only."""
+        return _rays(self)
 
     def back_project(self, depth: np.ndarray) -> np.ndarray:
         """Points [H, W, 3] float32 in the camera frame from z-depth [H, W] in metres."""
@@ -66,6 +62,17 @@ class PinholeCamera:
             [points[..., 0] / safe * self.fx + self.cx, points[..., 1] / safe * self.fy + self.cy], axis=-1
         )
         return pixels, z
+
+
+# Frames bring a camera object each, of few kinds: rays kept with the objects would outweigh the images.
+@lru_cache(maxsize=8)
+def _rays(camera: PinholeCamera) -> np.ndarray:
+    u = (np.arange(camera.width, dtype=np.float32) + 0.5 - camera.cx) / camera.fx
+    v = (np.arange(camera.height, dtype=np.float32) + 0.5 - camera.cy) / camera.fy
+    rays = np.ones((camera.height, camera.width, 3), dtype=np.float32)
+    rays[..., 0], rays[..., 1] = u[None, :], v[:, None]
+    rays.flags.writeable = False
+    return rays
 
 
 # OpenCV's coefficient order; nerfstudio and ROS use the same names.

@@ -64,6 +64,17 @@ class ReconstructionConfig:
     pose_translation_lr: float = 6e-3
     pose_lr_final_share: float = 0.004
     pose_prior: float = 50.0  # ½·prior·(angle² + (shift / depth)²) is added to each frame's loss
+    # While frames still arrive: each is folded in, optimised on among the newest ones and others, and a
+    # polish finishes the scene once it is asked for.
+    online_fraction: float = 0.25  # the moment of a run at which all schedules stand meanwhile
+    online_iterations: int = 40  # optimised per frame at most, then the model waits for more
+    online_window: int = 8  # newest frames ...
+    online_newest_share: float = 0.5  # ... that get this share of the iterations
+    online_fine_share: float = 0.6  # of the iterations at full resolution, the others at half
+    online_density: float = 0.15  # Gaussians per unexplained pixel, over gaussians_per_pixel
+    polish_begin: float = 0.4  # fraction of a run that a polish starts at
+    polish_iterations: int = 700  # at most ...
+    polish_time_s: float = 8.0  # ... or this long; 0 = all of them
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class SegmentationConfig:
     max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
     # Its evidence gathered on the fused surface (builtin)
     min_surface_foreground: float = 0.4  # mean over all views
+    border_distance: float = 12.0  # elements' spacings that a sure border counts in the growth of patches
     view_quantile: float = 0.65  # over the views: above a half, few that see a seam outvote many that do not
     max_view_weight: float = 8.0  # evidence of the views per element pair of a contact, at most
     geometry_weight: float = 1.0  # of the crease and colour of the fused surface, per element pair
@@ -133,7 +145,7 @@ class AssociationConfig:
     split_spacings: float = 5.0  # DBSCAN radius in units of the Gaussians' own spacing
     split_min_points: int = 4
     min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
-    min_surface_share: float = 0.1  # of a Gaussian's weight must lie on the visible surface to say whose it is
+    min_surface_share: float = 0.1  # of a Gaussian's weight on the visible surface, for masks to count
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one
     # "consensus": the paper's mask graph; "votes": of the frames on pairs of Gaussian patches
@@ -159,6 +171,7 @@ class FeaturesConfig:
     view_weight: float = 1.0  # L_CF on one view's pixels (the paper's ratios 1 : 1 : 2.5)
     cross_view_weight: float = 1.0  # L_CF on the pixels of neighbouring views together
     cluster_weight: float = 2.5  # L_CF on the Gaussians of the 3D instances
+    filtered_masks: bool = True  # supervise by masks that 3D instances agree with; False = as they came
     cross_view_every: int = 5  # iterations
     cross_view_span: int = 2  # neighbours on each side
     pixels_per_view: int = 8192  # kept in memory per view
@@ -272,6 +285,9 @@ class Config:
     # Direction against gravity in the world frame; REP 103 says z.  Empty = not known: the support
     # plane decides.
     up: tuple[float, ...] = (0.0, 0.0, 1.0)
+    # Frames held; of more, the most redundant ones go.  A frame of 640×480 takes about 9 MB with all that
+    # is made from it.
+    max_frames: int = 240
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)

@@ -5,6 +5,7 @@ one thread may call it (the ROS worker, the command line).
 """
 
 import logging
+import math
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceMap
+from instascene_core.keyframes import most_redundant
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
@@ -47,6 +49,7 @@ class Scene:
         self.metrics: dict = {"seconds": {}}
         self.posed_frames: list[Frame] = []  # those reconstructed, with refined poses where that is on
         self._background: torch.Tensor | None = None  # [3] colour behind the Gaussians
+        self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
         self._support: segmentation.Support | None = None
         self._views: list[Frame] = []  # frames with dense depth
         self._surface: tuple[GaussianModel, features.Surface] | None = None  # and whose it is
@@ -56,11 +59,45 @@ class Scene:
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
-    def add_frame(self, frame: Frame) -> None:
-        """Take one posed image; stages that ran before are redone on the next request."""
+    def add_frame(self, frame: Frame) -> Frame | None:
+        """Take one posed image; stages that ran before are redone on the next request.
+
+        With `max_frames` in the scene already, the most redundant one, which may be the new one, has to go
+        and is returned: memory stays bounded however long the camera runs.
+        """
         if any(frame.name == other.name for other in self.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
         self.frames.append(frame)
+        if len(self.frames) <= self.config.max_frames:
+            return None
+        gone = self.frames.pop(most_redundant(self.frames))
+        self.posed_frames = [posed for posed in self.posed_frames if posed.name != gone.name]
+        if self._online is not None:
+            self._online.drop(gone.name)
+        return gone
+
+    def work_ahead(self, seconds: float) -> bool:
+        """Use idle time while frames still come: fold new ones into the Gaussians, and optimise.
+
+        Takes about `seconds`; False when there is nothing to do before the next frame.  What is done here
+        shortens the next `reconstruct`, which then only polishes.
+        """
+        end = time.perf_counter() + seconds
+        if self._online is None:
+            self._online = reconstruction.OnlineReconstruction(self.config.reconstruction)
+            if self.gaussians is not None:
+                self._online.adopt(self.posed_frames, self.gaussians, self._background)
+        self._fold_in(end)
+        return self._online.work(end - time.perf_counter())
+
+    def _fold_in(self, end: float = math.inf) -> None:
+        """Give the frames that are new to it to `_online`, until perf_counter() passes `end`."""
+        known = self._online.names
+        for frame in self.frames:
+            if frame.name not in known:
+                self._online.add(frame)
+                if time.perf_counter() > end:
+                    return
 
     def restore(
         self,
@@ -91,7 +128,8 @@ class Scene:
     @property
     def is_reconstructed(self) -> bool:
         """Whether the Gaussians explain every frame taken so far."""
-        return self.gaussians is not None and len(self.posed_frames) == len(self.frames)
+        explained = [frame.name for frame in self.posed_frames]
+        return self.gaussians is not None and explained == [frame.name for frame in self.frames]
 
     # ── section 3: the 2DGS scene ─────────────────────────────────────────────────────────────────
 
@@ -101,21 +139,28 @@ class Scene:
         iterations: int | None = None,
         time_budget_s: float | None = None,
     ) -> None:
-        """Optimise the Gaussians on all frames.  Raises NotReadyError with fewer than 2 frames."""
+        """Optimise the Gaussians on all frames; after `work_ahead` only finish what that has begun.
+
+        Raises NotReadyError with fewer than 2 frames.
+        """
         if len(self.frames) < 2:
             raise NotReadyError(
                 f"The scene has {len(self.frames)} frame(s) with a pose; at least 2 are needed, "
                 "so move the camera and check the pose topic."
             )
         with self._timed("reconstruct"):
-            result = reconstruction.reconstruct(
-                self.frames,
-                self.config.reconstruction,
-                progress=progress,
-                iterations=iterations,
-                time_budget_s=time_budget_s,
-            )
+            limits = {"iterations": iterations, "time_budget_s": time_budget_s}
+            result = None
+            if self._online is not None:
+                self._fold_in()
+                result = self._online.polish(self.frames, progress, **limits)
+            if result is None:
+                result = reconstruction.reconstruct(
+                    self.frames, self.config.reconstruction, progress, **limits
+                )
         self.gaussians, self._background = result.gaussians, result.background
+        if self._online is not None:
+            self._online.adopt(self.frames, self.gaussians, self._background)
         self.posed_frames = [
             frame.with_(world_from_camera=pose) for frame, pose in zip(self.frames, result.world_from_camera)
         ]
@@ -220,6 +265,8 @@ class Scene:
         self._views = views
         self.gaussians, self.instances, self._surface = result.gaussians, result.instances, None
         self.objects.pop(instance_id, None)
+        if self._online is not None:  # else the next reconstruction would bring it back
+            self._online.adopt(self.posed_frames, self.gaussians, self._background)
         self._note_ids()
         return result
 

@@ -32,7 +32,6 @@ class InputParameters:
     use_masks: bool = True
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
     keyframe_rotation_deg: float = 3.0  # ... or turned this much since the last one taken; 0 0 = every frame
-    max_frames: int = 400  # in the scene; more are dropped
     max_queued_frames: int = 200  # waiting for the worker; more are dropped
 
 
@@ -41,6 +40,7 @@ class NodeParameters:
     """Parameters of scene_node besides the pipeline's."""
 
     map_frame: str = "map"
+    work_ahead: bool = True  # idle time goes into reconstructing what has arrived
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest
     status_period_s: float = 1.0

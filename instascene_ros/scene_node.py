@@ -28,6 +28,7 @@ from instascene_ros.running import run_node
 from instascene_ros.worker import ErrorLog, Worker, describe
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
+IDLE_SLICE_S = 0.1  # a job waits this long at most for the worker's idle work
 STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
 
 
@@ -42,7 +43,8 @@ class SceneNode(Node):
         self.snapshot = Snapshot(device=self.scene.device)
         self.selected = 0  # the instance clicked last, the worker's; 0 = none
         self.errors = ErrorLog()
-        self.worker = Worker(self.errors, on_change=self._on_worker_change)
+        work_ahead = self._work_ahead if self.parameters.work_ahead else None
+        self.worker = Worker(self.errors, on_change=self._on_worker_change, when_idle=work_ahead)
         self.publishers_ = ScenePublishers(self, self.parameters.map_frame)
         self.source = FrameSource(
             self, self.parameters.input, self.parameters.map_frame, self._on_frame, self.report_error
@@ -72,17 +74,9 @@ class SceneNode(Node):
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
     def _on_frame(self, assembled: AssembledFrame) -> None:
-        limits = self.parameters.input
         with self._queued_lock:
-            if self._queued_frames >= limits.max_queued_frames:
+            if self._queued_frames >= self.parameters.input.max_queued_frames:
                 self.source.drop(frame_assembly.QUEUE_FULL)
-                return
-            if self.snapshot.num_frames + self._queued_frames >= limits.max_frames:
-                self.source.drop(
-                    frame_assembly.SCENE_FULL,
-                    f"The scene holds max_frames = {limits.max_frames} frames; further ones are not used: "
-                    "call reset_scene or raise the parameter.",
-                )
                 return
             self._queued_frames += 1
         job = self.worker.submit(FRAME_JOB, lambda progress: self._ingest(assembled))
@@ -98,14 +92,20 @@ class SceneNode(Node):
         stamp = assembled.image.header.stamp
         try:
             decoded = build_frame(assembled, name=f"{stamp.sec}_{stamp.nanosec:09d}")
-            self.scene.add_frame(decoded.frame)
+            replaced = self.scene.add_frame(decoded.frame)
         except InputError as error:
             self.source.drop(frame_assembly.BAD_IMAGE, describe(error))
             return
         for kind, sentence in decoded.complaints:
             self.report_error(kind, sentence)
         self.source.count_used()
+        if replaced is not None:
+            self.source.drop(frame_assembly.REDUNDANT)
         self.snapshot = Snapshot.of(self.scene, self.selected)
+
+    def _work_ahead(self) -> bool:
+        """In the worker while no job waits: a slice of reconstruction; False until the next job is done."""
+        return self.scene.work_ahead(IDLE_SLICE_S)
 
     # ── results ───────────────────────────────────────────────────────────────────────────────────
 

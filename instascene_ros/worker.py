@@ -109,11 +109,21 @@ def describe(error: BaseException) -> str:
 
 
 class Worker:
-    """Runs jobs one after another in its own thread; an exception ends the job, never the thread."""
+    """Runs jobs one after another in its own thread; an exception ends the job, never the thread.
 
-    def __init__(self, errors: ErrorLog, on_change: Callable[[], None] = lambda: None) -> None:
+    `when_idle` is called again and again while no job waits, until it returns False; after the next job it
+    is asked anew.  It should return soon: jobs wait for it.
+    """
+
+    def __init__(
+        self,
+        errors: ErrorLog,
+        on_change: Callable[[], None] = lambda: None,
+        when_idle: Callable[[], bool] | None = None,
+    ) -> None:
         self._errors = errors
         self._on_change = on_change
+        self._when_idle = when_idle
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._current: Job | None = None
         self._stage, self._fraction = "", 0.0
@@ -173,6 +183,18 @@ class Worker:
             if job is None:
                 return
             self._execute(job)
+            while self._jobs.empty() and self._idle():
+                pass
+
+    def _idle(self) -> bool:
+        """A slice of idle work; whether there is more.  A failure is counted, and ends it for now."""
+        if self._when_idle is None:
+            return False
+        try:
+            return self._when_idle()
+        except Exception as error:
+            self._count(Job("work_ahead", self._when_idle), error)
+            return False
 
     def _execute(self, job: Job) -> None:
         self._stage, self._fraction, self._current = "", 0.0, job

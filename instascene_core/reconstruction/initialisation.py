@@ -8,13 +8,12 @@ import torch
 
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_core.gaussians import GaussianModel
+from instascene_core.gaussians import SH_C0, GaussianModel
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction.depth_maps import normals_from_depth
 
 logger = logging.getLogger(__name__)
 
-SH_C0 = 0.28209479177387814  # the constant spherical harmonic
 _MAX_SAMPLES = 3_000_000  # back-projected pixels over all frames
 _OCTREE_DEPTH = 14  # finest cell: 1 / 16,384 of the scene
 _SMALLEST_CELL = 1.2  # pixels' footprints: a cell this small is not split further
@@ -90,16 +89,21 @@ def back_project_frames(frames: list[Frame]) -> SurfacePoints:
     with_depth = [frame for frame in frames if frame.depth is not None]
     pixels = sum(frame.depth.size for frame in with_depth)
     stride = max(1, int(np.ceil(np.sqrt(pixels / _MAX_SAMPLES))))
-    parts = [_back_project(frame, stride, offset=i) for i, frame in enumerate(with_depth)]
+    parts = [back_project(frame, stride, offset=i) for i, frame in enumerate(with_depth)]
     if sum(len(part) for part in parts) < 10:
         raise InputError("The frames' depth images show no surface: they are empty, zero or only noise.")
     return SurfacePoints.joined(parts)
 
 
-def _back_project(frame: Frame, stride: int, offset: int) -> SurfacePoints:
+def back_project(
+    frame: Frame, stride: int = 1, offset: int = 0, where: np.ndarray | None = None
+) -> SurfacePoints:
+    """The trusted depth pixels of one frame, every `stride`-th each way; only `where` [H, W] bool."""
     found = normals_from_depth(frame.depth, frame.camera)
-    # Other frames look at other pixels of the grid, so that together they see everything.
     usable = found.valid if frame.valid is None else found.valid & frame.valid
+    if where is not None:
+        usable = usable & where
+    # Frames with another offset look at other pixels of the grid: together they see everything.
     rows, columns = np.nonzero(usable[offset % stride :: stride, (offset // stride) % stride :: stride])
     rows, columns = rows * stride + offset % stride, columns * stride + (offset // stride) % stride
     depth = frame.depth[rows, columns, None]

@@ -1,6 +1,7 @@
 """scene_node in this process: what becomes of frames that wait while the scene is busy or reset."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -79,10 +80,21 @@ def test_frames_cancelled_by_a_reset_leave_the_queue(node):
     assert node.source.counters.used == 1 and not node.source.counters.dropped
 
 
-def test_a_full_scene_says_what_to_do(node):
+def test_a_full_scene_lets_the_most_redundant_frame_go(node):
     for stamp in (1.0, 2.0, 3.0, 4.0):
         node._on_frame(frame(stamp))
         settle(node)
-    assert node.source.counters.used == 3 and dropped(node, frame_assembly.SCENE_FULL) == 1
-    counts, sentence = node.errors.snapshot()
-    assert counts == {frame_assembly.SCENE_FULL: 1} and "max_frames = 3" in sentence
+    assert node.source.counters.used == 4 and dropped(node, frame_assembly.REDUNDANT) == 1
+    assert len(node.scene.frames) == node.snapshot.num_frames == 3
+
+
+def test_idle_time_goes_into_the_scene(node):
+    """Frames without depth bring no surface, but they are taken up."""
+    node._on_frame(frame(1.0))
+    node._on_frame(frame(2.0))
+    settle(node)
+    end = time.monotonic() + 20
+    while not (node.scene._online and len(node.scene._online.names) == 2):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert node.worker.is_idle and not node.errors.snapshot()[0]

@@ -156,3 +156,33 @@ def test_error_log_tells_new_messages_from_repeated_ones():
 )
 def test_every_error_becomes_one_sentence(error, words):
     assert words in describe(error) and "\n" not in describe(error)
+
+
+def test_idle_work_runs_between_jobs_until_there_is_none(errors):
+    left = [3]
+
+    def idle():
+        left[0] -= 1
+        return left[0] > 0
+
+    worker = Worker(errors, when_idle=idle)
+    worker.start()
+    worker.submit("job", lambda progress: None).result(5)
+    wait_for(lambda: left[0] == 0)
+    time.sleep(0.05)
+    assert left[0] == 0  # asked again only after another job
+    worker.submit("job", lambda progress: None).result(5)
+    wait_for(lambda: left[0] == -1)
+    assert worker.stop(5.0)
+
+
+def test_failing_idle_work_is_counted_and_survived(errors):
+    def idle():
+        raise InputError("No surface.")
+
+    worker = Worker(errors, when_idle=idle)
+    worker.start()
+    assert worker.submit("job", lambda progress: 1).result(5) == 1
+    wait_for(lambda: errors.snapshot()[0] == {"work_ahead": 1})
+    assert worker.submit("job", lambda progress: 2).result(5) == 2
+    assert worker.stop(5.0)

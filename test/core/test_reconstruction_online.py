@@ -1,0 +1,126 @@
+"""Reconstruction while frames arrive."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from reconstruction_scene import tabletop_frames
+
+from instascene_core.config import Config, ReconstructionConfig
+from instascene_core.keyframes import most_redundant
+from instascene_core.pipeline import Scene
+from instascene_core.reconstruction import OnlineReconstruction, evaluate, reconstruct
+from instascene_core.reconstruction.trainer import gaussian_budget
+
+SMALL = ReconstructionConfig(
+    iterations=120, max_gaussians=4000, refine_every=30, online_iterations=12, polish_iterations=60,
+    polish_time_s=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return tabletop_frames(12)
+
+
+def stream(frames, config=SMALL) -> OnlineReconstruction:
+    online = OnlineReconstruction(config)
+    for frame in frames:
+        online.add(frame)
+        assert online.work(60.0) is False  # done before the next one comes
+    return online
+
+
+@pytest.fixture(scope="module")
+def streamed(frames):
+    return stream(frames)
+
+
+def test_a_short_polish_reaches_the_offline_result(frames, streamed):
+    unseen = tabletop_frames(12, phase=0.5)[:4]
+    polished = streamed.polish(frames)
+    assert polished.iterations == 60
+    offline = reconstruct(frames, SMALL)
+    reached = evaluate(polished.gaussians, unseen, polished.background).summary()
+    wanted = evaluate(offline.gaussians, unseen, offline.background).summary()
+    assert reached["psnr"] > wanted["psnr"] - 1
+    assert reached["depth_error"] < 0.0015 and reached["covered"] > 0.93
+
+
+def test_new_views_bring_only_what_is_new(frames):
+    config = replace(SMALL, max_gaussians=20_000)
+    online = OnlineReconstruction(config)
+    counts = []
+    for frame in (frames[0], frames[0].with_(name="again"), frames[6]):
+        online.add(frame)
+        counts.append(len(online.gaussians))
+    first, again, opposite = np.diff([0, *counts])
+    assert first > 100 and again < 0.1 * first  # the same view again shows nothing new
+    assert 0.1 * first < opposite < first  # the back of things, but the same table
+
+
+def test_memory_stays_within_the_budget(frames, streamed):
+    assert len(streamed.gaussians) <= gaussian_budget(frames, SMALL)
+    tight = stream(frames[:4], replace(SMALL, max_gaussians=500))
+    assert len(tight.gaussians) <= 500
+
+
+def test_work_has_an_end_and_goes_on_with_the_next_frame(frames):
+    online = OnlineReconstruction(SMALL)
+    assert online.work(1.0) is False  # nothing there
+    online.add(frames[0])
+    assert online.work(0.0) is True  # one step was made, more remain
+    assert online.work(60.0) is False and online.work(60.0) is False
+    online.add(frames[1])
+    assert online.work(0.0) is True
+
+
+def test_without_depth_it_waits_for_a_sensor(frames):
+    blind = [frame.with_(depth=None) for frame in frames]
+    online = OnlineReconstruction(SMALL)
+    online.add(blind[0])
+    online.add(blind[1].with_(depth=np.zeros_like(frames[1].depth)))
+    assert online.gaussians is None and online.polish(blind[:2]) is None
+    assert online.names == {"000", "001"}
+    online.add(frames[2])
+    assert online.names == {"000", "001", "002"} and len(online.gaussians) > 100
+    online.drop("001")
+    assert online.names == {"000", "002"}
+    online.work(60.0)
+
+
+def test_the_scene_works_ahead_and_then_only_polishes(frames):
+    scene = Scene(Config(reconstruction=SMALL))
+    for frame in frames[:8]:
+        scene.add_frame(frame)
+        while scene.work_ahead(1.0):
+            pass
+    assert scene.gaussians is None and not scene.is_reconstructed
+    scene.reconstruct()
+    assert scene.is_reconstructed and scene.metrics["iterations"] == SMALL.polish_iterations
+    before = len(scene.gaussians)
+    # More frames: what is there stays, and is polished again.
+    for frame in frames[8:]:
+        scene.add_frame(frame)
+    assert not scene.is_reconstructed
+    scene.reconstruct(iterations=20)
+    assert scene.is_reconstructed and scene.metrics["iterations"] == 20
+    assert len(scene.gaussians) > 0.7 * before
+
+
+def test_same_frames_same_bits(frames):
+    first, again = (stream(frames[:3]).polish(frames[:3], iterations=10).gaussians for _ in range(2))
+    assert np.array_equal(first.means.numpy(), again.means.numpy())
+
+
+def test_the_most_redundant_frame_goes_first(frames):
+    turned = frames[0].world_from_camera.copy()
+    turned[:3, 3] += 0.001
+    twin = frames[0].with_(name="twin", world_from_camera=turned)
+    order = [frames[0], frames[3], frames[6], twin, frames[9]]
+    assert order[most_redundant(order)].name in ("000", "twin")
+    scene = Scene(Config(max_frames=4))
+    for frame in order[:4]:
+        assert scene.add_frame(frame) is None
+    assert scene.add_frame(order[4]).name in ("000", "twin")
+    assert len(scene.frames) == 4 and frames[9] in scene.frames
