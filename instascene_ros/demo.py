@@ -26,7 +26,7 @@ from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
 from instascene_core.export.scene_folder import require_savable
 from instascene_core.progress import ProgressCallback
-from instascene_ros.requests import folder_under
+from instascene_ros.data_folder import folder_under
 
 CACHE = Path(".cache/demo")
 START_TIMEOUT_S = 60.0

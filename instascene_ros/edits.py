@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 
 from geometry_msgs.msg import PointStamped
-from instascene.srv import RemoveInstance, SegmentAt
+from instascene.srv import LoadScene, RemoveInstance, SegmentAt
 
+from instascene_core.export.scene_loading import load_scene
 from instascene_ros import scene_messages
+from instascene_ros.data_folder import folder_under
 from instascene_ros.map_points import MapPoints
 from instascene_ros.worker import describe
 
@@ -23,6 +25,7 @@ class Edits:
         self.services = (
             (SegmentAt, "segment_at", self._segment_at),
             (RemoveInstance, "remove_instance", self._remove_instance),
+            (LoadScene, "load_scene", self._load_scene),
         )
         owner.create_subscription(
             PointStamped, "clicked_point", self._on_clicked, 10, callback_group=callback_group
@@ -85,3 +88,22 @@ class Edits:
         removal = self._do("remove_instance", work, request.timeout_s)
         response.removed, response.filled = removal.removed, removal.filled
         response.message = " ".join((f"Instance {request.instance_id} was taken away.", *removal.notes))
+
+    def _load_scene(self, request, response) -> None:
+        """The scene takes the place of the present one; frames that come from now on add to it."""
+        owner = self._owner
+        folder = folder_under(owner.parameters.data_folder, request.name)
+
+        def work(progress):
+            loaded = load_scene(folder, owner.scene.config, progress)
+            owner.scene, owner.selected = loaded.scene, 0
+            return loaded, owner.publish()
+
+        loaded, snapshot = self._do("load_scene", work, request.timeout_s)
+        response.folder, response.frames = str(folder), loaded.frames_found
+        header = owner.publishers_.header(snapshot)
+        response.instances = scene_messages.instances_message(
+            snapshot.instances, set(snapshot.objects), header
+        )
+        response.completed_ids = sorted(snapshot.objects)
+        response.message = " ".join((f"{snapshot.num_frames} frames loaded.", *loaded.notes))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from instascene.action import BuildScene, CompleteInstances
 from instascene.msg import CompletedObject as CompletedObjectMsg
@@ -23,28 +23,12 @@ from instascene_core.export.object_files import export_object
 from instascene_core.export.scene_folder import save_scene
 from instascene_core.progress import ProgressCallback
 from instascene_ros import scene_messages
+from instascene_ros.data_folder import folder_under
 from instascene_ros.edits import Edits
 from instascene_ros.worker import Job, describe
 
 MAX_WAITING = 6
 FEEDBACK_PERIOD_S = 0.2
-
-
-def folder_under(data_folder: Path, name: str, default: str = "scene") -> Path:
-    """The folder `name` below `data_folder`; InputError when the name would leave it."""
-    name = name.strip() or default
-    parts = PurePosixPath(name).parts
-    if PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name or name == ".":
-        raise InputError(
-            f"The name '{name}' must be a folder name under the node's data_dir, "
-            "without '..' or a leading '/'."
-        )
-    if any(part.startswith(".") for part in parts):
-        raise InputError(f"The name '{name}' must not begin with a dot.")
-    folder = data_folder.joinpath(*parts)
-    if not folder.resolve().is_relative_to(data_folder.resolve()):
-        raise InputError(f"The name '{name}' leads out of the node's data_dir through a link.")
-    return folder
 
 
 class Requests:
@@ -199,7 +183,7 @@ class Requests:
         folder = folder_under(owner.parameters.data_folder, request.name)
 
         def work(progress):
-            return save_scene(owner.scene, folder, source="ROS topics", progress=progress)
+            return save_scene(owner.scene, folder, source="ROS topics", progress=progress, with_frames=True)
 
         files = self._do("save_scene", work, request.timeout_s)
         response.folder = str(folder)

@@ -8,7 +8,15 @@ import rclpy
 from click_scene import BLUE, PLACES, RED, SUPPORT, UNSEEN, decomposed_scene
 from geometry_msgs.msg import Point, PointStamped
 from instascene.msg import InstanceArray
-from instascene.srv import GetInstance, RemoveInstance, SegmentAt
+from instascene.srv import (
+    CompleteInstance,
+    GetInstance,
+    LoadScene,
+    RemoveInstance,
+    ResetScene,
+    SaveScene,
+    SegmentAt,
+)
 from nodes import LATCHED, Client, wait_for
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
@@ -182,3 +190,36 @@ def test_remove_instance(world):
     for number, words in ((BLUE, "no instance 2"), (SUPPORT, "is the support")):
         refused = client.call(RemoveInstance, "remove_instance", instance_id=number)
         assert not refused.success and words in refused.message
+
+
+def test_load_scene_takes_up_what_save_scene_wrote(world):
+    node, client, _ = world
+    node.worker.submit("complete", lambda progress: node.scene.complete(BLUE)).result(60)
+    node.worker.submit("publish", lambda progress: node.publish()).result(20)
+    saved = client.call(SaveScene, "save_scene", name="run/one")
+    assert saved.success and "frames/transforms.json" in saved.files
+    assert client.call(RemoveInstance, "remove_instance", instance_id=BLUE).success
+    assert client.call(ResetScene, "reset_scene").success
+    assert not segment_at(client, top_of(RED)).success
+    answer = client.call(LoadScene, "load_scene", name="run/one")
+    assert answer.success, answer.message
+    assert answer.folder == saved.folder and answer.frames == 8 and answer.message == "8 frames loaded."
+    assert {i.id for i in answer.instances.instances} == {1, 2, 3, 4} and list(answer.completed_ids) == [BLUE]
+    assert node.snapshot.num_frames == 8
+    known = client.call(GetInstance, "get_instance", instance_id=BLUE)
+    assert known.success and known.completed_object.watertight and known.completed_object.convex_parts
+    assert segment_at(client, top_of(UNSEEN)).instance_id == 5
+    completed = client.call(CompleteInstance, "complete_instance", instance_id=5)
+    assert completed.success and completed.completed_object.watertight
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("../outside", "'../outside'"), ("/etc", "'/etc'"), ("nothing", "no saved scene"), (".hidden", "dot")],
+)
+def test_load_scene_stays_in_its_folder(world, name, words):
+    node, client, _ = world
+    before = node.scene
+    answer = client.call(LoadScene, "load_scene", name=name)
+    assert not answer.success and words in answer.message and "\n" not in answer.message
+    assert node.scene is before

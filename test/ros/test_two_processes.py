@@ -12,10 +12,19 @@ import pytest
 import rclpy
 from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PointStamped, PoseStamped
 from instascene.action import BuildScene, CompleteInstances
 from instascene.msg import CompletedObject, InstanceArray, SceneStatus
-from instascene.srv import CompleteInstance, GetInstance, ResetScene, SaveScene, SegmentInstances
+from instascene.srv import (
+    CompleteInstance,
+    GetInstance,
+    LoadScene,
+    RemoveInstance,
+    ResetScene,
+    SaveScene,
+    SegmentAt,
+    SegmentInstances,
+)
 from nodes import LATCHED, Client, running, wait_for
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -243,6 +252,27 @@ def test_get_instance(world):
     assert answer.completed_object.watertight and answer.header.frame_id == "map"
 
 
+def test_a_click_gives_the_instance(world):
+    """On its top, by a point; and in the newest frame, by the pixel that shows it."""
+    for instance_id, instance in world.objects.items():
+        centre = np.array([getattr(instance.box_min, a) + getattr(instance.box_max, a) for a in "xyz"]) / 2
+        point = PointStamped(header=Header(frame_id="map"))
+        point.point.x, point.point.y, point.point.z = centre[0], centre[1], instance.box_max.z
+        answer = world.client.call(SegmentAt, "segment_at", use_point=True, point=point)
+        assert answer.success, answer.message
+        assert answer.instance_id == instance_id and not answer.created
+        assert answer.sizes[answer.level_index] == answer.instance.num_gaussians
+    seen = [
+        world.client.call(SegmentAt, "segment_at", x=x, y=y, preview=True)
+        for x in range(24, 192, 24)
+        for y in range(24, 144, 24)
+    ]
+    known = {answer.instance_id for answer in seen if answer.success and not answer.created}
+    assert known >= set(world.objects)
+    refused = world.client.call(SegmentAt, "segment_at", x=192, y=0)
+    assert not refused.success and "192×144" in refused.message
+
+
 def test_save_scene(world):
     answer = world.client.call(SaveScene, "save_scene", name="run/one")
     assert answer.success, answer.message
@@ -255,6 +285,19 @@ def test_save_scene(world):
     assert sorted(answer.files) == sorted(
         str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()
     )
+
+
+def test_an_object_is_taken_away_and_the_saved_scene_brings_it_back(world):
+    gone = max(world.objects)
+    answer = world.client.call(RemoveInstance, "remove_instance", instance_id=gone)
+    assert answer.success and answer.removed > 50, answer.message
+    assert not world.client.call(GetInstance, "get_instance", instance_id=gone).success
+    answer = world.client.call(LoadScene, "load_scene", name="run/one")
+    assert answer.success and answer.frames == NUM_VIEWS, answer.message
+    assert set(answer.completed_ids) == set(world.objects)
+    assert world.client.call(GetInstance, "get_instance", instance_id=gone).completed_object.watertight
+    again = world.client.call(CompleteInstance, "complete_instance", instance_id=gone)
+    assert again.success and again.completed_object.watertight, again.message
 
 
 # ── actions ───────────────────────────────────────────────────────────────────────────
