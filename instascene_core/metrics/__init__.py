@@ -20,7 +20,6 @@ from instascene_core.metrics.segmentation import (
     average_precision,
     average_precision_at,
     mask_iou,
-    mask_scores,
     match,
     multi_view_iou,
 )
@@ -60,7 +59,6 @@ __all__ = [
     "inside",
     "load_truth",
     "mask_iou",
-    "mask_scores",
     "match",
     "multi_view_iou",
     "observed_offset",

@@ -119,9 +119,6 @@ def multi_view_iou(
     )
 
 
-mask_scores = multi_view_iou
-
-
 def average_precision_at(iou: np.ndarray, confidence: np.ndarray, threshold: float) -> float:
     """Class-agnostic average precision at an IoU threshold: area under the precision envelope (COCO).
 

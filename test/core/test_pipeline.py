@@ -12,7 +12,7 @@ from instascene_core.errors import InputError, NotReadyError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.scene_folder import save_scene
 from instascene_core.frame import UNLABELLED
-from instascene_core.metrics import evaluate_objects, mask_scores
+from instascene_core.metrics import evaluate_objects, multi_view_iou
 from instascene_core.pipeline import Scene
 
 SETTINGS = ("reconstruction.iterations=150", "reconstruction.max_gaussians=8000")
@@ -58,7 +58,7 @@ def test_label_images_agree_with_the_truth(scene, dataset):
     found = [
         np.where(np.isin(image, ids), image, UNLABELLED) for image in scene.instances.label_images.values()
     ]
-    scores = mask_scores(found, truth)
+    scores = multi_view_iou(found, truth)
     assert scores.ap50 == pytest.approx(1.0)
     assert scores.miou > 0.75
 
