@@ -168,8 +168,8 @@ def evidence_of(view: Frame, gaussians: GaussianModel) -> list[features.Evidence
     position = view.world_from_camera[:3, 3]
     means = gaussians.means.detach().cpu()
     colors = evaluate_sh(means, gaussians.sh.detach().cpu(), torch.tensor(position, dtype=torch.float32))
-    everywhere = np.ones(view.rgb.shape[:2], dtype=bool)
-    result = [features.Evidence(colors.numpy(), view.rgb / np.float32(255), everywhere)]
+    valid = np.ones(view.rgb.shape[:2], dtype=bool) if view.valid is None else view.valid
+    result = [features.Evidence(colors.numpy(), view.rgb / np.float32(255), valid)]
     if view.depth is not None:
         along = (means.numpy() - position) @ view.world_from_camera[:3, 2]  # metres along the optical axis
         result.append(features.Evidence(along[:, None], view.depth[:, :, None], view.depth > 0))
