@@ -172,6 +172,7 @@ class FeaturesConfig:
     cross_view_weight: float = 1.0  # L_CF on the pixels of neighbouring views together
     cluster_weight: float = 2.5  # L_CF on the Gaussians of the 3D instances
     filtered_masks: bool = True  # supervise by masks that 3D instances agree with; False = as they came
+    keep_votes: bool = True  # Gaussians that the masks of all views gave an instance keep it
     cross_view_every: int = 5  # iterations
     cross_view_span: int = 2  # neighbours on each side
     pixels_per_view: int = 8192  # kept in memory per view

@@ -16,7 +16,7 @@ from instascene_core.association.refine import (
     make_disjoint,
     merge_overlapping,
 )
-from instascene_core.association.refit import owners_by_weight, refit
+from instascene_core.association.refit import mask_agreement, owners_by_weight, refit
 from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
 from instascene_core.errors import InputError
@@ -34,6 +34,7 @@ class Cluster:
     gaussians: np.ndarray  # [K] int64, sorted
     masks: np.ndarray  # [L] int64 rows of the mask table that show it
     num_views: int  # frames with a mask of it
+    agreement: float  # [0, 1] mean overlap (IoU) of its best mask over all frames that see it
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def associate(
     owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
     filtered = _filtered_labels(label_images, masks, cluster_of_mask)
     clusters = tuple(
-        Cluster(np.flatnonzero(owner == c), np.flatnonzero(cluster_of_mask == c), int(count))
-        for c, count in enumerate(views)
+        Cluster(np.flatnonzero(owner == c), np.flatnonzero(cluster_of_mask == c), int(count), float(share))
+        for c, (count, share) in enumerate(zip(views, mask_agreement(owner, len(views), masks, config)))
     )
     table = MaskTable(
         masks.frame, masks.label, np.asarray(masks.membership.sum(axis=0), dtype=np.int64).ravel(),

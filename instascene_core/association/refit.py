@@ -113,6 +113,25 @@ def owners_by_weight(
     return np.where(surface >= config.min_surface_share * total, owner, UNLABELLED).astype(np.int32)
 
 
+def mask_agreement(
+    owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> np.ndarray:
+    """[C] float in [0, 1]: how well single frames agree on each cluster.
+
+    The mean, over the frames that see enough of it, of the largest intersection over union of a mask
+    with what is visible of the cluster; frames that miss, merge or split it lower it.
+    """
+    member = indicator(owner, num_clusters)
+    held = (masks.membership.T @ member).toarray()  # [M, C]
+    visible = (masks.visible.T @ member).toarray()  # [F, C]
+    size = np.asarray(masks.membership.sum(axis=0)).ravel()  # [M]
+    union = size[:, None] + visible[masks.frame] - held
+    best = np.zeros(visible.shape)
+    np.maximum.at(best, masks.frame, held / np.maximum(union, 1))
+    seen = (visible >= config.min_shown * visible.max(axis=0, initial=0)) & (visible > 0)
+    return (best * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+
+
 def _best_share(inside: np.ndarray, seen: np.ndarray, config: AssociationConfig) -> np.ndarray:
     """[N] int32 column of the largest inside / seen, UNLABELLED below `min_visible_ratio`."""
     if not inside.shape[1]:

@@ -17,6 +17,7 @@ from association_cases import (
 
 from instascene_core.association import associate
 from instascene_core.association.consensus import cluster_masks, observe
+from instascene_core.association.majority import join_fragments
 from instascene_core.association.masks import build_masks
 from instascene_core.association.refine import split_by_distance
 from instascene_core.config import AssociationConfig
@@ -223,6 +224,33 @@ def test_real_shelf_with_a_poor_network(shared_data):
     assert sorted(names) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("clustering", ["votes", "consensus"])
+def test_agreement_ranks_fragments_below_objects(clustering):
+    """Masks of three objects, of which one is cut in half in most views: its halves are trusted less."""
+    means = np.zeros((60, 3))
+    means[:, 0] = np.arange(60) * 0.01
+    trace = row_trace(np.arange(60))
+    whole, cut = [1] * 20 + [2] * 20 + [3] * 20, [1] * 20 + [2] * 20 + [3] * 10 + [4] * 10
+    config = AssociationConfig(min_gaussians=5, clustering=clustering)
+    result = associate([labels(*whole)] * 4 + [labels(*cut)] * 6, [trace] * 10, means, config)
+    assert len(result.clusters) == 4
+    trust = {int(c.gaussians[0]): c.agreement for c in result.clusters}
+    assert min(trust[0], trust[20]) > 0.9 > 0.85 > max(trust[40], trust[50])
+
+
+def test_fragments_are_joined_and_a_pair_is_not():
+    """By all views: what most show in one mask is one, what three in ten show apart is two."""
+    means = np.zeros((60, 3))
+    means[:, 0] = np.arange(60) * 0.01
+    trace = row_trace(np.arange(60))
+    apart, together = labels(*[1] * 20, *[2] * 20, *[3] * 20), labels(*[1] * 40, *[3] * 20)
+    for split, left in ((3, 3), (2, 2)):
+        images = [apart] * split + [together] * (10 - split)
+        masks = build_masks(images * 3, [trace] * 30, 60, CONFIG)
+        owner, count = join_fragments(np.repeat([0, 1, 2], 20), 3, masks, CONFIG)
+        assert count == left and len(np.unique(owner)) == left
+
+
 def test_distance_split_is_scale_free_and_drops_noise():
     rng = np.random.default_rng(0)
     points = np.concatenate(
@@ -252,6 +280,12 @@ def test_an_unknown_clustering_is_refused():
     config = AssociationConfig(clustering="magic")
     with pytest.raises(InputError, match="known are votes, consensus"):
         associate([labels(*[1] * 9)] * 2, [row_trace(np.arange(9))] * 2, np.zeros((9, 3)), config)
+
+
+def test_one_object_over_the_whole_image_is_one_instance():
+    means, _, traces, images = scene(1, 300, 6)
+    result = associate([np.ones_like(i) for i in images], traces, means, CONFIG)
+    assert len(result.clusters) == 1 and result.clusters[0].num_views == 6
 
 
 def test_empty_label_images_give_no_cluster():

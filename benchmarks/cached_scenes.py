@@ -1,0 +1,98 @@
+"""Procedural scenes with their reconstruction, kept in a folder so that the next run starts from them."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.config import Config, ReconstructionConfig, SyntheticConfig
+from instascene_core.files import atomic_path
+from instascene_core.frame import Frame
+from instascene_core.gaussians import GaussianModel
+from instascene_core.gaussians_ply import read_gaussians, write_gaussians
+from instascene_core.pipeline import Scene
+from instascene_core.synthetic import generate_scene
+
+SOURCES = ("synthetic", "reconstruction", "rendering", "csrc")  # what a reconstruction depends on
+
+logger = logging.getLogger("benchmarks")
+
+
+@dataclass(frozen=True)
+class CachedScene:
+    """Frames with true labels, and the Gaussians they were reconstructed to."""
+
+    name: str
+    frames: list[Frame]
+    gaussians: GaussianModel
+
+    @property
+    def truth(self) -> list[np.ndarray]:
+        """Per frame [H, W] int32 the true ids."""
+        return [frame.labels for frame in self.frames]
+
+
+def cached_scene(
+    name: str, scene: SyntheticConfig, config: ReconstructionConfig, depth: bool, cache: Path, trust: bool
+) -> CachedScene:
+    """The scene of `scene`, reconstructed with or without its depth.
+
+    Its files are named by everything the result depends on, the code included; trust: take those
+    that other code made.
+    """
+    frames_path = cache / f"{name}-{_digest(scene)}-{_code(trust, SOURCES[:1])}.npz"
+    if not frames_path.exists():
+        logger.info("%s: rendering", name)
+        _write_frames(frames_path, list(generate_scene(scene).frames()))
+    frames = _read_frames(frames_path)
+    key = f"{_digest(scene, config)}-{_code(trust, SOURCES)}"
+    ply = cache / f"{name}-{'rgbd' if depth else 'rgb'}-{key}.ply"
+    if not ply.exists():
+        logger.info("%s: reconstruction %s depth", name, "with" if depth else "without")
+        builder = Scene(Config(reconstruction=config))
+        for frame in frames:
+            builder.add_frame(frame if depth else frame.with_(depth=None))
+        builder.reconstruct()
+        write_gaussians(ply, builder.gaussians)
+    return CachedScene(name, frames, read_gaussians(ply).gaussians)
+
+
+def _digest(*configs: object) -> str:
+    text = json.dumps([asdict(c) for c in configs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _code(trust: bool, folders: Sequence[str]) -> str:
+    """A digest of the packages' sources, or "any"."""
+    if trust:
+        return "any"
+    root = Path(__file__).resolve().parents[1] / "instascene_core"
+    files = sorted(path for folder in folders for path in (root / folder).rglob("*.[pc]*") if path.is_file())
+    files = [path for path in files if path.suffix in (".py", ".cpp", ".h")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:10]
+
+
+def _write_frames(path: Path, frames: list[Frame]) -> None:
+    camera = frames[0].camera
+    with atomic_path(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            intrinsics=np.array([camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy]),
+            poses=np.stack([f.world_from_camera for f in frames]),
+            rgb=np.stack([f.rgb for f in frames]),
+            depth=np.stack([f.depth for f in frames]),
+            labels=np.stack([f.labels for f in frames]),
+        )
+
+
+def _read_frames(path: Path) -> list[Frame]:
+    with np.load(path, allow_pickle=False) as file:
+        width, height, *rest = file["intrinsics"]
+        camera = PinholeCamera(int(width), int(height), *map(float, rest))
+        arrays = zip(file["poses"], file["rgb"], file["depth"], file["labels"], strict=True)
+        return [Frame(f"{i:06d}", 0.1 * i, camera, *values) for i, values in enumerate(arrays)]
