@@ -28,6 +28,7 @@ class ReconstructionConfig:
     # Losses
     ssim_weight: float = 0.2
     normal_weight: float = 0.05
+    normal_prior_weight: float = 0.25  # of normals that come with the frames
     distortion_weight: float = 0.0
     depth_weight: float = 0.5  # of a sensor's depth
     stereo_depth_weight: float = 0.2  # of depth estimated from the images
@@ -64,6 +65,8 @@ class ReconstructionConfig:
     pose_translation_lr: float = 6e-3
     pose_lr_final_share: float = 0.004
     pose_prior: float = 50.0  # ½·prior·(angle² + (shift / depth)²) is added to each frame's loss
+    pose_judged: float = 0.5  # fraction of the run at which refined poses are kept for good only if they ...
+    pose_min_pixels: float = 0.4  # ... moved the images by this much (median): else the given ones hold
     # While frames still arrive: each is folded in, optimised on among the newest ones and others, and a
     # polish finishes the scene once it is asked for.
     online_fraction: float = 0.25  # the moment of a run at which all schedules stand meanwhile
@@ -102,6 +105,7 @@ class SegmentationConfig:
     max_behind_wall: float = 0.03  # of them
     min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
     # Network
+    join_log_odds: float = 1.7  # added to affinities: training weighs a cut as four joins, and a little more
     min_foreground: float = 0.5  # probability of being an object
     max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
     # Its evidence gathered on the fused surface (builtin)
@@ -109,8 +113,9 @@ class SegmentationConfig:
     border_distance: float = 12.0  # elements' spacings that a sure border counts in the growth of patches
     view_quantile: float = 0.65  # over the views: above a half, few that see a seam outvote many that do not
     max_view_weight: float = 8.0  # evidence of the views per element pair of a contact, at most
-    geometry_weight: float = 1.0  # of the crease and colour of the fused surface, per element pair
+    geometry_weight: float = 0.3  # of the crease and colour of the fused surface, per element pair
     apart_weight: float = 0.3  # of patches that do not touch
+    fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
     # Geometric segmenter: the fused surface and its cuts.
     element_pixels: float = 1.5  # spacing of surface elements in pixels at the median distance
     patch_spacings: float = 5.0  # size of a patch in elements

@@ -23,6 +23,9 @@ class Frame:
     depth: np.ndarray | None = None  # [H, W] float32, metres along the optical axis, 0 = no measurement
     labels: np.ndarray | None = None  # [H, W] int32, UNLABELLED or an id ≥ 1
     valid: np.ndarray | None = None  # [H, W] bool, False = outside the undistorted image; None = all
+    # [H, W, 3] float32 unit surface normals towards the camera, in its axes, 0 = unknown: from a network
+    # that guesses them from the image, say
+    normals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = (self.camera.height, self.camera.width)
@@ -43,6 +46,13 @@ class Frame:
             raise InputError(
                 f"Frame '{self.name}': the labels are {self.labels.shape} {self.labels.dtype}, "
                 f"not {shape} int32."
+            )
+        if self.normals is not None and (
+            self.normals.shape != (*shape, 3) or self.normals.dtype != np.float32
+        ):
+            raise InputError(
+                f"Frame '{self.name}': the normals are {self.normals.shape} {self.normals.dtype}, "
+                f"not {(*shape, 3)} float32."
             )
         if self.valid is not None and (self.valid.shape != shape or self.valid.dtype != bool):
             raise InputError(

@@ -23,6 +23,7 @@ class RawFrame:
     rgb: np.ndarray  # [H, W, 3] uint8
     depth: np.ndarray | None = None  # [H, W] float32 metres, 0 = no measurement
     label_image: np.ndarray | None = None  # [H, W] int32, 0 = unlabelled
+    normals: np.ndarray | None = None  # [H, W, 3] float32 unit, camera axes, 0 = unknown
 
 
 class Reader(Protocol):
@@ -94,26 +95,29 @@ class Dataset:
 def make_frame(raw: RawFrame, scale: float = 1.0) -> Frame:
     """The undistorted Frame of a recorded image, resized by `scale`.
 
-    Colour is interpolated, depth and labels take the nearest pixel.  Raises InputError when the
-    image, depth or labels do not have the size of the camera.
+    Colour is interpolated, all else takes the nearest pixel.  Raises InputError when the image, depth,
+    labels or normals do not have the size of the camera.
     """
     camera = raw.lens.camera
-    for what, array in (("image", raw.rgb), ("depth", raw.depth), ("label image", raw.label_image)):
+    parts = {"image": raw.rgb, "depth": raw.depth, "label image": raw.label_image, "normals": raw.normals}
+    for what, array in parts.items():
         if array is not None and array.shape[:2] != (camera.height, camera.width):
             raise InputError(
                 f"The {what} of '{raw.name}' is {array.shape[1]}×{array.shape[0]}, "
                 f"the camera says {camera.width}×{camera.height}."
             )
     rgb = raw.lens.undistort(raw.rgb)
-    depth = None if raw.depth is None else raw.lens.undistort(raw.depth, interpolate=False)
-    labels = None if raw.label_image is None else raw.lens.undistort(raw.label_image, interpolate=False)
+    depth, labels, normals = (
+        None if a is None else raw.lens.undistort(a, interpolate=False)
+        for a in (raw.depth, raw.label_image, raw.normals)
+    )
     valid = raw.lens.valid_pixels() if raw.lens.is_distorted else None
     if scale != 1.0:
         camera = camera.scaled(scale)
         rgb = resize(rgb, camera.width, camera.height, smooth=True)
-        depth, labels, valid = (
+        depth, labels, valid, normals = (
             None if a is None else resize(a, camera.width, camera.height, smooth=False)
-            for a in (depth, labels, valid)
+            for a in (depth, labels, valid, normals)
         )
     return Frame(
         name=raw.name,
@@ -124,6 +128,7 @@ def make_frame(raw: RawFrame, scale: float = 1.0) -> Frame:
         depth=depth,
         labels=None if labels is None else labels_from_image(labels),
         valid=None if valid is None or valid.all() else valid,
+        normals=normals,
     )
 
 

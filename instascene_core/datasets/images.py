@@ -40,6 +40,25 @@ def read_labels(path: Path) -> np.ndarray:
     return values.astype(np.int32)
 
 
+def read_normals(path: Path) -> np.ndarray:
+    """[H, W, 3] float32 unit vectors from an image of (n + 1) / 2, 8 or 16 bits; black = unknown, 0."""
+    import cv2
+
+    if not path.is_file():
+        raise InputError(f"The image {path} is missing.")
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # PIL would cut 16 bits a channel to 8
+    if values is None:
+        raise InputError(f"The file {path} is not an image that can be read.")
+    if values.ndim != 3 or values.shape[2] != 3 or values.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"The normal image {path} is {values.shape} {values.dtype}; RGB of 8 or 16 bits is needed."
+        )
+    known = values.any(axis=2, keepdims=True)
+    normals = values[..., ::-1].astype(np.float32) * np.float32(2 / np.iinfo(values.dtype).max) - 1
+    length = np.linalg.norm(normals, axis=2, keepdims=True)
+    return np.where(known & (length > 0.5), normals / np.maximum(length, 1e-6), 0).astype(np.float32)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) without decoding the pixels."""
     with _opened(path) as image:

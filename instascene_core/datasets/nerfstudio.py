@@ -4,7 +4,8 @@ Poses are OpenGL camera-to-world; pixel centres lie at half pixels; intrinsics a
 frame.  Optional keys of a frame: `depth_file_path` (one-channel, steps of
 `depth_unit_scale_factor` metres, default 0.001), `label_file_path` (ours: a label image, 0 =
 unlabelled; nerfstudio's `mask_path` is something else, a binary mask of pixels to train on),
-`timestamp` in seconds.
+`normal_file_path` (8- or 16-bit RGB, (n + 1) / 2 of the normal towards the camera in OpenCV's camera
+axes, black = unknown), `timestamp` in seconds.
 """
 
 import json
@@ -14,7 +15,13 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
-from instascene_core.datasets.images import image_size, read_depth, read_labels, read_rgb
+from instascene_core.datasets.images import (
+    image_size,
+    read_depth,
+    read_labels,
+    read_normals,
+    read_rgb,
+)
 from instascene_core.errors import InputError
 from instascene_core.transforms import OPENGL_FROM_OPENCV, require_rigid
 
@@ -55,6 +62,7 @@ class NerfstudioReader:
                                    for p in self._paths])  # fmt: skip
         self.poses = np.stack([self._pose(entry, name) for entry, name in zip(self._frames, self.names)])
         self._depths = [self._side_path(e, "depth_file_path") if use_depth else None for e in self._frames]
+        self._normals = [self._side_path(e, "normal_file_path") for e in self._frames]
         self._labels = [self._label_path(e, p, use_masks, masks) for e, p in zip(self._frames, self._paths)]
         self.has_depth = any(p is not None for p in self._depths)
         self.has_labels = any(p is not None for p in self._labels)
@@ -63,6 +71,7 @@ class NerfstudioReader:
 
     def read(self, index: int) -> RawFrame:
         entry, depth, labels = self._frames[index], self._depths[index], self._labels[index]
+        normals = self._normals[index]
         rgb = read_rgb(self._paths[index])
         unit = self._number(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
         return RawFrame(
@@ -73,6 +82,7 @@ class NerfstudioReader:
             rgb=rgb,
             depth=None if depth is None else read_depth(depth, unit),
             label_image=None if labels is None else read_labels(labels),
+            normals=None if normals is None else read_normals(normals),
         )
 
     def lens(self, index: int) -> LensModel:

@@ -87,11 +87,18 @@ class PoseRefiner:
 
     def _pull(self, index: int) -> np.ndarray:
         """[2, 3] gradient of the prior."""
+        return self._rates.prior * self._motion(index)
+
+    def _motion(self, index: int) -> np.ndarray:
+        """[2, 3] how far the pose has come from the given one: rotation; shift of the point ahead / scale."""
         given, pose = self._given[index], self._poses[index]
         turned = Rotation.from_matrix(given[:3, :3].T @ pose[:3, :3]).as_rotvec()
         ahead = pose[:3, 3] - given[:3, 3] + self._scale * (pose[:3, 2] - given[:3, 2])
-        moved = pose[:3, :3].T @ ahead / self._scale
-        return self._rates.prior * np.stack([turned, moved])
+        return np.stack([turned, pose[:3, :3].T @ ahead / self._scale])
+
+    def image_motion(self) -> float:
+        """How far refinement has moved the images' centres, over the focal length: median of the frames."""
+        return float(np.median([np.linalg.norm(self._motion(i)[1, :2]) for i in range(len(self._poses))]))
 
     def _remove_mean_motion(self) -> None:
         turns = self._poses[:, :3, :3] @ self._given[:, :3, :3].transpose(0, 2, 1)
@@ -108,10 +115,10 @@ class PoseRefiner:
 def add_normal_torque(
     images: RasterImages, gradients: RasterImages, world_from_camera: np.ndarray, gradient: torch.Tensor
 ) -> None:
-    """Add to `gradient` [4, 4] what the kernel does not see: the pose turns the normals of the depth image.
+    """Add to `gradient` [4, 4] what the kernel does not see: the pose turns the normals compared with.
 
-    The normal consistency −w·n·(R m) depends on R = `world_from_camera` also directly.  `gradients.normal` is
-    −w·(R m), so the torque is the sum of its cross products with the rendered normals n.
+    Normal consistency and prior, −w·n·(R m), depend on R = `world_from_camera` also directly.
+    `gradients.normal` is −w·(R m), so the torque is the sum of its cross products with the rendered n.
     """
     cross = torch.linalg.cross(gradients.normal.reshape(-1, 3), images.normal.reshape(-1, 3))
     x, y, z = cross.sum(dim=0).tolist()

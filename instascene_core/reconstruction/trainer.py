@@ -21,6 +21,7 @@ from instascene_core.reconstruction.densification import (
 )
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.initialisation import initialise
+from instascene_core.reconstruction.normal_prior import add_normal_prior
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.poses import PoseRates, PoseRefiner, add_normal_torque
 from instascene_core.reconstruction.views import View, scale_view, typical_depth
@@ -129,6 +130,7 @@ class Trainer:
         rate, device = config.exposure_lr, self._device
         self._exposure = ExposureModel(len(frames), rate, device) if config.exposure else None
         self._poses = make_pose_refiner(config, frames, self._depth_scale) if config.refine_poses else None
+        self._poses_judged = False
         learned = config.learn_background
         rate = config.background_lr
         self._background = BackgroundColor(frames, rate, background, device) if learned else None
@@ -167,6 +169,8 @@ class Trainer:
             share = self.config.pose_lr_final_share**fraction
             self._poses.step(index, gradients.world_from_camera, share)
         self.iteration += 1
+        if self._poses is not None and not self._poses_judged and fraction >= self.config.pose_judged:
+            self._judge_poses()
         if fraction < self.config.refine_until:
             self._refine()
         if self.iteration % 50 == 0:
@@ -207,12 +211,14 @@ class Trainer:
             self._background.step(back.color, images.alpha)
         if config.normal_weight > 0:
             add_normal_consistency(images, view.camera, torch.from_numpy(pose), config.normal_weight, back)
+        if view.normals is not None and config.normal_prior_weight > 0:
+            add_normal_prior(view.normals, pose, config.normal_prior_weight, back.normal)
         if config.distortion_weight > 0:
             back.distortion.fill_(config.distortion_weight / back.distortion.numel())
         if config.depth_weight > 0 and view.depth is not None:
             add_depth_loss(images.depth, view.depth, view.trust, config.depth_weight, back.depth)
         gradients = self._pass.backward(distortion=config.distortion_weight > 0)
-        if self._poses is not None and config.normal_weight > 0:
+        if self._poses is not None:
             add_normal_torque(images, back, pose, gradients.world_from_camera)
         self._pull.add(gradients.screen * (0.5 * view.camera.width))
         return gradients
@@ -226,6 +232,18 @@ class Trainer:
         every = config.opacity_reset_every if config.densification == "gradient" else 0
         if every > 0 and self.iteration % every == 0:
             reset_opacities(self._optimiser, _RESET_OPACITY * config.min_opacity)
+
+    def _judge_poses(self) -> None:
+        """Go back to the given poses for the rest of the run where refining hardly moved the images.
+
+        Noise of the gradients moves exact poses, too: by fractions of a pixel, and to the scene's harm.
+        """
+        self._poses_judged = True
+        camera = self._frames[0].camera.scaled(training_scale(self._frames, self.config))
+        pixels = self._poses.image_motion() * camera.fx
+        logger.info("pose refinement has moved the images by %.2f pixels", pixels)
+        if pixels < self.config.pose_min_pixels:
+            self._poses = None
 
     def _pose(self, index: int) -> np.ndarray:
         """[4, 4] world_from_camera of a frame, as given or refined so far."""

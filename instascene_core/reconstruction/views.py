@@ -23,6 +23,7 @@ class View:
     depth: torch.Tensor | None  # [H, W] float32, 0 = no measurement
     trust: torch.Tensor | None  # [H, W] float32 ≥ 0: weight of the depth
     valid: torch.Tensor | None  # [H, W] bool: pixels that show something; None = all
+    normals: torch.Tensor | None = None  # [H, W, 3] float32, towards the camera in its axes, 0 = unknown
 
     def color(self) -> torch.Tensor:
         """[H, W, 3] float32 in [0, 1] (made when asked for: uint8 is a quarter of the memory)."""
@@ -30,7 +31,7 @@ class View:
 
     def to(self, device: torch.device) -> "View":
         """The same view with its images on `device`."""
-        images = (self.rgb, self.depth, self.trust, self.valid)
+        images = (self.rgb, self.depth, self.trust, self.valid, self.normals)
         moved = (None if image is None else image.to(device) for image in images)
         return View(self.camera, self.world_from_camera, *moved)
 
@@ -54,8 +55,14 @@ def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
     valid = None
     if frame.valid is not None:  # a coarse pixel counts where it is made of valid ones only
         valid = torch.from_numpy(shrink(frame.valid.astype(np.float32)) > 0.999)
+    normals = None
+    if frame.normals is not None:
+        mean = shrink(frame.normals)
+        length = np.linalg.norm(mean, axis=2, keepdims=True)
+        # Of a coarse pixel over an edge, or partly unknown, nothing is said.
+        normals = torch.from_numpy(np.where(length > 0.9, mean / np.maximum(length, 1e-6), 0))
     if frame.depth is None:
-        return View(camera, frame.world_from_camera, rgb, None, None, valid)
+        return View(camera, frame.world_from_camera, rgb, None, None, valid, normals)
     measured = np.isfinite(frame.depth) & (frame.depth > 0)
     inverse = np.where(measured, 1 / np.where(measured, frame.depth, 1), 0)
     share, mean, square = (shrink(a.astype(np.float64)) for a in (measured, inverse, inverse**2))
@@ -70,6 +77,7 @@ def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
         torch.from_numpy(depth),
         torch.from_numpy((trust * good).astype(np.float32)),
         valid,
+        normals,
     )
 
 

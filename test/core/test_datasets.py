@@ -75,6 +75,39 @@ def test_frames_come_with_pose_depth_and_labels(tmp_path):
     assert first.valid is None and (first.stamp, second.stamp) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_normals_come_along_as_unit_vectors(tmp_path, dtype):
+    cv2 = pytest.importorskip("cv2")
+    write_scene(tmp_path)
+    full = np.iinfo(dtype).max
+    image = np.zeros((H, W, 3), dtype)
+    image[:, : W // 2] = np.round([0.5 * full, 0.5 * full, 0.0])  # (0, 0, −1): towards the camera
+    image[0, 0] = full  # (1, 1, 1) is made a unit vector
+    cv2.imwrite(str(tmp_path / "n.png"), image[..., ::-1])
+    edit(tmp_path, lambda m: m["frames"][1].update(normal_file_path="n.png"))
+    first, second = open_dataset(tmp_path)
+    assert first.normals is None and second.normals.dtype == np.float32
+    np.testing.assert_allclose(second.normals[2, 1], [0, 0, -1], atol=3 / full)
+    np.testing.assert_allclose(second.normals[0, 0], 3**-0.5, atol=1e-6)
+    assert not second.normals[:, W // 2 :].any()  # black: unknown
+    small = open_dataset(tmp_path, scale=0.5)[1]
+    assert small.normals.shape == (H // 2, W // 2, 3)
+
+
+def test_bad_normals_are_refused(tmp_path):
+    write_scene(tmp_path)
+    edit(tmp_path, lambda m: m["frames"][0].update(normal_file_path="depth/0.png"))
+    with pytest.raises(InputError, match="RGB of 8 or 16 bits"):
+        open_dataset(tmp_path)[0]
+    (tmp_path / "n.png").write_bytes(b"nothing")
+    edit(tmp_path, lambda m: m["frames"][0].update(normal_file_path="n.png"))
+    with pytest.raises(InputError, match="not an image"):
+        open_dataset(tmp_path)[0]
+    Image.fromarray(np.ones((3, 3, 3), np.uint8)).save(tmp_path / "n.png")
+    with pytest.raises(InputError, match="normals of '0' is 3×3"):
+        open_dataset(tmp_path)[0]
+
+
 def test_a_path_to_the_file_itself_works(tmp_path):
     assert len(open_dataset(write_scene(tmp_path) / "transforms.json")) == 2
 

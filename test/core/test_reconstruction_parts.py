@@ -15,6 +15,7 @@ from instascene_core.reconstruction.densification import (
     reset_opacities,
 )
 from instascene_core.reconstruction.exposure import ExposureModel
+from instascene_core.reconstruction.normal_prior import add_normal_prior
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.views import scale_view
 
@@ -208,3 +209,30 @@ def test_background_follows_what_shines_through():
     before = background.color.clone()
     background.step(torch.zeros(6, 8, 3), torch.ones(6, 8))
     assert (background.color - before).abs().max() < 0.01  # nothing shines through
+
+
+def test_normal_prior_is_the_gradient_of_one_minus_the_cosine():
+    rng = np.random.default_rng(0)
+    given = torch.from_numpy(rng.normal(size=(3, 4, 3))).float()
+    given /= given.norm(dim=2, keepdim=True)
+    given[0, 0] = 0  # unknown
+    pose = np.eye(4)
+    pose[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    rendered = torch.from_numpy(rng.normal(size=(3, 4, 3))).requires_grad_()
+    rotation = torch.from_numpy(pose[:3, :3])
+    loss = 0.25 * (given.norm(dim=2) - (rendered * (given.double() @ rotation.T)).sum(dim=2)).mean()
+    (expected,) = torch.autograd.grad(loss, rendered)
+    gradient = torch.ones(3, 4, 3)
+    add_normal_prior(given, pose, 0.25, gradient)
+    assert torch.allclose(gradient - 1, expected.float(), atol=1e-6)
+
+
+def test_a_shrunk_view_averages_normals_and_forgets_edges():
+    camera = PinholeCamera(4, 2, 4.0, 4.0, 2.0, 1.0)
+    normals = np.zeros((2, 4, 3), np.float32)
+    normals[:, :2] = [0, 0, -1]
+    normals[0, 2:] = [1, 0, 0]  # half of the right coarse pixel, the rest of it unknown
+    frame = Frame("f", 0.0, camera, np.eye(4), np.zeros((2, 4, 3), np.uint8), normals=normals)
+    shrunk = scale_view(frame, 0.5, 1.0).normals
+    assert shrunk.shape == (1, 2, 3) and shrunk.dtype == torch.float32
+    assert shrunk[0, 0].tolist() == [0, 0, -1] and not shrunk[0, 1].any()

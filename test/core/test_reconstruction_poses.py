@@ -127,7 +127,7 @@ def test_disturbed_poses_are_recovered_and_exact_ones_kept(frames):
     assert before > 1.2 and after < 0.5 * before
     assert refined.psnr_train > plain.psnr_train + 1.5
     exact = reconstruct(frames, replace(QUICK, iterations=240, refine_poses=True))
-    assert pixels_off(exact.world_from_camera, truths) < 0.15
+    assert np.array_equal(exact.world_from_camera, truths)  # refining hardly moved them: given ones hold
     unseen = tabletop_frames(12, phase=0.5)[:4]
     assert evaluate(exact.gaussians, unseen).summary()["psnr"] > 24
 
