@@ -43,7 +43,7 @@ def make_segmenter(
     name = config.segmenter
     if name == "auto":
         given = any(f.labels is not None and (f.labels >= 1).any() for f in frames)
-        name = "labels" if given else "geometric"
+        name = "labels" if given else "builtin"
     if name not in SEGMENTERS:
         raise InputError(f"There is no segmenter '{name}'; known are auto, {', '.join(SEGMENTERS)}.")
     segmenter = SEGMENTERS[name](config, support, up, seek_support)

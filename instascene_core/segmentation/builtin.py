@@ -7,9 +7,9 @@ pairs of surface patches, and few views that see a seam well outvote many that d
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from instascene_core.config import SegmentationConfig
@@ -19,10 +19,12 @@ from instascene_core.segmentation.cutting import grow_patches, neighbour_pairs, 
 from instascene_core.segmentation.fused import FusedSurface, fuse_surface
 from instascene_core.segmentation.geometric import GeometricSegmenter
 from instascene_core.segmentation.graph import Links, affinity_links, join
-from instascene_core.segmentation.network import WEIGHTS, Prediction, load_network
+from instascene_core.segmentation.network import STEPS, Prediction, network_of
 from instascene_core.segmentation.segmenter import LabelImage
 from instascene_core.segmentation.single_view import NetworkSegmenter
 from instascene_core.segmentation.support import Support
+
+SHORT = 4  # of the steps: those short enough to say where exactly a border runs
 
 
 class BuiltinSegmenter(GeometricSegmenter):
@@ -39,7 +41,7 @@ class BuiltinSegmenter(GeometricSegmenter):
     ) -> None:
         """As of GeometricSegmenter.  Raises InputError when the weights cannot be loaded."""
         super().__init__(config, support, up, seek_support)
-        self.network = load_network(Path(self.config.weights) if self.config.weights else WEIGHTS)
+        self.network = network_of(self.config)
         self._foreground: dict[str, np.ndarray] = {}  # frame name → [H, W] uint8
 
     def segment(self, frame: Frame) -> LabelImage:
@@ -58,6 +60,14 @@ class BuiltinSegmenter(GeometricSegmenter):
             return known.astype(np.float32) / 255
         return self.predict(frame).foreground
 
+    def completed(self, labels: np.ndarray, frame: Frame) -> np.ndarray:
+        """Foreground pixels beside a mask join it: depth's edges and holes have no surface elements."""
+        distance, nearest = ndimage.distance_transform_edt(labels < 1, return_indices=True)
+        near = (distance <= self.config.fill_pixels) & (
+            self.foreground_of(frame) > self.config.min_foreground
+        )
+        return np.where(near, labels[tuple(nearest)], labels)
+
     def _fit(self, frames: Sequence[Frame], progress: ProgressCallback) -> None:
         affinities = []
         for index, frame in enumerate(frames):
@@ -72,28 +82,51 @@ class BuiltinSegmenter(GeometricSegmenter):
             return
         self._tree = cKDTree(self.surface.positions)
         pairs = neighbour_pairs(self.surface)
-        patch = grow_patches(self.surface, pairs, self.config)
+        elements = [self.elements_of(frame) for frame in frames]
+        trust = [self._facing(frame)[element] for frame, element in zip(frames, elements)]
+        views = list(zip(elements, affinities, trust))
+        border = border_between(pairs, views)
+        patch = grow_patches(self.surface, pairs, self.config, border)
         progress("segmentation", 0.8, f"joining {int(patch.max()) + 1} patches")
         contacts = patch_contacts(self.surface, pairs, patch, self.config)
-        seen = self._evidence(frames, affinities, patch)
+        seen = [
+            affinity_links(np.where(element >= 0, patch[element], -1), probabilities(affinity), weight)
+            for element, affinity, weight in views
+        ]
         links = combined(contacts, seen, int(patch.max()) + 1, self.config)
         part = join(links, int(patch.max()) + 1, self.config.max_affinity_cut)[patch]
         self.set_parts(tidy_parts(self.surface, pairs, part, self.config))
 
-    def _evidence(self, frames, affinities, patch: np.ndarray) -> list[Links]:
-        """Links of the patches in each view, weighted by how frontally it sees them."""
-        links = []
-        for frame, affinity in zip(frames, affinities):
-            if frame.depth is None:
-                continue
-            element = self.elements_of(frame)
-            regions = np.where(element >= 0, patch[element], -1)
-            toward = frame.world_from_camera[:3, 3] - self.surface.positions
-            toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-            facing = np.clip((toward * self.surface.normals).sum(axis=1), 0.05, 1.0)
-            found = affinity_links(regions, affinity.astype(np.float32) / 255, facing[element])
-            links.append(found)
-        return links
+    def _facing(self, frame: Frame) -> np.ndarray:
+        """[K] cosine at which the frame's camera sees each element, at least 0.05."""
+        toward = frame.world_from_camera[:3, 3] - self.surface.positions
+        toward /= np.linalg.norm(toward, axis=1, keepdims=True)
+        return np.clip((toward * self.surface.normals).sum(axis=1), 0.05, 1.0)
+
+
+def probabilities(stored: np.ndarray) -> np.ndarray:
+    """float32 in [0, 1] from uint8."""
+    return stored.astype(np.float32) / 255
+
+
+def border_between(pairs: np.ndarray, views) -> np.ndarray:
+    """[P] 0 … 1: mean over the views of 1 − affinity between two neighbouring elements; 0 where unseen.
+
+    pairs: [P, 2].  views: (elements [H, W], affinities [len(STEPS), H, W] uint8, trust [H, W]) each.
+    """
+    size = int(pairs.max(initial=0)) + 1
+    wanted = pairs.min(axis=1).astype(np.int64) * size + pairs.max(axis=1)
+    order = np.argsort(wanted)
+    total, cut = np.zeros(len(pairs)), np.zeros(len(pairs))
+    for element, affinity, trust in views:
+        links = affinity_links(element, probabilities(affinity[:SHORT]), trust, STEPS[:SHORT])
+        keys = links.first * size + links.second
+        at = np.searchsorted(wanted, keys, sorter=order)
+        at = order[np.minimum(at, len(order) - 1)]
+        hit = wanted[at] == keys
+        total[at[hit]] += links.weight[hit]
+        cut[at[hit]] += (links.weight * links.cut)[hit]
+    return cut / np.maximum(total, 1e-9)
 
 
 def _objects(surface: FusedSurface, config: SegmentationConfig) -> FusedSurface | None:

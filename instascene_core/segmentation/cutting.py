@@ -32,8 +32,14 @@ def cut_surface(surface: FusedSurface, config: SegmentationConfig) -> np.ndarray
     return tidy_parts(surface, pairs, part, config)
 
 
-def grow_patches(surface: FusedSurface, pairs: np.ndarray, config: SegmentationConfig) -> np.ndarray:
-    """[K] int64 patch of every element: geodesic cells around seeds, creases count as distance."""
+def grow_patches(
+    surface: FusedSurface, pairs: np.ndarray, config: SegmentationConfig, border: np.ndarray | None = None
+) -> np.ndarray:
+    """[K] int64 patch of every element: geodesic cells around seeds, creases count as distance.
+
+    border: [P] 0 … 1, how likely the border of an object runs between the two elements of a pair; counts
+    as distance as well.
+    """
     positions, normals, spacing = surface.positions, surface.normals, surface.spacing
     size = config.patch_spacings
     cell = np.floor(positions / (size * spacing)).astype(np.int64)
@@ -54,6 +60,8 @@ def grow_patches(surface: FusedSurface, pairs: np.ndarray, config: SegmentationC
     step = np.linalg.norm(positions[first] - positions[second], axis=1) / spacing
     turn = 1 - (normals[first] * normals[second]).sum(1)  # 1 − cos
     weight = step + 15.0 * np.minimum(turn, 1.0)
+    if border is not None:
+        weight = weight + config.border_distance * border
     graph = sp.csr_matrix((weight, (first, second)), shape=(len(positions),) * 2)
     if not len(seeds):
         return np.zeros(len(positions), dtype=np.int64)

@@ -75,8 +75,10 @@ class GeometricSegmenter:
             return LabelImage(nothing, {}, (f"Frame '{frame.name}' has no depth to segment.",))
         if self.surface is None:
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
-        element = self.elements_of(reduced(frame, self.config.max_pixels))
+        small = reduced(frame, self.config.max_pixels)
+        element = self.elements_of(small)
         labels = np.where(element >= 0, self.parts[element], UNLABELLED).astype(np.int32)
+        labels = self.completed(labels, small)
         labels = resize(labels, shape[1], shape[0], smooth=False)
         labels = without_specks(labels, self.config.min_mask_pixels)
         present = np.unique(labels[labels >= 1])
@@ -96,6 +98,10 @@ class GeometricSegmenter:
         element = np.full(points.shape[:2], -1, dtype=np.int64)
         element.ravel()[pick[found]] = nearest[found]
         return element
+
+    def completed(self, labels: np.ndarray, frame: Frame) -> np.ndarray:
+        """The labels [H, W] of a reduced frame with what the surface misses; geometry knows no more."""
+        return labels
 
     def foreground_of(self, frame: Frame) -> np.ndarray | None:
         """[H, W] probability of being an object; None = geometry decides."""

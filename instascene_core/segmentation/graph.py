@@ -1,6 +1,7 @@
 """Regions joined by evidence: which neighbouring regions of an image or a surface are one object."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +20,22 @@ class Links:
     touching: np.ndarray  # [C] bool: may be joined; the others only have a say
 
 
-def affinity_links(regions: np.ndarray, affinities: np.ndarray, trust: np.ndarray | None = None) -> Links:
+def affinity_links(
+    regions: np.ndarray,
+    affinities: np.ndarray,
+    trust: np.ndarray | None = None,
+    steps: Sequence[tuple[int, int]] = STEPS,
+) -> Links:
     """Links of the regions of one image: mean of 1 − affinity over all steps from one into the other.
 
-    regions: [H, W] int, < 0 outside all regions.  affinities: [len(STEPS), H, W].  trust: [H, W]
+    regions: [H, W] int, < 0 outside all regions.  affinities: [len(steps), H, W].  trust: [H, W]
     weight of a pixel; a step has the lesser of its ends', without it 1.  Regions one pixel apart are
     touching.
     """
     height, width = regions.shape
     count = int(regions.max(initial=-1)) + 1
     keys, cuts, close, weights = [], [], [], []
-    for (dy, dx), affinity in zip(STEPS, affinities):
+    for (dy, dx), affinity in zip(steps, affinities):
         if dy >= height or abs(dx) >= width:
             continue
         rows, far_rows = slice(0, height - dy), slice(dy, height)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from instascene_core.config import SegmentationConfig
 from instascene_core.datasets.dataset import resize
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
@@ -146,14 +147,16 @@ class Prediction:
 class FrameNetwork:
     """A loaded network, applied to frames."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network.eval()
+    def __init__(self, network: nn.Module, join_log_odds: float = 0.0) -> None:
+        """join_log_odds: added to the affinities' log odds; training counts a cut more than a join."""
+        self.network, self.join_log_odds = network.eval(), join_log_odds
 
     def predict(self, frame: Frame, up: np.ndarray | None, plane: Plane | None) -> Prediction:
         """Foreground and affinities of `frame`, which must not exceed MAX_PIXELS (see `reduced`)."""
         inputs = np.concatenate([color_input(frame.rgb), geometry_input(frame, up, plane)])
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(inputs)[None])[0]
+            logits[1:] += self.join_log_odds
             probability = torch.sigmoid(logits).numpy()
         return Prediction(probability[0], probability[1:])
 
@@ -184,8 +187,14 @@ def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
         temporary.write_bytes(save(state, metadata=metadata))
 
 
+def network_of(config: SegmentationConfig) -> FrameNetwork:
+    """The network a configuration asks for.  Raises InputError as `load_network` does."""
+    network = load_network(Path(config.weights) if config.weights else WEIGHTS)
+    return FrameNetwork(network, config.join_log_odds)
+
+
 @lru_cache(maxsize=2)
-def load_network(path: Path = WEIGHTS) -> FrameNetwork:
+def load_network(path: Path = WEIGHTS) -> AffinityNetwork:
     """The network in a weights file.  Raises InputError when the file is missing or not one of ours."""
     from safetensors import SafetensorError, safe_open
 
@@ -205,4 +214,4 @@ def load_network(path: Path = WEIGHTS) -> FrameNetwork:
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError as error:
         raise InputError(f"The weights in '{path}' do not fit the network; {advice}.") from error
-    return FrameNetwork(network)
+    return network.eval()

@@ -1,7 +1,6 @@
 """One frame's label image from the network alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -12,7 +11,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.graph import affinity_links, join
-from instascene_core.segmentation.network import STEPS, WEIGHTS, Prediction, load_network, reduced
+from instascene_core.segmentation.network import STEPS, Prediction, network_of, reduced
 from instascene_core.segmentation.segmenter import LabelImage
 from instascene_core.segmentation.support import Support, find_support
 
@@ -41,7 +40,7 @@ class NetworkSegmenter:
         self.config = config or SegmentationConfig()
         self.support, self.up = support, up
         self._seek_support = support is None and seek_support
-        self.network = load_network(Path(self.config.weights) if self.config.weights else WEIGHTS)
+        self.network = network_of(self.config)
 
     def prepare(self, frames: Sequence[Frame], progress: ProgressCallback = no_progress) -> None:
         """Find the support unless it was given.  Raises InputError where no frame has depth."""

@@ -1,0 +1,201 @@
+"""The segmentation network: its inputs, links of regions, weights files, and what the shipped weights see."""
+
+import numpy as np
+import pytest
+import torch
+
+from instascene_core.config import SegmentationConfig, SyntheticConfig
+from instascene_core.errors import InputError
+from instascene_core.frame import UNLABELLED
+from instascene_core.geometry import Plane
+from instascene_core.metrics.segmentation import multi_view_iou
+from instascene_core.segmentation import BuiltinSegmenter, NetworkSegmenter, find_support, make_segmenter
+from instascene_core.segmentation.builtin import _quantile_by_key
+from instascene_core.segmentation.graph import affinity_links
+from instascene_core.segmentation.network import (
+    STEPS,
+    AffinityNetwork,
+    FrameNetwork,
+    Prediction,
+    geometry_input,
+    level_axes,
+    load_network,
+    reduced,
+    save_network,
+)
+from instascene_core.segmentation.single_view import labels_from_affinities
+from instascene_core.synthetic import generate_scene
+from instascene_core.transforms import look_at
+
+UP = np.array([0.0, 0.0, 1.0])
+TABLE = Plane(UP, 0.0)
+
+
+@pytest.fixture(scope="module")
+def stacked():
+    """Frames, with true labels, of a flush row and layer of tins: no training saw the shape or the seed."""
+    config = SyntheticConfig(
+        seed=931, num_objects=7, num_views=8, layout="flush", kinds=("tin",), supersampling=1
+    )
+    return list(generate_scene(config).frames())
+
+
+# --- inputs ---
+
+
+def test_axes_are_level_and_forward_is_where_the_camera_looks():
+    for elevation in (5.0, 45.0, 85.0):
+        tilt = np.radians(elevation)
+        pose = look_at(np.array([-np.cos(tilt), 0.0, np.sin(tilt)]), np.zeros(3))
+        world = level_axes(pose[:3, :3], UP) @ pose[:3, :3].T
+        np.testing.assert_allclose(world, [[0, -1, 0], [0, 0, 1], [1, 0, 0]], atol=1e-9)
+    unknown = level_axes(np.eye(3), None)
+    np.testing.assert_allclose(unknown @ unknown.T, np.eye(3), atol=1e-9)
+    assert unknown[1] @ [0, -1, 0] > 0.8  # up is up in the image
+
+
+def test_geometry_inputs_do_not_depend_on_the_unit_of_length(stacked):
+    frame = stacked[0]
+    pose = frame.world_from_camera.copy()
+    pose[:3, 3] *= 37
+    large = frame.with_(depth=frame.depth * np.float32(37), world_from_camera=pose)
+    a, b = (geometry_input(f, UP, TABLE) for f in (frame, large))
+    assert np.isfinite(a).all() and np.abs(a).max() <= 2
+    assert np.percentile(np.abs(a - b), 99.5) < 0.02
+    table = (frame.labels < 0) & (np.abs(a[8]) < 0.05)
+    assert a[1][table & (a[3] > 0)].mean() > 0.95  # the table's normal is "up"
+
+
+def test_without_depth_or_plane_the_inputs_say_so(stacked):
+    assert not geometry_input(stacked[0].with_(depth=None), UP, TABLE).any()
+    assert not geometry_input(stacked[0], UP, None)[7:].any()
+
+
+def test_large_frames_are_reduced_and_small_ones_kept(stacked):
+    frame = stacked[0]
+    assert reduced(frame) is frame
+    small = reduced(frame, 80 * 60)
+    assert small.rgb.shape == (60, 80, 3) and small.depth.shape == small.labels.shape == (60, 80)
+
+
+# --- links and groups ---
+
+
+def perfect(labels: np.ndarray) -> Prediction:
+    """What a flawless network would say about a label image (0 = nothing)."""
+    affinities = np.zeros((len(STEPS), *labels.shape), dtype=np.float32)
+    padded = np.pad(labels, 32)
+    height, width = labels.shape
+    for k, (dy, dx) in enumerate(STEPS):
+        there = padded[32 + dy : 32 + dy + height, 32 + dx : 32 + dx + width]
+        affinities[k] = (labels == there) & (labels > 0)
+    return Prediction((labels > 0).astype(np.float32), affinities)
+
+
+def test_links_count_every_step_between_two_regions():
+    regions = np.zeros((4, 6), dtype=int)
+    regions[:, 3:] = 1
+    regions[:, 5] = -1
+    affinities = np.full((len(STEPS), 4, 6), 0.25)
+    links = affinity_links(regions, affinities)
+    # One pixel right: 4 pairs; three right: columns 0→3 and 1→4, 4 rows each; the rest leaves the image.
+    assert links.first.tolist() == [0] and links.second.tolist() == [1] and links.touching.all()
+    assert links.weight[0] == 12 and links.cut[0] == pytest.approx(0.75)
+    trust = np.ones((4, 6))
+    trust[:, 4] = 0.5
+    assert affinity_links(regions, affinities, trust).weight[0] == 10
+
+
+def test_perfect_affinities_give_back_the_objects():
+    labels = np.zeros((120, 160), dtype=int)
+    labels[20:60, 30:70], labels[20:60, 70:110], labels[60:100, 40:100] = 1, 2, 3
+    labels[28:34, 36:100] = 4  # a thin bar across two of them
+    found = labels_from_affinities(perfect(labels), SegmentationConfig())
+    scores = multi_view_iou([found], [labels])
+    assert min(scores.iou.values()) > 0.9 and scores.ap50 == 1
+
+
+def test_quantile_over_views_lets_few_sure_views_count():
+    keys = np.array([7, 7, 7, 7, 9])
+    values = np.array([0.0, 0.1, 0.9, 1.0, 0.3])
+    weights = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
+    pairs, cut, weight = _quantile_by_key(keys, values, weights, 0.7)
+    np.testing.assert_array_equal(pairs, [7, 9])
+    np.testing.assert_allclose(cut, [0.9, 0.3])
+    np.testing.assert_allclose(weight, [1.0, 2.0])
+    _, cut, _ = _quantile_by_key(keys, values, np.array([9.0, 9.0, 1.0, 1.0, 2.0]), 0.7)
+    assert cut[0] == 0.1  # views that hardly see it do not
+
+
+# --- weights ---
+
+
+def test_weights_survive_the_file(tmp_path):
+    torch.manual_seed(0)
+    network = AffinityNetwork((8, 16))
+    save_network(network, tmp_path / "w.safetensors", {"note": "test"})
+    loaded = load_network(tmp_path / "w.safetensors")
+    inputs = torch.rand(1, 13, 30, 46)
+    with torch.inference_mode():
+        np.testing.assert_allclose(loaded(inputs), network.eval()(inputs), atol=5e-3)  # half precision
+    assert loaded(inputs).shape == (1, 1 + len(STEPS), 30, 46)  # sizes that no power of two divides
+
+
+def test_missing_and_foreign_weights_are_one_sentence(tmp_path):
+    from safetensors.torch import save_file
+
+    with pytest.raises(InputError, match="no segmenter weights at"):
+        NetworkSegmenter(SegmentationConfig(weights=str(tmp_path / "none.safetensors")))
+    (tmp_path / "text.safetensors").write_bytes(b"not weights at all")
+    with pytest.raises(InputError, match="not a readable weights file"):
+        BuiltinSegmenter(SegmentationConfig(weights=str(tmp_path / "text.safetensors")))
+    save_file({"a": torch.zeros(3)}, str(tmp_path / "other.safetensors"))
+    with pytest.raises(InputError, match="does not hold weights of the segmenter"):
+        load_network(tmp_path / "other.safetensors")
+    save_file(
+        {"stem.bias": torch.zeros(3)},
+        str(tmp_path / "part.safetensors"),
+        {"format": "instascene segmenter 1", "widths": "[8, 16]"},
+    )
+    with pytest.raises(InputError, match="do not fit the network"):
+        load_network(tmp_path / "part.safetensors")
+
+
+def test_an_untrained_network_runs_and_is_deterministic(stacked):
+    torch.manual_seed(0)
+    network = FrameNetwork(AffinityNetwork((8, 16)))
+    a, b = (network.predict(stacked[0], UP, TABLE) for _ in range(2))
+    np.testing.assert_array_equal(a.affinities, b.affinities)
+    assert a.foreground.shape == stacked[0].depth.shape
+
+
+# --- the shipped weights ---
+
+
+def scored(name: str, frames):
+    bare = [f.with_(labels=None) for f in frames]
+    support = find_support(bare, UP)
+    segmenter = make_segmenter(SegmentationConfig(segmenter=name), bare, support, up=UP, seek_support=False)
+    return [segmenter.segment(f) for f in bare], segmenter
+
+
+def test_stacked_twins_are_told_apart_where_geometry_fails(stacked):
+    truth = [f.labels for f in stacked]
+    built_in, segmenter = scored("builtin", stacked)
+    geometric, _ = scored("geometric", stacked)
+    assert segmenter.ids_are_global
+    ours, theirs = (multi_view_iou([r.labels for r in found], truth) for found in (built_in, geometric))
+    assert ours.miou > 0.4 and ours.miou > theirs.miou + 0.15, (ours, theirs)
+    again, _ = scored("builtin", stacked)
+    np.testing.assert_array_equal(again[3].labels, built_in[3].labels)
+
+
+def test_a_single_view_is_segmented_alone(stacked):
+    found, segmenter = scored("network", stacked)
+    assert not segmenter.ids_are_global
+    single = [multi_view_iou([r.labels], [f.labels]).miou for r, f in zip(found, stacked)]
+    assert np.mean(single) > 0.4, single
+    result = BuiltinSegmenter(up=UP).segment(stacked[0].with_(labels=None))
+    assert set(result.scores) == set(np.unique(result.labels[result.labels >= 1]).tolist())
+    nothing = BuiltinSegmenter().segment(stacked[0].with_(depth=None, labels=None))
+    assert (nothing.labels == UNLABELLED).all() and "no depth" in nothing.warnings[0]
