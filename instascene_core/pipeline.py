@@ -84,11 +84,16 @@ class Scene:
         """
         end = time.perf_counter() + seconds
         if self._online is None:
-            self._online = reconstruction.OnlineReconstruction(self.config.reconstruction)
-            if self.gaussians is not None:
-                self._online.adopt(self.posed_frames, self.gaussians, self._background)
+            self._online = self._new_online()
         self._fold_in(end)
         return self._online.work(end - time.perf_counter())
+
+    def _new_online(self) -> reconstruction.OnlineReconstruction:
+        """Goes on from the Gaussians where there are any."""
+        online = reconstruction.OnlineReconstruction(self.config.reconstruction)
+        if self.gaussians is not None:
+            online.adopt(self.posed_frames, self.gaussians, self._background)
+        return online
 
     def _fold_in(self, end: float = math.inf) -> None:
         """Give the frames that are new to it to `_online`, until perf_counter() passes `end`."""
@@ -116,6 +121,7 @@ class Scene:
         self.reset()
         self.frames, self.posed_frames = list(frames), list(frames)
         self.gaussians, self._background = gaussians, background
+        self._online = self._new_online()  # the next reconstruction goes on from these Gaussians
         self.metrics.update(gaussians=len(gaussians), frames=len(frames))
         if instances is not None:
             self.instances, self.objects = instances, dict(objects or {})

@@ -11,7 +11,7 @@ from reconstruction_scene import tabletop_frames
 from instascene_core.config import Config, ReconstructionConfig
 from instascene_core.errors import MissingDependencyError
 from instascene_core.pipeline import Scene
-from instascene_core.reconstruction import reconstruct
+from instascene_core.reconstruction import OnlineReconstruction, reconstruct
 from instascene_core.rendering import cuda, device
 
 EVERYTHING = ReconstructionConfig(
@@ -45,6 +45,30 @@ def test_every_part_of_training_runs_on_the_gpu(densification, monkeypatch):
     assert len(found.gaussians) == len(ours.gaussians)
     assert found.psnr_train == pytest.approx(ours.psnr_train, abs=0.05)
     torch.testing.assert_close(found.background, ours.background, rtol=0, atol=1e-3)
+
+
+def test_frames_are_folded_in_on_the_gpu_as_well(monkeypatch):
+    monkeypatch.setattr(cuda, "gsplat", gsplat_on_gpu)
+    monkeypatch.setattr(device, "cuda_problem", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Pretended GPU")
+    config = ReconstructionConfig(
+        max_gaussians=300, online_iterations=3, polish_iterations=4, polish_time_s=0
+    )
+
+    def stream(device_name: str):
+        online = OnlineReconstruction(replace(config, device=device_name))
+        for frame in tabletop_frames(3, 32, 24):
+            online.add(frame)
+            online.work(60.0)
+        return online.polish(tabletop_frames(3, 32, 24))
+
+    ours = stream("cpu")
+    with PretendedGpu(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = stream("cuda")
+    assert len(found.gaussians) == len(ours.gaussians) > 20
+    assert type(found.gaussians.means) is torch.Tensor
+    assert found.psnr_train == pytest.approx(ours.psnr_train, abs=0.1)
 
 
 def test_a_scene_says_what_computes_and_refuses_a_gpu_that_is_not_there(monkeypatch):

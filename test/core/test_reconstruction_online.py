@@ -124,3 +124,19 @@ def test_the_most_redundant_frame_goes_first(frames):
         assert scene.add_frame(frame) is None
     assert scene.add_frame(order[4]).name in ("000", "twin")
     assert len(scene.frames) == 4 and frames[9] in scene.frames
+
+
+def test_a_restored_scene_goes_on_where_it_was(frames):
+    first = Scene(Config(reconstruction=SMALL))
+    for frame in frames[:8]:
+        first.add_frame(frame)
+    first.reconstruct()
+    second = Scene(first.config)
+    second.restore(first.gaussians, first.posed_frames, None, background=None)
+    assert second.is_reconstructed
+    for frame in frames[8:]:
+        second.add_frame(frame)
+    second.reconstruct()
+    assert second.is_reconstructed and second.metrics["iterations"] == SMALL.polish_iterations
+    second.evaluate_held_out(tabletop_frames(12, phase=0.5)[:4])
+    assert second.metrics["held_out_psnr"] > 25
