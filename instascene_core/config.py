@@ -85,11 +85,30 @@ class SegmentationConfig:
     """2D instance masks."""
 
     # "labels": given label images; "builtin": trained network and fused geometry; "network" and
-    # "geometric": either alone; "auto": labels where any are given, else builtin
-    segmenter: Literal["auto", "labels", "builtin", "network", "geometric"] = "auto"
+    # "geometric": either alone; "auto": labels where any are given, else builtin; "mask2former", "sam2"
+    # and "cropformer": public weights of your own, see `checkpoint`
+    segmenter: Literal[
+        "auto", "labels", "builtin", "network", "geometric", "mask2former", "sam2", "cropformer"
+    ] = "auto"
     weights: str = ""  # safetensors of the network; empty = those of the package
     max_pixels: int = 320 * 240  # larger frames are segmented smaller
     min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
+    # Public weights.  mask2former and sam2: a folder in the format of transformers (config.json,
+    # model.safetensors); cropformer: its .pth file
+    checkpoint: str = ""
+    cropformer_root: str = ""  # folder Entityv2/CropFormer of a checkout of EntitySeg ...
+    cropformer_config: str = "configs/entityv2/entity_segmentation/cropformer_hornet_3x.yaml"  # ... in it
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # where they run; "auto": on a GPU where torch sees one
+    min_mask_score: float = 0.5  # masks of a lower score are left out
+    max_mask_overlap: float = 0.7  # IoU above which two masks are one and the better scored stays
+    # Who gets a pixel of several masks: the best score, or the smallest mask (parts before the whole)
+    overlap_order: Literal["score", "smallest"] = "score"
+    min_visible_share: float = 0.3  # of a mask's pixels that others must leave to it
+    sam2_points_per_side: int = 32  # grid of prompts; its square is what the time goes into
+    sam2_points_per_batch: int = 64  # prompts at a time; bounds the memory
+    sam2_min_predicted_iou: float = 0.8
+    sam2_min_stability: float = 0.95  # IoU of the masks cut at logits of ...
+    sam2_stability_offset: float = 1.0  # ... plus and minus this
     # Support plane and walls.  "scale" is the median distance of the surface from its cameras.
     support_points: int = 40_000  # points fused for the plane search
     max_planes: int = 8
@@ -105,13 +124,13 @@ class SegmentationConfig:
     max_behind_wall: float = 0.03  # of them
     min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
     # Network
-    join_log_odds: float = 1.7  # added to affinities: training weighs a cut as four joins, and a little more
+    join_log_odds: float = 2.2  # added to affinities: training weighs a cut as four joins
     min_foreground: float = 0.5  # probability of being an object
     max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
     # Its evidence gathered on the fused surface (builtin)
     min_surface_foreground: float = 0.4  # mean over all views
     border_distance: float = 12.0  # elements' spacings that a sure border counts in the growth of patches
-    view_quantile: float = 0.65  # over the views: above a half, few that see a seam outvote many that do not
+    view_quantile: float = 0.8  # over the views: above a half, few that see a seam outvote many that do not
     max_view_weight: float = 8.0  # evidence of the views per element pair of a contact, at most
     geometry_weight: float = 0.3  # of the crease and colour of the fused surface, per element pair
     apart_weight: float = 0.3  # of patches that do not touch

@@ -9,8 +9,12 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.builtin import BuiltinSegmenter
+from instascene_core.segmentation.cropformer import CropFormerSegmenter
 from instascene_core.segmentation.geometric import GeometricSegmenter
 from instascene_core.segmentation.labels import GivenLabels, check_labels
+from instascene_core.segmentation.mask2former import Mask2FormerSegmenter
+from instascene_core.segmentation.pretrained import PretrainedSegmenter
+from instascene_core.segmentation.sam2 import Sam2Segmenter
 from instascene_core.segmentation.segmenter import LabelImage, Segmenter
 from instascene_core.segmentation.single_view import NetworkSegmenter
 from instascene_core.segmentation.support import Support, find_support
@@ -21,6 +25,9 @@ SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "builtin": BuiltinSegmenter,
     "network": NetworkSegmenter,
     "geometric": GeometricSegmenter,
+    "mask2former": lambda config, support, up, seek: Mask2FormerSegmenter(config),
+    "sam2": lambda config, support, up, seek: Sam2Segmenter(config),
+    "cropformer": lambda config, support, up, seek: CropFormerSegmenter(config),
 }
 
 
@@ -54,10 +61,14 @@ def make_segmenter(
 __all__ = [
     "SEGMENTERS",
     "BuiltinSegmenter",
+    "CropFormerSegmenter",
     "GeometricSegmenter",
     "GivenLabels",
     "LabelImage",
+    "Mask2FormerSegmenter",
     "NetworkSegmenter",
+    "PretrainedSegmenter",
+    "Sam2Segmenter",
     "Segmenter",
     "Support",
     "check_labels",

@@ -24,7 +24,7 @@ class TrainingConfig:
     seed: int = 0
     shards: int = 72  # of 32 views; the last `validation_shards` are only looked at
     validation_shards: int = 4
-    epochs: int = 8
+    epochs: int = 6
     minutes: float = 0.0  # end (with the learning rate run down) after this long; 0 = all epochs
     batch: int = 8
     learning_rate: float = 2e-3
