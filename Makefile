@@ -28,8 +28,9 @@ lint: setup  ## style and formatting
 	@$(RUN) ruff format --check .
 	@bash -n tools/activate.sh tools/run .ci/run
 
-bench: setup  ## timings: BENCH=kernel (default), reconstruction, association, completion or gpu
+bench: setup  ## BENCH=kernel (default), reconstruction, streaming, memory, association, completion, gpu, …
 	@$(RUN) python -m benchmarks.$(BENCH) $(ARGS)
+	@$(RUN) python -m benchmarks.tables
 
 clean:  ## remove what was built
 	rm -rf build install log .setup/build instascene_core/lib out *.egg-info

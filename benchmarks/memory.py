@@ -29,7 +29,7 @@ logger = logging.getLogger("benchmarks.memory")
 def job(folder: Path, config: Config) -> dict[str, float]:
     """Everything from files to completed objects; resident and peak memory (MB) after each stage."""
     scene, found = Scene(config), {}
-    for frame in open_dataset(folder):
+    for frame in open_dataset(folder, use_masks=False):
         scene.add_frame(frame)
     for stage in ("reconstruct", "segment", "complete"):
         if stage == "complete":

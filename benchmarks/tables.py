@@ -1,0 +1,170 @@
+"""docs/benchmarks.md from benchmarks/results/*.json: `python -m benchmarks.tables` (`make bench` runs it)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from instascene_core.files import write_bytes
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Measured
+
+Made from `benchmarks/results/*.json` by `python -m benchmarks.tables`; `make bench BENCH=…` measures anew.
+Times are wall times on the machine named with each table.
+"""
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def place(found: dict) -> str:
+    machine = found["machine"]
+    return f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}"
+
+
+LATER = ("forward_backward_all_images", "trace")
+
+
+def kernel(found: dict) -> str:
+    """Kernel times, utilisation, training iteration, twin."""
+    rows = [
+        [
+            entry["scene"], f"{entry['gaussians'] // 1000}k, {entry['width']}×{entry['height']}",
+            entry["instruction_set"],
+            *(f"{entry[k]['ms']:.1f}" for k in ("forward", "forward_backward", *LATER)),
+        ]
+        for entry in found["kernel"]
+    ]  # fmt: skip
+    header = ["scene", "Gaussians, image", "set", "forward ms", "+ backward", "all six images", "trace"]
+    used, twin = found["utilisation"], found["twin"]
+    text = [
+        f"## The kernel\n\n{place(found)}; least of {found['least_of']} runs, three channels. "
+        "`surface`: what training makes; `fog`: disks of 3 pixels everywhere.\n",
+        table(header, rows),
+        f"\nIn the 100k surface, {used['pairs'] / 1e6:.1f} M pairs of pixel and Gaussian contribute: "
+        f"{used['gflops']:.0f} GFLOP/s are useful, {100 * used['flops_share']:.0f} % of what a large matrix "
+        f"product reaches here ({used['peak_gflops']:.0f}); {used['gbytes']:.1f} GB/s must move, "
+        f"{100 * used['bytes_share']:.0f} % of a copy's {used['peak_gbytes']:.0f}: the kernel is bound by "
+        f"arithmetic. The float64 torch twin takes {twin['ratio']} times as long "
+        f"({twin['gaussians'] // 1000}k Gaussians, {twin['width']}×{twin['height']}).\n",
+    ]
+    parts = list(found["iteration"][0]["parts"])
+    rows = [
+        [f"{e['gaussians'] // 1000}k, {e['width']}×{e['height']}"]
+        + [f"{e['parts'][part]['ms']:.1f}" for part in parts]
+        + [f"{e['total']['ms']:.1f}", f"{e['ratio']:.2f}"]
+        for e in found["iteration"]
+    ]
+    text.append("A whole training iteration, ms (last column: processor time over the kernel's alone):\n")
+    text.append(table(["Gaussians, image", *parts, "sum", "ratio"], rows))
+    return "\n".join(text) + "\n"
+
+
+def reconstruction(found: dict) -> str:
+    """Quality on views not trained on."""
+    rows = []
+    for run in found["runs"]:
+        held, aligned = run["held_out"], run["held_out_aligned"]
+        rows.append(
+            [
+                run["name"], f"{run['views']} × {run['width']}×{run['height']}",
+                f"{run['gaussians'] / 1e3:.0f}k", f"{run['seconds']:.0f}",
+                f"{held['psnr']:.1f}", f"{aligned['psnr']:.1f}",
+                _millimetres(held["depth_error"]), _number(held["normal_error"], "{:.1f}°"),
+            ]
+        )  # fmt: skip
+    header = ["scene", "views", "Gaussians", "s", "PSNR", "after alignment", "depth error", "normals"]
+    return (
+        f"## Reconstruction\n\n{place(found)}. On views that were not trained on (every 8th): PSNR in dB, "
+        "also after the pose of each has been fitted to the finished scene, medians of depth and normal "
+        "errors.\n\n" + table(header, rows) + "\n"
+    )
+
+
+def speed(found: dict) -> str:
+    """A run of fixed size, and PSNR over seconds."""
+    rows = [
+        [
+            run["name"], f"{run['gaussians'] / 1e3:.0f}k", f"{run['seconds']:.1f}",
+            f"{run['cpu_seconds']:.1f}", f"{run['held_out']['psnr']:.1f}",
+        ]
+        for run in found["runs"]
+    ]  # fmt: skip
+    header = ["run", "Gaussians", "s", "processor s", "PSNR of held-out views"]
+    return f"## Quality over time\n\n{place(found)}.\n\n{table(header, rows)}\n"
+
+
+def streaming(found: dict) -> str:
+    """Ready how long after the last frame."""
+    rows = [
+        [
+            str(run["seed"]), f"{run['frames']} at {run['hz']:g} Hz", f"{run['ready_s']:.1f}",
+            f"{run['offline_s']:.1f}", f"{run['streamed']['psnr']:.1f}", f"{run['offline']['psnr']:.1f}",
+        ]
+        for run in found["runs"]
+    ]  # fmt: skip
+    header = ["seed", "frames", "ready after the last one, s", "offline, s", "PSNR", "offline"]
+    return (
+        f"## While frames arrive\n\n{place(found)}. RGB-D, 320×240; PSNR on held-out views.\n\n"
+        f"{table(header, rows)}\n"
+    )
+
+
+def memory(found: dict) -> str:
+    """Peak of a whole job."""
+    return (
+        f"## Memory\n\nA whole job on {found['views']} RGB-D frames of {found['width']}×{found['height']}, "
+        f"files to completed objects, takes {found['beyond_libraries_mb']:.0f} MB at most beyond the "
+        f"libraries' {found['libraries_mb']:.0f} MB (in all {found['reconstruct_peak_mb']:.0f} after reconstruction, "
+        f"{found['segment_peak_mb']:.0f} after segmentation, {found['complete_peak_mb']:.0f} at the end).\n"
+    )
+
+
+def streaming_memory(found: dict) -> str:
+    """Of an endless stream."""
+    run = found["long"]
+    return (
+        f"A stream of {run['frames']} frames of {run['width']}×{run['height']} keeps {run['held']} of them, and "
+        f"memory grows by {max(run['growth_mb']):.0f} MB at most.\n"
+    )
+
+
+SECTIONS: dict[str, Callable[[dict], str]] = {
+    "kernel": kernel,
+    "reconstruction": reconstruction,
+    "reconstruction_speed": speed,
+    "streaming": streaming,
+    "memory": memory,
+    "streaming_memory": streaming_memory,
+}
+
+
+def page() -> str:
+    """The whole page, of those results that are there."""
+    parts = [HEAD]
+    for name, section in SECTIONS.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(section(json.loads(path.read_text())))
+    return "\n".join(parts)
+
+
+def _millimetres(metres: float | None) -> str:
+    return _number(metres, "{:.2f} mm", 1e3)
+
+
+def _number(value: float | None, form: str, factor: float = 1.0) -> str:
+    return "–" if value is None or value != value else form.format(factor * value)
+
+
+def main() -> None:
+    """Write the page."""
+    write_bytes(PAGE, page().encode())
+
+
+if __name__ == "__main__":
+    main()
