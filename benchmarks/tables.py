@@ -119,8 +119,9 @@ def memory(found: dict) -> str:
     return (
         f"## Memory\n\nA whole job on {found['views']} RGB-D frames of {found['width']}×{found['height']}, "
         f"files to completed objects, takes {found['beyond_libraries_mb']:.0f} MB at most beyond the "
-        f"libraries' {found['libraries_mb']:.0f} MB (in all {found['reconstruct_peak_mb']:.0f} after reconstruction, "
-        f"{found['segment_peak_mb']:.0f} after segmentation, {found['complete_peak_mb']:.0f} at the end).\n"
+        f"{found['libraries_mb']:.0f} MB of the libraries. In all that is {found['reconstruct_peak_mb']:.0f} "
+        f"MB after reconstruction, {found['segment_peak_mb']:.0f} after segmentation, "
+        f"{found['complete_peak_mb']:.0f} at the end.\n"
     )
 
 
@@ -128,8 +129,8 @@ def streaming_memory(found: dict) -> str:
     """Of an endless stream."""
     run = found["long"]
     return (
-        f"A stream of {run['frames']} frames of {run['width']}×{run['height']} keeps {run['held']} of them, and "
-        f"memory grows by {max(run['growth_mb']):.0f} MB at most.\n"
+        f"A stream of {run['frames']} frames of {run['width']}×{run['height']} keeps {run['held']} of them, "
+        f"and memory grows by {max(run['growth_mb']):.0f} MB at most.\n"
     )
 
 
