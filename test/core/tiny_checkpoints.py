@@ -1,0 +1,68 @@
+"""Checkpoint folders of the true architectures with random weights, small enough for a test."""
+
+import json
+from pathlib import Path
+
+import torch
+
+
+def write_mask2former(folder: Path, seed: int = 0, **size):
+    """Mask2Former with a Swin backbone; the model that was written.  size: as in a preprocessor file."""
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+    torch.manual_seed(seed)
+    backbone = SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = Mask2FormerConfig(
+        backbone_config=backbone, feature_size=32, mask_feature_size=32, hidden_dim=32,
+        encoder_feedforward_dim=16, dim_feedforward=16, encoder_layers=1, decoder_layers=3,
+        num_attention_heads=2, num_queries=8, num_labels=3,
+    )  # fmt: skip
+    model = _spread(Mask2FormerForUniversalSegmentation(config))
+    model.save_pretrained(folder)
+    settings = {"size": size or {"shortest_edge": 64, "longest_edge": 128}, "size_divisor": 32}
+    settings |= {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return model
+
+
+def write_sam2(folder: Path, seed: int = 0, image_size: int = 64):
+    """SAM 2 for images, with a Hiera backbone; the model that was written."""
+    from transformers import (
+        Sam2Config,
+        Sam2HieraDetConfig,
+        Sam2MaskDecoderConfig,
+        Sam2Model,
+        Sam2PromptEncoderConfig,
+        Sam2VisionConfig,
+    )
+
+    torch.manual_seed(seed)
+    backbone = Sam2HieraDetConfig(
+        hidden_size=8, image_size=[image_size] * 2, blocks_per_stage=[1, 1, 2, 1],
+        embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads=1,
+        num_attention_heads_per_stage=[1, 1, 2, 2], window_size_per_stage=[4, 4, 4, 4],
+        global_attention_blocks=[3], window_positional_embedding_background_size=[4, 4],
+    )  # fmt: skip
+    vision = Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=32,
+        backbone_feature_sizes=[[image_size // step] * 2 for step in (4, 8, 16)],
+    )  # fmt: skip
+    prompts = Sam2PromptEncoderConfig(hidden_size=32, image_size=image_size, mask_input_channels=4)
+    decoder = Sam2MaskDecoderConfig(hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16)
+    config = Sam2Config(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    model = _spread(Sam2Model(config))
+    model.save_pretrained(folder)
+    return model
+
+
+def _spread(model: torch.nn.Module) -> torch.nn.Module:
+    """Weights by the number of inputs, embeddings by 1: the initial ones give the same answer everywhere."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                embedding = any(word in name for word in ("queries", "embed.weight", "token", "level_embed"))
+                parameter.normal_(std=1.0 if embedding else 1.5 / parameter[0].numel() ** 0.5)
+    return model.eval()
