@@ -104,6 +104,7 @@ class SegmentationConfig:
     # Who gets a pixel of several masks: the best score, or the smallest mask (parts before the whole)
     overlap_order: Literal["score", "smallest"] = "score"
     min_visible_share: float = 0.3  # of a mask's pixels that others must leave to it
+    max_structure_share: float = 0.5  # of a mask's pixels on the support, a wall or beyond: more is no object
     sam2_points_per_side: int = 32  # grid of prompts; its square is what the time goes into
     sam2_points_per_batch: int = 64  # prompts at a time; bounds the memory
     sam2_min_predicted_iou: float = 0.8

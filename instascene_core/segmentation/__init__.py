@@ -25,9 +25,9 @@ SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "builtin": BuiltinSegmenter,
     "network": NetworkSegmenter,
     "geometric": GeometricSegmenter,
-    "mask2former": lambda config, support, up, seek: Mask2FormerSegmenter(config),
-    "sam2": lambda config, support, up, seek: Sam2Segmenter(config),
-    "cropformer": lambda config, support, up, seek: CropFormerSegmenter(config),
+    "mask2former": lambda config, support, up, seek: Mask2FormerSegmenter(config, support),
+    "sam2": lambda config, support, up, seek: Sam2Segmenter(config, support),
+    "cropformer": lambda config, support, up, seek: CropFormerSegmenter(config, support),
 }
 
 
@@ -51,11 +51,22 @@ def make_segmenter(
     if name == "auto":
         given = any(f.labels is not None and (f.labels >= 1).any() for f in frames)
         name = "labels" if given else "builtin"
-    if name not in SEGMENTERS:
-        raise InputError(f"There is no segmenter '{name}'; known are auto, {', '.join(SEGMENTERS)}.")
-    segmenter = SEGMENTERS[name](config, support, up, seek_support)
+    segmenter = segmenter_named(name, config, support, up, seek_support)
     segmenter.prepare(frames, progress)
     return segmenter
+
+
+def segmenter_named(
+    name: str,
+    config: SegmentationConfig,
+    support: Support | None = None,
+    up: np.ndarray | None = None,
+    seek_support: bool = True,
+) -> Segmenter:
+    """The segmenter of that name, which takes single frames as it is.  Raises InputError; see above."""
+    if name not in SEGMENTERS:
+        raise InputError(f"There is no segmenter '{name}'; known are auto, {', '.join(SEGMENTERS)}.")
+    return SEGMENTERS[name](config, support, up, seek_support)
 
 
 __all__ = [
@@ -74,4 +85,5 @@ __all__ = [
     "check_labels",
     "find_support",
     "make_segmenter",
+    "segmenter_named",
 ]

@@ -17,6 +17,7 @@ from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.segmentation.mask_set import MaskSet, require_finite
 from instascene_core.segmentation.pretrained import PretrainedSegmenter
+from instascene_core.segmentation.support import Support
 
 CHECKOUT = "the folder Entityv2/CropFormer of a checkout of github.com/qqlu/Entity"
 CHECKPOINT = "the .pth file of a CropFormer model, e.g. CropFormer_hornet_3x_03823a.pth"
@@ -31,15 +32,24 @@ class CropFormerSegmenter(PretrainedSegmenter):
 
     name = "cropformer"
 
-    def __init__(self, config: SegmentationConfig) -> None:
+    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
         """Raises MissingDependencyError without detectron2 or checkout, InputError for a bad file."""
-        super().__init__(config)
+        super().__init__(config, support)
         root = _checkout(config.cropformer_root)
+        make_predictor, cfg = _library(root)
         settings = root / config.cropformer_config
         if not settings.is_file():
             raise InputError(f"segmentation.cropformer_config '{settings}' is no file; name one of {root}.")
-        checkpoint = require_plain_checkpoint(config.checkpoint)
-        self._predictor = _predictor(root, settings, checkpoint, self.device)
+        try:
+            cfg.merge_from_file(str(settings))
+        except (KeyError, ValueError, AssertionError, OSError) as error:
+            raise InputError(f"'{settings}' is not a configuration of CropFormer ({error}).") from error
+        cfg.MODEL.WEIGHTS = str(require_plain_checkpoint(config.checkpoint))
+        cfg.MODEL.DEVICE = self.device.type
+        cfg.freeze()
+        # CropFormer's own predictor: it makes the crops, builds the model, and has detectron2's
+        # DetectionCheckpointer load the weights.
+        self._predictor = make_predictor(cfg)
 
     def propose(self, rgb: np.ndarray, report: Callable[[float, str], None]) -> MaskSet:
         bgr = np.ascontiguousarray(rgb[..., ::-1])  # detectron2 reads images as OpenCV does
@@ -81,8 +91,8 @@ def require_plain_checkpoint(checkpoint: str) -> Path:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"'{path}' holds more than weights and could run any code when loaded; where you trust it, save "
-            "only its 'model' entry with torch.save({'model': …}) and give that file."
+            f"'{path}' is damaged, or holds more than weights and could run any code when loaded; where you "
+            "trust it, save its 'model' entry alone with torch.save({'model': …}) and give that file."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise InputError(f"'{path}' is not a readable checkpoint; download {CHECKPOINT} again.") from error
@@ -103,27 +113,16 @@ def _checkout(root: str) -> Path:
     return path
 
 
-def _predictor(root: Path, settings: Path, checkpoint: Path, device: torch.device) -> Callable:
-    """CropFormer's own predictor: it makes the crops, builds the model and loads the checkpoint into it."""
+def _library(root: Path) -> tuple[Callable, Any]:
+    """(class of CropFormer's predictor, detectron2's configuration with CropFormer's settings added)."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))  # its packages are named mask2former and demo_cropformer
     try:
-        get_cfg = importlib.import_module("detectron2.config").get_cfg
-        add_deeplab_config = importlib.import_module("detectron2.projects.deeplab").add_deeplab_config
-        add_maskformer2_config = importlib.import_module("mask2former").add_maskformer2_config
-        predictor = importlib.import_module("demo_cropformer.predictor").CropFormerPredictor
+        cfg = importlib.import_module("detectron2.config").get_cfg()
+        importlib.import_module("detectron2.projects.deeplab").add_deeplab_config(cfg)
+        importlib.import_module("mask2former").add_maskformer2_config(cfg)
+        return importlib.import_module("demo_cropformer.predictor").CropFormerPredictor, cfg
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
             f"CropFormer cannot be imported ({error}); {DETECTRON2_ADVICE}."
         ) from error
-    cfg = get_cfg()
-    add_deeplab_config(cfg)
-    add_maskformer2_config(cfg)
-    try:
-        cfg.merge_from_file(str(settings))
-    except (KeyError, ValueError, AssertionError, OSError) as error:
-        raise InputError(f"'{settings}' is not a configuration of CropFormer ({error}).") from error
-    cfg.MODEL.WEIGHTS = str(checkpoint)
-    cfg.MODEL.DEVICE = device.type
-    cfg.freeze()
-    return predictor(cfg)

@@ -14,6 +14,7 @@ from instascene_core.segmentation.pretrained import (
     network_input,
     preprocessing_of,
 )
+from instascene_core.segmentation.support import Support
 
 EXAMPLE = "facebook/mask2former-swin-large-coco-instance"
 
@@ -23,9 +24,9 @@ class Mask2FormerSegmenter(PretrainedSegmenter):
 
     name = "mask2former"
 
-    def __init__(self, config: SegmentationConfig) -> None:
+    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
         """Raises MissingDependencyError without transformers, InputError for an unusable checkpoint."""
-        super().__init__(config)
+        super().__init__(config, support)
         model = load_transformers_model(
             config, self.name, ("mask2former",), "Mask2FormerForUniversalSegmentation", EXAMPLE
         )

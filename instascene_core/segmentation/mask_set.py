@@ -21,6 +21,10 @@ class MaskSet:
     masks: torch.Tensor  # [N, h, w] on the CPU: logits (> 0 inside) or bool, stretched over the image
     scores: np.ndarray  # [N] float64 in [0, 1]
 
+    def only(self, chosen: np.ndarray) -> "MaskSet":
+        """The masks where `chosen` ([N] bool) holds."""
+        return MaskSet(self.masks[torch.from_numpy(chosen)], self.scores[chosen])
+
 
 def masks_of_queries(class_logits: torch.Tensor, mask_logits: torch.Tensor, min_score: float) -> MaskSet:
     """What the queries of a mask classifier say (Cheng et al. 2022, "Masked-attention Mask Transformer").

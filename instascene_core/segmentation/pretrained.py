@@ -16,7 +16,9 @@ from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.mask_set import MaskSet, label_image
+from instascene_core.segmentation.points import view_points
 from instascene_core.segmentation.segmenter import LabelImage
+from instascene_core.segmentation.support import Support
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +29,17 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class PretrainedSegmenter:
     """Class-agnostic masks from colour alone, frame by frame; ids do not agree between frames.
 
-    A subclass says which masks it proposes; overlaps, sizes and ids are settled here.
+    A subclass says which masks it proposes; overlaps, sizes and ids are settled here.  Where the support
+    is known and a frame has depth, masks of the support and of what lies beyond it are left out: such a
+    network segments the table, too, and what no mask claims is what later counts as structure.
     """
 
     name: str
     ids_are_global = False
 
-    def __init__(self, config: SegmentationConfig) -> None:
+    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
         """Raises MissingDependencyError where "cuda" is asked for and not there."""
-        self.config = config
+        self.config, self.support = config, support
         self.device = choose_device(config.device)
         self._progress: ProgressCallback = no_progress
         self._number: dict[str, int] = {}  # frame name → its place in the sequence
@@ -61,11 +65,29 @@ class PretrainedSegmenter:
                 f"The GPU's memory does not suffice for the segmenter {self.name}; set "
                 "segmentation.device to cpu or take a smaller checkpoint."
             ) from error
+        if self.support is not None and frame.depth is not None:
+            found = found.only(
+                structure_shares(found, frame, self.support) <= self.config.max_structure_share
+            )
         return label_image(found, frame, self.config)
 
     def propose(self, rgb: np.ndarray, report: Callable[[float, str], None]) -> MaskSet:
         """The masks of one image ([H, W, 3] uint8); `report(share done, message)` while at it."""
         raise NotImplementedError
+
+
+def structure_shares(found: MaskSet, frame: Frame, support: Support) -> np.ndarray:
+    """[N] share of each mask's measured pixels that is no object region; 0 where nothing is measured."""
+    points = view_points(frame)
+    world = points @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
+    measured = points[..., 2] > 0
+    height, width = found.masks.shape[1:]
+    rows = ((np.arange(height) + 0.5) * frame.camera.height / height).astype(np.int64)
+    columns = ((np.arange(width) + 0.5) * frame.camera.width / width).astype(np.int64)
+    structure = (measured & ~support.is_object_region(world))[np.ix_(rows, columns)]
+    measured = measured[np.ix_(rows, columns)]
+    inside = (found.masks > 0).numpy()
+    return (inside & structure).sum(axis=(1, 2)) / np.maximum((inside & measured).sum(axis=(1, 2)), 1)
 
 
 def choose_device(wanted: str) -> torch.device:

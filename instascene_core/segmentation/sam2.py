@@ -20,6 +20,7 @@ from instascene_core.segmentation.pretrained import (
     network_input,
     preprocessing_of,
 )
+from instascene_core.segmentation.support import Support
 
 EXAMPLE = "facebook/sam2.1-hiera-small"
 MODEL_TYPES = ("sam2", "sam2_video")  # the public checkpoints are of the second kind and hold the first
@@ -30,9 +31,9 @@ class Sam2Segmenter(PretrainedSegmenter):
 
     name = "sam2"
 
-    def __init__(self, config: SegmentationConfig) -> None:
+    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
         """Raises MissingDependencyError without transformers, InputError for an unusable checkpoint."""
-        super().__init__(config)
+        super().__init__(config, support)
         if config.sam2_points_per_side < 1 or config.sam2_points_per_batch < 1:
             raise InputError("segmentation.sam2_points_per_side and _per_batch must be 1 or more.")
         self.model = load_transformers_model(config, self.name, MODEL_TYPES, "Sam2Model", EXAMPLE)

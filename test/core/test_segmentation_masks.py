@@ -10,6 +10,8 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.geometry import Plane
+from instascene_core.segmentation import PretrainedSegmenter, Support
 from instascene_core.segmentation.mask_set import (
     MaskSet,
     label_image,
@@ -166,3 +168,33 @@ def test_queries_count_whatever_their_class():
     assert len(masks_of_queries(class_logits, mask_logits, 0.73).scores) == 0
     with pytest.raises(InputError, match="NaN"):
         masks_of_queries(class_logits * torch.nan, mask_logits, 0.5)
+
+
+class HalvesSegmenter(PretrainedSegmenter):
+    """Proposes the upper and the lower half of every image."""
+
+    name = "halves"
+
+    def propose(self, rgb, report):
+        logits = torch.full((2, 4, 4), -1.0)
+        logits[0, :2], logits[1, 2:] = 1.0, 1.0
+        return MaskSet(logits, np.array([0.9, 0.8]))
+
+
+def test_masks_of_the_support_are_left_out():
+    """A camera looks along z at a wall 1 m away; before its upper half something stands at 0.8 m."""
+    depth = np.ones((SIZE, SIZE), dtype=np.float32)
+    depth[: SIZE // 2] = 0.8
+    support = Support(plane=Plane(np.array([0.0, 0.0, -1.0]), -1.0), extent=None, walls=(), tolerance=0.01)
+    config = dataclasses.replace(CONFIG, device="cpu")
+    seen = HalvesSegmenter(config, support).segment(frame_of(depth=depth))
+    assert seen.scores == {1: 0.9} and (seen.labels[: SIZE // 2] == 1).all()
+    assert (seen.labels[SIZE // 2 :] == UNLABELLED).all()
+    lenient = dataclasses.replace(config, max_structure_share=1.0)
+    assert len(HalvesSegmenter(lenient, support).segment(frame_of(depth=depth)).scores) == 2
+    for segmenter, frame in (
+        (HalvesSegmenter(config), frame_of(depth=depth)),  # nothing is known of a support,
+        (HalvesSegmenter(config, support), frame_of()),  # or of the depth,
+        (HalvesSegmenter(config, support), frame_of(depth=np.zeros_like(depth))),  # or nothing was measured
+    ):
+        assert segmenter.segment(frame).scores == {1: 0.9, 2: 0.8}
