@@ -38,6 +38,18 @@ LIBRARIES = (
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
 )
+# (segmenter of public weights, library, how to get that, where the weights go)
+SEGMENTERS = (
+    ("mask2former", "transformers", "pip install 'instascene[segmenters]'",
+     "segmentation.checkpoint=FOLDER with config.json and model.safetensors, "
+     "e.g. facebook/mask2former-swin-large-coco-instance"),
+    ("sam2", "transformers", "pip install 'instascene[segmenters]'",
+     "segmentation.checkpoint=FOLDER with config.json and model.safetensors, "
+     "e.g. facebook/sam2.1-hiera-small"),
+    ("cropformer", "detectron2", "install detectron2 from github.com/facebookresearch/detectron2",
+     "segmentation.cropformer_root=Entityv2/CropFormer of a checkout of github.com/qqlu/Entity, "
+     "segmentation.checkpoint=its .pth file"),
+)  # fmt: skip
 ROS_PACKAGES = (
     ("rclpy", "source a ROS 2 Jazzy installation, or run `make setup`"),
     ("instascene", "the generated interfaces: run `colcon build` and source install/setup.bash"),
@@ -54,6 +66,12 @@ def examine() -> list[Finding]:
     for module, distributions, required, advice in LIBRARIES:
         found = importlib.util.find_spec(module) is not None
         findings.append(Finding(module, found, required, _version(distributions), advice))
+    for name, library, advice, weights in SEGMENTERS:
+        found = importlib.util.find_spec(library) is not None
+        version = f"{library} {_version((library,))}; weights: {weights}" if found else ""
+        findings.append(
+            Finding(f"masks: {name}", found, False, version, f"optional: {advice}; then {weights}")
+        )
     for module, advice in ROS_PACKAGES:
         found = importlib.util.find_spec(module) is not None
         findings.append(Finding(f"ROS: {module}", found, False, _version((module,)), advice))

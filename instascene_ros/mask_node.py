@@ -1,7 +1,9 @@
-"""mask_node: posed images with depth in, label images out: the built-in segmenter as a node of its own.
+"""mask_node: posed images in, label images out: a 2D segmenter as a node of its own.
 
-It cuts each view by itself, on this or another machine, and stands for anything that publishes label
-images.  (Without label images scene_node cuts the surface fused from all its views, which is better.)
+`segmentation.segmenter` names it: the built-in ones, which need depth, or public weights, which do not.
+It segments each view by itself, on this or another machine, and stands for anything that publishes label
+images.  (Without label images scene_node cuts the surface fused from all its views, which is better than
+the built-in masks of single ones.)
 """
 
 import logging
@@ -18,7 +20,7 @@ from sensor_msgs.msg import Image
 
 from instascene_core.camera import LensModel
 from instascene_core.errors import InputError
-from instascene_core.segmentation import GeometricSegmenter
+from instascene_core.segmentation import PretrainedSegmenter, segmenter_named
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import labels_message
 from instascene_ros.frame_assembly import AssembledFrame
@@ -46,19 +48,23 @@ class MaskNode(Node):
         self._log_handler = forward_logging(self.get_logger())
         self.parameters, config = declare_parameters(self)
         self.errors = ErrorLog()
+        name = "builtin" if config.segmentation.segmenter == "auto" else config.segmentation.segmenter
+        if name == "labels":
+            raise InputError("segmentation.segmenter is labels, but mask_node is what makes them.")
         up = np.array(config.up) if config.up else None
-        self.segmenter = GeometricSegmenter(config.segmentation, up=up)
+        self.segmenter = segmenter_named(name, config.segmentation, up=up)
+        self._needs_depth = not isinstance(self.segmenter, PretrainedSegmenter)
         self.worker = Worker(self.errors)
         self._publisher = self.create_publisher(Image, "masks/image", QOS)
         self._queued, self._published, self._reported = 0, 0, 0
         self._lock = threading.Lock()
-        source = replace(self.parameters.input, use_masks=False, use_depth=True)
+        source = replace(self.parameters.input, use_masks=False, use_depth=self._needs_depth)
         self.source = FrameSource(self, source, self.parameters.map_frame, self._on_frame, self.report_error)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(REPORT_S, self._report, clock=steady)
         self.worker.start()
-        logger.info("ready: label images of %s go out on %s", self.resolve_topic_name("rgb/image"),
-                    self._publisher.topic_name)  # fmt: skip
+        logger.info("ready: label images of %s by %s go out on %s", self.resolve_topic_name("rgb/image"),
+                    name, self._publisher.topic_name)  # fmt: skip
 
     def _on_frame(self, assembled: AssembledFrame) -> None:
         with self._lock:
@@ -88,8 +94,10 @@ class MaskNode(Node):
             return
         for kind, sentence in decoded.complaints:
             self.report_error(kind, sentence)
-        if decoded.frame.depth is None:
-            self.source.drop(NO_DEPTH, "An image came without depth, which the built-in segmenter needs.")
+        if self._needs_depth and decoded.frame.depth is None:
+            self.source.drop(
+                NO_DEPTH, f"An image came without depth, which the segmenter {self.segmenter.name} needs."
+            )
             return
         result = self.segmenter.segment(decoded.frame)
         self._publisher.publish(labels_message(result.labels, assembled.image.header))

@@ -39,9 +39,11 @@ def test_it_knows_every_dependency_of_the_package():
     """What pyproject.toml declares, doctor looks for (but for the parts of the command line itself)."""
     tomllib = pytest.importorskip("tomllib")  # Python >= 3.11
     project = tomllib.loads((Path(doctor.__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["synthetic"]
+    optional = project["optional-dependencies"]
+    declared = project["dependencies"] + optional["synthetic"] + optional["segmenters"]
     names = {line.split(">")[0].lower() for line in declared} - {"rich", "tyro", "libusb-package"}
     known = {name.lower() for _, distributions, _, _ in doctor.LIBRARIES for name in distributions}
+    known |= {library for _, library, _, _ in doctor.SEGMENTERS}
     assert names <= known
 
 
@@ -52,3 +54,16 @@ def test_an_unusable_kernel_is_a_finding_not_a_crash(monkeypatch):
     monkeypatch.setattr(library, "kernel", refuse)
     finding = doctor.examine()[0]
     assert not finding.found and finding.required and "sse9" in finding.advice
+
+
+def test_segmenters_of_public_weights_come_with_where_the_weights_go(monkeypatch):
+    findings = {f.part: f for f in doctor.examine() if f.part.startswith("masks: ")}
+    assert set(findings) == {"masks: mask2former", "masks: sam2", "masks: cropformer"}
+    assert not any(f.required for f in findings.values())
+    found = {name: object() if name == "transformers" else None for name in ("transformers", "detectron2")}
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: found.get(name))
+    findings = {f.part: f for f in doctor.examine()}
+    assert findings["masks: sam2"].found and "segmentation.checkpoint" in findings["masks: sam2"].version
+    missing = findings["masks: cropformer"]
+    assert not missing.found and "install detectron2" in missing.advice
+    assert "segmentation.cropformer_root" in missing.advice and ".pth" in missing.advice

@@ -1,13 +1,18 @@
 """mask_node as a process over DDS: label images of a procedural scene, frames it cannot use, its end."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import rclpy
 from nodes import Client, running, wait_for
 from sensor_msgs.msg import Image
+from tiny_checkpoints import write_mask2former, write_sam2
 
+from instascene_core.config import SegmentationConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.frame import UNLABELLED
+from instascene_core.segmentation import make_segmenter
 from instascene_ros.conversions import labels_from_message
 
 NUM_OBJECTS, NUM_VIEWS = 3, 6
@@ -82,3 +87,50 @@ def test_images_without_depth_are_named_and_survived(client, dataset, tmp_path):
         wait_for(lambda: "without depth" in node.log.read_text(), 20, "the sentence about depth")
         assert node.process.poll() is None and "Traceback" not in node.log.read_text()
     assert received == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None,
+    reason="transformers is not installed (extra 'segmenters')",
+)
+@pytest.mark.parametrize(("name", "write"), [("mask2former", write_mask2former), ("sam2", write_sam2)])
+def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name, write):
+    """With random weights: the label images that arrive are those that the segmenter makes of the frames."""
+    write(tmp_path / "checkpoint")
+    settings = {
+        "segmenter": name, "checkpoint": str(tmp_path / "checkpoint"), "device": "cpu", "min_mask_score": 0.2,
+        "sam2_points_per_side": 4, "sam2_min_predicted_iou": 0.3, "sam2_min_stability": 0.4,
+    }  # fmt: skip
+    received = client.listen(Image, "masks/image", 30)
+    parameters = {f"segmentation.{key}": value for key, value in settings.items()}
+    parameters |= {"keyframe_translation_m": 0.0, "keyframe_rotation_deg": 0.0}
+    player = {"dataset": dataset, "rate": 20.0, "use_masks": False, "use_depth": False}
+    with running("mask_node", parameters, tmp_path / "mask_node.log") as node:
+        wait_for(lambda: client.node.count_publishers("masks/image"), 60, "both have found each other")
+        with running("dataset_player", player, tmp_path / "player.log") as process:
+            assert process.wait(60.0) == 0, process.log.read_text()
+        wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
+        assert f"by {name} go out" in node.log.read_text() and "Traceback" not in node.log.read_text()
+    frames = list(open_dataset(dataset))
+    segmenter = make_segmenter(SegmentationConfig(**settings), frames)
+    found = 0
+    for frame, message in zip(frames, received):
+        expected = segmenter.segment(frame).labels
+        np.testing.assert_array_equal(labels_from_message(message), expected)
+        found += len(np.unique(expected)) - 1
+    assert found >= NUM_VIEWS
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"segmenter": "sam2"}, "needs segmentation.checkpoint: a folder with config.json"),
+        ({"segmenter": "cropformer"}, "needs segmentation.cropformer_root"),
+        ({"segmenter": "labels"}, "mask_node is what makes them"),
+    ],
+)
+def test_a_segmenter_that_cannot_be_had_ends_the_node(ros_domain, tmp_path, settings, sentence):
+    parameters = {f"segmentation.{key}": value for key, value in settings.items()}
+    with running("mask_node", parameters, tmp_path / "mask_node.log") as node:
+        assert node.wait(60.0) == 2
+        assert sentence in node.log.read_text() and "Traceback" not in node.log.read_text()
