@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_checkpoints import write_mask2former, write_sam2
+from tiny_checkpoints import write_mask2former, write_sam2, write_sam2_video
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import SegmentationConfig
@@ -268,17 +268,10 @@ def test_incomplete_or_foreign_weights_are_refused(folders, name, tmp_path):
 
 def test_a_video_checkpoint_holds_the_network_for_images(folders, tmp_path):
     """The public SAM 2 checkpoints: type sam2_video, with a memory that images do not need."""
-    from safetensors.torch import load_file, save_file
-
-    source = folders["sam2"][0]
-    state = load_file(source / "model.safetensors")
-    save_file(
-        {**state, "memory_attention.x": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"}
-    )
-    settings = json.loads((source / "config.json").read_text()) | {"model_type": "sam2_video"}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
+    write_sam2_video(tmp_path, folders["sam2"][1])
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "sam2_video"
     expected = make_segmenter(config_for(folders, "sam2"), [view()]).segment(view())
-    config = config_for(folders | {"sam2": (tmp_path, None)}, "sam2")
+    config = config_for({"sam2": (tmp_path, None)}, "sam2")
     np.testing.assert_array_equal(make_segmenter(config, [view()]).segment(view()).labels, expected.labels)
 
 

@@ -58,6 +58,22 @@ def write_sam2(folder: Path, seed: int = 0, image_size: int = 64):
     return model
 
 
+def write_sam2_video(folder: Path, images: torch.nn.Module) -> None:
+    """The kind the public SAM 2 checkpoints are of: the network for images, and a memory besides."""
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
+    config = Sam2VideoConfig(
+        **{part: getattr(images.config, part).to_dict() for part in parts}, image_size=64,
+        memory_attention_hidden_size=32, memory_attention_feed_forward_hidden_size=32,
+        memory_attention_num_layers=1, memory_encoder_hidden_size=32, memory_encoder_output_channels=8,
+        mask_downsampler_embed_dim=32, memory_fuser_embed_dim=32, memory_fuser_intermediate_dim=32,
+    )  # fmt: skip
+    model = Sam2VideoModel(config)
+    model.load_state_dict({**model.state_dict(), **images.state_dict()})
+    model.save_pretrained(folder)
+
+
 def _spread(model: torch.nn.Module) -> torch.nn.Module:
     """Weights by the number of inputs, embeddings by 1: the initial ones give the same answer everywhere."""
     with torch.no_grad():
