@@ -106,7 +106,7 @@ class SegmentationConfig:
     min_visible_share: float = 0.3  # of a mask's pixels that others must leave to it
     max_structure_share: float = 0.5  # of a mask's pixels on the support, a wall or beyond: more is no object
     sam2_points_per_side: int = 32  # grid of prompts; its square is what the time goes into
-    sam2_points_per_batch: int = 64  # prompts at a time; bounds the memory
+    sam2_points_per_batch: int = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
     sam2_min_predicted_iou: float = 0.8
     sam2_min_stability: float = 0.95  # IoU of the masks cut at logits of ...
     sam2_stability_offset: float = 1.0  # ... plus and minus this
