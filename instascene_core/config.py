@@ -92,6 +92,7 @@ class SegmentationConfig:
     ] = "auto"
     weights: str = ""  # safetensors of the network; empty = those of the package
     max_pixels: int = 320 * 240  # larger frames are segmented smaller
+    ids_agree: bool = False  # given labels: the same id means the same object in every frame (a tracker's)
     min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
     # Public weights.  mask2former and sam2: a folder in the format of transformers (config.json,
     # model.safetensors); cropformer: its .pth file
@@ -173,9 +174,10 @@ class AssociationConfig:
     min_surface_share: float = 0.1  # of a Gaussian's weight on the visible surface, for masks to count
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one
-    # "consensus": the paper's mask graph; "votes": of the frames on pairs of Gaussian patches
-    clustering: Literal["consensus", "votes"] = "votes"
-    patch_spacings: float = 6.0  # "votes": size of a patch in units of the Gaussians' own spacing
+    # "consensus": the paper's mask graph; "votes": of the frames on pairs of Gaussian patches; "ids": masks
+    # of one id are of one object
+    clustering: Literal["consensus", "votes", "ids"] = "votes"
+    patch_spacings: float = 4.0  # "votes": size of a patch in units of the Gaussians' own spacing
     patch_min_gaussians: int = 3
     max_patches: int = 1200  # patches are made larger where there would be more
     vote_prior: float = 1.0  # frames of doubt added to every pair of groups

@@ -10,12 +10,13 @@ import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from instascene_core import completion, editing, features, reconstruction, removal, segmentation
-from instascene_core.config import Config
+from instascene_core.config import AssociationConfig, Config
 from instascene_core.decomposition import decompose
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
@@ -205,10 +206,11 @@ class Scene:
             views = self._dense_views(progress)
             self._support = segmentation.find_support(views, self._up, self.config.segmentation)
         with self._timed("masks"):
-            masks = self._masks(views, progress)
+            masks, how = self._masks(views, progress)
         with self._timed("decompose"):
+            config = replace(self.config, association=how)
             self.instances = decompose(
-                views, masks, self.gaussians, self._support, self.config, self._previous_labels(), progress,
+                views, masks, self.gaussians, self._support, config, self._previous_labels(), progress,
                 first_free_id=self.highest_id + 1,
             )  # fmt: skip
         self._views, self._surface, self.objects = views, None, {}
@@ -372,8 +374,10 @@ class Scene:
             views.append(frame)
         return views
 
-    def _masks(self, views: Sequence[Frame], progress: ProgressCallback) -> list[np.ndarray]:
-        """One label image a view, from the configured 2D segmenter."""
+    def _masks(
+        self, views: Sequence[Frame], progress: ProgressCallback
+    ) -> tuple[list[np.ndarray], AssociationConfig]:
+        """One label image a view, from the configured 2D segmenter, and how to associate them."""
         segmenter = segmentation.make_segmenter(
             self.config.segmentation, views, self._support, progress, up=self._up, seek_support=False
         )
@@ -385,7 +389,9 @@ class Scene:
             for warning in found.warnings:
                 logger.warning("%s", warning)
             self.metrics["mask_warnings"] += len(found.warnings)
-        return masks
+        if segmenter.name == "labels" and segmenter.ids_are_global:
+            return masks, replace(self.config.association, clustering="ids")
+        return masks, self.config.association
 
     @property
     def _up(self) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instascene_core.association.consensus import cluster_masks, observe
+from instascene_core.association.consensus import Observations, cluster_masks, observe
 from instascene_core.association.majority import join_fragments
 from instascene_core.association.masks import MaskMatrices, build_masks
 from instascene_core.association.refine import (
@@ -16,7 +16,13 @@ from instascene_core.association.refine import (
     make_disjoint,
     merge_overlapping,
 )
-from instascene_core.association.refit import mask_agreement, owners_by_weight, refit
+from instascene_core.association.refit import (
+    mask_agreement,
+    masks_shown,
+    owners_by_masks,
+    owners_by_weight,
+    refit,
+)
 from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
 from instascene_core.errors import InputError
@@ -56,6 +62,7 @@ class Association:
     clusters: tuple[Cluster, ...]
     filtered_labels: list[np.ndarray]  # per frame [H, W] int32: cluster index + 1, or UNLABELLED
     gaussian_clusters: np.ndarray  # [N] int32 cluster index, or UNLABELLED
+    refused: np.ndarray  # [N] bool: seen where clusters have masks, and in none of them often enough
     masks: MaskTable
 
 
@@ -69,9 +76,9 @@ def associate(
     """Cluster the masks of all frames into 3D instances.
 
     label_images: per frame [H, W] integer, ids ≥ 1, the rest (0, UNLABELLED) is unlabelled; ids need
-    not agree between frames.  traces: `trace()` of the same frames.  means: [N, 3] world frame.
-    The result does not depend on the order of frames or on the ids, except for the numbering that
-    follows the Gaussians.  Raises InputError for images that do not fit the traces.
+    not agree between frames, unless `clustering` is "ids".  traces: `trace()` of the same frames.
+    means: [N, 3] world frame.  The result does not depend on the order of frames or on the ids, except for
+    the numbering that follows the Gaussians.  Raises InputError for images that do not fit the traces.
     """
     config = config or AssociationConfig()
     means = np.asarray(means)
@@ -82,22 +89,20 @@ def associate(
     # 2. Visibility, containment, under-segmentation filter.
     progress("association", 0.6, f"{len(masks.frame)} masks of {len(traces)} frames")
     observations = observe(masks, config)
-    # 3. Clustering: by votes on patches, or iteratively by view consensus and split by distance.
-    if config.clustering == "votes":
-        candidates = cluster_by_votes(masks, means, config)
-    elif config.clustering == "consensus":
-        group = cluster_masks(masks, observations, config)
-        candidates = candidates_from_groups(masks, group, means, config)
-    else:
-        raise InputError(f"Unknown clustering '{config.clustering}'; known are votes, consensus.")
-    # 4. Merge overlaps, recover masks filtered by mistake, join fragments.
-    progress("association", 0.8, f"{len(candidates)} candidates")
-    candidates = merge_overlapping(candidates, masks, len(means), config)
-    owner, cluster_of_mask = _settle(make_disjoint(candidates, len(means)), len(candidates), masks, config)
-    # 5. Write the clusters back into the label images; by these every Gaussian votes, faint ones too.
-    owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
-    filtered = _filtered_labels(label_images, masks, cluster_of_mask)
-    owner = owners_by_weight(filtered, traces, len(means), len(views), config)
+    # 3. Clustering; then overlaps are merged, masks filtered by mistake recovered, fragments joined.
+    owner, cluster_of_mask = _clusters(masks, observations, means, config, progress)
+    # 4. Write the clusters back into the label images; by these every Gaussian votes, faint ones too.
+    # Fragments that meet only at their rims, in frames seen from the side, find one another then.
+    while True:
+        owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
+        filtered = _filtered_labels(label_images, masks, cluster_of_mask)
+        owner, refused = owners_by_weight(filtered, traces, len(means), len(views), config)
+        if config.clustering == "ids":
+            break
+        owner, left = join_fragments(owner, len(views), masks, config)
+        if left == len(views):
+            break
+        cluster_of_mask = masks_shown(owner, left, masks, config)
     owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
     filtered = _filtered_labels(label_images, masks, cluster_of_mask)
     clusters = tuple(
@@ -109,7 +114,30 @@ def associate(
         cluster_of_mask, observations.under_segmented, masks.num_dropped,
     )  # fmt: skip
     progress("association", 1.0, f"{len(clusters)} instances")
-    return Association(clusters, filtered, owner, table)
+    return Association(clusters, filtered, owner, refused, table)
+
+
+def _clusters(
+    masks: MaskMatrices,
+    observations: Observations,
+    means: np.ndarray,
+    config: AssociationConfig,
+    progress: ProgressCallback,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(owner [N], cluster of each mask [M]): which masks show one object, and whose each Gaussian is."""
+    if config.clustering == "ids":  # as given
+        ids, cluster_of_mask = np.unique(masks.label, return_inverse=True)
+        return owners_by_masks(cluster_of_mask, len(ids), masks, config), cluster_of_mask.astype(np.int32)
+    if config.clustering == "votes":
+        candidates = cluster_by_votes(masks, means, config)
+    elif config.clustering == "consensus":
+        group = cluster_masks(masks, observations, config)
+        candidates = candidates_from_groups(masks, group, means, config)
+    else:
+        raise InputError(f"Unknown clustering '{config.clustering}'; known are votes, consensus, ids.")
+    progress("association", 0.8, f"{len(candidates)} candidates")
+    candidates = merge_overlapping(candidates, masks, len(means), config)
+    return _settle(make_disjoint(candidates, len(means)), len(candidates), masks, config)
 
 
 def _settle(

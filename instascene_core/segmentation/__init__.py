@@ -21,7 +21,7 @@ from instascene_core.segmentation.support import Support, find_support
 
 # Name → what makes it from (config, support, up, whether a support is to be sought).
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
-    "labels": lambda config, support, up, seek: GivenLabels(min_pixels=config.min_mask_pixels),
+    "labels": lambda config, support, up, seek: GivenLabels(config.ids_agree, config.min_mask_pixels),
     "builtin": BuiltinSegmenter,
     "network": NetworkSegmenter,
     "geometric": GeometricSegmenter,

@@ -1,6 +1,7 @@
 """Mask clustering: by hand, against the set-based oracle, order independence, damaged masks."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_two_objects_by_hand():
     np.testing.assert_array_equal(result.filtered_labels[0], labels(*[1] * 10, *[2] * 10))
     assert result.filtered_labels[2][0, -3] == UNLABELLED
     assert result.filtered_labels[0].dtype == np.int32
+
+
+def test_ids_that_agree_are_taken_at_their_word():
+    """Two things far apart under one id are one instance; a mask of a wrong id in one view is outvoted."""
+    means, owner, traces, images = scene()
+    given = [np.where(image > 0, np.maximum(image, 2), image) for image in images]  # 1 and 2 become one
+    given[3] = np.where(given[3] == 4, 5, given[3])
+    result = associate(given, traces, means, replace(CONFIG, clustering="ids"))
+    joined = np.maximum(owner, 1)
+    assert len(result.clusters) == len(np.unique(joined)) == len(np.unique(owner)) - 1
+    shown = [np.bincount(result.gaussian_clusters[joined == i] + 1, minlength=7)[1:] for i in range(1, 6)]
+    assert len({int(counts.argmax()) for counts in shown}) == 5
+    assert all(counts.max() > 0.97 * counts.sum() > 150 for counts in shown)
+    both = result.gaussian_clusters[owner == 0], result.gaussian_clusters[owner == 1]
+    assert np.median(both[0]) == np.median(both[1])
 
 
 def test_small_masks_and_single_sightings_are_dropped():
