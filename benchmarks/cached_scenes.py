@@ -42,16 +42,18 @@ def cached_scene(
 ) -> CachedScene:
     """The scene of `scene`, reconstructed with or without its depth.
 
-    Its files are named by everything the result depends on, the code included; trust: take those
-    that other code made.
+    Its files are named by everything the result depends on, the code included; trust: take the newest
+    of that name, whatever settings and code made them.
     """
-    frames_path = cache / f"{name}-{_digest(scene)}-{_code(trust, SOURCES[:1])}.npz"
+    what = f"{name}-{'rgbd' if depth else 'rgb'}"
+    frames_path = cache / f"{name}-{_digest(scene)}-{_code(SOURCES[:1])}.npz"
+    ply = cache / f"{what}-{_digest(scene, config)}-{_code(SOURCES)}.ply"
+    if trust:
+        frames_path, ply = _newest(cache, f"{name}-*.npz", frames_path), _newest(cache, f"{what}-*.ply", ply)
     if not frames_path.exists():
         logger.info("%s: rendering", name)
         _write_frames(frames_path, list(generate_scene(scene).frames()))
     frames = _read_frames(frames_path)
-    key = f"{_digest(scene, config)}-{_code(trust, SOURCES)}"
-    ply = cache / f"{name}-{'rgbd' if depth else 'rgb'}-{key}.ply"
     if not ply.exists():
         logger.info("%s: reconstruction %s depth", name, "with" if depth else "without")
         builder = Scene(Config(reconstruction=config))
@@ -67,10 +69,12 @@ def _digest(*configs: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _code(trust: bool, folders: Sequence[str]) -> str:
-    """A digest of the packages' sources, or "any"."""
-    if trust:
-        return "any"
+def _newest(cache: Path, pattern: str, otherwise: Path) -> Path:
+    return max(cache.glob(pattern), key=lambda path: path.stat().st_mtime, default=otherwise)
+
+
+def _code(folders: Sequence[str]) -> str:
+    """A digest of the packages' sources."""
     root = Path(__file__).resolve().parents[1] / "instascene_core"
     files = sorted(path for folder in folders for path in (root / folder).rglob("*.[pc]*") if path.is_file())
     files = [path for path in files if path.suffix in (".py", ".cpp", ".h")]

@@ -180,7 +180,8 @@ class AssociationConfig:
     patch_spacings: float = 4.0  # "votes": size of a patch in units of the Gaussians' own spacing
     patch_min_gaussians: int = 3
     max_patches: int = 1200  # patches are made larger where there would be more
-    vote_prior: float = 1.0  # frames of doubt added to every pair of groups
+    vote_prior: float = 1.0  # frames of doubt added to every pair of groups, but never more than ...
+    vote_prior_share: float = 0.05  # ... this share of all frames: three that agree must be enough for three
     recovery: float = 0.8  # a mask counts for a new cluster when that holds this share of it
     refit_rounds: int = 4  # in which masks and Gaussians choose their instance by one another, at most
     min_shown: float = 0.05  # of the most that one frame shows of a cluster; less does not count as seen

@@ -57,7 +57,8 @@ def decompose(
     index = features.assign(field, clusters, means, config.features)
     old = np.full(len(means), UNLABELLED, dtype=np.int32) if previous is None else previous
     if config.features.keep_votes:
-        # What the masks of all views have decided stays; features decide the rest.
+        # What the masks of all views have decided stays; features decide on what they do not see.
+        index[result.refused & (index < len(result.clusters))] = UNLABELLED
         index = np.where(result.gaussian_clusters >= 0, result.gaussian_clusters, index).astype(np.int32)
     for number, (_, gaussian_ids) in enumerate(structure, len(result.clusters)):
         # No mask speaks against these; where their feature does not say otherwise they stay structure.

@@ -21,7 +21,7 @@ def join_fragments(
 ) -> tuple[np.ndarray, int]:
     """(owner [N] int32, clusters left): most agreed pair first, while more than `joining` agree.
 
-    Agreement is the share of common frames in which both lie in the same mask, one frame of doubt
+    Agreement is the share of common frames in which both lie in the same mask, some doubt (`doubt`)
     added, so that pairs seen together once or twice stay apart; divided by the cohesion of the two:
     where frames cut at random, a fragment is cut inside as often as from the rest of its object.
     """
@@ -50,6 +50,11 @@ def joining(config: AssociationConfig) -> float:
     return 1 - config.split_ratio + config.split_margin
 
 
+def doubt(masks: MaskMatrices, config: AssociationConfig) -> float:
+    """Frames against joining that every pair starts with."""
+    return min(config.vote_prior, config.vote_prior_share * masks.num_frames)
+
+
 def held_by_masks(owner: np.ndarray, num_clusters: int, masks: MaskMatrices) -> np.ndarray:
     """[M, C] float32: Gaussians of each cluster in each mask."""
     return (masks.membership.T @ indicator(owner, num_clusters)).toarray()
@@ -67,6 +72,7 @@ class _Ballots:
 
     def __init__(self, held: np.ndarray, masks: MaskMatrices, config: AssociationConfig) -> None:
         self.held, self.masks, self.config = held, masks, config
+        self.doubt = doubt(masks, config)
         count = masks.num_frames, held.shape[1]
         self.winner = np.full(count, -1)  # [F, C] mask, −1 = the frame does not show the cluster
         self.whole = np.zeros(count)  # [F, C] 1 where that mask holds enough for the cluster to be whole
@@ -92,7 +98,7 @@ class _Ballots:
         self._vote(b)
 
     def agreement(self, alive: np.ndarray) -> np.ndarray:
-        """[C, C] float: together / (frames + 1), divided by cohesion; −1 on the diagonal."""
+        """[C, C] float: together / (frames + doubt), divided by cohesion; −1 on the diagonal."""
         shown = (self.winner >= 0).astype(np.float64)
         both = shown.T @ shown
         frame, cluster = np.nonzero(self.winner >= 0)
@@ -103,7 +109,7 @@ class _Ballots:
         together = (votes @ votes.T).toarray()
         inside = (self.whole.T @ shown) / np.maximum(both, 1)  # [a, b]: of a, in the frames that show b
         expected = np.sqrt(np.maximum(inside * inside.T, TOLERANCE))
-        result = together / ((both + 1.0) * expected)
+        result = together / ((both + self.doubt) * expected)
         result[~alive] = result[:, ~alive] = -1
         np.fill_diagonal(result, -1)
         return result

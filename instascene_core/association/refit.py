@@ -88,8 +88,10 @@ def owners_by_weight(
     num_gaussians: int,
     num_clusters: int,
     config: AssociationConfig,
-) -> np.ndarray:
-    """[N] int32: as `owners_by_masks`, for every Gaussian that shows anywhere at all.
+) -> tuple[np.ndarray, np.ndarray]:
+    """([N] int32 as `owners_by_masks`, for every Gaussian that shows anywhere at all; [N] bool refused).
+
+    Refused are those that frames with masks of clusters do show, but that belong to none.
 
     label_images: per frame [H, W] cluster + 1 where one shows, ≤ 0 elsewhere.  Counted is blending
     weight, so the faint Gaussians that the tracker leaves out find their place as well; those that
@@ -110,7 +112,9 @@ def owners_by_weight(
         front = trace.weights * (trace.transmittance > config.min_transmittance)
         surface += np.bincount(trace.indices, front, minlength=num_gaussians)
     owner = _best_share(inside[:, 1:], seen, config)
-    return np.where(surface >= config.min_surface_share * total, owner, UNLABELLED).astype(np.int32)
+    heard = surface >= config.min_surface_share * total
+    refused = heard & (owner < 0) & (seen > 0).any(axis=1)
+    return np.where(heard, owner, UNLABELLED).astype(np.int32), refused
 
 
 def mask_agreement(

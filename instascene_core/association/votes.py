@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from instascene_core.association.majority import joining
+from instascene_core.association.majority import doubt, joining
 from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.association.refine import Candidate, split_by_distance
 from instascene_core.config import AssociationConfig
@@ -87,7 +87,7 @@ def agglomerate(
 ) -> np.ndarray:
     """[P] int group of every patch: average linkage of together / observed, most agreed pair first.
 
-    `vote_prior` frames of doubt are added to a pair of groups, and `lasting` ones to every pair of
+    Frames of doubt (`doubt`) are added to a pair of groups, and `lasting` ones to every pair of
     their patches that share a frame.
     """
     winner, size = winners(rows, masks, patch)
@@ -98,7 +98,7 @@ def agglomerate(
     same = sp.csr_matrix((ones, (row, winner[row, frame])), shape=(count, len(masks.frame)))
     together = (same @ same.T).toarray()
     observed = shown.astype(np.float32) @ shown.T.astype(np.float32)
-    return _average_linkage(together, observed, joining(config), config.vote_prior, lasting)
+    return _average_linkage(together, observed, joining(config), doubt(masks, config), lasting)
 
 
 def _average_linkage(
