@@ -5,10 +5,12 @@ clutter, five of what is hard (identical things stacked flush, contents of vesse
 is reconstructed once (kept in --cache) and decomposed with masks from every segmenter, from the truth,
 and from the truth damaged the way segmenters damage it.  Multi-view mask mIoU (one matching over all
 views) and average precision at IoU 0.5.  `--ablation` and `--fractions` add the losses switched off one
-by one, and fewer label images, on damaged masks.  Writes benchmarks/results/decomposition.json.
+by one, and fewer label images, on damaged masks.  Writes benchmarks/results/decomposition.json;
+a row that is there for the same scene and masks is replaced, the others stay.
 """
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -120,14 +122,14 @@ def _ids(truth: Sequence[np.ndarray]) -> list[int]:
 
 
 def report(rows: list[dict], key: str = "masks") -> list[dict]:
-    """Means over scenes by group and `key`, logged."""
+    """Means over scenes by group, depth and `key`, logged."""
     summary = []
-    for group, label in sorted({(row["group"], row[key]) for row in rows}):
-        chosen = [row for row in rows if (row["group"], row[key]) == (group, label)]
+    for group, depth, label in dict.fromkeys((row["group"], row["depth"], row[key]) for row in rows):
+        chosen = [row for row in rows if (row["group"], row["depth"], row[key]) == (group, depth, label)]
         means = {name: float(np.mean([row[name] for row in chosen])) for name in ("miou", "ap50", "seconds")}
-        summary.append({"group": group, key: label, "scenes": len(chosen), **means})
-        logger.info("%-10s %-14s %2d scenes  mIoU %.3f  AP50 %.3f  %5.1f s", group, label, len(chosen),
-                    means["miou"], means["ap50"], means["seconds"])  # fmt: skip
+        summary.append({"group": group, "depth": depth, key: label, "scenes": len(chosen), **means})
+        logger.info("%-10s %-14s %-5s %2d scenes  mIoU %.3f  AP50 %.3f  %5.1f s", group, label,
+                    "RGB-D" if depth else "RGB", len(chosen), *means.values())  # fmt: skip
     return summary
 
 
@@ -143,6 +145,24 @@ def run(case: Case, scene: CachedScene, source: str, config: Config, depth: bool
                 what, row["instances"], row["true_objects"], row["miou"], row["ap50"], row["worst_iou"],
                 row["seconds"])  # fmt: skip
     return row
+
+
+def write_results(path: Path, rows: list[dict], ablation: list[dict], fractions: list[dict]) -> None:
+    """Into the results on record: by scene and masks, and by what was varied."""
+    old = json.loads(path.read_text()) if path.exists() else {}
+    results = {"machine": machine()}
+    for name, new, key in (("runs", rows, "masks"), ("ablation", ablation, "losses"),
+                           ("fractions", fractions, "share")):  # fmt: skip
+        identity = ("scene", "masks", "depth", key)
+        merged = {tuple(row[k] for k in identity): row for row in [*old.get(name, []), *new]}
+        results[name] = sorted(merged.values(), key=_order)
+        results[f"{name}_summary"] = report(results[name], key)
+    write_json(path, results)
+    logger.info("written to %s", path)
+
+
+def _order(row: dict) -> tuple:
+    return [case.layout for case in CASES].index(row["scene"]), not row["depth"]
 
 
 def main() -> None:
@@ -177,11 +197,7 @@ def main() -> None:
         for share in FRACTIONS if arguments.fractions else ():
             fractions.append(run(case, scene, "damaged", config, depth, share=share))
     if not arguments.build:
-        results = {"machine": machine(), "runs": rows, "summary": report(rows)}
-        results |= {"ablation": ablation, "ablation_summary": report(ablation, "losses")}
-        results |= {"fractions": fractions, "fractions_summary": report(fractions, "share")}
-        write_json(arguments.output, results)
-        logger.info("written to %s", arguments.output)
+        write_results(arguments.output, rows, ablation, fractions)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,12 @@ def join_fragments(
     added, so that pairs seen together once or twice stay apart; divided by the cohesion of the two:
     where frames cut at random, a fragment is cut inside as often as from the rest of its object.
     """
-    held = held_by_masks(owner, num_clusters, masks)  # [M, C]
+    member = indicator(owner, num_clusters)
     group = np.arange(num_clusters)
     alive = np.bincount(owner[owner >= 0], minlength=num_clusters) > 0
     if alive.sum() < 2 or not len(masks.frame):
         return owner, num_clusters
-    ballots = _Ballots(held, masks, config)
+    ballots = _Ballots(member, masks, config)
     while True:
         agreement = ballots.agreement(alive)
         a, b = sorted(int(i) for i in np.unravel_index(agreement.argmax(), agreement.shape))
@@ -55,11 +55,6 @@ def doubt(masks: MaskMatrices, config: AssociationConfig) -> float:
     return min(config.vote_prior, config.vote_prior_share * masks.num_frames)
 
 
-def held_by_masks(owner: np.ndarray, num_clusters: int, masks: MaskMatrices) -> np.ndarray:
-    """[M, C] float32: Gaussians of each cluster in each mask."""
-    return (masks.membership.T @ indicator(owner, num_clusters)).toarray()
-
-
 def indicator(owner: np.ndarray, num_clusters: int) -> sp.csr_matrix:
     """[N, C] float32 with a 1 where the Gaussian belongs to the cluster."""
     rows = np.flatnonzero(owner >= 0)
@@ -70,20 +65,24 @@ def indicator(owner: np.ndarray, num_clusters: int) -> sp.csr_matrix:
 class _Ballots:
     """Per frame and cluster: the mask most of it lies in, and whether that is nearly all of it."""
 
-    def __init__(self, held: np.ndarray, masks: MaskMatrices, config: AssociationConfig) -> None:
-        self.held, self.masks, self.config = held, masks, config
+    def __init__(self, member: sp.csr_matrix, masks: MaskMatrices, config: AssociationConfig) -> None:
+        self.masks, self.config = masks, config
+        self.held = (masks.membership.T @ member).toarray()  # [M, C] Gaussians of each cluster in each mask
         self.doubt = doubt(masks, config)
-        count = masks.num_frames, held.shape[1]
+        self.visible = (masks.visible.T @ member).toarray()  # [F, C] Gaussians of the cluster
+        count = masks.num_frames, member.shape[1]
         self.winner = np.full(count, -1)  # [F, C] mask, −1 = the frame does not show the cluster
         self.whole = np.zeros(count)  # [F, C] 1 where that mask holds enough for the cluster to be whole
-        for cluster in range(held.shape[1]):
+        for cluster in range(member.shape[1]):
             self._vote(cluster)
 
     def _vote(self, cluster: int) -> None:
         held, frame = self.held[:, cluster], self.masks.frame
         labelled = np.bincount(frame, held, minlength=self.masks.num_frames)
         least = max(self.config.min_shown * labelled.max(initial=0), MIN_VOTERS)
-        shown = labelled >= least
+        # Where its own mask is missing, the grown border of a neighbour's reaches over part of it.
+        enough = (1 - self.config.max_unseen) * self.visible[:, cluster]
+        shown = (labelled >= least) & (labelled >= enough - TOLERANCE)
         order = np.lexsort((-self.masks.rank, held))  # of equals the mask with the first Gaussian
         largest = np.full(self.masks.num_frames, -1)
         largest[frame[order]] = order  # the last written is the largest
@@ -94,6 +93,7 @@ class _Ballots:
         """Cluster b becomes part of a."""
         self.held[:, a] += self.held[:, b]
         self.held[:, b] = 0
+        self.visible[:, a] += self.visible[:, b]
         self._vote(a)
         self._vote(b)
 
