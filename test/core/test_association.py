@@ -21,7 +21,7 @@ from instascene_core.association.consensus import cluster_masks, observe
 from instascene_core.association.majority import join_fragments
 from instascene_core.association.masks import build_masks
 from instascene_core.association.refine import split_by_distance
-from instascene_core.config import AssociationConfig
+from instascene_core.config import AssociationConfig, SyntheticConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 
@@ -133,6 +133,21 @@ def test_wrongly_filtered_mask_is_recovered():
     assert held >= 32
 
 
+def assert_groups_equal_the_oracle(images, traces, num_gaussians):
+    masks = build_masks(images, traces, num_gaussians, CONFIG)
+    seen = observe(masks, CONFIG)
+    group = cluster_masks(masks, seen, CONFIG)
+    expected_masks, _ = oracle_masks(images, traces, CONFIG)
+    columns = masks.membership.tocsc()
+    assert [(f, l) for f, l, _ in expected_masks] == list(zip(masks.frame.tolist(), masks.label.tolist()))
+    for column, (_, _, gaussians) in enumerate(expected_masks):
+        assert set(columns[:, column].indices.tolist()) == gaussians
+    expected, under = oracle_groups(expected_masks, len(traces), CONFIG)
+    assert set(np.flatnonzero(seen.under_segmented)) == under
+    assert {frozenset(np.flatnonzero(group == g).tolist()) for g in np.unique(group) if g >= 0} == expected
+    return expected, under
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_groups_equal_the_set_based_oracle(seed):
     rng = np.random.default_rng(seed)
@@ -146,17 +161,7 @@ def test_groups_equal_the_set_based_oracle(seed):
             image[(image == 3) & half] = 9
         if rng.random() < 0.3:
             image[image == 4] = UNLABELLED
-    masks = build_masks(images, traces, len(means), CONFIG)
-    seen = observe(masks, CONFIG)
-    group = cluster_masks(masks, seen, CONFIG)
-    expected_masks, _ = oracle_masks(images, traces, CONFIG)
-    columns = masks.membership.tocsc()
-    assert [(f, l) for f, l, _ in expected_masks] == list(zip(masks.frame.tolist(), masks.label.tolist()))
-    for column, (_, _, gaussians) in enumerate(expected_masks):
-        assert set(columns[:, column].indices.tolist()) == gaussians
-    expected, under = oracle_groups(expected_masks, len(traces), CONFIG)
-    assert set(np.flatnonzero(seen.under_segmented)) == under
-    assert {frozenset(np.flatnonzero(group == g).tolist()) for g in np.unique(group) if g >= 0} == expected
+    assert_groups_equal_the_oracle(images, traces, len(means))
 
 
 def test_order_of_frames_and_ids_changes_nothing():
@@ -169,6 +174,45 @@ def test_order_of_frames_and_ids_changes_nothing():
     shuffled = [shuffle_ids(images[i], rng) for i in order]
     second = associate(shuffled, [traces[i] for i in order], means, CONFIG)
     np.testing.assert_array_equal(first.gaussian_clusters, second.gaussian_clusters)
+    for position, i in enumerate(order):
+        np.testing.assert_array_equal(first.filtered_labels[i], second.filtered_labels[position])
+
+
+@pytest.fixture(scope="module", params=["pile", "twins", "shelf"])
+def rendered(request):
+    """A small scene seen by the renderer: means [N, 3], traces, damaged masks of 10 views."""
+    from instascene_core.rendering import trace
+    from instascene_core.synthetic import generate_scene
+    from instascene_core.synthetic.masks import damage_labels
+
+    config = SyntheticConfig(
+        seed=5, layout=request.param, num_objects=4, num_views=10, width=96, height=72, supersampling=1
+    )
+    frames = list(generate_scene(config).frames())
+    gaussians = disks_on_surface(frames)
+    traces = [trace(gaussians, f.camera, f.world_from_camera) for f in frames]
+    rng = np.random.default_rng(0)
+    return gaussians.means.numpy(), traces, [damage_labels(f.labels, rng, border=1) for f in frames]
+
+
+def test_groups_equal_the_oracle_on_rendered_scenes(rendered):
+    means, traces, images = rendered
+    groups, under = assert_groups_equal_the_oracle(images, traces, len(means))
+    assert under and max(len(group) for group in groups) >= 4  # there was something to filter, and to join
+
+
+@pytest.mark.parametrize("clustering", ["votes", "consensus"])
+def test_order_changes_nothing_on_rendered_scenes(rendered, clustering):
+    means, traces, images = rendered
+    config = replace(CONFIG, clustering=clustering)
+    first = associate(images, traces, means, config)
+    assert len(first.clusters) >= 4
+    rng = np.random.default_rng(1)
+    order = rng.permutation(len(traces))
+    shuffled = [shuffle_ids(images[i], rng) for i in order]
+    second = associate(shuffled, [traces[i] for i in order], means, config)
+    np.testing.assert_array_equal(first.gaussian_clusters, second.gaussian_clusters)
+    np.testing.assert_array_equal(first.refused, second.refused)
     for position, i in enumerate(order):
         np.testing.assert_array_equal(first.filtered_labels[i], second.filtered_labels[position])
 
