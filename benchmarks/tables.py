@@ -134,6 +134,65 @@ def streaming_memory(found: dict) -> str:
     )
 
 
+def association(found: dict) -> str:
+    """Clustering of masks."""
+    rows = [
+        [run["clustering"], f"{run['seconds']:.2f}", f"{run['cpu_seconds']:.2f}", str(run["instances"])]
+        for run in found["runs"]
+    ]
+    oracle = found["oracle"]
+    return (
+        f"## Clustering of masks\n\n{place(found)}. {found['frames']} frames × {found['objects']} masks × "
+        f"{found['gaussians'] // 1000}k Gaussians, tracing aside.\n\n"
+        + table(["rule", "s", "processor s", "instances"], rows)
+        + f"\n\nOn a small case ({oracle['ms']:.0f} ms) loops over sets take {oracle['ratio']:.0f} times as long "
+        + ("and find the same groups.\n" if oracle["same_groups"] else "and find OTHER groups.\n")
+    )
+
+
+def decomposition(found: dict) -> str:
+    """Scene by scene, then what was varied."""
+    text = [
+        f"## Decomposition\n\n{place(found)}. Ten scenes of 60 views (320×240), shapes that no training has "
+        "seen; the first five of separable clutter. Multi-view mask mIoU / AP50.\n"
+    ]
+    for depth, title in ((True, "RGB-D"), (False, "RGB and poses only")):
+        runs = [run for run in found["runs"] if run["depth"] == depth]
+        if runs:
+            text += [f"Masks, {title}:\n", _scenes_by(runs, "masks"), ""]
+    if found["ablation"]:
+        text += ["Losses (damaged masks; features decide alone, but in the last column):\n"]
+        text += [_scenes_by(found["ablation"], "losses"), ""]
+    if found["fractions"]:
+        text += [
+            "Share of the views that have masks (damaged ones):\n",
+            _scenes_by(found["fractions"], "share"),
+        ]
+    return "\n".join(text).rstrip("\n") + "\n"
+
+
+def _scenes_by(runs: list[dict], key: str) -> str:
+    """A row per scene and of means, a column per value of `key`."""
+    columns = list(dict.fromkeys(run[key] for run in runs))
+    cells = {(run["scene"], run[key]): (run["miou"], run["ap50"]) for run in runs}
+    scenes = {run["scene"]: run["group"] for run in runs}
+    groups = {name: [s for s in scenes if scenes[s] == name] for name in dict.fromkeys(scenes.values())}
+    rows = [[scene, *(_scores([cells.get((scene, c))]) for c in columns)] for scene in scenes]
+    for name, members in [*groups.items(), ("all", list(scenes))]:
+        rows.append(
+            [f"**{name}**", *(_scores([cells.get((scene, c)) for scene in members]) for c in columns)]
+        )
+    header = [f"{100 * c:.0f} %" if isinstance(c, float) else c for c in columns]
+    return table(["scene", *header], rows)
+
+
+def _scores(pairs: list[tuple[float, float] | None]) -> str:
+    """The mean, where all are known."""
+    if None in pairs:
+        return "–"
+    return " / ".join(f"{sum(values) / len(values):.3f}" for values in zip(*pairs, strict=True))
+
+
 SECTIONS: dict[str, Callable[[dict], str]] = {
     "kernel": kernel,
     "reconstruction": reconstruction,
@@ -141,6 +200,8 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "streaming": streaming,
     "memory": memory,
     "streaming_memory": streaming_memory,
+    "association": association,
+    "decomposition": decomposition,
 }
 
 
