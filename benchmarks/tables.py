@@ -145,8 +145,8 @@ def association(found: dict) -> str:
         f"## Clustering of masks\n\n{place(found)}. {found['frames']} frames × {found['objects']} masks × "
         f"{found['gaussians'] // 1000}k Gaussians, tracing aside.\n\n"
         + table(["rule", "s", "processor s", "instances"], rows)
-        + f"\n\nOn a small case ({oracle['ms']:.0f} ms) loops over sets take {oracle['ratio']:.0f} times as long "
-        + ("and find the same groups.\n" if oracle["same_groups"] else "and find OTHER groups.\n")
+        + f"\n\nOn a small case ({oracle['ms']:.0f} ms) loops over sets take {oracle['ratio']:.0f} times as "
+        + ("long and find the same groups.\n" if oracle["same_groups"] else "long and find OTHER groups.\n")
     )
 
 
