@@ -96,7 +96,7 @@ def associate(
     while True:
         owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
         filtered = _filtered_labels(label_images, masks, cluster_of_mask)
-        owner, refused = owners_by_weight(filtered, traces, len(means), len(views), config)
+        owner, refused = owners_by_weight(filtered, traces, means, len(views), config)
         if config.clustering == "ids":
             break
         owner, left = join_fragments(owner, len(views), masks, config)

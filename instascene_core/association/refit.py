@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial import cKDTree
 
 from instascene_core.association.majority import indicator
 from instascene_core.association.masks import TOLERANCE, MaskMatrices
@@ -79,13 +80,13 @@ def owners_by_masks(
     inside = masks.membership @ shows  # [N, C]
     with_mask = masks.frame_of_mask.T @ shows  # [F, C]
     with_mask.data[:] = 1
-    return _best_share(inside.toarray(), (masks.visible @ with_mask).toarray(), config)
+    return _best(_share(inside.toarray(), (masks.visible @ with_mask).toarray()), config)
 
 
 def owners_by_weight(
     label_images: Sequence[np.ndarray],
     traces: Sequence[PixelTrace],
-    num_gaussians: int,
+    means: np.ndarray,
     num_clusters: int,
     config: AssociationConfig,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +96,10 @@ def owners_by_weight(
 
     label_images: per frame [H, W] cluster + 1 where one shows, ≤ 0 elsewhere.  Counted is blending
     weight, so the faint Gaussians that the tracker leaves out find their place as well; those that
-    hardly ever lie on the visible surface, but shine through it, do not.
+    hardly ever lie on the visible surface, but shine through it, do not.  The borders of masks scatter;
+    neighbours on the surface (means: [N, 3]) are asked together.
     """
+    num_gaussians = len(means)
     inside = np.zeros((num_gaussians, num_clusters + 1))
     seen = np.zeros((num_gaussians, num_clusters))
     total, surface = np.zeros(num_gaussians), np.zeros(num_gaussians)
@@ -111,8 +114,10 @@ def owners_by_weight(
         total += weight
         front = trace.weights * (trace.transmittance > config.min_transmittance)
         surface += np.bincount(trace.indices, front, minlength=num_gaussians)
-    owner = _best_share(inside[:, 1:], seen, config)
-    heard = surface >= config.min_surface_share * total
+    heard = (surface >= config.min_surface_share * total) & (total > 0)
+    share = _share(inside[:, 1:], seen)
+    share[heard] = _smoothed(share[heard], means[heard], config)
+    owner = _best(share, config)
     refused = heard & (owner < 0) & (seen > 0).any(axis=1)
     return np.where(heard, owner, UNLABELLED).astype(np.int32), refused
 
@@ -136,11 +141,28 @@ def mask_agreement(
     return (best * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
 
 
-def _best_share(inside: np.ndarray, seen: np.ndarray, config: AssociationConfig) -> np.ndarray:
-    """[N] int32 column of the largest inside / seen, UNLABELLED below `min_visible_ratio`."""
-    if not inside.shape[1]:
-        return np.full(len(inside), UNLABELLED, dtype=np.int32)
-    share = np.divide(inside, seen, out=np.zeros(inside.shape), where=seen > 0)
+def _share(inside: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    return np.divide(inside, seen, out=np.zeros(inside.shape), where=seen > 0)
+
+
+def _smoothed(share: np.ndarray, means: np.ndarray, config: AssociationConfig) -> np.ndarray:
+    """Shares [K, C], each half its own and half the mean of its nearest neighbours', a few times over."""
+    count = min(config.smoothing_neighbours, len(means) - 1)
+    if count < 1 or not share.shape[1]:
+        return share
+    _, nearest = cKDTree(means).query(means, k=count + 1)
+    rows = np.repeat(np.arange(len(means)), count)
+    weights = np.full(len(rows), 0.5 / count)
+    mean = sp.csr_matrix((weights, (rows, nearest[:, 1:].ravel())), shape=(len(means), len(means)))
+    for _ in range(config.smoothing_rounds):
+        share = 0.5 * share + mean @ share
+    return share
+
+
+def _best(share: np.ndarray, config: AssociationConfig) -> np.ndarray:
+    """[N] int32 column of the largest share, UNLABELLED below `min_visible_ratio`."""
+    if not share.shape[1]:
+        return np.full(len(share), UNLABELLED, dtype=np.int32)
     best = share.argmax(axis=1)
     enough = share[np.arange(len(best)), best] >= max(config.min_visible_ratio - TOLERANCE, TOLERANCE)
     return np.where(enough, best, UNLABELLED).astype(np.int32)
