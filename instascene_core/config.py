@@ -172,7 +172,7 @@ class AssociationConfig:
     split_min_points: int = 4
     min_visible_ratio: float = 0.5  # share of an instance's frames that must show a Gaussian in it
     min_surface_share: float = 0.1  # of a Gaussian's weight on the visible surface, for masks to count
-    smoothing_neighbours: int = 6  # on the surface, whose shares count half of a Gaussian's ...
+    smoothing_neighbours: int = 6  # on the surface, asked with a Gaussian that masks disagree on ...
     smoothing_rounds: int = 2  # ... this often in succession
     min_views: int = 2  # frames with a mask of an instance
     merge_overlap: float = 0.8  # instances that share more of the smaller one are one

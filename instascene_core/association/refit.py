@@ -146,16 +146,21 @@ def _share(inside: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(share: np.ndarray, means: np.ndarray, config: AssociationConfig) -> np.ndarray:
-    """Shares [K, C], each half its own and half the mean of its nearest neighbours', a few times over."""
+    """Shares [K, C], moved towards the mean of the nearest neighbours', a few times over.
+
+    The more in doubt the more: half-way at 0.5, not at all where the masks agree (0 or 1), so that
+    exact masks keep their borders.
+    """
     count = min(config.smoothing_neighbours, len(means) - 1)
     if count < 1 or not share.shape[1]:
         return share
     _, nearest = cKDTree(means).query(means, k=count + 1)
     rows = np.repeat(np.arange(len(means)), count)
-    weights = np.full(len(rows), 0.5 / count)
+    weights = np.full(len(rows), 1 / count)
     mean = sp.csr_matrix((weights, (rows, nearest[:, 1:].ravel())), shape=(len(means), len(means)))
     for _ in range(config.smoothing_rounds):
-        share = 0.5 * share + mean @ share
+        doubt = 1 - np.abs(2 * share - 1)
+        share = share + 0.5 * doubt * (mean @ share - share)
     return share
 
 

@@ -103,6 +103,24 @@ def test_small_masks_and_single_sightings_are_dropped():
     assert all((image == UNLABELLED).all() for image in result.filtered_labels)
 
 
+def test_three_frames_that_agree_are_enough():
+    means = np.zeros((120, 3))
+    means[:, 0] = np.arange(120) * 0.01  # several patches each, touching
+    image = labels(*[1] * 60, *[2] * 60)
+    result = associate([image] * 3, [row_trace(np.arange(120))] * 3, means, CONFIG)
+    assert partition(result.gaussian_clusters) == {frozenset(range(60)), frozenset(range(60, 120))}
+
+
+def test_what_most_masks_leave_out_is_refused_and_what_no_frame_sees_is_open():
+    means = np.zeros((50, 3))
+    means[:, 0] = np.arange(50) * 0.01
+    trace = row_trace(np.arange(40))
+    grown, exact = labels(*[1] * 30, *[-1] * 10), labels(*[1] * 20, *[-1] * 20)
+    result = associate([grown, exact, exact, exact], [trace] * 4, means, CONFIG)
+    assert partition(result.gaussian_clusters) == {frozenset(range(20))}
+    assert (np.flatnonzero(result.refused) == np.arange(20, 40)).all()
+
+
 @pytest.mark.parametrize("clustering", ["votes", "consensus"])
 def test_pair_split_in_a_third_of_its_views_ends_as_two(clustering):
     config = AssociationConfig(min_gaussians=5, clustering=clustering)
