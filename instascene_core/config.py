@@ -126,11 +126,11 @@ class SegmentationConfig:
     max_behind_wall: float = 0.03  # of them
     min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
     # Network
-    join_log_odds: float = 2.2  # added to affinities: training weighs a cut as four joins
+    join_log_odds: float = 2.6  # added to affinities: training weighs a cut as four joins
     min_foreground: float = 0.5  # probability of being an object
     max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
     # Its evidence gathered on the fused surface (builtin)
-    min_surface_foreground: float = 0.4  # mean over all views
+    min_surface_foreground: float = 0.6  # mean over all views
     border_distance: float = 12.0  # elements' spacings that a sure border counts in the growth of patches
     view_quantile: float = 0.8  # over the views: above a half, few that see a seam outvote many that do not
     max_view_weight: float = 8.0  # evidence of the views per element pair of a contact, at most

@@ -22,7 +22,7 @@ class TrainingConfig:
     """Everything the result depends on besides the code."""
 
     seed: int = 0
-    shards: int = 72  # of 32 views; the last `validation_shards` are only looked at
+    shards: int = 140  # of 32 views; the last `validation_shards` are only looked at
     validation_shards: int = 4
     epochs: int = 6
     minutes: float = 0.0  # end (with the learning rate run down) after this long; 0 = all epochs
