@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from instascene_core.rendering.trace import PixelTrace
 
 
+FRAMES_AT_ONCE = 16
+
+
 def refit(
     owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -99,21 +102,25 @@ def owners_by_weight(
     hardly ever lie on the visible surface, but shine through it, do not.  The borders of masks scatter;
     neighbours on the surface (means: [N, 3]) are asked together.
     """
-    num_gaussians = len(means)
-    inside = np.zeros((num_gaussians, num_clusters + 1))
-    seen = np.zeros((num_gaussians, num_clusters))
-    total, surface = np.zeros(num_gaussians), np.zeros(num_gaussians)
-    for image, trace in zip(label_images, traces, strict=True):
-        pixel_labels = np.maximum(image, 0).ravel()
-        here = np.flatnonzero(np.bincount(pixel_labels, minlength=num_clusters + 1)[1:])
-        labels = np.repeat(pixel_labels, np.diff(trace.offsets))
-        keys = trace.indices * np.int64(num_clusters + 1) + labels
-        inside += np.bincount(keys, trace.weights, minlength=inside.size).reshape(inside.shape)
-        weight = np.bincount(trace.indices, trace.weights, minlength=num_gaussians)
-        seen[:, here] += weight[:, None]
-        total += weight
-        front = trace.weights * (trace.transmittance > config.min_transmittance)
-        surface += np.bincount(trace.indices, front, minlength=num_gaussians)
+    inside = np.zeros((len(means), num_clusters + 1))
+    seen = np.zeros((len(means), num_clusters))
+    total, surface = np.zeros(len(means)), np.zeros(len(means))
+    for start in range(0, len(traces), FRAMES_AT_ONCE):  # each adds to all of the matrices, zeros too
+        part = slice(start, start + FRAMES_AT_ONCE)
+        weight, labels, shown = [], [], []
+        for image, trace in zip(label_images[part], traces[part], strict=True):
+            pixel_labels = np.maximum(image, 0).ravel()
+            shown.append(np.bincount(pixel_labels, minlength=num_clusters + 1)[1:] > 0)
+            labels.append(np.repeat(pixel_labels, np.diff(trace.offsets)))
+            weight.append(np.bincount(trace.indices, trace.weights, minlength=len(means)))
+            front = trace.weights * (trace.transmittance > config.min_transmittance)
+            surface += np.bincount(trace.indices, front, minlength=len(means))
+        keys = np.concatenate([t.indices for t in traces[part]]) * np.int64(num_clusters + 1)
+        keys += np.concatenate(labels)
+        entry_weights = np.concatenate([t.weights for t in traces[part]])
+        inside += np.bincount(keys, entry_weights, minlength=inside.size).reshape(inside.shape)
+        seen += np.stack(weight, axis=1) @ np.stack(shown).astype(np.float64)
+        total += np.sum(weight, axis=0)
     heard = (surface >= config.min_surface_share * total) & (total > 0)
     share = _share(inside[:, 1:], seen)
     share[heard] = _smoothed(share[heard], means[heard], config)
@@ -146,7 +153,7 @@ def _share(inside: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(share: np.ndarray, means: np.ndarray, config: AssociationConfig) -> np.ndarray:
-    """Shares [K, C], moved towards the mean of the nearest neighbours', a few times over.
+    """`share` [K, C], moved in place towards the mean of the nearest neighbours, a few times over.
 
     The more in doubt the more: half-way at 0.5, not at all where the masks agree (0 or 1), so that
     exact masks keep their borders.
@@ -154,13 +161,15 @@ def _smoothed(share: np.ndarray, means: np.ndarray, config: AssociationConfig) -
     count = min(config.smoothing_neighbours, len(means) - 1)
     if count < 1 or not share.shape[1]:
         return share
-    _, nearest = cKDTree(means).query(means, k=count + 1)
-    rows = np.repeat(np.arange(len(means)), count)
+    doubted = np.flatnonzero(((share > 0) & (share < 1)).any(axis=1))  # the others never change
+    _, nearest = cKDTree(means).query(means[doubted], k=count + 1)
+    rows = np.repeat(np.arange(len(doubted)), count)
     weights = np.full(len(rows), 1 / count)
-    mean = sp.csr_matrix((weights, (rows, nearest[:, 1:].ravel())), shape=(len(means), len(means)))
+    mean = sp.csr_matrix((weights, (rows, nearest[:, 1:].ravel())), shape=(len(doubted), len(means)))
     for _ in range(config.smoothing_rounds):
-        doubt = 1 - np.abs(2 * share - 1)
-        share = share + 0.5 * doubt * (mean @ share - share)
+        own = share[doubted]
+        doubt = 1 - np.abs(2 * own - 1)
+        share[doubted] = own + 0.5 * doubt * (mean @ share - own)
     return share
 
 
