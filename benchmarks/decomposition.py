@@ -5,7 +5,7 @@ clutter, five of what is hard (identical things stacked flush, contents of vesse
 is reconstructed once (kept in --cache) and decomposed with masks from every segmenter, from the truth,
 and from the truth damaged the way segmenters damage it.  Multi-view mask mIoU (one matching over all
 views) and average precision at IoU 0.5.  `--ablation` and `--fractions` add the losses switched off one
-by one, and fewer label images, on damaged masks.  Writes benchmarks/results/decomposition.json;
+by one on damaged masks, and fewer label images.  Writes benchmarks/results/decomposition.json;
 a row that is there for the same scene and masks is replaced, the others stay.
 """
 
@@ -195,7 +195,7 @@ def main() -> None:
             losses_only = replace(config, features=losses)
             ablation.append(run(case, scene, "damaged", losses_only, depth, losses=name))
         for share in FRACTIONS if arguments.fractions else ():
-            fractions.append(run(case, scene, "damaged", config, depth, share=share))
+            fractions += [run(case, scene, source, config, depth, share=share) for source in NETWORK_FREE]
     if not arguments.build:
         write_results(arguments.output, rows, ablation, fractions)
 

@@ -110,11 +110,14 @@ def structure_clusters(
 ) -> list[tuple[str, np.ndarray]]:
     """("support" | "background", Gaussian indices [K] int64) of what the masks leave out.
 
-    A Gaussian is structure when at most `structure_max_masked` of its blending weight, over all
-    views, falls into any mask; it is support when it lies on that plane as well.
+    A Gaussian is structure when at most `structure_max_masked` of its blending weight, over all views
+    that have masks, falls into any; it is support when it lies on that plane as well.
     """
     total, masked = np.zeros(len(means)), np.zeros(len(means))
-    for mask, view in zip(masks, traces):
+    asked = [(mask > 0).any() for mask in masks]
+    for mask, view, counts in zip(masks, traces, asked):
+        if not counts and any(asked):
+            continue
         in_mask = np.repeat((mask.ravel() > 0).astype(np.float64), np.diff(view.offsets))
         total += np.bincount(view.indices, view.weights, minlength=len(means))
         masked += np.bincount(view.indices, view.weights * in_mask, minlength=len(means))

@@ -13,6 +13,7 @@ from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.config import AssociationConfig
 from instascene_core.frame import UNLABELLED
 
+MIN_COHESION = 0.5  # what frames cut in more than half of all cases is not excused by that
 MIN_VOTERS = 3  # Gaussians of a cluster below which a frame does not say where it lies
 
 
@@ -51,8 +52,8 @@ def joining(config: AssociationConfig) -> float:
 
 
 def doubt(masks: MaskMatrices, config: AssociationConfig) -> float:
-    """Frames against joining that every pair starts with."""
-    return min(config.vote_prior, config.vote_prior_share * masks.num_frames)
+    """Frames against joining that every pair starts with; frames without any mask do not count."""
+    return min(config.vote_prior, config.vote_prior_share * len(np.unique(masks.frame)))
 
 
 def indicator(owner: np.ndarray, num_clusters: int) -> sp.csr_matrix:
@@ -108,7 +109,7 @@ class _Ballots:
         )
         together = (votes @ votes.T).toarray()
         inside = (self.whole.T @ shown) / np.maximum(both, 1)  # [a, b]: of a, in the frames that show b
-        expected = np.sqrt(np.maximum(inside * inside.T, TOLERANCE))
+        expected = np.maximum(np.sqrt(inside * inside.T), MIN_COHESION)
         result = together / ((both + self.doubt) * expected)
         result[~alive] = result[:, ~alive] = -1
         np.fill_diagonal(result, -1)

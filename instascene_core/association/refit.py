@@ -64,8 +64,12 @@ def masks_shown(
     mask = np.arange(len(held))
     taken[mask, best] = False
     most, total = held[mask, best], held.sum(axis=1)
+    # A stray Gaussian or two of a cluster, in the mask of what has none, do not make it that cluster's.
+    size_of_mask = np.asarray(masks.membership.sum(axis=0)).ravel()
+    least = (1 - config.max_unseen) * np.minimum(size_of_mask, visible[mask, best])
+    related = most >= least - TOLERANCE
     sure = (most > 0.5 * total) & ~taken.any(axis=1) | (most > 0) & (most >= config.recovery * total)
-    return np.where(sure, best, UNLABELLED).astype(np.int32)
+    return np.where(sure & related, best, UNLABELLED).astype(np.int32)
 
 
 def owners_by_masks(
