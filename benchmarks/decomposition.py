@@ -122,14 +122,15 @@ def _ids(truth: Sequence[np.ndarray]) -> list[int]:
 
 
 def report(rows: list[dict], key: str = "masks") -> list[dict]:
-    """Means over scenes by group, depth and `key`, logged."""
+    """Means over scenes by group, depth, masks and `key`, logged."""
+    kinds = ("group", "depth", *dict.fromkeys(("masks", key)))
     summary = []
-    for group, depth, label in dict.fromkeys((row["group"], row["depth"], row[key]) for row in rows):
-        chosen = [row for row in rows if (row["group"], row["depth"], row[key]) == (group, depth, label)]
+    for kind in dict.fromkeys(tuple(row[name] for name in kinds) for row in rows):
+        chosen = [row for row in rows if tuple(row[name] for name in kinds) == kind]
         means = {name: float(np.mean([row[name] for row in chosen])) for name in ("miou", "ap50", "seconds")}
-        summary.append({"group": group, "depth": depth, key: label, "scenes": len(chosen), **means})
-        logger.info("%-10s %-14s %-5s %2d scenes  mIoU %.3f  AP50 %.3f  %5.1f s", group, label,
-                    "RGB-D" if depth else "RGB", len(chosen), *means.values())  # fmt: skip
+        summary.append({**dict(zip(kinds, kind, strict=True)), "scenes": len(chosen), **means})
+        logger.info("%-40s %2d scenes  mIoU %.3f  AP50 %.3f  %5.1f s", kind, len(chosen),
+                    *means.values())  # fmt: skip
     return summary
 
 

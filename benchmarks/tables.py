@@ -163,11 +163,9 @@ def decomposition(found: dict) -> str:
     if found["ablation"]:
         text += ["Losses (damaged masks; features decide alone, but in the last column):\n"]
         text += [_scenes_by(found["ablation"], "losses"), ""]
-    if found["fractions"]:
-        text += [
-            "Share of the views that have masks (damaged ones):\n",
-            _scenes_by(found["fractions"], "share"),
-        ]
+    for masks in dict.fromkeys(run["masks"] for run in found["fractions"]):
+        runs = [run for run in found["fractions"] if run["masks"] == masks]
+        text += [f"Share of the views that have masks ({masks} ones):\n", _scenes_by(runs, "share"), ""]
     return "\n".join(text).rstrip("\n") + "\n"
 
 
