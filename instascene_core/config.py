@@ -77,7 +77,8 @@ class ReconstructionConfig:
     online_density: float = 0.15  # Gaussians per unexplained pixel, over gaussians_per_pixel
     polish_begin: float = 0.4  # fraction of a run that a polish starts at
     polish_iterations: int = 700  # at most ...
-    polish_time_s: float = 8.0  # ... or this long; 0 = all of them
+    polish_time_s: float = 8.0  # ... or this long; 0 = all of them ...
+    polish_least: int = 200  # ... but not fewer, however slow the machine
 
 
 @dataclass(frozen=True)

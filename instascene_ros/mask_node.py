@@ -12,7 +12,6 @@ import threading
 from dataclasses import replace
 
 import numpy as np
-import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -56,7 +55,7 @@ class MaskNode(Node):
         self._needs_depth = not isinstance(self.segmenter, PretrainedSegmenter)
         self.worker = Worker(self.errors)
         self._publisher = self.create_publisher(Image, "masks/image", QOS)
-        self._queued, self._published, self._reported = 0, 0, 0
+        self._queued, self._published, self._reported = 0, 0, (0, 0)
         self._lock = threading.Lock()
         source = replace(self.parameters.input, use_masks=False, use_depth=self._needs_depth)
         self.source = FrameSource(self, source, self.parameters.map_frame, self._on_frame, self.report_error)
@@ -110,22 +109,24 @@ class MaskNode(Node):
             logger.warning("%s: %s", kind, sentence)
 
     def _report(self) -> None:
-        if self._published != self._reported:
-            self._reported = self._published
-            dropped = ", ".join(f"{n} {reason}" for reason, n in self.source.counters.dropped.items())
+        counters = self.source.counters
+        outcome = (self._published, counters.dropped.total())
+        if outcome != self._reported:
+            self._reported = outcome
+            dropped = ", ".join(f"{n} {reason}" for reason, n in counters.dropped.items())
             logger.info("%d label images published; dropped: %s", self._published, dropped or "none")
 
     def close(self) -> bool:
         """End the worker and the node; False when the worker did not end in time."""
         ended = self.worker.stop(STOP_S)
+        self._report()
         stop_forwarding(self._log_handler)
         self.destroy_node()
         return ended
 
 
 def main(args: list[str] | None = None) -> int:
-    rclpy.init(args=args)
-    return run_node("mask_node", MaskNode, num_threads=3)
+    return run_node("mask_node", MaskNode, num_threads=3, args=args)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ class InputParameters:
     image_transport: Literal["raw", "compressed"] = "raw"
     image_is_rectified: bool = False  # images are undistorted already: use P of camera_info, ignore D
     sync_tolerance_s: float = 0.02  # stamps this close belong together
-    sync_wait_s: float = 2.0  # an image waits this long for its pose, depth and masks
+    # An image waits this long for its pose, depth and masks.  Longer than the 3 s after which Fast DDS
+    # asks for what got lost on the way.
+    sync_wait_s: float = 4.0
     use_depth: bool = True
     use_masks: bool = True
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...

@@ -169,9 +169,8 @@ class SceneNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    rclpy.init(args=args)
     # One thread for each request that waits, and some for subscriptions, timers and events.
-    return run_node("scene_node", SceneNode, num_threads=MAX_WAITING + 4)
+    return run_node("scene_node", SceneNode, num_threads=MAX_WAITING + 4, args=args)
 
 
 if __name__ == "__main__":

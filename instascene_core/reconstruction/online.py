@@ -114,14 +114,21 @@ class OnlineReconstruction:
         iterations: int | None = None,
         time_budget_s: float | None = None,
     ) -> ReconstructionResult | None:
-        """Finish on all `frames` from what there is; None when that is nothing (reconstruct instead).
+        """Finish on all `frames` from what there is; None when that is too little (reconstruct instead).
 
-        iterations, time_budget_s: None takes `polish_iterations` and `polish_time_s`.
+        iterations, time_budget_s: None takes `polish_iterations` and `polish_time_s`, after the iterations
+        that idle time has not sufficed for: asked for at once or on a busy machine, the scene takes
+        longer and is no worse.
         """
-        if self._trainer is None:
-            return None
         config = self._config
         limited = iterations is None and time_budget_s is None
+        if self._trainer is None or (limited and self._trainer.num_missing > config.iterations):
+            return None
+        if limited:
+            self._catch_up(progress)
+            if config.polish_time_s > 0:
+                least = config.polish_least * self._trainer.seconds_per_step
+                time_budget_s = max(config.polish_time_s, least)
         return reconstruct(
             frames,
             config,
@@ -129,9 +136,19 @@ class OnlineReconstruction:
             initial=self._trainer.model.detached(),
             background=self.background,
             iterations=config.polish_iterations if iterations is None else iterations,
-            time_budget_s=config.polish_time_s if limited else time_budget_s,
+            time_budget_s=time_budget_s,
             begin=config.polish_begin,
         )
+
+    def _catch_up(self, progress: ProgressCallback) -> None:
+        """All iterations that the frames so far are due."""
+        trainer = self._trainer
+        total = trainer.num_missing
+        while trainer.wants_work:
+            trainer.step()
+            if trainer.num_missing % 20 == 0:
+                done = 1 - trainer.num_missing / total
+                progress("reconstruct", self._config.polish_begin * done, trainer.message)
 
     def _unexplained(self, frame: Frame) -> GaussianModel | None:
         """Gaussians for the surface that a frame shows and the model does not; None where that is little."""
@@ -176,6 +193,7 @@ class _OnlineTrainer(Trainer):
         )  # the rest is for what is yet to be seen
         self._strategy = make_strategy(config, self._depth_scale, max(budget, len(initial)))
         self.last_iteration = config.online_iterations * len(frames)
+        self._steps, self._step_seconds = 0, 0.0
 
     @property
     def model(self) -> GaussianModel:
@@ -194,9 +212,24 @@ class _OnlineTrainer(Trainer):
         return self._begin
 
     @property
+    def seconds_per_step(self) -> float:
+        """The mean so far, 0 before the first."""
+        return self._step_seconds / max(1, self._steps)
+
+    def step(self) -> None:
+        start = time.perf_counter()
+        super().step()
+        self._steps += 1
+        self._step_seconds += time.perf_counter() - start
+
+    @property
+    def num_missing(self) -> int:
+        """Iterations that the frames so far are still due."""
+        return max(0, self.last_iteration - self.iteration) if self._frames else 0
+
+    @property
     def wants_work(self) -> bool:
-        """Whether the frames so far have not had their share of iterations."""
-        return bool(self._frames) and self.iteration < self.last_iteration
+        return self.num_missing > 0
 
     def render(self, frame: Frame):
         """The model as `frame` should see it."""

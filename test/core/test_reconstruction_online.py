@@ -108,6 +108,25 @@ def test_the_scene_works_ahead_and_then_only_polishes(frames):
     assert len(scene.gaussians) > 0.7 * before
 
 
+def test_a_scene_asked_for_at_once_catches_up_first(frames):
+    """With more missing than a whole run has, it begins anew."""
+    late = OnlineReconstruction(SMALL)
+    for frame in frames[:6]:
+        late.add(frame)
+    missing = 6 * SMALL.online_iterations
+    fractions = []
+    assert missing <= SMALL.iterations
+    result = late.polish(frames[:6], lambda stage, fraction, message: fractions.append(fraction))
+    assert result.iterations == SMALL.polish_iterations
+    assert fractions == sorted(fractions) and 0 < fractions[0] < SMALL.polish_begin and fractions[-1] == 1
+    assert not late.work(1.0)  # nothing is due any more
+    hasty = OnlineReconstruction(SMALL)
+    for frame in frames:
+        hasty.add(frame)
+    assert len(frames) * SMALL.online_iterations > SMALL.iterations and hasty.polish(frames) is None
+    assert hasty.polish(frames, iterations=2).iterations == 2  # as the caller wants it
+
+
 def test_same_frames_same_bits(frames):
     first, again = (stream(frames[:3]).polish(frames[:3], iterations=10).gaussians for _ in range(2))
     assert np.array_equal(first.means.numpy(), again.means.numpy())

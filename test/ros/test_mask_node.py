@@ -60,7 +60,11 @@ def test_every_view_gets_its_label_image(client, dataset, tmp_path):
         wait_for(lambda: client.node.count_publishers("masks/image"), 30, "both have found each other")
         with running("dataset_player", player, tmp_path / "player.log") as process:
             assert process.wait(60.0) == 0, process.log.read_text()
-        wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
+        try:
+            wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
+        except AssertionError as error:
+            node.interrupt()
+            raise AssertionError(f"{error}, but {len(received)}:\n{node.log.read_text()}") from None
         code, seconds = node.interrupt()
         assert code == 0 and seconds < 5.0, node.log.read_text()
         assert "Traceback" not in node.log.read_text()
@@ -109,7 +113,11 @@ def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name
         wait_for(lambda: client.node.count_publishers("masks/image"), 60, "both have found each other")
         with running("dataset_player", player, tmp_path / "player.log") as process:
             assert process.wait(60.0) == 0, process.log.read_text()
-        wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
+        try:
+            wait_for(lambda: len(received) == NUM_VIEWS, 30, "a label image for every view")
+        except AssertionError as error:
+            node.interrupt()
+            raise AssertionError(f"{error}, but {len(received)}:\n{node.log.read_text()}") from None
         assert f"by {name} go out" in node.log.read_text() and "Traceback" not in node.log.read_text()
     frames = list(open_dataset(dataset))
     segmenter = make_segmenter(SegmentationConfig(**settings), frames)
