@@ -249,6 +249,7 @@ class CompletionConfig:
     has an arbitrary scale."""
 
     prior: str = "carving"
+    candidates: bool = True  # boxes, cylinders and balls replace the prior's guess where the evidence says so
     num_samples: int = 1
     seed: int = 0
     # Observation

@@ -21,16 +21,19 @@ class CompletedObject:
     mesh: TriangleMesh
     colors: np.ndarray  # [V, 3] uint8
     observed: np.ndarray  # [V] float32, 0 = generated … 1 = observed
-    vertex_uncertainty: np.ndarray  # [V] float32, metres (expected error of the vertex' position)
+    vertex_uncertainty: (
+        np.ndarray
+    )  # [V] float32, metres: spread between samples, or a single one's expected error
     world_from_object: np.ndarray  # [4, 4] float64: origin at the bottom centre of the box, z up
     dimensions: np.ndarray  # [3] metres, box in the object frame
     watertight: bool
     volume: float  # m³
     observed_fraction: float  # share of the surface that was observed
-    uncertainty: float  # metres, spread between samples (or mean vertex uncertainty of a single one)
+    uncertainty: float  # metres, mean over the surface of `vertex_uncertainty`
     confidence: float  # [0, 1]
     prior: str  # which prior made it, and its licence
     duration_s: float
     convex_parts: tuple[TriangleMesh, ...] = ()
+    hypotheses: tuple[TriangleMesh, ...] = ()  # other closed bodies that agree with what was seen
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())  # one sentence each: what the caller should know

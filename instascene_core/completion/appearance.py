@@ -19,11 +19,11 @@ class VertexFacts:
     colors: np.ndarray  # [V, 3] uint8
 
 
-def vertex_facts(observation: Observation, mesh: TriangleMesh, uncertainty: np.ndarray) -> VertexFacts:
+def vertex_facts(observation: Observation, mesh: TriangleMesh, expected: np.ndarray) -> VertexFacts:
     """Judge every vertex by the confirmed points near it.
 
-    uncertainty: the prior's [nx, ny, nz], metres.  A vertex is observed when confirmed points lie
-    within about a pixel's footprint of it, face the same way, and several views agree.
+    expected: [V] metres, error expected where nothing was observed.  A vertex is observed when confirmed
+    points lie within about a pixel's footprint of it, face the same way, and several views agree.
     """
     from scipy.spatial import cKDTree
 
@@ -37,10 +37,9 @@ def vertex_facts(observation: Observation, mesh: TriangleMesh, uncertainty: np.n
     agreeing = np.clip(points.support[index] / min(3, max(1, observation.num_views)), 0, 1)
     observed = (near * agreeing).max(axis=1)
     observed *= np.clip(observation.grid.sample(observation.trust, mesh.vertices) * 2, 0, 1)
-    guess = observation.grid.sample(uncertainty, mesh.vertices)
     measured = observation.noise / np.sqrt(np.maximum(points.support[index[:, 0]], 1))
     measured = np.maximum(measured, 0.25 * observation.grid.voxel)
-    sigma = np.sqrt((observed * measured) ** 2 + ((1 - observed) * np.maximum(guess, measured)) ** 2)
+    sigma = np.sqrt((observed * measured) ** 2 + ((1 - observed) * np.maximum(expected, measured)) ** 2)
     colors, seen = texture.fit_colors(observation, mesh)
     near_points = near.max(axis=1) > 0.3
     colors = np.where(seen[:, None], colors, _colors(observation, distance, index, near))
@@ -74,8 +73,8 @@ def _spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndar
     return np.where(known[:, None], colors, colors[source])
 
 
-def observed_fraction(mesh: TriangleMesh, observed: np.ndarray) -> float:
-    """Share of the surface area in [0, 1] that was observed."""
+def mean_over_surface(mesh: TriangleMesh, values: np.ndarray) -> float:
+    """Mean over the surface of a value per vertex [V]."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return float((area * observed[mesh.triangles].mean(axis=1)).sum() / max(area.sum(), 1e-30))
+    return float((area * values[mesh.triangles].mean(axis=1)).sum() / max(area.sum(), 1e-30))

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from instascene_core import mesh as meshes
-from instascene_core.completion import appearance, fusion
+from instascene_core.completion import appearance, fusion, primitives
 from instascene_core.completion.carving import CarvingPrior
 from instascene_core.completion.observation import Observation, grown, observe
 from instascene_core.completion.prior import CompletionPrior, Prediction
@@ -75,43 +76,97 @@ def complete_observation(
     start = time.perf_counter() if start is None else start
     if num_samples < 1:
         raise InputError(f"The number of completion samples must be at least 1, got {num_samples}.")
-    # 1. The prior's guess, in a box grown until the body fits.
+    # 1. What is guessed of the unseen, in a box grown until the body fits.
     progress("complete", 0.35, f"predicting with the prior '{prior.name}'")
-    observation, prediction, fields = _predict(observation, prior, config, num_samples, seed)
-    # 2. Observed surface and guess become one closed mesh.
+    guess = _guess(observation, prior, config, num_samples, seed)
+    observation = guess.observation
+    # 2. Observed surface and the first guess become one closed mesh, the other guesses closed surfaces.
     progress("complete", 0.55, "meshing")
-    mesh = fusion.body_mesh(observation, fields[0], config)
+    mesh = fusion.body_mesh(observation, guess.fields[0], config)
+    others = tuple(fusion.closed_body(observation, field, config) for field in guess.fields[1:])
     # 3. What is known about each vertex.
-    spread = fields.std(axis=0) if num_samples > 1 else prediction.uncertainty
-    facts = appearance.vertex_facts(observation, mesh, np.asarray(spread, dtype=np.float32))
+    if others:
+        expected = _spread(mesh, others)
+    else:
+        expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
+    facts = appearance.vertex_facts(observation, mesh, expected)
     # 4. Convex parts for collision checks.
     progress("complete", 0.75, "convex parts")
     parts = meshes.convex_parts(
         mesh, config.convex_threshold, config.max_convex_parts, config.convex_max_triangles, seed
     )
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
-    return _completed(observation, prior, mesh, facts, parts, time.perf_counter() - start)
+    return _completed(guess, mesh, others, facts, parts, time.perf_counter() - start)
 
 
-def _predict(
+@dataclass(frozen=True)
+class _Guess:
+    """Whole bodies that agree with the observation."""
+
+    observation: Observation  # in the box they fit in
+    fields: list[np.ndarray]  # [nx, ny, nz] each: signed distance in metres, fused with what was seen
+    uncertainty: np.ndarray  # [nx, ny, nz] metres
+    made_by: str  # prior, its licence, and the plain body that won
+    notes: tuple[str, ...]
+
+
+def _guess(
     observation: Observation, prior: CompletionPrior, config: CompletionConfig, num_samples: int, seed: int
-) -> tuple[Observation, Prediction, np.ndarray]:
-    """Prediction and fused fields [S, nx, ny, nz] in a box that the body does not touch."""
+) -> _Guess:
+    """The prior's guesses, the first replaced by a plain body where the evidence says that it is one."""
+    candidate = primitives.best_candidate(observation, seed) if config.candidates else None
     for attempt in range(config.max_growths + 1):
         prediction = prior.predict(observation, num_samples, seed)
-        fields = np.stack([fusion.fused_field(observation, field) for field in prediction.fields])
-        touching = any(fusion.touches_unseen_face(observation, field) for field in fields[:1])
-        if not touching or attempt == config.max_growths:
+        if candidate is not None:
+            prediction = primitives.preferred(observation, candidate, prediction)
+        fields, failed = _fused_fields(observation, prediction)
+        cut = any(fusion.touches_unseen_face(observation, field) for field in fields)
+        if not cut or attempt == config.max_growths:
             break
         observation = grown(observation)
-    return observation, prediction, fields
+    notes = ()
+    if cut:
+        notes += (
+            f"The body is cut off at the side of its box, which was enlarged {config.max_growths} times: "
+            "too little of it was seen to tell where it ends.",
+        )
+    if failed:
+        notes += (f"{failed} of {num_samples} guesses contradict the observation and were left out.",)
+    made_by = f"{prior.name} ({prior.licence})"
+    if candidate is not None:
+        made_by += f", {candidate.shape.kind} fit"
+        notes += (f"What was seen is a {candidate.shape.kind} to within the noise; the rest was made one.",)
+    return _Guess(observation, fields, prediction.uncertainty, made_by, notes)
 
 
-def _completed(observation, prior, mesh, facts, parts, duration_s) -> CompletedObject:
+def _fused_fields(observation: Observation, prediction: Prediction) -> tuple[list[np.ndarray], int]:
+    """The guesses fused with the observation, and how many of them left nothing of the body.
+
+    Raises InputError when the first one leaves nothing.
+    """
+    fields = [fusion.fused_field(observation, prediction.fields[0])]
+    failed = 0
+    for field in prediction.fields[1:]:
+        try:
+            fields.append(fusion.fused_field(observation, field))
+        except InputError:
+            failed += 1
+    return fields, failed
+
+
+def _spread(mesh: TriangleMesh, others: Sequence[TriangleMesh]) -> np.ndarray:
+    """[V] metres: standard deviation of where the guesses put the surface, along the shortest way."""
+    offsets = [np.zeros(len(mesh.vertices))]
+    offsets += [meshes.signed_distance(other, mesh.vertices) for other in others]
+    return np.std(offsets, axis=0, ddof=1)
+
+
+def _completed(guess, mesh, others, facts, parts, duration_s) -> CompletedObject:
+    observation = guess.observation
     world_from_object, dimensions = _object_pose(mesh, observation.up)
-    fraction = appearance.observed_fraction(mesh, facts.observed)
+    fraction = appearance.mean_over_surface(mesh, facts.observed)
     confidence = float(np.clip(1.25 * fraction, 0, 1) * np.clip(observation.num_views / 4, 0.25, 1))
-    notes = observation.notes
+    notes = observation.notes + guess.notes
     if fraction < 0.3:
         notes = (*notes, f"Only {100 * fraction:.0f} % of the surface was observed: low confidence.")
     return CompletedObject(
@@ -122,14 +177,15 @@ def _completed(observation, prior, mesh, facts, parts, duration_s) -> CompletedO
         vertex_uncertainty=facts.uncertainty,
         world_from_object=world_from_object,
         dimensions=dimensions,
-        watertight=meshes.to_trimesh(mesh).is_watertight,
+        watertight=meshes.is_watertight(mesh),
         volume=meshes.volume(mesh),
         observed_fraction=fraction,
-        uncertainty=float(facts.uncertainty.mean()),
+        uncertainty=appearance.mean_over_surface(mesh, facts.uncertainty),
         confidence=confidence,
-        prior=f"{prior.name} ({prior.licence})",
+        prior=guess.made_by,
         duration_s=duration_s,
         convex_parts=parts,
+        hypotheses=others,
         notes=notes,
     )
 

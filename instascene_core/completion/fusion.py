@@ -6,7 +6,7 @@ import numpy as np
 
 from instascene_core import mesh as meshes
 from instascene_core.completion import texture
-from instascene_core.completion.observation import Observation
+from instascene_core.completion.observation import Observation, beyond_face
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
 from instascene_core.objects import TriangleMesh
@@ -59,15 +59,50 @@ def one_body(field: np.ndarray, outside: float) -> np.ndarray:
 
 
 def touches_unseen_face(observation: Observation, field: np.ndarray) -> bool:
-    """Whether the body reaches a face of the box where nothing says that it must end there."""
+    """Whether the body reaches a face of the box where nothing says that it must end there.
+
+    It must end where the voxel beyond the face is known to be free, a neighbour's, or under the support.
+    """
     inside = field < 0
-    return any(inside.take(end, axis=axis).any() for axis in range(3) for end in (0, -1))
+    for axis in range(3):
+        for end in (0, -1):
+            touching = inside.take(end, axis=axis)
+            if touching.any() and (touching & ~_ends_beyond(observation, axis, end)).any():
+                return True
+    return False
+
+
+def _ends_beyond(observation: Observation, axis: int, end: int) -> np.ndarray:
+    """Bool over a face of the box: whether the body cannot go on in the layer of voxels beyond it.
+
+    axis: 0, 1, 2; end: 0 (low) or -1 (high).
+    """
+    layer = beyond_face(observation, axis, end)
+    ends = layer.free | layer.neighbour
+    if observation.support is not None:
+        ends |= observation.support.height(layer.grid.centers()) < 0
+    return ends.take(0, axis=axis)
 
 
 def body_mesh(observation: Observation, field: np.ndarray, config: CompletionConfig) -> TriangleMesh:
     """Closed mesh in the world frame, metres, with as many triangles as its shape and print need.
 
     Raises InputError if no closed 2-manifold can be made of the field (never an open mesh).
+    """
+    world = closed_body(observation, field, config)
+    for_shape = int(config.shape_share * config.max_triangles)
+    world = meshes.simplify(world, config.simplify_voxels * observation.grid.voxel, for_shape)
+    world = meshes.largest_solid(world)
+    # A flat unseen face must have vertices of its own to be marked as unseen.
+    longest = config.max_edge * float(np.linalg.norm(np.ptp(world.vertices, axis=0)))
+    world = meshes.refine(world, longest, config.max_triangles)
+    return texture.refine_for_colors(observation, world, config.max_triangles, config.color_tolerance)
+
+
+def closed_body(observation: Observation, field: np.ndarray, config: CompletionConfig) -> TriangleMesh:
+    """Closed surface of a fused field, smoothed; world frame, metres, triangles as the voxels give them.
+
+    Raises InputError if no closed 2-manifold can be made of the field.
     """
     grid = observation.grid
     mesh = _closed_surface(field)
@@ -77,14 +112,7 @@ def body_mesh(observation: Observation, field: np.ndarray, config: CompletionCon
         min(config.max_observed_move, 0.5 * grid.voxel),
         grid.voxel,
     )
-    world = meshes.smooth(world, config.smoothing_iterations, move)
-    for_shape = int(config.shape_share * config.max_triangles)
-    world = meshes.simplify(world, config.simplify_voxels * grid.voxel, for_shape)
-    world = meshes.largest_solid(world)
-    # A flat unseen face must have vertices of its own to be marked as unseen.
-    longest = config.max_edge * float(np.linalg.norm(np.ptp(world.vertices, axis=0)))
-    world = meshes.refine(world, longest, config.max_triangles)
-    return texture.refine_for_colors(observation, world, config.max_triangles, config.color_tolerance)
+    return meshes.smooth(world, config.smoothing_iterations, move)
 
 
 def _closed_surface(field: np.ndarray) -> TriangleMesh:

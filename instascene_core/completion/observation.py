@@ -12,7 +12,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.mesh import smallest_rectangle
-from instascene_core.transforms import apply, inverse
+from instascene_core.transforms import apply
 from instascene_core.tsdf import DepthView, FusedVolume, VoxelGrid, fuse
 
 
@@ -108,7 +108,27 @@ def grown(observation: Observation, factor: float = 1.25) -> Observation:
     center = apply(old.world_from_grid, old.size / 2)
     matrix = old.world_from_grid.copy()
     matrix[:3, 3] = center - matrix[:3, :3] @ ((np.array(old.shape) - 1) * voxel / 2)
-    grid = VoxelGrid(matrix, voxel, old.shape)
+    return fused_again(observation, VoxelGrid(matrix, voxel, old.shape))
+
+
+def fused_again(observation: Observation, grid: VoxelGrid) -> Observation:
+    """The same observation in another grid."""
+    volume = _fused(observation.views, grid, observation.noise, observation.pixel)
+    return replace(observation, volume=volume)
+
+
+def beyond_face(observation: Observation, axis: int, end: int) -> Observation:
+    """The same observation in the single layer of voxels beyond a face of the box.
+
+    axis: 0, 1, 2; end: 0 (low face) or -1 (high face).
+    """
+    old = observation.grid
+    corner, shape = np.zeros(3), list(old.shape)
+    corner[axis] = -old.voxel if end == 0 else old.shape[axis] * old.voxel
+    shape[axis] = 1
+    matrix = old.world_from_grid.copy()
+    matrix[:3, 3] = apply(old.world_from_grid, corner)
+    grid = VoxelGrid(matrix, old.voxel, tuple(shape))
     volume = _fused(observation.views, grid, observation.noise, observation.pixel)
     return replace(observation, volume=volume)
 
@@ -169,8 +189,3 @@ def _object_grid(
     matrix[:3, :3] = rotation
     matrix[:3, 3] = rotation @ low
     return VoxelGrid(matrix, float(voxel), shape)
-
-
-def upright_from_world(grid: VoxelGrid) -> np.ndarray:
-    """[4, 4] from the world into metres along the grid's axes."""
-    return inverse(grid.world_from_grid)
