@@ -35,5 +35,8 @@ class CompletedObject:
     duration_s: float
     convex_parts: tuple[TriangleMesh, ...] = ()
     hypotheses: tuple[TriangleMesh, ...] = ()  # other closed bodies that agree with what was seen
+    # [4, 4] world_from_camera, optical axes, looking at the object; None where no view shows more of it
+    next_best_view: np.ndarray | None = None
+    next_view_reveals: float = 0.0  # share of the generated surface that it would show
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())  # one sentence each: what the caller should know

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core import mesh as meshes
-from instascene_core.completion import appearance, fusion, primitives
+from instascene_core.completion import appearance, fusion, primitives, view_selection
 from instascene_core.completion.carving import CarvingPrior
 from instascene_core.completion.observation import Observation, grown, observe
 from instascene_core.completion.prior import CompletionPrior, Prediction
@@ -90,13 +90,16 @@ def complete_observation(
     else:
         expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
     facts = appearance.vertex_facts(observation, mesh, expected)
-    # 4. Convex parts for collision checks.
+    # 4. Where a camera would see most of what is guessed.
+    progress("complete", 0.7, "next best view")
+    view = view_selection.next_best_view(observation, mesh, facts.observed)
+    # 5. Convex parts for collision checks.
     progress("complete", 0.75, "convex parts")
     parts = meshes.convex_parts(
         mesh, config.convex_threshold, config.max_convex_parts, config.convex_max_triangles, seed
     )
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
-    return _completed(guess, mesh, others, facts, parts, time.perf_counter() - start)
+    return _completed(guess, mesh, others, facts, view, parts, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _spread(mesh: TriangleMesh, others: Sequence[TriangleMesh]) -> np.ndarray:
     return np.std(offsets, axis=0, ddof=1)
 
 
-def _completed(guess, mesh, others, facts, parts, duration_s) -> CompletedObject:
+def _completed(guess, mesh, others, facts, view, parts, duration_s) -> CompletedObject:
     observation = guess.observation
     world_from_object, dimensions = _object_pose(mesh, observation.up)
     fraction = appearance.mean_over_surface(mesh, facts.observed)
@@ -169,6 +172,13 @@ def _completed(guess, mesh, others, facts, parts, duration_s) -> CompletedObject
     notes = observation.notes + guess.notes
     if fraction < 0.3:
         notes = (*notes, f"Only {100 * fraction:.0f} % of the surface was observed: low confidence.")
+    if view is not None and fraction < 0.9:
+        eye = ", ".join(f"{x:.2f}" for x in view.world_from_camera[:3, 3])
+        notes = (
+            *notes,
+            f"A camera at ({eye}) that looks at the object would reveal {100 * view.reveals:.0f} % of the "
+            "surface that is only guessed.",
+        )
     return CompletedObject(
         instance_id=observation.instance_id,
         mesh=mesh,
@@ -186,6 +196,8 @@ def _completed(guess, mesh, others, facts, parts, duration_s) -> CompletedObject
         duration_s=duration_s,
         convex_parts=parts,
         hypotheses=others,
+        next_best_view=None if view is None else view.world_from_camera,
+        next_view_reveals=0.0 if view is None else view.reveals,
         notes=notes,
     )
 

@@ -125,8 +125,20 @@ def _facts(obj: CompletedObject, body, config: ExportConfig) -> dict:
         "uncertainty_m": obj.uncertainty,
         "confidence": obj.confidence,
         "prior": obj.prior,
+        "next_best_view": _next_view(obj),
         "duration_s": obj.duration_s,
         "notes": list(obj.notes),
+    }
+
+
+def _next_view(obj: CompletedObject) -> dict | None:
+    """Camera pose (optical axes, looking at the object) in the world, and what it would reveal."""
+    if obj.next_best_view is None:
+        return None
+    return {
+        "position_m": obj.next_best_view[:3, 3].tolist(),
+        "orientation_wxyz": quaternion_from_matrix(obj.next_best_view[:3, :3]).tolist(),
+        "reveals": obj.next_view_reveals,
     }
 
 

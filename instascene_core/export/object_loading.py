@@ -28,9 +28,8 @@ def load_object(folder: Path) -> CompletedObject:
     try:
         facts = json.loads((folder / "object.json").read_text())
         vertices, faces = _read_ply(folder / "mesh.ply")
-        pose = np.eye(4)
-        pose[:3, :3] = matrix_from_quaternion(np.array(facts["orientation_wxyz"]))
-        pose[:3, 3] = facts["position_m"]
+        pose = _pose(facts)
+        view = facts.get("next_best_view")
         positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
         return CompletedObject(
             instance_id=facts["instance_id"],
@@ -48,10 +47,20 @@ def load_object(folder: Path) -> CompletedObject:
             prior=facts["prior"],
             duration_s=facts["duration_s"],
             convex_parts=_read_parts(folder / "collision", pose) if facts["convex_parts"] else (),
+            next_best_view=None if view is None else _pose(view),
+            next_view_reveals=0.0 if view is None else view["reveals"],
             notes=tuple(facts["notes"]),
         )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"The object in {folder} cannot be read: {error}.") from error
+
+
+def _pose(facts: dict) -> np.ndarray:
+    """[4, 4] from `orientation_wxyz` and `position_m`."""
+    pose = np.eye(4)
+    pose[:3, :3] = matrix_from_quaternion(np.array(facts["orientation_wxyz"]))
+    pose[:3, 3] = facts["position_m"]
+    return pose
 
 
 def _read_parts(folder: Path, world_from_object: np.ndarray) -> tuple[TriangleMesh, ...]:
