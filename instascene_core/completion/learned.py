@@ -1,0 +1,85 @@
+"""The learned prior: a small 3D network, trained on procedural shapes, completes what was observed."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from instascene_core.completion.observation import Observation
+from instascene_core.completion.prior import Prediction
+from instascene_core.tsdf import VoxelGrid
+
+
+class LearnedPrior:
+    """Several hypotheses of the whole shape and the doubt about each place, by a trained network.
+
+    The observation is fused again in the network's own grid of about `side`³ voxels, so that nothing
+    depends on the scale; a thin or flat box gets finer voxels than a cube of the same length.
+    """
+
+    name = "learned"
+    licence = "Apache-2.0"
+
+    def __init__(self, side: int = 56, weights: Path | None = None) -> None:
+        """side: cube root of the number of voxels; weights: None takes those of the package."""
+        self.side, self.weights = side, weights
+
+    @cached_property
+    def _network(self):
+        from instascene_core.completion.network import WEIGHTS, load_network
+
+        return load_network(Path(self.weights) if self.weights else WEIGHTS)
+
+    def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:
+        """The best single guess first, then the other hypotheses, the likelier first; beyond them,
+        mixtures of all drawn from `seed`.
+
+        Raises InputError when the weights cannot be loaded.
+        """
+        from instascene_core.completion.network import observed_at
+
+        small = observed_at(observation, self.side)
+        heads, doubt = self._run(small)
+        fields = _samples(heads, num_samples, seed)
+        # What the heads disagree about, the first one cannot know.
+        uncertainty = np.sqrt(doubt**2 + heads.std(axis=0) ** 2) * small.grid.voxel
+        grid = observation.grid
+        back = [resampled(field * small.grid.voxel, small.grid, grid) for field in fields]
+        uncertainty = resampled(uncertainty, small.grid, grid) + np.float32(0.2 * observation.noise)
+        return Prediction(np.stack(back), uncertainty.astype(np.float32))
+
+    def _run(self, small: Observation) -> tuple[np.ndarray, np.ndarray]:
+        """Distances [HEADS, nx, ny, nz] in voxels, ordered by likelihood after the first, and the
+        expected error of the first [nx, ny, nz] in voxels."""
+        import torch
+
+        from instascene_core.completion.network import CLIP, network_input
+
+        network, notes = self._network
+        inputs = torch.from_numpy(network_input(small))[None]
+        with torch.inference_mode():
+            distances, doubt, rank = network(inputs.contiguous(memory_format=torch.channels_last_3d))
+        order = [0, *(1 + torch.argsort(rank[0, 1:], descending=True)).tolist()]
+        heads = distances[0, order].clamp(-CLIP, CLIP).numpy()
+        expected = np.exp(np.clip(doubt[0].numpy(), -5, 3)) * float(notes.get("doubt_scale", "1"))
+        return heads, expected.astype(np.float32)
+
+
+def _samples(heads: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """[count, nx, ny, nz]: the heads, and beyond their number mixtures of them."""
+    if count <= len(heads):
+        return heads[:count]
+    shares = np.random.default_rng(seed).dirichlet(np.full(len(heads), 0.7), count - len(heads))
+    mixed = np.tensordot(shares.astype(np.float32), heads, axes=1)
+    return np.concatenate([heads, mixed])
+
+
+def resampled(values: np.ndarray, source: VoxelGrid, target: VoxelGrid) -> np.ndarray:
+    """`values` of one grid at the voxels of another whose axes are parallel to it, linear, float32."""
+    from scipy.ndimage import affine_transform
+
+    start = source.coordinates(target.world_from_grid[:3, 3])
+    scale = np.full(3, target.voxel / source.voxel)
+    return affine_transform(
+        values.astype(np.float32), scale, start, target.shape, order=1, mode="nearest"
+    ).astype(np.float32)

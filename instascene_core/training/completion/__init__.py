@@ -1,0 +1,1 @@
+"""Training of the learned completion prior on procedural shapes and simulated observations."""

@@ -1,0 +1,58 @@
+"""`python -m instascene_core.training.completion DATA --output FILE`: see `--help` and the model card."""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from instascene_core.training.completion.data import VALIDATION, write_shards
+from instascene_core.training.completion.train import TrainingConfig, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m instascene_core.training.completion", description=__doc__
+    )
+    parser.add_argument("data", type=Path, help="folder of the procedural examples (made where missing)")
+    parser.add_argument("--output", type=Path, help="weights to write; without it only data are made")
+    parser.add_argument("--score", type=Path, help="weights to score on held-out shapes instead of training")
+    parser.add_argument("--shards", type=int, default=TrainingConfig.shards, help="32 examples each")
+    parser.add_argument("--first", type=int, default=0, help="first shard to make here")
+    parser.add_argument("--every", type=int, default=1, help="make every n-th only: for parallel processes")
+    parser.add_argument("--made", action="store_true", help="train on the shards that are there; make none")
+    parser.add_argument("--epochs", type=float, default=TrainingConfig.epochs)
+    parser.add_argument("--minutes", type=float, default=0.0, help="end after this long; 0 = all epochs")
+    parser.add_argument("--rate", type=float, default=TrainingConfig.learning_rate, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    import torch
+
+    torch.set_num_threads(args.threads)
+    args.data.mkdir(parents=True, exist_ok=True)
+    held_out = range(VALIDATION, VALIDATION + TrainingConfig.validation_shards)
+    write_shards(args.data, held_out)
+    if args.score:
+        from instascene_core.completion.network import load_network
+        from instascene_core.training.completion.scores import scores_of
+
+        scores = scores_of(load_network(args.score)[0], args.data, held_out)
+        sys.stdout.write(json.dumps(scores, indent=1) + "\n")
+        return
+    if not args.made:
+        write_shards(args.data, range(args.first, args.shards, args.every))
+    if args.output:
+        config = TrainingConfig(
+            seed=args.seed,
+            shards=args.shards,
+            epochs=args.epochs,
+            minutes=args.minutes,
+            learning_rate=args.rate,
+        )
+        train(args.data, args.output, config)
+
+
+if __name__ == "__main__":
+    main()
