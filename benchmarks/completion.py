@@ -73,6 +73,7 @@ def run_objects(arguments: argparse.Namespace) -> dict:
                 known[row["case"], method] = row
                 line.append(f"{method} {row['iou']:.2f} ({row['seconds']:.1f} s)")
             logger.info("%-14s %-7s %d  %s", name, group, k, "  ".join(line))
+        # After every thing, so that a run that was cut short is not lost.
         write_bytes(arguments.cache / "objects.json", json.dumps(list(known.values())).encode())
     rows = list(known.values())
     scanned = [row for row in rows if row["group"] not in PLAIN]
@@ -94,17 +95,17 @@ def _things(arguments: argparse.Namespace) -> list[tuple[str, str, TriangleMesh]
 
 
 def _measured(run, observation, truth: TriangleMesh, frames) -> dict:
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     try:
         result = run(observation)
     except InputError as error:
         return {"iou": 0.0, "sound": False, "seconds": time.perf_counter() - start, "error": str(error)}
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
     whole = isinstance(result, CompletedObject)
     row = score(result.mesh if whole else result, truth, frames)
     if whole:
         row.update(calibration(result, truth), made_by=result.prior)
-    return {**row, "seconds": seconds}
+    return {**row, "seconds": seconds, "cpu_seconds": processor}
 
 
 # ── more views ────────────────────────────────────────────────────────────────────────────────────
@@ -200,8 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         objects.add_argument("--meshes", type=Path, default=MESHES)
         objects.add_argument("--methods", nargs="*", default=[], help="only these (views: priors)")
         objects.add_argument("--only", nargs="*", default=[], help="only the things of these names")
-        objects.add_argument("--observations", type=int, default=6)
-        objects.add_argument("--plain-observations", type=int, default=2, help="of boxes and cans")
+        objects.add_argument("--observations", type=int, default=5)
+        objects.add_argument("--plain-observations", type=int, default=1, help="of boxes and cans")
     pipeline = modes.add_parser("pipeline")
     pipeline.add_argument("--seeds", type=int, nargs="+", default=[801, 802, 803, 804, 805])
     pipeline.add_argument("--views", type=int, default=60)

@@ -75,7 +75,7 @@ def summary(rows: Sequence[dict], base: str = "carving") -> list[dict]:
 def _means(rows: Sequence[dict], reference: dict[str, float]) -> dict:
     figures = {"cases": len(rows), **{name: mean(rows, name) for name in SCORES}}
     figures["sound"] = float(np.mean([row["sound"] for row in rows]))
-    figures["seconds"] = mean(rows, "seconds")
+    figures["seconds"], figures["cpu_seconds"] = mean(rows, "seconds"), mean(rows, "cpu_seconds")
     figures["seen"] = mean(rows, "seen")
     gains = [row["iou"] - reference[row["case"]] for row in rows if row["case"] in reference]
     gains = np.array([gain for gain in gains if np.isfinite(gain)])

@@ -168,7 +168,8 @@ def _completed(guess, mesh, others, facts, view, parts, duration_s) -> Completed
     observation = guess.observation
     world_from_object, dimensions = _object_pose(mesh, observation.up)
     fraction = appearance.mean_over_surface(mesh, facts.observed)
-    confidence = float(np.clip(1.25 * fraction, 0, 1) * np.clip(observation.num_views / 4, 0.25, 1))
+    confidence = np.clip(1.25 * fraction, 0, 1) * np.clip(observation.num_views / 4, 0.25, 1)
+    confidence *= 1 - 0.5 * observation.cut_views
     notes = observation.notes + guess.notes
     if fraction < 0.3:
         notes = (*notes, f"Only {100 * fraction:.0f} % of the surface was observed: low confidence.")
@@ -191,7 +192,7 @@ def _completed(guess, mesh, others, facts, view, parts, duration_s) -> Completed
         volume=meshes.volume(mesh),
         observed_fraction=fraction,
         uncertainty=appearance.mean_over_surface(mesh, facts.uncertainty),
-        confidence=confidence,
+        confidence=float(confidence),
         prior=guess.made_by,
         duration_s=duration_s,
         convex_parts=parts,

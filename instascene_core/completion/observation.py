@@ -13,7 +13,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.mesh import smallest_rectangle
 from instascene_core.transforms import apply
-from instascene_core.tsdf import DepthView, FusedVolume, VoxelGrid, fuse
+from instascene_core.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Observation:
     num_views: int  # views with confirmed surface
     views: tuple[DepthView, ...]  # what was fused (to fuse again in another box)
     neighbour_points: tuple[np.ndarray, ...] = ()  # per other instance in the box: [N, 3] world points
+    cut_views: float = 0.0  # share of those views whose image ends before the object does
     notes: tuple[str, ...] = ()
 
     @property
@@ -84,6 +85,11 @@ def observe(
     num_views = len(np.unique(points.view))
     if num_views < 3:
         notes = (*notes, f"Seen from {num_views} view(s) only: most of the shape is a guess.")
+    if support is None:
+        notes = (*notes, "No plane is known that the object stands on: where it ends below is a guess.")
+    cut_views = _cut_views(views)
+    if cut_views > 0.5:
+        notes = (*notes, f"In {100 * cut_views:.0f} % of the views the images end before the object does.")
     grid = _object_grid(points.positions, views, support, up, pixel, config)
     volume = _fused(views, grid, noise, pixel)
     return Observation(
@@ -95,6 +101,7 @@ def observe(
         noise=noise,
         pixel=pixel,
         num_views=num_views,
+        cut_views=cut_views,
         views=tuple(views),
         neighbour_points=evidence.neighbour_points(frames, instance_id, volume),
         notes=notes,
@@ -136,6 +143,20 @@ def beyond_face(observation: Observation, axis: int, end: int) -> Observation:
 def _fused(views: Sequence[DepthView], grid: VoxelGrid, noise: float, pixel: float) -> FusedVolume:
     band = max(1.5 * grid.voxel, 2.5 * noise, 0.5 * pixel)
     return fuse(views, grid, band, max(2 * band, 3 * grid.voxel))
+
+
+def _cut_views(views: Sequence[DepthView]) -> float:
+    """Share of the views of the target in which it goes on beyond the image's border."""
+    cut = []
+    for view in views:
+        target = view.what == TARGET
+        if target.any():
+            # Flying pixels and eroded masks may leave out the outermost ones.
+            rim = np.concatenate(
+                [target[:3].any(0), target[-3:].any(0), target[:, :3].any(1), target[:, -3:].any(1)]
+            )
+            cut.append(rim.sum() > 0.2 * np.sqrt(target.sum()))
+    return float(np.mean(cut)) if cut else 0.0
 
 
 def _upward(
