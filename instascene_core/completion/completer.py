@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core import mesh as meshes
-from instascene_core.completion import appearance, fusion, primitives, view_selection
+from instascene_core.completion import appearance, fusion, primitives, revolution, view_selection
 from instascene_core.completion.carving import CarvingPrior
-from instascene_core.completion.observation import Observation, grown, observe
+from instascene_core.completion.learned import LearnedPrior
+from instascene_core.completion.observation import Observation, covering, grown, observe
 from instascene_core.completion.prior import CompletionPrior, Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
@@ -19,7 +20,7 @@ from instascene_core.objects import CompletedObject, TriangleMesh
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import apply, inverse
 
-PRIORS = {"carving": CarvingPrior}
+PRIORS = {"carving": CarvingPrior, "learned": LearnedPrior}
 
 
 def make_prior(name: str) -> CompletionPrior:
@@ -118,8 +119,14 @@ def _guess(
 ) -> _Guess:
     """The prior's guesses, the first replaced by a plain body where the evidence says that it is one."""
     candidate = primitives.best_candidate(observation, seed) if config.candidates else None
+    symmetry = None
+    if config.candidates and candidate is None:
+        symmetry = revolution.find_symmetry(observation)
+        if symmetry is not None:
+            observation = covering(observation, symmetry.surface(observation.points).positions)
     for attempt in range(config.max_growths + 1):
-        prediction = prior.predict(observation, num_samples, seed)
+        seen = observation if symmetry is None else symmetry.applied(observation)
+        prediction = prior.predict(seen, num_samples, seed)
         if candidate is not None:
             prediction = primitives.preferred(observation, candidate, prediction)
         fields, failed = _fused_fields(observation, prediction)
@@ -139,6 +146,12 @@ def _guess(
     if candidate is not None:
         made_by += f", {candidate.shape.kind} fit"
         notes += (f"What was seen is a {candidate.shape.kind} to within the noise; the rest was made one.",)
+    if symmetry is not None:
+        made_by += ", symmetry about an axis"
+        notes += (
+            f"{100 * symmetry.agrees:.0f} % of what was seen is symmetric about an axis; "
+            "it was taken to be so all around.",
+        )
     return _Guess(observation, fields, prediction.uncertainty, made_by, notes)
 
 

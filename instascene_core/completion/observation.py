@@ -124,6 +124,22 @@ def fused_again(observation: Observation, grid: VoxelGrid) -> Observation:
     return replace(observation, volume=volume)
 
 
+def covering(observation: Observation, points: np.ndarray) -> Observation:
+    """The same observation in a box with the same axes and voxel count that also holds points [N, 3]."""
+    old = observation.grid
+    found = old.coordinates(points)
+    low = np.minimum(np.floor(found.min(axis=0)) - 4, 0)
+    high = np.maximum(np.ceil(found.max(axis=0)) + 4, np.array(old.shape) - 1)
+    if (low == 0).all() and (high == np.array(old.shape) - 1).all():
+        return observation
+    factor = max(1.0, float(np.prod((high - low + 1) / old.shape)) ** (1 / 3))
+    matrix = old.world_from_grid.copy()
+    matrix[:3, 3] = apply(old.world_from_grid, low * old.voxel)
+    shape = tuple(int(n) for n in np.ceil((high - low) / factor).astype(int) + 1)
+    grid = VoxelGrid(matrix, old.voxel * factor, shape)
+    return replace(observation, volume=_fused(observation.views, grid, observation.noise, observation.pixel))
+
+
 def beyond_face(observation: Observation, axis: int, end: int) -> Observation:
     """The same observation in the single layer of voxels beyond a face of the box.
 

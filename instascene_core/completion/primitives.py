@@ -53,7 +53,7 @@ class Candidate:
 def best_candidate(observation: Observation, seed: int = 0) -> Candidate | None:
     """The accepted body that lies closest to the points, or None where the thing is no plain body."""
     sigma = float(np.hypot(observation.noise, 0.3 * observation.pixel))
-    surface = _SteadySurface(observation)
+    surface = SteadySurface(observation)
     accepted = []
     for shape in fit_shapes(observation.points, observation.up, sigma, observation.pixel, seed):
         if surface.explained(shape) < EXPLAINED:  # cheap, and most fits end here
@@ -81,7 +81,7 @@ def tolerance(observation: Observation) -> float:
     return float(max(1.5 * observation.noise, observation.pixel))
 
 
-class _SteadySurface:
+class SteadySurface:
     """Distances of the observed surface from a body, averaged over neighbouring points: noise cancels,
     what remains is shape."""
 
@@ -89,15 +89,16 @@ class _SteadySurface:
         from scipy.spatial import cKDTree
 
         every = max(1, len(observation.points.positions) // most)
-        self._positions = observation.points.positions[::every]
-        count = len(self._positions)
-        index = cKDTree(self._positions).query(self._positions, k=min(neighbours, count))[1]
+        self.positions = observation.points.positions[::every]
+        self.normals = observation.points.normals[::every]
+        count = len(self.positions)
+        index = cKDTree(self.positions).query(self.positions, k=min(neighbours, count))[1]
         self._index = index.reshape(count, -1)
         self._tolerance = tolerance(observation)
 
-    def residual(self, shape: Shape) -> np.ndarray:
+    def residual(self, shape) -> np.ndarray:
         """[N] metres ≥ 0."""
-        return np.abs(np.median(shape.signed_distance(self._positions)[self._index], axis=1))
+        return np.abs(np.median(shape.signed_distance(self.positions)[self._index], axis=1))
 
     def explained(self, shape: Shape) -> float:
         """Share of the surface that lies on the body."""
@@ -105,10 +106,10 @@ class _SteadySurface:
 
 
 def judge(
-    observation: Observation, shape: Shape, open_faces: int = 0, surface: _SteadySurface | None = None
+    observation: Observation, shape: Shape, open_faces: int = 0, surface: SteadySurface | None = None
 ) -> Verdict:
     """Compare a body with everything that is known (see the module's text)."""
-    surface = surface or _SteadySurface(observation)
+    surface = surface or SteadySurface(observation)
     distance = shape.signed_distance(observation.grid.centers())
     inside = distance < -(observation.volume.band + 0.5 * observation.grid.voxel)
     empty = (observation.free & (observation.trust < 0.5)) | observation.neighbour

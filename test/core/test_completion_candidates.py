@@ -16,6 +16,7 @@ from instascene_core.completion import (
     fusion,
     observe,
     primitives,
+    revolution,
 )
 from instascene_core.completion.observation import beyond_face
 from instascene_core.completion.shapes import Box, Cylinder, Sphere
@@ -119,6 +120,54 @@ def test_shapes_agree_with_their_surfaces(shape):
         )
 
 
+# ── bodies of revolution ──────────────────────────────────────────────────────────────────────────
+
+
+def bottle() -> trimesh.Trimesh:
+    """A solid bottle with a neck, lying."""
+    profile = [[0, 0], [0.03, 0], [0.034, 0.02], [0.034, 0.08], [0.012, 0.11], [0.012, 0.13], [0, 0.13]]
+    return standing(trimesh.creation.revolve(np.array(profile), sections=64), lying=True)
+
+
+def test_a_lying_bottle_is_completed_about_its_axis():
+    truth = bottle()
+    frames = seen_from_one_side(truth, noise=0.001)
+    result = complete(frames, 2, TABLE_PLANE, FAST)
+    assert result.prior == "carving (Apache-2.0), symmetry about an axis"
+    assert any("symmetric" in note for note in result.notes)
+    assert result.watertight
+    alone = complete(frames, 2, TABLE_PLANE, replace(FAST, candidates=False))
+    better, worse = (volume_iou(meshes.to_trimesh(r.mesh), truth) for r in (result, alone))
+    assert better > 0.88
+    assert better > worse + 0.03
+
+
+def test_the_axis_is_found_and_what_is_turned_is_where_the_body_is():
+    truth = bottle()
+    observation = observe(seen_from_one_side(truth, noise=0.001), 2, TABLE_PLANE, None, FAST)
+    symmetry = revolution.find_symmetry(observation)
+    along = np.array([-np.sin(0.5), np.cos(0.5), 0])
+    assert abs(symmetry.axis.direction @ along) > np.cos(np.deg2rad(3))
+    radius, _ = symmetry.axis.profile(truth.vertices)
+    assert radius.max() == pytest.approx(0.034, abs=0.003)
+    turned = symmetry.applied(observation)
+    distance = meshes.signed_distance(meshes.from_trimesh(truth), turned.grid.centers())
+    assert (turned.trust > 0.5).sum() > 1.5 * (observation.trust > 0.5).sum()
+    new = (turned.trust > 0.5) & (observation.trust < 0.5)
+    assert np.abs(distance - np.nan_to_num(turned.volume.tsdf))[new].mean() < 0.002
+    assert turned.free[distance < -0.004].mean() < 0.01
+    back = meshes.distance(meshes.from_trimesh(truth), turned.points.positions)
+    assert np.quantile(back, 0.9) < 0.003
+
+
+@pytest.mark.parametrize(
+    "make", [rounded_box, mug, bowl, lambda: standing(trimesh.creation.box((0.1, 0.1, 0.1)))]
+)
+def test_what_is_not_symmetric_or_thin_walled_is_left_alone(make):
+    observation = observe(seen_from_one_side(make()), 2, TABLE_PLANE, None, FAST)
+    assert revolution.find_symmetry(observation) is None
+
+
 # ── several hypotheses ────────────────────────────────────────────────────────────────────────────
 
 
@@ -143,7 +192,8 @@ def half_seen():
 
 
 def completed_with(observation, amounts, **changes):
-    return complete_observation(observation, Shells(amounts), replace(FAST, **changes), len(amounts), 0)
+    config = replace(FAST, candidates=False, **changes)
+    return complete_observation(observation, Shells(amounts), config, len(amounts), 0)
 
 
 def test_the_spread_of_the_hypotheses_is_the_uncertainty(half_seen):
