@@ -127,6 +127,8 @@ def _guess(
     for attempt in range(config.max_growths + 1):
         seen = observation if symmetry is None else symmetry.applied(observation)
         prediction = prior.predict(seen, num_samples, seed)
+        if symmetry is not None:
+            prediction = symmetry.imposed(prediction, seen)
         if candidate is not None:
             prediction = primitives.preferred(observation, candidate, prediction)
         fields, failed = _fused_fields(observation, prediction)

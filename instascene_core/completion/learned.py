@@ -34,23 +34,29 @@ class LearnedPrior:
         """The best single guess first, then the other hypotheses, the likelier first; beyond them,
         mixtures of all drawn from `seed`.
 
+        A hypothesis that is less likely than chance is drawn toward the first guess, so that the samples
+        agree where the observation leaves no choice.
         Raises InputError when the weights cannot be loaded.
         """
         from instascene_core.completion.network import observed_at
 
         small = observed_at(observation, self.side)
-        heads, doubt = self._run(small)
-        fields = _samples(heads, num_samples, seed)
-        # What the heads disagree about, the first one cannot know.
-        uncertainty = np.sqrt(doubt**2 + heads.std(axis=0) ** 2) * small.grid.voxel
+        heads, doubt, likelihood = self._run(small)
+        share = np.minimum(1, len(heads) * likelihood)
+        share[0] = 1
+        samples = heads[:1] + share[:, None, None, None] * (heads - heads[:1])
+        fields = _extended(samples, likelihood, num_samples, seed)
+        # What the hypotheses disagree about, the first one cannot know.
+        spread = np.tensordot(likelihood, (heads - heads[:1]) ** 2, axes=1)
+        uncertainty = np.sqrt(doubt**2 + spread) * small.grid.voxel
         grid = observation.grid
         back = [resampled(field * small.grid.voxel, small.grid, grid) for field in fields]
         uncertainty = resampled(uncertainty, small.grid, grid) + np.float32(0.2 * observation.noise)
         return Prediction(np.stack(back), uncertainty.astype(np.float32))
 
-    def _run(self, small: Observation) -> tuple[np.ndarray, np.ndarray]:
-        """Distances [HEADS, nx, ny, nz] in voxels, ordered by likelihood after the first, and the
-        expected error of the first [nx, ny, nz] in voxels."""
+    def _run(self, small: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances [HEADS, nx, ny, nz] in voxels, ordered by likelihood after the first; the expected
+        error of the first [nx, ny, nz] in voxels; the likelihoods [HEADS]."""
         import torch
 
         from instascene_core.completion.network import CLIP, network_input
@@ -62,16 +68,18 @@ class LearnedPrior:
         order = [0, *(1 + torch.argsort(rank[0, 1:], descending=True)).tolist()]
         heads = distances[0, order].clamp(-CLIP, CLIP).numpy()
         expected = np.exp(np.clip(doubt[0].numpy(), -5, 3)) * float(notes.get("doubt_scale", "1"))
-        return heads, expected.astype(np.float32)
+        likelihood = torch.softmax(rank[0], dim=0)[order].numpy().astype(np.float32)
+        return heads, expected.astype(np.float32), likelihood
 
 
-def _samples(heads: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """[count, nx, ny, nz]: the heads, and beyond their number mixtures of them."""
-    if count <= len(heads):
-        return heads[:count]
-    shares = np.random.default_rng(seed).dirichlet(np.full(len(heads), 0.7), count - len(heads))
-    mixed = np.tensordot(shares.astype(np.float32), heads, axes=1)
-    return np.concatenate([heads, mixed])
+def _extended(samples: np.ndarray, likelihood: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """[count, nx, ny, nz]: the samples, and beyond their number mixtures of them by likelihood [S]."""
+    if count <= len(samples):
+        return samples[:count]
+    concentration = 2 * likelihood + 0.1
+    shares = np.random.default_rng(seed).dirichlet(concentration, count - len(samples))
+    mixed = np.tensordot(shares.astype(np.float32), samples, axes=1)
+    return np.concatenate([samples, mixed])
 
 
 def resampled(values: np.ndarray, source: VoxelGrid, target: VoxelGrid) -> np.ndarray:

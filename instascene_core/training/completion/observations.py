@@ -23,7 +23,7 @@ from instascene_core.transforms import look_at, matrix_from_quaternion
 from instascene_core.tsdf import VoxelGrid
 
 TABLE_LABEL, TARGET_LABEL = 1, 2
-SIDES, SIDE_SHARES = (32, 40, 48), (0.6, 0.2, 0.2)
+SIDES, SIDE_SHARES = (32, 40, 48, 56), (0.45, 0.2, 0.2, 0.15)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def true_distance(body: TriangleMesh, grid: VoxelGrid, clip: float = CLIP) -> np
 def placed(rng: np.random.Generator, kind: str, body: TriangleMesh) -> TriangleMesh:
     """The body at a random size, resting on z = 0 (or, now and then, held at an angle)."""
     vertices = body.vertices * np.exp(rng.uniform(np.log(0.08), np.log(0.45)))
-    upright = {"vessel": 0.72, "stemware": 0.7, "pan": 0.8, "tray": 0.75, "lathe": 0.5}.get(kind, 0.25)
+    upright = {"vessel": 0.55, "stemware": 0.5, "pan": 0.7, "tray": 0.7, "lathe": 0.5}.get(kind, 0.25)
     if rng.uniform() > upright:
         if rng.uniform() < 0.85:
             vertices = vertices @ _resting_rotation(rng, TriangleMesh(vertices, body.triangles)).T

@@ -209,10 +209,15 @@ def _lathe(rng) -> Body:
     return _revolved(np.vstack([[0, 0], outline, [0, outline[-1, 1]]]))
 
 
+def _wall(rng) -> float:
+    """Thickness of a vessel's wall relative to its size: 1 % (sheet metal, glass) to 6 % (clay)."""
+    return float(np.exp(rng.uniform(np.log(0.012), np.log(0.06))))
+
+
 def _cup_body(rng, outline: np.ndarray, wall: float) -> tuple[Body, Body]:
     """The hollow body around an outline, and its cavity."""
     floor = wall * rng.uniform(0.8, 2.0)
-    inner = np.stack([np.maximum(outline[:, 0] - wall, 0.01), outline[:, 1]], axis=1)
+    inner = np.stack([np.maximum(outline[:, 0] - wall, 0.005), outline[:, 1]], axis=1)
     inner = inner[inner[:, 1] > floor]
     start = [np.interp(floor, outline[:, 1], outline[:, 0]) - wall, floor]
     inner = np.vstack([[0, floor], np.maximum(start, [0.01, floor]), inner])
@@ -240,7 +245,7 @@ def _vessel(rng) -> Body:
     """Mugs, cups, bowls, jars, glasses, jugs: thin walls, open at the top."""
     outline = _outline(rng)
     size = float(np.hypot(2 * outline[:, 0].max(), outline[-1, 1]))
-    wall = rng.uniform(0.02, 0.06) * size
+    wall = _wall(rng) * size
     outline[:, 0] = np.maximum(outline[:, 0], wall + 0.03)
     body, cavity = _cup_body(rng, outline, wall)
     extras = []
@@ -270,7 +275,7 @@ def _stemware(rng) -> Body:
     u = np.linspace(0, 1, 16)
     r = bowl * np.sin(np.pi * (0.06 + rng.uniform(0.4, 0.75) * u))
     outline = np.stack([np.maximum(r, 0.06), u * height], axis=1)
-    body, _ = _cup_body(rng, outline, rng.uniform(0.02, 0.035))
+    body, _ = _cup_body(rng, outline, _wall(rng))
     foot = _rod(rng.uniform(0.2, 0.36), 0.04, rng.uniform(0.03, 0.2)).translate([0, 0, -stem])
     rod = _rod(rng.uniform(0.025, 0.05), stem + 0.08).translate([0, 0, -stem / 2 + 0.02])
     return _union([body, rod, foot])
@@ -281,7 +286,7 @@ def _pan(rng) -> Body:
     radius, depth = rng.uniform(0.3, 0.6), rng.uniform(0.08, 0.35)
     flare = rng.uniform(0.75, 1.0)
     outline = np.stack([np.linspace(radius * flare, radius, 10), np.linspace(0, depth, 10)], axis=1)
-    body, cavity = _cup_body(rng, outline, rng.uniform(0.02, 0.045))
+    body, cavity = _cup_body(rng, outline, _wall(rng))
     length, parts = rng.uniform(0.4, 1.1), [body]
     for turn in range(int(rng.choice([0, 1, 1, 1, 2]))):
         reach = length if turn == 0 else 0.15
@@ -298,7 +303,7 @@ def _pan(rng) -> Body:
 def _tray(rng) -> Body:
     """Open boxes: trays, drawers, crates, bins."""
     size = np.array([*rng.uniform(0.4, 1.0, 2), rng.uniform(0.12, 0.8)])
-    wall = rng.uniform(0.02, 0.06)
+    wall = _wall(rng)
     outer = _box(size) if rng.uniform() < 0.6 else _rounded_box(size, rng.uniform(0.1, 0.4) * size.min())
     inner = _box(size - [2 * wall, 2 * wall, 0], (0, 0, wall * rng.uniform(0.8, 1.8)))
     body = outer - inner
@@ -416,7 +421,7 @@ def _device(rng) -> Body:
 
 
 KINDS: dict[str, tuple[float, Callable[[np.random.Generator], Body]]] = {
-    "vessel": (0.17, _vessel),
+    "vessel": (0.20, _vessel),
     "stemware": (0.03, _stemware),
     "pan": (0.05, _pan),
     "tray": (0.04, _tray),
