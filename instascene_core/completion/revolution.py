@@ -15,6 +15,7 @@ from instascene_core.completion import hollow
 from instascene_core.completion.evidence import SurfacePoints
 from instascene_core.completion.observation import Observation
 from instascene_core.completion.primitives import SteadySurface, tolerance
+from instascene_core.completion.prior import Prediction
 from instascene_core.completion.shapes import perpendicular
 
 AGREES = 0.85  # share of the observed surface that must agree with the axis, and of its side alone
@@ -96,6 +97,18 @@ class Symmetry:
             other_views=np.where(turned, 0, volume.other_views).astype(np.float32),
         )
         return replace(observation, volume=volume, points=self.surface(observation.points))
+
+    def imposed(self, prediction: Prediction, observation: Observation) -> Prediction:
+        """The prediction with what was turned in place of the guess (a prior that looks at the frames
+        itself does not know of it); observation: as `applied` made it."""
+        trust, free = observation.trust, observation.free
+        seen = np.nan_to_num(observation.volume.tsdf)
+        outside = np.float32(0.5 * observation.grid.voxel)
+        fields = np.where(trust >= 0.5, seen, prediction.fields)
+        fields = np.where(free & (trust < 0.5), np.maximum(fields, outside), fields)
+        sure = np.float32(0.5 * tolerance(observation))
+        uncertainty = np.where(trust >= 0.5, np.minimum(prediction.uncertainty, sure), prediction.uncertainty)
+        return Prediction(fields.astype(np.float32), uncertainty)
 
     def _apart(self, positions: np.ndarray) -> np.ndarray:
         """[N] bool: which points lie near what does not agree."""
