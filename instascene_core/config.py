@@ -133,10 +133,10 @@ class SegmentationConfig:
     # Its evidence gathered on the fused surface (builtin)
     min_surface_foreground: float = 0.6  # mean over all views
     border_distance: float = 12.0  # elements' spacings that a sure border counts in the growth of patches
-    view_quantile: float = 0.8  # over the views: above a half, few that see a seam outvote many that do not
-    max_view_weight: float = 8.0  # evidence of the views per element pair of a contact, at most
-    geometry_weight: float = 0.3  # of the crease and colour of the fused surface, per element pair
-    apart_weight: float = 0.3  # of patches that do not touch
+    contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
+    contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
+    apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
+    max_apart: float = 30.0  # pixel pairs that count, at most
     fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
     # Geometric segmenter: the fused surface and its cuts.
     element_pixels: float = 1.5  # spacing of surface elements in pixels at the median distance
@@ -248,7 +248,7 @@ class CompletionConfig:
     """In-situ completion.  Lengths are relative (voxels, pixels, noise), since a scene from RGB only
     has an arbitrary scale."""
 
-    prior: str = "carving"
+    prior: str = "learned"  # "carving" asks no network: hull and footprint, less what was seen to be empty
     candidates: bool = True  # boxes, cylinders and balls replace the prior's guess where the evidence says so
     num_samples: int = 1
     seed: int = 0

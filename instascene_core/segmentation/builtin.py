@@ -2,11 +2,12 @@
 
 One view's mistake is random or it is not; a seam between two identical boxes is plain from the side
 and invisible from the front.  So the network looks at every view, its affinities are collected on
-pairs of surface patches, and few views that see a seam well outvote many that do not.
+pairs of surface patches, and with the shape and colours of both they decide which patches are one object.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +16,7 @@ from scipy.spatial import cKDTree
 from instascene_core.config import SegmentationConfig
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
+from instascene_core.segmentation.contacts import ContactModel, Pairs, gather, load_contact_model
 from instascene_core.segmentation.cutting import grow_patches, neighbour_pairs, patch_contacts, tidy_parts
 from instascene_core.segmentation.fused import FusedSurface, fuse_surface
 from instascene_core.segmentation.geometric import GeometricSegmenter
@@ -42,6 +44,7 @@ class BuiltinSegmenter(GeometricSegmenter):
         """As of GeometricSegmenter.  Raises InputError when the weights cannot be loaded."""
         super().__init__(config, support, up, seek_support)
         self.network = network_of(self.config)
+        self.contacts = self._contact_model()
         self._foreground: dict[str, np.ndarray] = {}  # frame name → [H, W] uint8
 
     def segment(self, frame: Frame) -> LabelImage:
@@ -93,9 +96,26 @@ class BuiltinSegmenter(GeometricSegmenter):
             affinity_links(np.where(element >= 0, patch[element], -1), probabilities(affinity), weight)
             for element, affinity, weight in views
         ]
-        links = combined(contacts, seen, int(patch.max()) + 1, self.config)
-        part = join(links, int(patch.max()) + 1, self.config.max_affinity_cut)[patch]
+        evidence = gather(self.surface, pairs, patch, border, contacts, seen)
+        part = join(self.judged(evidence, patch), int(patch.max()) + 1, max_cut=0.5)[patch]
         self.set_parts(tidy_parts(self.surface, pairs, part, self.config))
+
+    def judged(self, evidence: Pairs, patch: np.ndarray) -> Links:
+        """One link a pair of patches: the probability that they are two objects.
+
+        patch: [K] of every element.  A contact weighs by its length.  Patches that do not touch have a say
+        as well: what the views show of them, less by `apart_weight`.
+        """
+        config = self.config
+        odds = self.contacts.log_odds(evidence.features) + config.contact_log_odds
+        apart = config.apart_weight * np.minimum(evidence.seen, config.max_apart)
+        weight = np.where(evidence.touching, evidence.contact, np.maximum(apart, 1e-9))
+        cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+        return Links(evidence.first, evidence.second, weight, cut, evidence.touching)
+
+    def _contact_model(self) -> ContactModel:
+        own = self.config.contact_weights
+        return load_contact_model(Path(own)) if own else load_contact_model()
 
     def _facing(self, frame: Frame) -> np.ndarray:
         """[K] cosine at which the frame's camera sees each element, at least 0.05."""
@@ -141,52 +161,3 @@ def _objects(surface: FusedSurface, config: SegmentationConfig) -> FusedSurface 
             for name in ("positions", "normals", "colors", "views", "foreground")
         },
     )
-
-
-def combined(contacts: Links, seen: Sequence[Links], count: int, config: SegmentationConfig) -> Links:
-    """One link per pair of patches: the views' evidence, and geometry at the contacts.
-
-    Over the views the cut is the weighted quantile `view_quantile`: a split seen well in some views
-    counts though the others see one object.  Patches that do not touch have a say as well, less by
-    `apart_weight`.
-    """
-    keys = np.concatenate([links.first * count + links.second for links in seen] or [np.zeros(0, np.int64)])
-    weight = np.concatenate([links.weight for links in seen] or [np.zeros(0)])
-    cut = np.concatenate([links.cut for links in seen] or [np.zeros(0)])
-    pairs, cut, weight = _quantile_by_key(keys, cut, weight, config.view_quantile)
-    contact = contacts.first * count + contacts.second
-    every = np.union1d(pairs, contact)
-    net_weight, net_cut, own_weight, own_cut = (np.zeros(len(every)) for _ in range(4))
-    at = np.searchsorted(every, pairs)
-    net_weight[at], net_cut[at] = weight, cut
-    at = np.searchsorted(every, contact)
-    own_weight[at] = contacts.weight
-    # Geometry's own threshold is moved to the network's.
-    scale = config.max_affinity_cut / config.max_cut
-    own_cut[at] = np.minimum(contacts.cut * scale, 1.0)
-    touching = own_weight > 0
-    net_weight = np.where(touching, np.minimum(net_weight, config.max_view_weight * own_weight), net_weight)
-    net_weight = np.where(touching, net_weight, np.minimum(net_weight, 30.0) * config.apart_weight)
-    own_weight = own_weight * config.geometry_weight
-    total = np.maximum(net_weight + own_weight, 1e-9)
-    mixed = (net_weight * net_cut + own_weight * own_cut) / total
-    return Links(every // max(count, 1), every % max(count, 1), total, mixed, touching)
-
-
-def _quantile_by_key(
-    keys: np.ndarray, values: np.ndarray, weights: np.ndarray, quantile: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(distinct keys, weighted quantile of their values, mean of their weights)."""
-    order = np.lexsort((values, keys))
-    keys, values, weights = keys[order], values[order], weights[order]
-    distinct, start, count = np.unique(keys, return_index=True, return_counts=True)
-    if not len(distinct):
-        return distinct, np.zeros(0), np.zeros(0)
-    running = np.cumsum(weights)
-    total = np.add.reduceat(weights, start)
-    before = running[start] - weights[start]
-    target = before + quantile * total
-    # The first entry of each key at which the running weight reaches the target.
-    at = np.searchsorted(running, target)
-    at = np.clip(at, start, start + count - 1)
-    return distinct, values[at], total / count

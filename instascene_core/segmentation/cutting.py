@@ -104,16 +104,16 @@ def patch_contacts(
     first, second = keys // count, keys % count
     # Once between whole patches, once between the elements that meet: the first sees gentle creases
     # through noise, the second thin parts whose patch means lie beside the contact.
-    centre, normal = _group_mean(surface.positions, patch), unit(_group_mean(surface.normals, patch))
+    centre, normal = group_mean(surface.positions, patch), unit(group_mean(surface.normals, patch))
     wide = _crease(centre[first], normal[first], centre[second], normal[second], config)
     here, there = near.T
     close = _crease(
-        _group_mean(surface.positions[here], contact), unit(_group_mean(surface.normals[here], contact)),
-        _group_mean(surface.positions[there], contact), unit(_group_mean(surface.normals[there], contact)),
+        group_mean(surface.positions[here], contact), unit(group_mean(surface.normals[here], contact)),
+        group_mean(surface.positions[there], contact), unit(group_mean(surface.normals[there], contact)),
         config,
     )  # fmt: skip
     # The same colour on both sides speaks for one body with a bend.
-    tint = _group_mean(surface.colors, patch) * [0.5, 1, 1]  # shading changes lightness most
+    tint = group_mean(surface.colors, patch) * [0.5, 1, 1]  # shading changes lightness most
     difference = np.linalg.norm(tint[first] - tint[second], axis=1)
     low = config.same_color_trust
     trust = low + (1 - low) * np.clip(difference / config.color_difference, 0, 1)
@@ -144,10 +144,10 @@ def _crease(p1, n1, p2, n2, config: SegmentationConfig) -> np.ndarray:
     return np.where(singular, np.maximum(cut, config.singular_cut), cut)
 
 
-def _group_mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """[G, 3] mean of [K, 3] values by group [K]."""
+def group_mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """[G, D] mean of [K, D] values by group [K]."""
     size = np.maximum(np.bincount(group), 1)[:, None]
-    return np.stack([np.bincount(group, values[:, i]) for i in range(3)], axis=1) / size
+    return np.stack([np.bincount(group, column) for column in values.T], axis=1) / size
 
 
 def tidy_parts(

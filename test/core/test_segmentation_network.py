@@ -10,7 +10,6 @@ from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
 from instascene_core.metrics.segmentation import multi_view_iou
 from instascene_core.segmentation import BuiltinSegmenter, NetworkSegmenter, find_support, make_segmenter
-from instascene_core.segmentation.builtin import _quantile_by_key
 from instascene_core.segmentation.graph import affinity_links
 from instascene_core.segmentation.network import (
     STEPS,
@@ -113,18 +112,6 @@ def test_perfect_affinities_give_back_the_objects():
     found = labels_from_affinities(perfect(labels), SegmentationConfig())
     scores = multi_view_iou([found], [labels])
     assert min(scores.iou.values()) > 0.9 and scores.ap50 == 1
-
-
-def test_quantile_over_views_lets_few_sure_views_count():
-    keys = np.array([7, 7, 7, 7, 9])
-    values = np.array([0.0, 0.1, 0.9, 1.0, 0.3])
-    weights = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
-    pairs, cut, weight = _quantile_by_key(keys, values, weights, 0.7)
-    np.testing.assert_array_equal(pairs, [7, 9])
-    np.testing.assert_allclose(cut, [0.9, 0.3])
-    np.testing.assert_allclose(weight, [1.0, 2.0])
-    _, cut, _ = _quantile_by_key(keys, values, np.array([9.0, 9.0, 1.0, 1.0, 2.0]), 0.7)
-    assert cut[0] == 0.1  # views that hardly see it do not
 
 
 # --- weights ---

@@ -1,0 +1,122 @@
+"""The contact model: evidence on pairs of surface patches, its weights file, its training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from instascene_core.config import SegmentationConfig
+from instascene_core.errors import InputError
+from instascene_core.segmentation.contacts import (
+    NUM_FEATURES,
+    WEIGHTS,
+    ContactModel,
+    _quantile,
+    gather,
+    load_contact_model,
+)
+from instascene_core.segmentation.cutting import grow_patches, neighbour_pairs, patch_contacts
+from instascene_core.segmentation.fused import FusedSurface
+from instascene_core.segmentation.graph import Links
+from instascene_core.training.segmenter.contacts import ContactTraining, examples, save, train
+from instascene_core.training.segmenter.scenes import Prints, scene_views
+
+
+def bent_sheet(scale: float = 1.0) -> FusedSurface:
+    """A floor of 40 × 20 elements and a wall that rises from one edge of it; another colour on the wall."""
+    x, y = (a.ravel().astype(float) for a in np.meshgrid(np.arange(40), np.arange(20), indexing="ij"))
+    floor = np.stack([x, y, np.zeros_like(x)], axis=1)
+    wall = np.stack([x, np.full_like(x, -0.5), y + 0.5], axis=1)
+    normals = np.repeat([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], len(x), axis=0)
+    colors = np.repeat([[60.0, 0.0, 0.0], [50.0, 30.0, 10.0]], len(x), axis=0)
+    positions = np.concatenate([floor, wall]) * scale
+    count = len(positions)
+    return FusedSurface(positions, normals, colors, np.full(count, 5), np.full(count, 0.9), scale)
+
+
+def evidence_of(surface: FusedSurface, views=()):
+    config = SegmentationConfig()
+    pairs = neighbour_pairs(surface)
+    patch = grow_patches(surface, pairs, config)
+    border = np.where((surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1) < 0.5, 0.8, 0.1)
+    contacts = patch_contacts(surface, pairs, patch, config)
+    return gather(surface, pairs, patch, border, contacts, views), patch
+
+
+def test_evidence_has_no_unit_of_length():
+    small, _ = evidence_of(bent_sheet())
+    large, _ = evidence_of(bent_sheet(1000.0))
+    assert small.features.shape == (len(small.first), NUM_FEATURES) and len(small.first) > 10
+    assert np.isfinite(small.features).all() and (small.first < small.second).all()
+    np.testing.assert_allclose(small.features, large.features, atol=1e-4)
+
+
+def test_the_contact_of_floor_and_wall_looks_different_from_those_within():
+    evidence, patch = evidence_of(bent_sheet())
+    surface = bent_sheet()
+    upright = np.array([surface.normals[patch == p, 1].mean() > 0.5 for p in range(patch.max() + 1)])
+    across = upright[evidence.first] != upright[evidence.second]
+    assert evidence.touching.all() and across.any() and not across.all()
+    border, colour = evidence.features[:, 26], evidence.features[:, 27]
+    assert border[across].min() > 0.7 and border[~across].max() < 0.2
+    assert colour[across].min() > 1.0 and colour[~across].max() < 1e-6
+    angle = evidence.features[:, 15]
+    assert np.degrees(angle[across]).min() > 80 and np.degrees(angle[~across]).max() < 10
+
+
+def test_what_views_see_is_told_by_pair_and_counts_for_patches_apart():
+    def seen(cut, weight):
+        far = np.array([[0, patches - 1]])
+        return Links(far[:, 0], far[:, 1], np.array([weight]), np.array([cut]), np.zeros(1, bool))
+
+    _, patch = evidence_of(bent_sheet())
+    patches = int(patch.max()) + 1
+    evidence, _ = evidence_of(bent_sheet(), [seen(0.2, 1.0), seen(0.9, 3.0)])
+    row = np.flatnonzero((evidence.first == 0) & (evidence.second == patches - 1))
+    assert len(row) == 1 and not evidence.touching[row] and evidence.seen[row] == 4.0
+    features = evidence.features[row[0]]
+    assert features[0] == pytest.approx((0.2 + 2.7) / 4)  # weighted mean
+    assert features[3:7].tolist() == pytest.approx([0.2, 0.9, 0.9, 0.9])  # quantiles
+    assert features[7] == pytest.approx(0.9)  # the view with most evidence
+    others = np.delete(np.arange(len(evidence.first)), row)
+    assert (evidence.features[others, 3:8] == 0.5).all() and (evidence.seen[others] == 0).all()
+
+
+def test_quantiles_by_weight():
+    index, values = np.array([1, 1, 1, 1, 3]), np.array([0.0, 0.1, 0.9, 1.0, 0.3])
+    found = _quantile(index, values, np.array([1.0, 1.0, 1.0, 1.0, 2.0]), 0.7, 5)
+    np.testing.assert_allclose(found, [0.5, 0.9, 0.5, 0.3, 0.5])
+    found = _quantile(index, values, np.array([9.0, 9.0, 1.0, 1.0, 2.0]), 0.7, 5)
+    assert found[1] == 0.1  # views that hardly see it do not count
+
+
+def test_the_model_in_the_package_is_small_and_reads():
+    assert WEIGHTS.stat().st_size < 100_000
+    odds = load_contact_model().log_odds(np.zeros((3, NUM_FEATURES), np.float32))
+    assert odds.shape == (3,) and np.isfinite(odds).all()
+
+
+def test_a_bad_file_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="no contact weights"):
+        load_contact_model(tmp_path / "none.safetensors")
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"nothing of use")
+    with pytest.raises(InputError, match="not a readable"):
+        load_contact_model(bad)
+    with pytest.raises(InputError, match="contact model"):
+        load_contact_model(WEIGHTS.with_name("segmenter.safetensors"))
+
+
+def test_training_tells_pairs_apart(tmp_path):
+    config = ContactTraining(steps=300, batch=256, width=16)
+    found = []
+    for seed in (0, 1, 2):
+        rng = np.random.default_rng([5, seed])
+        views = [replace(v.frame, name=str(i)) for i, v in enumerate(scene_views(rng, Prints(rng, 2), 6))]
+        found.append(examples(views, config, SegmentationConfig(), rng))
+    found = [scene for scene in found if len(scene[1])]
+    state, scores = train(found, replace(config, validation_share=0.34))
+    assert scores["auc_apart"] > 0.7
+    save(state, tmp_path / "contacts.safetensors", {})
+    again = load_contact_model(tmp_path / "contacts.safetensors")
+    np.testing.assert_array_equal(again.log_odds(found[0][0]), ContactModel(state).log_odds(found[0][0]))
