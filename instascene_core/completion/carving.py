@@ -72,6 +72,21 @@ def _hull_distance(observation: Observation, empty: np.ndarray) -> np.ndarray:
     return hulls.distance_to_hull(points, grid.shape) * np.float32(grid.voxel)
 
 
+def claimed_by_neighbours(observation: Observation) -> np.ndarray:
+    """[nx, ny, nz] bool: inside the hull of another object's visible surface and of its foot on the support."""
+    grid = observation.grid
+    claimed = np.zeros(grid.shape, dtype=bool)
+    for surface in observation.neighbour_points:
+        if len(surface) >= 4:
+            # Only the part of a neighbour near the target is known here, so it counts down to the support.
+            if observation.support is not None:
+                height = observation.support.height(surface)
+                ground = surface - height[:, None] * observation.support.normal
+                surface = np.concatenate([surface, ground])
+            claimed |= hulls.distance_to_hull(grid.coordinates(surface), grid.shape) < 0
+    return claimed
+
+
 def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) -> np.ndarray:
     """Where observed points [N, 3] (voxels) fall when let down through space that may be filled:
     onto the support, or to where free space or a neighbour's hull begins (what lies on something
@@ -80,13 +95,7 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
         return np.zeros((0, 3))
     grid = observation.grid
     below = observation.support.height(grid.centers()) < 0
-    blocked = empty | below
-    for surface in observation.neighbour_points:
-        if len(surface) >= 4:
-            # Only the part of a neighbour near the target is known here, so it counts down to the support.
-            ground = surface - observation.support.height(surface)[:, None] * observation.support.normal
-            body = grid.coordinates(np.concatenate([surface, ground]))
-            blocked |= hulls.distance_to_hull(body, grid.shape) < 0
+    blocked = empty | below | claimed_by_neighbours(observation)
     levels = np.arange(grid.shape[2])[None, None, :]
     stop = np.maximum.accumulate(np.where(blocked, levels, -1), axis=2)  # highest blocked voxel at or below
     # Start two voxels under the surface: the surface itself may look free because of noise.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from instascene_core.completion.carving import claimed_by_neighbours
 from instascene_core.completion.observation import Observation
 from instascene_core.completion.prior import Prediction
 from instascene_core.tsdf import VoxelGrid
@@ -20,7 +21,7 @@ class LearnedPrior:
     name = "learned"
     licence = "Apache-2.0"
 
-    def __init__(self, side: int = 56, weights: Path | None = None) -> None:
+    def __init__(self, side: int = 64, weights: Path | None = None) -> None:
         """side: cube root of the number of voxels; weights: None takes those of the package."""
         self.side, self.weights = side, weights
 
@@ -51,8 +52,8 @@ class LearnedPrior:
         uncertainty = np.sqrt(doubt**2 + spread) * small.grid.voxel
         grid = observation.grid
         back = [resampled(field * small.grid.voxel, small.grid, grid) for field in fields]
-        uncertainty = resampled(uncertainty, small.grid, grid) + np.float32(0.2 * observation.noise)
-        return Prediction(np.stack(back), uncertainty.astype(np.float32))
+        uncertainty = resampled(uncertainty, small.grid, grid)
+        return Prediction(np.stack(back), np.maximum(uncertainty, np.float32(0.1 * observation.noise)))
 
     def _run(self, small: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances [HEADS, nx, ny, nz] in voxels, ordered by likelihood after the first; the expected
@@ -66,10 +67,22 @@ class LearnedPrior:
         with torch.inference_mode():
             distances, doubt, rank = network(inputs.contiguous(memory_format=torch.channels_last_3d))
         order = [0, *(1 + torch.argsort(rank[0, 1:], descending=True)).tolist()]
-        heads = distances[0, order].clamp(-CLIP, CLIP).numpy()
+        heads = _kept_apart(distances[0, order].clamp(-CLIP, CLIP).numpy(), small, inputs[0, 7].numpy() > 0)
         expected = np.exp(np.clip(doubt[0].numpy(), -5, 3)) * float(notes.get("doubt_scale", "1"))
         likelihood = torch.softmax(rank[0], dim=0)[order].numpy().astype(np.float32)
         return heads, expected.astype(np.float32), likelihood
+
+
+def _kept_apart(fields: np.ndarray, observation: Observation, carved: np.ndarray) -> np.ndarray:
+    """`fields` [S, nx, ny, nz] (voxels) without what reaches into other objects: a thing on a box ends
+    where the box begins.
+
+    carved: [nx, ny, nz] bool, outside of the carved body, which may fill a neighbour's hull (a bowl's).
+    """
+    if observation.support is None or not observation.neighbour_points:
+        return fields
+    foreign = carved & claimed_by_neighbours(observation)
+    return np.where(foreign, np.maximum(fields, np.float32(0.5)), fields)
 
 
 def _extended(samples: np.ndarray, likelihood: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -25,7 +25,7 @@ from instascene_core.errors import InputError
 from instascene_core.geometry import Plane
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
-FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=1)
+FAST = CompletionConfig(prior="carving", max_voxels=60_000, max_convex_parts=1)
 
 
 def standing(mesh: trimesh.Trimesh, turned: float = 0.5, lying: bool = False) -> trimesh.Trimesh:
@@ -54,7 +54,7 @@ def test_a_plain_body_seen_from_one_side_is_completed_as_one(name):
     truth = PLAIN[name]()
     result = complete(seen_from_one_side(truth), 2, TABLE_PLANE, FAST)
     kind = name.split()[-1]
-    assert result.prior == f"carving (Apache-2.0), {kind} fit"
+    assert result.prior == f"{FAST.prior} (Apache-2.0), {kind} fit"
     assert any(kind in note for note in result.notes)
     assert result.watertight
     assert volume_iou(meshes.to_trimesh(result.mesh), truth) > 0.95
@@ -133,7 +133,7 @@ def test_a_lying_bottle_is_completed_about_its_axis():
     truth = bottle()
     frames = seen_from_one_side(truth, noise=0.001)
     result = complete(frames, 2, TABLE_PLANE, FAST)
-    assert result.prior == "carving (Apache-2.0), symmetry about an axis"
+    assert result.prior == f"{FAST.prior} (Apache-2.0), symmetry about an axis"
     assert any("symmetric" in note for note in result.notes)
     assert result.watertight
     alone = complete(frames, 2, TABLE_PLANE, replace(FAST, candidates=False))
