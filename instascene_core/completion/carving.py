@@ -73,7 +73,7 @@ def _hull_distance(observation: Observation, empty: np.ndarray) -> np.ndarray:
 
 
 def claimed_by_neighbours(observation: Observation) -> np.ndarray:
-    """[nx, ny, nz] bool: inside the hull of another object's visible surface and of its foot on the support."""
+    """[nx, ny, nz] bool: inside the hull of another object's visible surface and its foot on the support."""
     grid = observation.grid
     claimed = np.zeros(grid.shape, dtype=bool)
     for surface in observation.neighbour_points:
