@@ -80,6 +80,7 @@ def _means(rows: Sequence[dict], reference: dict[str, float]) -> dict:
     gains = [row["iou"] - reference[row["case"]] for row in rows if row["case"] in reference]
     gains = np.array([gain for gain in gains if np.isfinite(gain)])
     if len(gains):
+        figures["compared"], figures["gain"] = len(gains), float(gains.mean())
         figures["at_least_as_good"] = float((gains >= -0.002).mean())
         figures["better"] = float((gains > 0).mean())
         figures["worst_loss"] = float(max(0.0, -gains.min()))

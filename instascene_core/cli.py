@@ -299,14 +299,8 @@ def line_progress(every_s: float = 2.0) -> ProgressCallback:
 
 def complete_all(scene, progress: ProgressCallback) -> None:
     """Complete every object; one that cannot be is named and skipped, the others go on."""
-    objects = scene.instances.objects
-    for index, instance in enumerate(objects):
-        progress("complete", index / len(objects), f"object {instance.id}")
-        try:
-            scene.complete(instance.id)
-        except InputError as error:
-            console.print(f"[yellow]object {instance.id} was not completed: {error}[/]")
-    progress("complete", 1.0, f"{len(scene.objects)} of {len(objects)} objects")
+    for instance_id, error in scene.complete_all(progress=progress).items():
+        console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
 
 
 def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None = None) -> None:

@@ -246,12 +246,6 @@ def distance(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     return scene.compute_distance(np.ascontiguousarray(points, dtype=np.float32)).numpy()
 
 
-def occupancy(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
-    """[...] bool: which points [..., 3] lie inside a closed mesh."""
-    scene = _raycasting_scene(mesh)
-    return scene.compute_occupancy(np.ascontiguousarray(points, dtype=np.float32)).numpy() > 0.5
-
-
 def _raycasting_scene(mesh: TriangleMesh):
     from instascene_core.open3d_loader import open3d
 

@@ -322,6 +322,31 @@ class Scene:
         self.objects[instance_id] = result
         return result
 
+    def complete_all(
+        self,
+        num_samples: int | None = None,
+        seed: int | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> dict[int, str]:
+        """Complete every object; by id, why those that could not be were not.
+
+        Where `progress` cancels, what is complete by then stays.
+        """
+        if self.instances is None:
+            self.segment(progress)
+        ids, failures = [instance.id for instance in self.instances.objects], {}
+        for index, instance_id in enumerate(ids):
+
+            def report(stage: str, fraction: float, message: str = "", index: int = index) -> None:
+                progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
+
+            try:
+                self.complete(instance_id, num_samples, seed, report)
+            except InputError as error:
+                failures[instance_id] = str(error)
+        progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
+        return failures
+
     # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -25,11 +25,11 @@ def fit_shapes(
     planes = _planes(positions, normals, 3 * sigma, rng)
     boxes = [_box_around(positions, normals, axes, pixel) for axes in _box_axes(planes, positions, up)]
     for start in _promising(boxes, positions, sigma):
-        yield _refined_box(start, positions, sigma)
+        yield _trimmed(_refined_box(start, positions, sigma), positions, pixel)
     axes = _cylinder_axes(planes, normals, up)
     cylinders = [_cylinder_along(positions, normals, axis, sigma, pixel) for axis in axes]
     for start in _promising([c for c in cylinders if c is not None], positions, sigma):
-        yield _refined_cylinder(start, positions, sigma)
+        yield _trimmed(_refined_cylinder(start, positions, sigma), positions, pixel)
     ball = _round(positions, normals, sigma)
     if ball is not None:
         yield Sphere(*ball)
@@ -40,6 +40,16 @@ def _promising(starts: list[Shape], positions: np.ndarray, sigma: float, most: i
     shares = [float((np.abs(start.signed_distance(positions)) < 5 * sigma).mean()) for start in starts]
     order = np.argsort(shares)[::-1][:most]
     return [starts[k] for k in order if shares[k] > 0.5]
+
+
+def _trimmed(shape: Shape, positions: np.ndarray, pixel: float) -> Shape:
+    """The body without what lies beyond all points: nothing holds a face that has none."""
+    samples, _, faces = shape.surface(300)
+    for face, outward in shape.ends.items():
+        beyond = samples[faces == face].mean(axis=0) @ outward - np.quantile(positions @ outward, RIM) - pixel
+        if beyond > 0:
+            shape = shape.with_end_moved(face, -float(beyond))
+    return shape
 
 
 def _planes(

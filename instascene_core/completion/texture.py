@@ -41,7 +41,7 @@ def fit_colors(observation: Observation, mesh: TriangleMesh) -> tuple[np.ndarray
 def _samples(observation: Observation, mesh: TriangleMesh) -> _Samples:
     from instascene_core.open3d_loader import open3d
 
-    scene = open3d.t.geometry.RaycastingScene(nthreads=2)
+    scene = open3d.t.geometry.RaycastingScene()
     scene.add_triangles(
         open3d.core.Tensor(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
         open3d.core.Tensor(np.ascontiguousarray(mesh.triangles, dtype=np.uint32)),

@@ -1,5 +1,7 @@
 """Input that no completion can do justice to: a closed mesh that says so, or one clear sentence."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import trimesh
@@ -8,9 +10,10 @@ from completion_scene import orbit, render, table_mesh
 from instascene_core import mesh as meshes
 from instascene_core.completion import complete
 from instascene_core.config import CompletionConfig
-from instascene_core.errors import InputError
+from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
+from instascene_core.pipeline import Scene
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=2, convex_max_triangles=250)
@@ -165,3 +168,31 @@ def test_depth_with_holes_and_nonsense_is_survived(frames):
         depth.ravel()[pixels] = rng.choice([0.0, np.nan, np.inf, -1.0, 30.0], len(pixels))
         spoiled.append(frame.with_(depth=depth))
     check_closed(complete(spoiled, BOX, TABLE_PLANE, FAST))
+
+
+def test_all_objects_of_a_scene_are_completed_with_progress_and_cancel(monkeypatch):
+    """One that cannot be is told and skipped; cancelling keeps what is complete."""
+    scene = Scene()
+    scene.instances = SimpleNamespace(objects=[SimpleNamespace(id=k) for k in (4, 7, 9)])
+
+    def one(instance_id, num_samples, seed, progress):
+        progress("complete", 0.5, "half")
+        if instance_id == 7:
+            raise InputError("Too little was seen.")
+        scene.objects[instance_id] = (num_samples, seed)
+
+    monkeypatch.setattr(scene, "complete", one)
+    told = []
+    failures = scene.complete_all(3, 5, lambda stage, part, message: told.append(part))
+    assert failures == {7: "Too little was seen."}
+    assert scene.objects == {4: (3, 5), 9: (3, 5)}
+    np.testing.assert_allclose(told, [0.5 / 3, 1.5 / 3, 2.5 / 3, 1])
+
+    def cancel(stage, part, message):
+        if part > 0.4:
+            raise Cancelled
+
+    scene.objects.clear()
+    with pytest.raises(Cancelled):
+        scene.complete_all(progress=cancel)
+    assert set(scene.objects) == {4}
