@@ -21,6 +21,7 @@ from instascene_core.completion.prior import Prediction
 from instascene_core.completion.shapes import Shape
 
 EXPLAINED = 0.95  # of the observed surface
+SYSTEMATIC = 0.3  # of the tolerance: root mean square of what is left of the distances after averaging
 SAMPLES = 1500  # points on a body's surface
 LID = 0.7  # cosine against up from which a face closes the body at the top, where vessels are open
 
@@ -33,13 +34,13 @@ class Verdict:
     filled: float  # share of its inside that is known to be empty or another's
     open_faces: int  # flat faces that nothing vouches for
     seen: float  # share of its surface that was observed
-    offset: float  # metres, typical distance of the observed surface from it beyond the noise
+    offset: float  # metres, root mean square distance of the observed surface, averaged over neighbours
+    systematic: float  # the same as a share of the tolerance
 
     @property
     def accepted(self) -> bool:
-        return (
-            self.explained >= EXPLAINED and self.filled <= 0.01 and self.open_faces == 0 and self.seen >= 0.2
-        )
+        fits = self.explained >= EXPLAINED and self.systematic <= SYSTEMATIC
+        return fits and self.filled <= 0.01 and self.open_faces == 0 and self.seen >= 0.2
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,14 @@ def judge(
         depth = tolerance(observation) + observation.grid.voxel
         empty |= observation.support.height(observation.grid.centers()) < -depth
     filled = float(empty[inside].mean()) if inside.any() else 0.0
+    offset = float(np.sqrt((surface.residual(shape) ** 2).mean()))
     return Verdict(
         explained=surface.explained(shape),
         filled=filled,
         open_faces=open_faces,
         seen=float(_seen(observation, *shape.surface(SAMPLES)[:2]).mean()),
-        offset=float(np.sqrt((surface.residual(shape) ** 2).mean())),
+        offset=offset,
+        systematic=offset / tolerance(observation),
     )
 
 
