@@ -77,7 +77,9 @@ def neighbour_points(
             continue
         cut = np.s_[box[1] : box[3], box[0] : box[2]]
         labels, depth = frame.labels[cut], frame.depth[cut]
-        pixels = np.flatnonzero((labels != instance_id) & (labels != UNLABELLED) & (depth > 0))
+        pixels = np.flatnonzero(
+            (labels != instance_id) & (labels != UNLABELLED) & (depth > 0) & np.isfinite(depth)
+        )
         pixels = pixels[:: max(1, len(pixels) // limit)]
         local = frame.camera.rays[cut].reshape(-1, 3)[pixels] * depth.ravel()[pixels, None]
         points.append(apply(frame.world_from_camera, local.astype(np.float64)))
