@@ -67,8 +67,9 @@ class PinholeCamera:
 # Frames bring a camera object each, of few kinds: rays kept with the objects would outweigh the images.
 @lru_cache(maxsize=8)
 def _rays(camera: PinholeCamera) -> np.ndarray:
-    u = (np.arange(camera.width, dtype=np.float32) + 0.5 - camera.cx) / camera.fx
-    v = (np.arange(camera.height, dtype=np.float32) + 0.5 - camera.cy) / camera.fy
+    # In float64, so that equal cameras have the same rays whatever kind of number their fields are.
+    u = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
+    v = (np.arange(camera.height) + 0.5 - camera.cy) / camera.fy
     rays = np.ones((camera.height, camera.width, 3), dtype=np.float32)
     rays[..., 0], rays[..., 1] = u[None, :], v[:, None]
     rays.flags.writeable = False

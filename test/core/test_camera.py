@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.camera import LensModel, PinholeCamera, _rays
 from instascene_core.errors import InputError
 
 CAMERA = PinholeCamera(8, 6, 10.0, 20.0, 4.5, 2.5)
@@ -123,3 +123,12 @@ def test_pixels_from_outside_are_zero_and_marked_and_the_border_is_not_mixed_wit
     assert not valid[0, 0] and valid[40, 50] and 0.3 < valid.mean() < 1
     result = lens.undistort(np.full((81, 101, 3), 200, np.uint8))
     assert (result[valid] == 200).all() and (result[~valid] == 0).all()
+
+
+def test_equal_cameras_have_the_same_rays_whatever_their_numbers_are():
+    """The rays are cached by camera: a float and numpy's float64 are equal, and compute differently."""
+    plain = PinholeCamera(41, 31, 33.3, 33.3, 20.1, 15.7)
+    first = plain.rays.copy()
+    _rays.cache_clear()
+    other = PinholeCamera(41, 31, np.float64(33.3), np.float64(33.3), np.float64(20.1), np.float64(15.7))
+    np.testing.assert_array_equal(other.rays, first)
