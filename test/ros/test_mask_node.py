@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 import rclpy
-from nodes import Client, running, wait_for
+from nodes import END_S, Client, running, wait_for
 from sensor_msgs.msg import Image
 from tiny_checkpoints import write_mask2former, write_sam2
 
@@ -66,7 +66,7 @@ def test_every_view_gets_its_label_image(client, dataset, tmp_path):
             node.interrupt()
             raise AssertionError(f"{error}, but {len(received)}:\n{node.log.read_text()}") from None
         code, seconds = node.interrupt()
-        assert code == 0 and seconds < 5.0, node.log.read_text()
+        assert code == 0 and seconds < END_S, node.log.read_text()
         assert "Traceback" not in node.log.read_text()
     scores = []
     for frame, message in zip(open_dataset(dataset), received):

@@ -25,7 +25,7 @@ from instascene.srv import (
     SegmentAt,
     SegmentInstances,
 )
-from nodes import LATCHED, Client, running, wait_for
+from nodes import END_S, LATCHED, Client, running, wait_for
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -483,7 +483,7 @@ def test_interrupt_ends_both_processes_while_they_work(world):
         for process in (player, world.node):
             code, seconds = process.interrupt()
             assert code == 0, process.log.read_text()
-            assert seconds < 5.0
+            assert seconds < END_S
             assert "Traceback" not in process.log.read_text()
 
 
@@ -492,7 +492,7 @@ def test_a_signal_ends_an_idle_node(tmp_path, ros_domain, sign):
     with running("scene_node", {"data_dir": tmp_path}, tmp_path / "node.log") as node:
         wait_for(lambda: "ready" in node.log.read_text(), 30, "the node is ready")
         code, seconds = node.interrupt(sign)
-        assert code == 0 and seconds < 5.0, node.log.read_text()
+        assert code == 0 and seconds < END_S, node.log.read_text()
         assert "Traceback" not in node.log.read_text()
 
 
