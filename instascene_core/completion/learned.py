@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from instascene_core.completion import hollow
 from instascene_core.completion.carving import claimed_by_neighbours
 from instascene_core.completion.observation import Observation
 from instascene_core.completion.prior import Prediction
@@ -67,7 +68,8 @@ class LearnedPrior:
         with torch.inference_mode():
             distances, doubt, rank = network(inputs.contiguous(memory_format=torch.channels_last_3d))
         order = [0, *(1 + torch.argsort(rank[0, 1:], descending=True)).tolist()]
-        heads = _kept_apart(distances[0, order].clamp(-CLIP, CLIP).numpy(), small, inputs[0, 7].numpy() > 0)
+        heads, carved = distances[0, order].clamp(-CLIP, CLIP).numpy(), CLIP * inputs[0, 7].numpy()
+        heads = _with_floor(_kept_apart(heads, small, carved > 0), small, carved)
         expected = np.exp(np.clip(doubt[0].numpy(), -5, 3)) * float(notes.get("doubt_scale", "1"))
         likelihood = torch.softmax(rank[0], dim=0)[order].numpy().astype(np.float32)
         return heads, expected.astype(np.float32), likelihood
@@ -83,6 +85,20 @@ def _kept_apart(fields: np.ndarray, observation: Observation, carved: np.ndarray
         return fields
     foreign = carved & claimed_by_neighbours(observation)
     return np.where(foreign, np.maximum(fields, np.float32(0.5)), fields)
+
+
+def _with_floor(fields: np.ndarray, observation: Observation, carved: np.ndarray) -> np.ndarray:
+    """`fields` [S, nx, ny, nz] (voxels) of a vessel with the floor of its carved body: one as thin as a
+    voxel, with nothing of it in view, is easily lost.
+
+    carved: [nx, ny, nz] voxels.
+    """
+    support = observation.support
+    if support is None or not hollow.is_shell(hollow.measure_wall(observation)):
+        return fields
+    height = support.height(observation.grid.centers()) / observation.grid.voxel
+    floor = (carved < 0) & (height > -1) & (height < 3)
+    return np.where(floor, np.minimum(fields, carved), fields)
 
 
 def _extended(samples: np.ndarray, likelihood: np.ndarray, count: int, seed: int) -> np.ndarray:
