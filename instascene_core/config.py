@@ -71,6 +71,7 @@ class ReconstructionConfig:
     # polish finishes the scene once it is asked for.
     online_fraction: float = 0.25  # the moment of a run at which all schedules stand meanwhile
     online_iterations: int = 40  # optimised per frame at most, then the model waits for more
+    online_least_share: float = 0.4  # of them, made up for before a polish
     online_window: int = 8  # newest frames ...
     online_newest_share: float = 0.5  # ... that get this share of the iterations
     online_fine_share: float = 0.6  # of the iterations at full resolution, the others at half

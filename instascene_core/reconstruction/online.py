@@ -116,13 +116,13 @@ class OnlineReconstruction:
     ) -> ReconstructionResult | None:
         """Finish on all `frames` from what there is; None when that is too little (reconstruct instead).
 
-        iterations, time_budget_s: None takes `polish_iterations` and `polish_time_s`, after the iterations
-        that idle time has not sufficed for: asked for at once or on a busy machine, the scene takes
-        longer and is no worse.
+        iterations, time_budget_s: None takes `polish_iterations` and `polish_time_s`, after what idle time
+        has not sufficed for of `online_least_share`: asked for at once or on a busy machine, the scene
+        takes longer and is no worse.
         """
         config = self._config
         limited = iterations is None and time_budget_s is None
-        if self._trainer is None or (limited and self._trainer.num_missing > config.iterations):
+        if self._trainer is None or (limited and self._trainer.num_lacking > config.iterations):
             return None
         if limited:
             self._catch_up(progress)
@@ -141,13 +141,13 @@ class OnlineReconstruction:
         )
 
     def _catch_up(self, progress: ProgressCallback) -> None:
-        """All iterations that the frames so far are due."""
+        """The iterations without which a polish would start from too little."""
         trainer = self._trainer
-        total = trainer.num_missing
-        while trainer.wants_work:
+        total = trainer.num_lacking
+        while trainer.num_lacking:
             trainer.step()
-            if trainer.num_missing % 20 == 0:
-                done = 1 - trainer.num_missing / total
+            if trainer.num_lacking % 20 == 0:
+                done = 1 - trainer.num_lacking / total
                 progress("reconstruct", self._config.polish_begin * done, trainer.message)
 
     def _unexplained(self, frame: Frame) -> GaussianModel | None:
@@ -223,13 +223,15 @@ class _OnlineTrainer(Trainer):
         self._step_seconds += time.perf_counter() - start
 
     @property
-    def num_missing(self) -> int:
-        """Iterations that the frames so far are still due."""
-        return max(0, self.last_iteration - self.iteration) if self._frames else 0
+    def num_lacking(self) -> int:
+        """Iterations to go until the frames so far have had the least that a polish can start from."""
+        least = round(self.config.online_least_share * self.last_iteration)
+        return max(0, least - self.iteration) if self._frames else 0
 
     @property
     def wants_work(self) -> bool:
-        return self.num_missing > 0
+        """Whether the frames so far have not had their share of iterations."""
+        return bool(self._frames) and self.iteration < self.last_iteration
 
     def render(self, frame: Frame):
         """The model as `frame` should see it."""
