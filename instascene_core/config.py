@@ -261,6 +261,7 @@ class CompletionConfig:
     box_scale: float = 1.15  # object box / observed box; a prior that touches its faces grows it
     max_growths: int = 3  # times the box is grown by 1.25
     max_voxels: int = 600_000
+    max_thin_voxels: int = 1_200_000  # of a vessel whose walls need finer ones
     min_voxel_pixels: float = 0.5  # a voxel is not finer than this many pixels' footprint
     # Meshing
     smoothing_iterations: int = 4

@@ -11,6 +11,7 @@ import numpy as np
 from instascene_core.completion import hollow, hulls
 from instascene_core.completion.observation import Observation
 from instascene_core.completion.prior import Prediction
+from instascene_core.transforms import apply
 
 
 class CarvingPrior:
@@ -103,6 +104,13 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
     floor = stop[tuple(index.T)]
     dropped = points.copy()
     dropped[:, 2] = np.minimum(points[:, 2], floor + 0.5)
+    if observation.symmetry is not None:
+        # All around it is known well: what stops points less than the noise above the support is the
+        # support, for a vessel's floor may be thinner than that.
+        height = observation.support.height(apply(grid.world_from_grid, points * grid.voxel)) / grid.voxel
+        ground = points[:, 2] - height / (observation.support.normal @ grid.world_from_grid[:3, 2])
+        standing = dropped[:, 2] - ground < observation.volume.band / grid.voxel
+        dropped[standing, 2] = np.minimum(points[:, 2], ground)[standing]
     falls = points[:, 2] - dropped[:, 2]
     possible = floor >= 0
     if not possible.any():

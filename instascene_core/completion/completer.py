@@ -10,7 +10,7 @@ from instascene_core import mesh as meshes
 from instascene_core.completion import appearance, fusion, primitives, revolution, view_selection
 from instascene_core.completion.carving import CarvingPrior
 from instascene_core.completion.learned import LearnedPrior
-from instascene_core.completion.observation import Observation, covering, grown, observe
+from instascene_core.completion.observation import Observation, covering, finer, grown, observe
 from instascene_core.completion.prior import CompletionPrior, Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
@@ -123,15 +123,17 @@ def _guess(
     if config.candidates and candidate is None:
         symmetry = revolution.find_symmetry(observation)
         if symmetry is not None:
-            observation = covering(observation, symmetry.surface(observation.points).positions)
+            observation = covering(observation, symmetry.surface().positions)
+            if symmetry.thin:  # a wall needs two voxels
+                observation = finer(observation, symmetry.wall / 2, config.max_thin_voxels)
     for attempt in range(config.max_growths + 1):
         seen = observation if symmetry is None else symmetry.applied(observation)
         prediction = prior.predict(seen, num_samples, seed)
         if symmetry is not None:
-            prediction = symmetry.imposed(prediction, seen)
+            prediction = symmetry.surer(prediction, seen)
         if candidate is not None:
             prediction = primitives.preferred(observation, candidate, prediction)
-        fields, failed = _fused_fields(observation, prediction)
+        fields, failed = _fused_fields(seen, prediction)
         cut = any(fusion.touches_unseen_face(observation, field) for field in fields)
         if not cut or attempt == config.max_growths:
             break

@@ -80,7 +80,11 @@ def hollowed(observation: Observation, field: np.ndarray, hull: np.ndarray, wall
     depth = np.where(under_floor, to_surface, np.minimum(to_outer, to_surface)) - thickness
     # Of what is deeper than the wall, the cavity is what empty space inside the hull leads to.
     reached = (field >= 0) & ~trusted & (hull < -thickness)
-    pieces, _ = label(hidden & (depth > 0))
+    # It is nowhere narrower than the wall is thick: the core of a stem is no cavity.
+    deep = hidden & (depth > 0)
+    wide = distance_transform_edt(deep, sampling=grid.voxel) > thickness
+    deep &= distance_transform_edt(~wide, sampling=grid.voxel) <= thickness
+    pieces, _ = label(deep)
     opened = np.unique(pieces[binary_dilation(reached, iterations=2)])
     empty = np.isin(pieces, opened[opened > 0]) | (hidden & under_floor)
     return np.where(empty, np.maximum(field, depth), field).astype(np.float32)

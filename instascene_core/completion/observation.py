@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from instascene_core.geometry import Plane
 from instascene_core.mesh import smallest_rectangle
 from instascene_core.transforms import apply
 from instascene_core.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
+
+
+class Turning(Protocol):
+    """A symmetry of the observed thing."""
+
+    def applied(self, observation: "Observation") -> "Observation":
+        """The observation, in any grid, with what follows from the symmetry."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Observation:
     neighbour_points: tuple[np.ndarray, ...] = ()  # per other instance in the box: [N, 3] world points
     cut_views: float = 0.0  # share of those views whose image ends before the object does
     notes: tuple[str, ...] = ()
+    symmetry: "Turning | None" = None  # by which more than was seen is known
 
     @property
     def grid(self) -> VoxelGrid:
@@ -118,10 +127,22 @@ def grown(observation: Observation, factor: float = 1.25) -> Observation:
     return fused_again(observation, VoxelGrid(matrix, voxel, old.shape))
 
 
+def finer(observation: Observation, voxel: float, max_voxels: int) -> Observation:
+    """The same observation in the same box with voxels of about `voxel` metres, or as many as allowed."""
+    old = observation.grid
+    least = (float(np.prod(old.size)) / max_voxels) ** (1 / 3)
+    voxel = max(voxel, least)
+    if voxel >= old.voxel:
+        return observation
+    shape = tuple(int(n) for n in np.floor(old.size / voxel).astype(int) + 1)
+    return fused_again(observation, VoxelGrid(old.world_from_grid, voxel, shape))
+
+
 def fused_again(observation: Observation, grid: VoxelGrid) -> Observation:
     """The same observation in another grid."""
     volume = _fused(observation.views, grid, observation.noise, observation.pixel)
-    return replace(observation, volume=volume)
+    again = replace(observation, volume=volume)
+    return again if observation.symmetry is None else observation.symmetry.applied(again)
 
 
 def covering(observation: Observation, points: np.ndarray) -> Observation:
@@ -136,8 +157,7 @@ def covering(observation: Observation, points: np.ndarray) -> Observation:
     matrix = old.world_from_grid.copy()
     matrix[:3, 3] = apply(old.world_from_grid, low * old.voxel)
     shape = tuple(int(n) for n in np.ceil((high - low) / factor).astype(int) + 1)
-    grid = VoxelGrid(matrix, old.voxel * factor, shape)
-    return replace(observation, volume=_fused(observation.views, grid, observation.noise, observation.pixel))
+    return fused_again(observation, VoxelGrid(matrix, old.voxel * factor, shape))
 
 
 def beyond_face(observation: Observation, axis: int, end: int) -> Observation:
@@ -151,9 +171,7 @@ def beyond_face(observation: Observation, axis: int, end: int) -> Observation:
     shape[axis] = 1
     matrix = old.world_from_grid.copy()
     matrix[:3, 3] = apply(old.world_from_grid, corner)
-    grid = VoxelGrid(matrix, old.voxel, tuple(shape))
-    volume = _fused(observation.views, grid, observation.noise, observation.pixel)
-    return replace(observation, volume=volume)
+    return fused_again(observation, VoxelGrid(matrix, old.voxel, tuple(shape)))
 
 
 def _fused(views: Sequence[DepthView], grid: VoxelGrid, noise: float, pixel: float) -> FusedVolume:

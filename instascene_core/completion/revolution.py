@@ -2,8 +2,8 @@
 
 Bottles, fruit, lamps, tools: half of their surface is in view.  Where most of it agrees with an axis,
 surface and empty space are turned about that, and the prior completes the observation that results.
-What does not agree (a handle, a spout) keeps its own evidence around it.  Thin-walled vessels are left
-alone: a ring of voxels would mix the two sides of their wall.
+What does not agree (a handle, a spout) keeps its own evidence around it.  Of a thin wall the outline
+that all its points make together is believed before the voxels, which mix its two sides.
 """
 
 from collections.abc import Iterator
@@ -14,44 +14,17 @@ import numpy as np
 from instascene_core.completion import hollow
 from instascene_core.completion.evidence import SurfacePoints
 from instascene_core.completion.observation import Observation
+from instascene_core.completion.outline import Axis, Outline, Rings
 from instascene_core.completion.primitives import SteadySurface, tolerance
 from instascene_core.completion.prior import Prediction
 from instascene_core.completion.shapes import perpendicular
 
 AGREES = 0.85  # share of the observed surface that must agree with the axis, and of its side alone
+AGREES_THIN = 0.75  # of a vessel's, which may have handles; both sides of its wall agree with an axis
 AROUND = 0.33  # share of the circle on which rings of it were seen, on average
+CONTRADICTED = 0.04  # share of the turned surface that may lie in known empty space
 TURNS = 12  # copies of the observed points about the axis
 APART = 0.06  # of the observed diagonal: so far around what does not agree, nothing is turned
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A line."""
-
-    point: np.ndarray  # [3] metres, world
-    direction: np.ndarray  # [3] unit
-
-    def profile(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Radius and height [...] in metres of points [..., 3]."""
-        offset = points - self.point
-        height = offset @ self.direction
-        return np.linalg.norm(offset - height[..., None] * self.direction, axis=-1), height
-
-    def angle(self, points: np.ndarray) -> np.ndarray:
-        """[...] radians."""
-        x, y = perpendicular(self.direction)
-        offset = points - self.point
-        return np.arctan2(offset @ y, offset @ x)
-
-    def turned(self, points: np.ndarray, angle: float) -> np.ndarray:
-        """Points [N, 3] turned about the line."""
-        return self.point + (points - self.point) @ self.rotation(angle).T
-
-    def rotation(self, angle: float) -> np.ndarray:
-        """[3, 3] by `angle` radians."""
-        from scipy.spatial.transform import Rotation
-
-        return Rotation.from_rotvec(angle * self.direction).as_matrix()
 
 
 @dataclass(frozen=True)
@@ -62,14 +35,20 @@ class Symmetry:
     agrees: float  # share of the observed surface
     outliers: np.ndarray  # [M, 3] world points of the rest
     reach: float  # metres around those, where nothing is turned
+    points: SurfacePoints  # what was seen, not turned
+    wall: float  # metres, thickness of a vessel's wall; NaN where none was seen from both sides
 
-    def surface(self, points: SurfacePoints) -> SurfacePoints:
+    @property
+    def thin(self) -> bool:
+        """Whether the outline replaces the fused surface, too."""
+        return np.isfinite(self.wall)
+
+    def surface(self) -> SurfacePoints:
         """The points with copies about the axis of those that agree."""
-        apart = self._apart(points.positions)
-        mine = points.subset(~apart)
+        mine = self.points.subset(~self._apart(self.points.positions))
         every = max(1, len(mine.positions) * TURNS // 30000)
         mine = mine.subset(np.arange(0, len(mine.positions), every))
-        copies = [points]
+        copies = [self.points]
         for k in range(1, TURNS):
             angle = 2 * np.pi * k / TURNS
             normals = mine.normals @ self.axis.rotation(angle).T
@@ -78,37 +57,36 @@ class Symmetry:
         return SurfacePoints(*(np.concatenate([getattr(c, name) for c in copies]) for name in columns))
 
     def applied(self, observation: Observation) -> Observation:
-        """The observation as if it had been seen from all around."""
-        profile = _Profile(observation, self.axis)
+        """The observation, in any grid, as if the body had been seen from all around."""
+        rings = Rings(observation, self.axis)
+        outline = _outline(observation, self.points, self.axis, rings)
         centers = observation.grid.centers()
-        kept = observation.free | observation.neighbour | (observation.trust >= 0.5) | self._near(observation)
+        distance = outline.signed_distance(centers, 2 * observation.grid.voxel)
+        kept = observation.neighbour | self._near(observation)
         if observation.support is not None:
             kept |= observation.support.height(centers) < 0
-        surface, free, distance = profile.at(centers)
-        surface, free = surface & ~kept, free & ~kept
+        seen = observation.free | (observation.trust >= 0.5)
+        surface = np.isfinite(distance) & ~kept & (self.thin | ~seen)
+        free = rings.empty(*self.axis.profile(centers)) & ~kept & ~seen & ~surface
         volume, full = observation.volume, max(2, observation.num_views)
-        turned = surface | free
         volume = replace(
             volume,
             tsdf=np.where(surface, distance, volume.tsdf).astype(np.float32),
             weight=np.where(surface, full, np.where(free, 0, volume.weight)).astype(np.float32),
             views=np.where(surface, full, np.where(free, 0, volume.views)).astype(np.int16),
             free_views=np.where(free, full, np.where(surface, 0, volume.free_views)).astype(np.int16),
-            other_views=np.where(turned, 0, volume.other_views).astype(np.float32),
+            other_views=np.where(surface | free, 0, volume.other_views).astype(np.float32),
         )
-        return replace(observation, volume=volume, points=self.surface(observation.points))
+        return replace(observation, volume=volume, points=self.surface(), symmetry=self)
 
-    def imposed(self, prediction: Prediction, observation: Observation) -> Prediction:
-        """The prediction with what was turned in place of the guess (a prior that looks at the frames
-        itself does not know of it); observation: as `applied` made it."""
-        trust, free = observation.trust, observation.free
-        seen = np.nan_to_num(observation.volume.tsdf)
-        outside = np.float32(0.5 * observation.grid.voxel)
-        fields = np.where(trust >= 0.5, seen, prediction.fields)
-        fields = np.where(free & (trust < 0.5), np.maximum(fields, outside), fields)
+    def surer(self, prediction: Prediction, observation: Observation) -> Prediction:
+        """The prediction with no more doubt about what was turned than about what was seen;
+        observation: as `applied` made it."""
         sure = np.float32(0.5 * tolerance(observation))
-        uncertainty = np.where(trust >= 0.5, np.minimum(prediction.uncertainty, sure), prediction.uncertainty)
-        return Prediction(fields.astype(np.float32), uncertainty)
+        doubt = np.where(
+            observation.trust >= 0.5, np.minimum(prediction.uncertainty, sure), prediction.uncertainty
+        )
+        return replace(prediction, uncertainty=doubt)
 
     def _apart(self, positions: np.ndarray) -> np.ndarray:
         """[N] bool: which points lie near what does not agree."""
@@ -133,84 +111,64 @@ class Symmetry:
         return distance_transform_edt(away, sampling=grid.voxel) < self.reach
 
 
-class _Profile:
-    """What the rings of voxels about an axis hold together."""
-
-    def __init__(self, observation: Observation, axis: Axis) -> None:
-        self._axis, self._voxel = axis, observation.grid.voxel
-        radius, height = axis.profile(observation.grid.centers())
-        self._low = float(height.min())
-        self._shape = (
-            int(radius.max() / self._voxel) + 2,
-            int((height.max() - self._low) / self._voxel) + 2,
-        )
-        ring = self._ring(radius, height).ravel()
-        size = int(np.prod(self._shape))
-        trust = observation.trust.ravel()
-        seen = trust >= 0.3
-        tsdf = np.nan_to_num(observation.volume.tsdf).ravel()
-        # Nearer surface is known better.
-        weight = trust[seen] / (np.abs(tsdf[seen]) + 0.5 * self._voxel)
-        total = np.bincount(ring[seen], weight, size)
-        count = np.bincount(ring[seen], minlength=size)
-        free = np.bincount(ring, (observation.free.ravel() & (trust < 0.5)), size)
-        self._surface = (count >= 3) & (count >= 0.5 * free)
-        self._free = (free >= 3) & ~self._surface
-        self._distance = np.bincount(ring[seen], weight * tsdf[seen], size) / np.maximum(total, 1e-12)
-
-    def _ring(self, radius: np.ndarray, height: np.ndarray) -> np.ndarray:
-        row = np.clip(np.rint(radius / self._voxel).astype(int), 0, self._shape[0] - 1)
-        column = np.rint((height - self._low) / self._voxel).astype(int)
-        return row * self._shape[1] + np.clip(column, 0, self._shape[1] - 1)
-
-    def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """[...] bool, bool and metres of points [..., 3]: surface near, known to be empty, distance."""
-        ring = self._ring(*self._axis.profile(points))
-        return self._surface[ring], self._free[ring], self._distance[ring]
-
-    def signed_distance(self, points: np.ndarray) -> np.ndarray:
-        """[...] metres of points [..., 3] from the mean surface of their rings, between the rings linear;
-        far away where the rings hold no surface."""
-        from scipy.ndimage import map_coordinates
-
-        radius, height = self._axis.profile(points)
-        field = np.where(self._surface, self._distance, 8 * self._voxel).reshape(self._shape)
-        where = np.stack([radius / self._voxel, (height - self._low) / self._voxel])
-        return map_coordinates(field, where.reshape(2, -1), order=1, mode="nearest").reshape(radius.shape)
-
-
 def find_symmetry(observation: Observation) -> Symmetry | None:
     """The axis that most of the observed surface agrees with, or None where no axis explains it."""
-    if hollow.is_shell(hollow.measure_wall(observation)):
-        return None
     points = observation.points
+    thin = hollow.is_shell(hollow.measure_wall(observation))
     surface = SteadySurface(observation)
+    reach = APART * float(np.linalg.norm(np.ptp(points.positions, axis=0)))
     best = None
-    for start in _axes(points, observation.up):
-        axis = _refined(start, points, observation)
+    for start, upright in _axes(points, observation.up):
+        axis = _refined(start, points, observation, upright)
         if not _within(axis, points.positions):
             continue
-        profile = _Profile(observation, axis)
-        residual = surface.residual(profile)
-        agrees = residual < tolerance(observation)
+        outline = _outline(observation, points, axis, Rings(observation, axis))
+        agrees = surface.residual(_Reaching(outline, reach)) < tolerance(observation)
         side = np.abs(surface.normals @ axis.direction) < 0.7  # ends across the axis agree with any
         share = min(float(agrees.mean()), float(agrees[side].mean())) if side.any() else 0.0
-        if share < AGREES or (best is not None and share <= best.agrees):
+        if share < (AGREES_THIN if thin else AGREES) or (best is not None and share <= best.agrees + 0.01):
             continue
         if _around(axis, surface.positions[agrees], observation) < AROUND:
             continue
-        reach = APART * float(np.linalg.norm(np.ptp(points.positions, axis=0)))
-        best = Symmetry(axis, share, surface.positions[~agrees], reach)
-    if best is not None and hollow.is_shell(hollow.measure_wall(best.applied(observation))):
-        return None
+        if _contradicted(axis, surface.positions[agrees], observation) > CONTRADICTED:
+            continue
+        wall = outline.thickness(reach) if thin else float("nan")
+        best = Symmetry(axis, share, surface.positions[~agrees], reach, points, wall)
     return best
 
 
-def _axes(points: SurfacePoints, up: np.ndarray) -> Iterator[Axis]:
-    """Lines that the normals' lines meet: upright, and of any direction."""
+def _contradicted(axis: Axis, positions: np.ndarray, observation: Observation, most: int = 1500) -> float:
+    """Share of the surface at `positions` [N, 3], turned about the axis, that lies where space is known to
+    be empty: what has corners sweeps through it."""
+    positions = positions[:: max(1, len(positions) // most)]
+    angles = 2 * np.pi * np.arange(1, TURNS) / TURNS
+    turned = np.concatenate([axis.turned(positions, angle) for angle in angles])
+    return float(observation.grid.sample(observation.free.astype(np.float32), turned, order=0).mean())
+
+
+def _outline(observation: Observation, points: SurfacePoints, axis: Axis, rings: Rings) -> Outline:
+    return Outline(points, axis, rings, max(0.5 * observation.pixel, 0.7 * observation.noise))
+
+
+@dataclass(frozen=True)
+class _Reaching:
+    """An outline as a shape: what is farther off than `reach` metres is just that far off."""
+
+    outline: Outline
+    reach: float
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(self.outline.signed_distance(points, self.reach), nan=self.reach)
+
+
+def _axes(points: SurfacePoints, up: np.ndarray) -> Iterator[tuple[Axis, bool]]:
+    """Lines that the normals' lines meet: upright, nearly upright, and of any direction; and whether they
+    are to stay upright, as what stands on something is."""
     every = max(1, len(points.positions) // 4000)
     positions, normals = points.positions[::every], points.normals[::every]
-    yield Axis(_meeting_point(positions, normals, up), up)
+    upright = Axis(_meeting_point(positions, normals, up), up)
+    yield upright, True
+    yield upright, False
     # Normals' lines n, p × n meet a line (a, ā) where (p × n)·a + n·ā = 0 (Pottmann & Wallner 2001).
     middle = positions.mean(axis=0)
     scale = float(np.linalg.norm(np.ptp(positions, axis=0)))
@@ -226,7 +184,7 @@ def _axes(points: SurfacePoints, up: np.ndarray) -> Iterator[Axis]:
         point = middle + scale * np.cross(direction, moment)
         weight = 1 / (1 + ((moments @ direction + normals @ moment) / 0.05) ** 2)
     if abs(direction @ up) < 0.98:
-        yield Axis(point, direction)
+        yield Axis(point, direction), False
 
 
 def _meeting_point(positions: np.ndarray, normals: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -245,20 +203,26 @@ def _meeting_point(positions: np.ndarray, normals: np.ndarray, direction: np.nda
     return center[0] * x + center[1] * y + (positions @ direction).mean() * direction
 
 
-def _refined(axis: Axis, points: SurfacePoints, observation: Observation, bins: int = 40) -> Axis:
-    """Moved and tilted until the points of a ring have one radius (on its ends: one height)."""
-    from scipy.optimize import least_squares
+def _refined(axis: Axis, points: SurfacePoints, observation: Observation, upright: bool) -> Axis:
+    """Moved, and unless `upright` tilted, until the points of a ring have one radius (its ends: one height).
 
+    First what lies off the middle of its ring is left out: a handle would pull the axis to its side.
+    """
     every = max(1, len(points.positions) // 1500)
     positions, normals = points.positions[::every], points.normals[::every]
-    x, y = perpendicular(axis.direction)
-    scale = float(np.linalg.norm(np.ptp(positions, axis=0)))
     sigma = float(np.hypot(observation.noise, 0.3 * observation.pixel))
+    for allowed in (8.0, 4.0, 3.0):
+        ring, value = _rings(axis, positions, normals)
+        kept = np.abs(value(axis) - _medians(ring, value(axis))) < allowed * sigma
+        if kept.sum() < 20:
+            return axis
+        axis = _centered(axis, positions[kept], normals[kept], sigma, upright)
+    return axis
 
-    def moved(v: np.ndarray) -> Axis:
-        direction = axis.direction + v[2] * x + v[3] * y
-        return Axis(axis.point + scale * (v[0] * x + v[1] * y), direction / np.linalg.norm(direction))
 
+def _rings(axis: Axis, positions: np.ndarray, normals: np.ndarray, bins: int = 40):
+    """[N] number of the ring that each point lies on, apart for surface that faces in, out and along the
+    axis; and what is constant on a ring, as a function of the axis: [N] metres."""
     radius, height = axis.profile(positions)
     radial = (positions - axis.point) - height[:, None] * axis.direction
     outward = np.sign((radial * normals).sum(axis=1)).astype(int)
@@ -266,14 +230,36 @@ def _refined(axis: Axis, points: SurfacePoints, observation: Observation, bins: 
     along = np.where(end, radius, height)
     ring = np.clip(((along - along.min()) / (np.ptp(along) + 1e-12) * bins).astype(int), 0, bins - 1)
     ring = ring + bins * ((outward + 1) + 3 * end)
+    return ring, lambda moved: np.where(end, *moved.profile(positions)[::-1])
+
+
+def _medians(ring: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """[N] the median of each point's ring."""
+    from scipy.ndimage import median
+
+    names, group = np.unique(ring, return_inverse=True)
+    return median(value, group.ravel(), np.arange(len(names)))[group.ravel()]
+
+
+def _centered(axis: Axis, positions: np.ndarray, normals: np.ndarray, sigma: float, upright: bool) -> Axis:
+    """The axis about which the rings of these points differ least from their means."""
+    from scipy.optimize import least_squares
+
+    x, y = perpendicular(axis.direction)
+    scale = float(np.linalg.norm(np.ptp(positions, axis=0)))
+    ring, value = _rings(axis, positions, normals)
     count = np.maximum(np.bincount(ring), 1)
 
-    def residual(v: np.ndarray) -> np.ndarray:
-        radius, height = moved(v).profile(positions)
-        value = np.where(end, height, radius)
-        return (value - (np.bincount(ring, value) / count)[ring]) / sigma
+    def moved(v: np.ndarray) -> Axis:
+        direction = axis.direction if upright else axis.direction + v[2] * x + v[3] * y
+        return Axis(axis.point + scale * (v[0] * x + v[1] * y), direction / np.linalg.norm(direction))
 
-    result = least_squares(residual, np.zeros(4), loss="soft_l1", f_scale=1.5, max_nfev=15, diff_step=1e-5)
+    def residual(v: np.ndarray) -> np.ndarray:
+        now = value(moved(v))
+        return (now - (np.bincount(ring, now) / count)[ring]) / sigma
+
+    start = np.zeros(2 if upright else 4)
+    result = least_squares(residual, start, loss="soft_l1", f_scale=1.5, max_nfev=15, diff_step=1e-5)
     return moved(result.x)
 
 

@@ -4,6 +4,7 @@ The frames go through the very code that observes real ones (`observe`), so the 
 what that code makes of noise, bias, floaters, bleeding masks and occlusion.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,8 @@ def make_example(rng: np.random.Generator, side: int | None = None) -> Example:
     while True:
         kind, body = make_shape(rng)
         body = placed(rng, kind, body)
-        frames, support = simulated_frames(rng, body)
+        body, others = _among_others(rng, body)
+        frames, support = simulated_frames(rng, body, others)
         size = int(rng.choice(SIDES, p=SIDE_SHARES)) if side is None else side
         # The box is found at a resolution near the network's: nothing finer would be kept.
         config = CompletionConfig(max_points=4000, max_voxels=int(1.3 * size**3))
@@ -117,6 +119,34 @@ def _resting_rotation(rng: np.random.Generator, body: TriangleMesh) -> np.ndarra
     return np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
 
 
+def _among_others(rng: np.random.Generator, body: TriangleMesh) -> tuple[TriangleMesh, list[TriangleMesh]]:
+    """The body, now and then standing on a block, and what is around it."""
+    others = _others(rng, body)
+    size = float(np.linalg.norm(np.ptp(body.vertices, axis=0)))
+    draw = rng.uniform()
+    if draw < 0.12:
+        block = _block(rng, body, size)
+        height = np.array([0.0, 0.0, block.vertices[:, 2].max()])
+        return TriangleMesh(body.vertices + height, body.triangles), [*others, block]
+    if draw < 0.2:
+        top = placed(rng, "any", make_shape(rng)[1])
+        vertices = top.vertices * (
+            size / np.linalg.norm(np.ptp(top.vertices, axis=0)) * rng.uniform(0.3, 0.9)
+        )
+        shift = [*(0.2 * size * rng.uniform(-1, 1, 2)), body.vertices[:, 2].max()]
+        others.append(TriangleMesh(vertices + shift, top.triangles))
+    return body, others
+
+
+def _block(rng: np.random.Generator, body: TriangleMesh, size: float) -> TriangleMesh:
+    """A box on z = 0 under the middle of the body: a book, a carton."""
+    half = np.ptp(body.vertices, axis=0)[:2].max() * rng.uniform(0.4, 1.0, 2)
+    height, angle = size * rng.uniform(0.05, 0.7), rng.uniform(0, np.pi)
+    x, y, z = np.meshgrid(*[[-h, h] for h in half], [0.0, height])
+    c, s = np.cos(angle), np.sin(angle)
+    return meshes.convex_hull(np.stack([c * x - s * y, s * x + c * y, z], axis=-1).reshape(-1, 3))
+
+
 def _others(rng: np.random.Generator, body: TriangleMesh) -> list[TriangleMesh]:
     """Neighbours beside the body (touching or nearly) and things in front of it."""
     others = []
@@ -138,12 +168,15 @@ def _others(rng: np.random.Generator, body: TriangleMesh) -> list[TriangleMesh]:
 # --- cameras ---
 
 
-def simulated_frames(rng: np.random.Generator, body: TriangleMesh) -> tuple[list[Frame], Plane | None]:
-    """Frames of the body (label 2) with faults, and the support (None now and then)."""
+def simulated_frames(
+    rng: np.random.Generator, body: TriangleMesh, others: Sequence[TriangleMesh] = ()
+) -> tuple[list[Frame], Plane | None]:
+    """Frames of the body (label 2) among others on a table, with faults, and the support (None now and
+    then)."""
     size = float(np.linalg.norm(np.ptp(body.vertices, axis=0)))
     table = meshes.convex_hull(_slab(6 * size))
     scene = open3d.t.geometry.RaycastingScene(nthreads=1)
-    for part in (table, body, *_others(rng, body)):
+    for part in (table, body, *others):
         scene.add_triangles(*_tensors(part))
     center = (body.vertices.min(axis=0) + body.vertices.max(axis=0)) / 2
     faults = Faults.drawn(rng, size)
@@ -174,7 +207,7 @@ def simulated_frames(rng: np.random.Generator, body: TriangleMesh) -> tuple[list
 def _poses(rng: np.random.Generator, center: np.ndarray, size: float) -> list[np.ndarray]:
     """Camera poses: mostly a short arc to one side, sometimes all around."""
     count = int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16], p=[0.05, 0.1, 0.12, 0.15, 0.25, 0.15, 0.1, 0.08]))
-    around = rng.uniform() < 0.25
+    around = rng.uniform() < 0.33
     span = 2 * np.pi if around else np.deg2rad(rng.uniform(20, 150))
     start, base = rng.uniform(0, 2 * np.pi), rng.uniform(12, 60)
     distance = size * rng.uniform(1.4, 3.5)

@@ -421,9 +421,9 @@ def _device(rng) -> Body:
 
 
 KINDS: dict[str, tuple[float, Callable[[np.random.Generator], Body]]] = {
-    "vessel": (0.20, _vessel),
-    "stemware": (0.03, _stemware),
-    "pan": (0.05, _pan),
+    "vessel": (0.25, _vessel),
+    "stemware": (0.04, _stemware),
+    "pan": (0.06, _pan),
     "tray": (0.04, _tray),
     "box": (0.12, _boxes),
     "round": (0.09, _rounds),
