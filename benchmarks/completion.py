@@ -1,7 +1,8 @@
 """How good completion is, next to simpler methods: `python -m benchmarks.completion MODE …`.
 
-objects    closed meshes (default: ../shared/data/meshes_contactdb beside the clone) and procedural boxes
-           and cans, each alone on a table, about half of its surface seen by six noisy views from one side
+objects    closed meshes (default: ../shared/data/meshes_contactdb beside the clone) in their likeliest
+           stable pose, the vessels among them also mouth up, and procedural boxes and cans, each alone on a
+           table, about half of its surface seen by six noisy views from one side
 views      spread of several guesses of such objects, seen by 2, 4, 8, 16 views from all around
 pipeline   whole scenes, segmented and completed by `Scene`, from RGB-D and from RGB only
 folder     the paper's protocol on a folder that `instascene run` wrote and its ground truth
@@ -31,6 +32,7 @@ from benchmarks.completion_observations import (
     load_objects,
     one_sided_frames,
     plain_objects,
+    vessels_mouth_up,
 )
 from benchmarks.completion_scenes import measure_folder, measure_scene
 from benchmarks.completion_scores import calibration, mean, score, summary
@@ -47,6 +49,7 @@ MESHES = ROOT.parent / "shared" / "data" / "meshes_contactdb"
 CONFIG = CompletionConfig(max_convex_parts=1)
 VIEWS = (2, 4, 8, 16)
 PLAIN = ("box", "can")
+UPRIGHT = "mouth up"  # the vessels once more, as they are used
 
 logger = logging.getLogger("benchmarks.completion")
 
@@ -76,7 +79,7 @@ def run_objects(arguments: argparse.Namespace) -> dict:
         # After every thing, so that a run that was cut short is not lost.
         write_bytes(arguments.cache / "objects.json", json.dumps(list(known.values())).encode())
     rows = list(known.values())
-    scanned = [row for row in rows if row["group"] not in PLAIN]
+    scanned = [row for row in rows if row["group"] not in (*PLAIN, UPRIGHT)]
     rows += [{**row, "group": "all scanned"} for row in scanned]
     return {"objects": summary(rows)}
 
@@ -87,6 +90,8 @@ def _things(arguments: argparse.Namespace) -> list[tuple[str, str, TriangleMesh]
     if arguments.meshes.is_dir():
         scanned = load_objects(arguments.meshes)
         things = [(name, kind_of(mesh), mesh) for name, mesh in scanned.items()]
+        upright = vessels_mouth_up(arguments.meshes)
+        things += [(f"{name}, {UPRIGHT}", UPRIGHT, mesh) for name, mesh in upright.items()]
     else:
         logger.info("There are no meshes at %s; give a folder of closed STL files with --meshes.",
                     arguments.meshes)  # fmt: skip

@@ -22,15 +22,55 @@ def load_objects(folder: Path) -> dict[str, TriangleMesh]:
     import trimesh
 
     result = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".stl", ".obj", ".ply")):
-        mesh = trimesh.load(path, force="mesh")
+    for path in _mesh_files(folder):
+        mesh = _in_metres(trimesh.load(path, force="mesh"))
         if not mesh.is_watertight:
             continue
-        if mesh.extents.max() > 10:  # a household thing is not ten metres long: millimetres
-            mesh.apply_scale(1e-3)
         mesh.apply_transform(mesh.compute_stable_poses(n_samples=1)[0][0])
         result[path.stem] = _standing(mesh)
     return result
+
+
+def _mesh_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix in (".stl", ".obj", ".ply"))
+
+
+def _in_metres(mesh):
+    """A household thing is not ten metres long: such a one is in millimetres."""
+    return mesh.apply_scale(1e-3) if mesh.extents.max() > 10 else mesh
+
+
+def vessels_mouth_up(folder: Path) -> dict[str, TriangleMesh]:
+    """The vessels among the meshes, as they are used: in that stable pose in which most of their hull is
+    empty and open to the sky.  The likeliest pose of a thrown cup is upside down or on its side."""
+    import trimesh
+
+    result = {}
+    for path in _mesh_files(folder):
+        mesh = _in_metres(trimesh.load(path, force="mesh"))
+        poses, likely = mesh.compute_stable_poses(n_samples=1) if mesh.is_watertight else ([], [])
+        standing = [
+            _standing(mesh.copy().apply_transform(pose)) for pose, p in zip(poses, likely) if p > 0.01
+        ]
+        shares = [open_share(body) for body in standing]
+        if shares and max(shares) > 0.3:
+            result[path.stem] = standing[int(np.argmax(shares))]
+    return result
+
+
+def open_share(mesh: TriangleMesh, seed: int = 0) -> float:
+    """Share of the convex hull that is empty and open upward, yet enclosed sideways."""
+    rng = np.random.default_rng(seed)
+    hull = meshes.convex_hull(mesh.vertices)
+    points = rng.uniform(mesh.vertices.min(axis=0), mesh.vertices.max(axis=0), (4000, 3))
+    points = points[inside(hull, points)]
+    empty = points[~inside(mesh, points)]
+    scene = _ray_scene([mesh])
+    open_above = ~np.isfinite(_cast(scene, empty, np.broadcast_to([0.0, 0.0, 1.0], empty.shape)))
+    angle = 2 * np.pi * np.arange(8) / 8
+    sideways = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    met = np.isfinite(_cast(scene, np.repeat(empty, 8, axis=0), np.tile(sideways, (len(empty), 1))))
+    return float((open_above & met.reshape(-1, 8).all(axis=1)).sum() / len(points))
 
 
 def plain_objects(count: int = 10, seed: int = 0) -> dict[str, TriangleMesh]:

@@ -244,7 +244,9 @@ def _completed_objects(rows: list[dict]) -> str:
     return "\n\n".join([
         "Single objects on a table, six noisy views from one side. Scanned ones are ContactDB's closed "
         "shapes, never trained on; boxes and cans are procedural. Hollow: a tenth of the hull is enclosed "
-        "but empty; thin: half of the surface has less than a tenth of the diagonal behind it.",
+        "but empty; thin: half of the surface has less than a tenth of the diagonal behind it. They lie in "
+        "their likeliest stable pose (the cup upside down, the mug on its side, the tea pot closed); mouth "
+        "up: the vessels once more, as they are used.",
         table(header, figures),
         "Against carving, case by case:",
         table(["things", "method", "cases", "gain of IoU", "better in", "worst loss"], against),

@@ -2,7 +2,7 @@
 
 The rooms, bottom to top (imports go only downward; `test/core/test_architecture.py` holds this):
 
-    transforms camera config errors progress geometry files open3d_loader config_file   floor 0
+    transforms camera config errors progress geometry files weights open3d_loader config_file   floor 0
     frame keyframes gaussians gaussians_ply instances objects datasets   floor 1: data types and their files
     rendering losses tsdf mesh metrics                         floor 2: geometry and measures
     reconstruction segmentation association features completion   floor 3: the steps of the paper

@@ -17,6 +17,7 @@ from instascene_core.completion.carving import carve
 from instascene_core.completion.observation import Observation, fused_again
 from instascene_core.errors import InputError
 from instascene_core.tsdf import VoxelGrid
+from instascene_core.weights import read_weights, write_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "completion.safetensors"
 FORMAT = "instascene-completion-1"
@@ -146,15 +147,9 @@ def _shuffled(x: torch.Tensor) -> torch.Tensor:
 
 def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
     """Write the weights as half-precision safetensors, atomically, with `notes` in the header."""
-    from safetensors.torch import save
-
-    from instascene_core.files import atomic_path
-
-    state = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-    widths = [len(block.first.weight) for block in network.down]
-    metadata = {"format": FORMAT, "widths": json.dumps(widths), **notes}
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_bytes(save(state, metadata=metadata))
+    widths = json.dumps([len(block.first.weight) for block in network.down])
+    arrays = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+    write_weights(path, arrays, FORMAT, {"widths": widths, **notes})
 
 
 @lru_cache(maxsize=2)
@@ -163,21 +158,10 @@ def load_network(path: Path = WEIGHTS) -> tuple[CompletionNetwork, dict[str, str
 
     Raises InputError when the file is missing or not one of ours.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise InputError(f"There are no completion weights at '{path}'.")
+    arrays, notes = read_weights(path, FORMAT, "completion network")
+    network = CompletionNetwork(tuple(json.loads(notes["widths"])))
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"'{path}' is not a readable weights file ({error}).") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"'{path}' does not hold weights of the completion network ({FORMAT}).")
-    network = CompletionNetwork(tuple(json.loads(metadata["widths"])))
-    try:
-        network.load_state_dict(state)
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
     except RuntimeError as error:
         raise InputError(f"The weights in '{path}' do not fit the completion network.") from error
-    return network.eval(), metadata
+    return network.eval(), notes

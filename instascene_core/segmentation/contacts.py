@@ -15,6 +15,7 @@ from instascene_core.errors import InputError
 from instascene_core.segmentation.cutting import group_mean
 from instascene_core.segmentation.fused import FusedSurface, unit
 from instascene_core.segmentation.graph import Links
+from instascene_core.weights import read_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "contacts.safetensors"
 FORMAT = "instascene contacts 1"
@@ -181,17 +182,8 @@ class ContactModel:
 @lru_cache(maxsize=2)
 def load_contact_model(path: Path = WEIGHTS) -> ContactModel:
     """The model in a weights file.  Raises InputError when the file is missing or not one of ours."""
-    from safetensors import SafetensorError, safe_open
-
     advice = "leave segmentation.contact_weights empty for those that come with the package"
-    if not Path(path).is_file():
-        raise InputError(f"There are no contact weights at '{path}'; {advice}.")
-    try:
-        with safe_open(str(path), framework="np") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"'{path}' is not a readable weights file ({error}); {advice}.") from error
-    if metadata.get("format") != FORMAT or state["mean"].shape != (NUM_FEATURES,):
-        raise InputError(f"'{path}' does not hold weights of the contact model ({FORMAT}); {advice}.")
+    state, _ = read_weights(path, FORMAT, "contact model", advice)
+    if state["mean"].shape != (NUM_FEATURES,):
+        raise InputError(f"The weights in '{path}' do not fit the contact model; {advice}.")
     return ContactModel(state)

@@ -22,6 +22,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.segmentation.points import view_geometry
+from instascene_core.weights import read_weights, write_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
 MAX_PIXELS = 320 * 240  # larger images are made smaller: the network learned at this size
@@ -176,15 +177,9 @@ def reduced(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
 
 def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
     """Write the weights as half-precision safetensors, atomically, with `notes` in the header."""
-    from safetensors.torch import save
-
-    from instascene_core.files import atomic_path
-
-    state = network.state_dict()
-    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
-    metadata = {"format": FORMAT, "widths": json.dumps([len(b[0].weight) for b in network.down]), **notes}
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_bytes(save(state, metadata=metadata))
+    widths = json.dumps([len(block[0].weight) for block in network.down])
+    arrays = {name: value.numpy() for name, value in network.state_dict().items()}
+    write_weights(path, arrays, FORMAT, {"widths": widths, **notes})
 
 
 def network_of(config: SegmentationConfig) -> FrameNetwork:
@@ -196,22 +191,11 @@ def network_of(config: SegmentationConfig) -> FrameNetwork:
 @lru_cache(maxsize=2)
 def load_network(path: Path = WEIGHTS) -> AffinityNetwork:
     """The network in a weights file.  Raises InputError when the file is missing or not one of ours."""
-    from safetensors import SafetensorError, safe_open
-
     advice = "leave segmentation.weights empty for those that come with the package"
-    if not Path(path).is_file():
-        raise InputError(f"There are no segmenter weights at '{path}'; {advice}.")
+    arrays, notes = read_weights(path, FORMAT, "segmenter", advice)
+    network = AffinityNetwork(tuple(json.loads(notes["widths"])))
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"'{path}' is not a readable weights file ({error}); {advice}.") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"'{path}' does not hold weights of the segmenter ({FORMAT}); {advice}.")
-    network = AffinityNetwork(tuple(json.loads(metadata["widths"])))
-    try:
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
     except RuntimeError as error:
         raise InputError(f"The weights in '{path}' do not fit the network; {advice}.") from error
     return network.eval()

@@ -159,7 +159,7 @@ def test_weights_survive_a_round_trip_and_foreign_files_are_refused(tmp_path):
     assert notes["doubt_scale"] == "1.5"
     for first, second in zip(network.parameters(), loaded.parameters(), strict=True):
         torch.testing.assert_close(first, second, atol=1e-3, rtol=1e-2)
-    with pytest.raises(InputError, match="no completion weights"):
+    with pytest.raises(InputError, match="no weights of the completion network"):
         load_network(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(InputError, match="not a readable weights file"):

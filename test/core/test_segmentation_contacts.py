@@ -8,6 +8,7 @@ import pytest
 from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError
 from instascene_core.segmentation.contacts import (
+    FORMAT,
     NUM_FEATURES,
     WEIGHTS,
     ContactModel,
@@ -18,8 +19,9 @@ from instascene_core.segmentation.contacts import (
 from instascene_core.segmentation.cutting import grow_patches, neighbour_pairs, patch_contacts
 from instascene_core.segmentation.fused import FusedSurface
 from instascene_core.segmentation.graph import Links
-from instascene_core.training.segmenter.contacts import ContactTraining, examples, save, train
+from instascene_core.training.segmenter.contacts import ContactTraining, examples, train
 from instascene_core.training.segmenter.scenes import Prints, scene_views
+from instascene_core.weights import write_weights
 
 
 def bent_sheet(scale: float = 1.0) -> FusedSurface:
@@ -97,7 +99,7 @@ def test_the_model_in_the_package_is_small_and_reads():
 
 
 def test_a_bad_file_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="no contact weights"):
+    with pytest.raises(InputError, match="no weights of the contact model"):
         load_contact_model(tmp_path / "none.safetensors")
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"nothing of use")
@@ -117,6 +119,6 @@ def test_training_tells_pairs_apart(tmp_path):
     found = [scene for scene in found if len(scene[1])]
     state, scores = train(found, replace(config, validation_share=0.34))
     assert scores["auc_apart"] > 0.7
-    save(state, tmp_path / "contacts.safetensors", {})
+    write_weights(tmp_path / "contacts.safetensors", state, FORMAT, {}, half=False)
     again = load_contact_model(tmp_path / "contacts.safetensors")
     np.testing.assert_array_equal(again.log_odds(found[0][0]), ContactModel(state).log_odds(found[0][0]))

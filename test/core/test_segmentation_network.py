@@ -131,7 +131,7 @@ def test_weights_survive_the_file(tmp_path):
 def test_missing_and_foreign_weights_are_one_sentence(tmp_path):
     from safetensors.torch import save_file
 
-    with pytest.raises(InputError, match="no segmenter weights at"):
+    with pytest.raises(InputError, match="no weights of the segmenter at"):
         NetworkSegmenter(SegmentationConfig(weights=str(tmp_path / "none.safetensors")))
     (tmp_path / "text.safetensors").write_bytes(b"not weights at all")
     with pytest.raises(InputError, match="not a readable weights file"):

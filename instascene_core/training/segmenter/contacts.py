@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.config import SegmentationConfig
-from instascene_core.files import atomic_path
 from instascene_core.frame import Frame
 from instascene_core.progress import no_progress
 from instascene_core.segmentation.builtin import BuiltinSegmenter
 from instascene_core.segmentation.contacts import FORMAT, LIMIT, ContactModel, Pairs
 from instascene_core.segmentation.graph import Links
 from instascene_core.training.segmenter.scenes import Prints, scene_views
+from instascene_core.weights import write_weights
 
 logger = logging.getLogger(__name__)
 UP = np.array([0.0, 0.0, 1.0])
@@ -140,14 +140,6 @@ def scores_of(model: ContactModel, scenes: list[tuple]) -> dict[str, float]:
     }
 
 
-def save(state: dict[str, np.ndarray], path: Path, notes: dict[str, str]) -> None:
-    """Write a ContactModel as safetensors, atomically."""
-    from safetensors.numpy import save as as_bytes
-
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(as_bytes(state, metadata={"format": FORMAT, **notes}))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m instascene_core.training.segmenter.contacts")
     parser.add_argument("output", type=Path, help="weights to write")
@@ -158,7 +150,8 @@ def main() -> None:
     config = ContactTraining(scenes=arguments.scenes)
     scenes = collect(config, SegmentationConfig(weights=arguments.weights))
     state, scores = train(scenes, config)
-    save(state, arguments.output, {"training": json.dumps(asdict(config)), "scores": json.dumps(scores)})
+    notes = {"training": json.dumps(asdict(config)), "scores": json.dumps(scores)}
+    write_weights(arguments.output, state, FORMAT, notes, half=False)
     logger.info("%s", scores)
 
 
