@@ -34,7 +34,7 @@ from benchmarks.completion_observations import (
     plain_objects,
     vessels_mouth_up,
 )
-from benchmarks.completion_scenes import measure_folder, measure_scene
+from benchmarks.completion_scenes import PLAIN_KINDS, measure_folder, measure_scene
 from benchmarks.completion_scores import calibration, mean, score, summary
 from benchmarks.kernel import machine
 from instascene_core.completion import PRIORS, complete_observation, make_prior, observe
@@ -152,14 +152,15 @@ def run_views(arguments: argparse.Namespace) -> dict:
 
 
 def run_pipeline(arguments: argparse.Namespace) -> dict:
-    """Scenes of `--seeds`, with depth and (unless --rgbd-only) without."""
+    """Scenes of `--seeds` and, of boxes alone, `--box-seeds`, with depth and (unless --rgbd-only) without."""
     rows = []
-    for seed in arguments.seeds:
+    for seed in (*arguments.seeds, *arguments.box_seeds):
+        kinds = PLAIN_KINDS if seed in arguments.box_seeds else ()
         for depth in (True, False):
             if (depth and arguments.rgb_only) or (not depth and arguments.rgbd_only):
                 continue
             config = replace(CompletionConfig(), **({"prior": arguments.prior} if arguments.prior else {}))
-            row = measure_scene(seed, depth, arguments.views, config, arguments.cache)
+            row = measure_scene(seed, depth, arguments.views, config, arguments.cache, kinds)
             rows.append(row)
             logger.info("%s", {k: v for k, v in row.items() if k != "objects"})
     return {"pipeline": rows}
@@ -210,21 +211,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         objects.add_argument("--plain-observations", type=int, default=1, help="of boxes and cans")
     pipeline = modes.add_parser("pipeline")
     pipeline.add_argument("--seeds", type=int, nargs="+", default=[801, 802, 803, 804, 805])
+    pipeline.add_argument(
+        "--box-seeds", type=int, nargs="*", default=[811, 812], help="scenes of boxes alone"
+    )
     pipeline.add_argument("--views", type=int, default=60)
     pipeline.add_argument("--prior", default="", help="another prior than the default")
     pipeline.add_argument("--rgbd-only", action="store_true")
     pipeline.add_argument("--rgb-only", action="store_true")
     folder = modes.add_parser("folder")
     folder.add_argument("run", type=Path, help="what `instascene run` wrote")
-    folder.add_argument("truth", type=Path, help="folder with meshes/<id>.ply")
+    folder.add_argument("truth", type=Path, help="folder with meshes/<id>.ply (ground_truth)")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
     logging.getLogger("instascene_core").setLevel(logging.ERROR)
     chosen.cache.mkdir(parents=True, exist_ok=True)
     if chosen.mode == "folder":
-        for row in measure_folder(chosen.run, chosen.truth):
-            logger.info("%s", _rounded(row))
+        try:
+            for row in measure_folder(chosen.run, chosen.truth):
+                logger.info("%s", _rounded(row))
+        except InputError as error:
+            parser.error(str(error))
         return
     modes = {"objects": run_objects, "views": run_views, "pipeline": run_pipeline}
     write_results(chosen.output, modes[chosen.mode](chosen))

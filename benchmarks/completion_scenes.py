@@ -24,7 +24,7 @@ from instascene_core.pipeline import Scene
 from instascene_core.synthetic import generate_scene
 from instascene_core.transforms import look_at
 
-PLAIN = ("box", "book", "tin", "soap")  # kinds whose dimensions are those of a box
+PLAIN_KINDS = ("box", "book", "tin", "soap")  # kinds whose dimensions are those of a box
 
 logger = logging.getLogger("benchmarks.completion")
 
@@ -32,10 +32,13 @@ logger = logging.getLogger("benchmarks.completion")
 # ── procedural scenes ─────────────────────────────────────────────────────────────────────────────
 
 
-def measure_scene(seed: int, depth: bool, views: int, config: CompletionConfig, cache: Path) -> dict:
-    """One pile: reconstructed, decomposed with the built-in segmenter and completed; figures against the
-    truth.  Views, label images and support are kept in `cache`."""
-    settings = SyntheticConfig(seed=seed, num_views=views, depth_noise="millimetre")
+def measure_scene(
+    seed: int, depth: bool, views: int, config: CompletionConfig, cache: Path, kinds: tuple[str, ...] = ()
+) -> dict:
+    """One pile of things of these kinds (none: of all), reconstructed, decomposed with the built-in segmenter
+    and completed; figures against the truth.  Views, label images and support are kept in `cache`.
+    """
+    settings = SyntheticConfig(seed=seed, num_views=views, depth_noise="millimetre", kinds=kinds)
     truths = [(thing.kind, thing.mesh) for thing in generate_scene(settings).objects]
     frames, ids, support = _decomposed(settings, depth, cache)
     completed: list[CompletedObject] = []
@@ -51,7 +54,7 @@ def measure_scene(seed: int, depth: bool, views: int, config: CompletionConfig, 
     iou = np.array([[volume_iou(c.mesh, mesh, MATCH_CELLS) for _, mesh in truths] for c in completed])
     pairs = [(p, t) for p, t in match(iou) if iou[p, t] >= FOUND_IOU] if len(completed) else []
     rows = [_object_row(completed[p], *truths[t]) for p, t in pairs]
-    plain = [row["dimension_error"] for row in rows if row["kind"] in PLAIN]
+    plain = [row["dimension_error"] for row in rows if row["kind"] in PLAIN_KINDS]
     return {
         "seed": seed, "depth": depth, "prior": config.prior, "true_objects": len(truths),
         "instances": len(ids), "failures": failures, "found": len(rows),

@@ -118,14 +118,7 @@ def _guess(
     observation: Observation, prior: CompletionPrior, config: CompletionConfig, num_samples: int, seed: int
 ) -> _Guess:
     """The prior's guesses, the first replaced by a plain body where the evidence says that it is one."""
-    candidate = primitives.best_candidate(observation, seed) if config.candidates else None
-    symmetry = None
-    if config.candidates and candidate is None:
-        symmetry = revolution.find_symmetry(observation)
-        if symmetry is not None:
-            observation = covering(observation, symmetry.surface().positions)
-            if symmetry.thin:  # a wall needs two voxels
-                observation = finer(observation, symmetry.wall / 2, config.max_thin_voxels)
+    observation, candidate, symmetry = _explained(observation, config, seed)
     for attempt in range(config.max_growths + 1):
         seen = observation if symmetry is None else symmetry.applied(observation)
         prediction = prior.predict(seen, num_samples, seed)
@@ -138,7 +131,7 @@ def _guess(
         if not cut or attempt == config.max_growths:
             break
         observation = grown(observation)
-    notes = ()
+    made_by, notes = f"{prior.name} ({prior.licence})", ()
     if cut:
         notes += (
             f"The body is cut off at the side of its box, which was enlarged {config.max_growths} times: "
@@ -146,7 +139,6 @@ def _guess(
         )
     if failed:
         notes += (f"{failed} of {num_samples} guesses contradict the observation and were left out.",)
-    made_by = f"{prior.name} ({prior.licence})"
     if candidate is not None:
         made_by += f", {candidate.shape.kind} fit"
         notes += (f"What was seen is a {candidate.shape.kind} to within the noise; the rest was made one.",)
@@ -157,6 +149,22 @@ def _guess(
             "it was taken to be so all around.",
         )
     return _Guess(observation, fields, prediction.uncertainty, made_by, notes)
+
+
+def _explained(
+    observation: Observation, config: CompletionConfig, seed: int
+) -> tuple[Observation, primitives.Candidate | None, revolution.Symmetry | None]:
+    """The plain body or else the symmetry that the evidence speaks for, and the observation in a box in
+    which that has room and, a vessel's wall, its two voxels."""
+    if not config.candidates:
+        return observation, None, None
+    candidate = primitives.best_candidate(observation, seed)
+    symmetry = revolution.find_symmetry(observation) if candidate is None else None
+    if symmetry is not None:
+        observation = covering(observation, symmetry.surface().positions)
+        if symmetry.thin:
+            observation = finer(observation, symmetry.wall / 2, config.max_thin_voxels)
+    return observation, candidate, symmetry
 
 
 def _fused_fields(observation: Observation, prediction: Prediction) -> tuple[list[np.ndarray], int]:
