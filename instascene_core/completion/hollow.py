@@ -49,6 +49,8 @@ def measure_wall(observation: Observation, thin: float = 0.06, max_points: int =
         end = np.clip(np.nan_to_num(volume.tsdf[tuple(index[other_side, first[other_side]].T)]), 0, None)
         thickness = float(np.median(depths[first[other_side]] - end))  # the walk's end lies that far outside
         thickness = max(thickness, grid.voxel)
+    if observation.symmetry is not None and np.isfinite(observation.symmetry.wall):
+        thickness = observation.symmetry.wall  # measured between the two sides of its outline
     return Wall(thickness, float(exits.mean()), float(other_side.mean()))
 
 
@@ -82,8 +84,9 @@ def hollowed(observation: Observation, field: np.ndarray, hull: np.ndarray, wall
     reached = (field >= 0) & ~trusted & (hull < -thickness)
     # It is nowhere narrower than the wall is thick: the core of a stem is no cavity.
     deep = hidden & (depth > 0)
-    wide = distance_transform_edt(deep, sampling=grid.voxel) > thickness
-    deep &= distance_transform_edt(~wide, sampling=grid.voxel) <= thickness
+    width = 1.5 * thickness
+    wide = distance_transform_edt(deep, sampling=grid.voxel) > width
+    deep &= distance_transform_edt(~wide, sampling=grid.voxel) <= width
     pieces, _ = label(deep)
     opened = np.unique(pieces[binary_dilation(reached, iterations=2)])
     empty = np.isin(pieces, opened[opened > 0]) | (hidden & under_floor)

@@ -20,6 +20,8 @@ from instascene_core.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
 class Turning(Protocol):
     """A symmetry of the observed thing."""
 
+    wall: float  # metres, thickness of a vessel's wall; NaN where the thing is none
+
     def applied(self, observation: "Observation") -> "Observation":
         """The observation, in any grid, with what follows from the symmetry."""
 

@@ -173,7 +173,7 @@ def _straightened(
     return places + onto * facing, facing, total
 
 
-def _dense(places: np.ndarray, density: np.ndarray, radius: float, least: float = 0.08) -> np.ndarray:
+def _dense(places: np.ndarray, density: np.ndarray, radius: float, least: float = 0.15) -> np.ndarray:
     """[N] bool: places that hold at least the share `least` of the densest one's points within `radius`:
     the others are single bad readings inside a wall, or where a handle begins."""
     from scipy.spatial import cKDTree

@@ -69,11 +69,13 @@ class Symmetry:
         surface = np.isfinite(distance) & ~kept & (self.thin | ~seen)
         free = rings.empty(*self.axis.profile(centers)) & ~kept & ~seen & ~surface
         volume, full = observation.volume, max(2, observation.num_views)
+        # Behind a thin wall's outline the fused surface, as deep as its band, knows nothing.
+        gone = free | (self.thin & ~surface & ~kept & (np.nan_to_num(volume.tsdf) < 0))
         volume = replace(
             volume,
             tsdf=np.where(surface, distance, volume.tsdf).astype(np.float32),
-            weight=np.where(surface, full, np.where(free, 0, volume.weight)).astype(np.float32),
-            views=np.where(surface, full, np.where(free, 0, volume.views)).astype(np.int16),
+            weight=np.where(surface, full, np.where(gone, 0, volume.weight)).astype(np.float32),
+            views=np.where(surface, full, np.where(gone, 0, volume.views)).astype(np.int16),
             free_views=np.where(free, full, np.where(surface, 0, volume.free_views)).astype(np.int16),
             other_views=np.where(surface | free, 0, volume.other_views).astype(np.float32),
         )
