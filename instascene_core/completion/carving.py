@@ -92,7 +92,9 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
     """Where observed points [N, 3] (voxels) fall when let down through space that may be filled:
     onto the support, or to where free space or a neighbour's hull begins (what lies on something
     hides where that begins).  [M, 3] voxels."""
-    if observation.support is None:
+    symmetry = observation.symmetry
+    lies = symmetry is not None and abs(symmetry.direction @ observation.up) < 0.7  # all around it is known
+    if observation.support is None or lies:
         return np.zeros((0, 3))
     grid = observation.grid
     below = observation.support.height(grid.centers()) < 0
@@ -104,7 +106,7 @@ def _footprint(points: np.ndarray, observation: Observation, empty: np.ndarray) 
     floor = stop[tuple(index.T)]
     dropped = points.copy()
     dropped[:, 2] = np.minimum(points[:, 2], floor + 0.5)
-    if observation.symmetry is not None:
+    if symmetry is not None:
         # All around it is known well: what stops points less than the noise above the support is the
         # support, for a vessel's floor may be thinner than that.
         height = observation.support.height(apply(grid.world_from_grid, points * grid.voxel)) / grid.voxel

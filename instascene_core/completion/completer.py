@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from instascene_core import mesh as meshes
 from instascene_core.completion import appearance, fusion, primitives, revolution, view_selection
-from instascene_core.completion.carving import CarvingPrior
+from instascene_core.completion.carving import CarvingPrior, carve
 from instascene_core.completion.learned import LearnedPrior
 from instascene_core.completion.observation import Observation, covering, finer, grown, observe
 from instascene_core.completion.prior import CompletionPrior, Prediction
@@ -124,6 +124,8 @@ def _guess(
         prediction = prior.predict(seen, num_samples, seed)
         if symmetry is not None:
             prediction = symmetry.surer(prediction, seen)
+            if symmetry.thin:  # solid is only what the prior and the thickness of the wall leave
+                prediction = replace(prediction, fields=np.maximum(prediction.fields, carve(seen)))
         if candidate is not None:
             prediction = primitives.preferred(observation, candidate, prediction)
         fields, failed = _fused_fields(seen, prediction)

@@ -20,6 +20,7 @@ from instascene_core.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
 class Turning(Protocol):
     """A symmetry of the observed thing."""
 
+    direction: np.ndarray  # [3] unit, of its axis
     wall: float  # metres, thickness of a vessel's wall; NaN where the thing is none
 
     def applied(self, observation: "Observation") -> "Observation":

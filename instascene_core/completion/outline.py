@@ -90,7 +90,7 @@ class Outline:
         places, normals, weight = _averaged(places, normals, cell)
         for _ in range(3):
             places, normals, density = _straightened(places, normals, weight, 2.5 * cell)
-        kept = _dense(places, density, 5 * cell)
+        kept = _dense(places, normals, density, 5 * cell)
         self.places, self.normals = places[kept], normals[kept]
         self._axis, self._cell = axis, cell
 
@@ -118,8 +118,9 @@ class Outline:
         result[found] = np.where(ends, np.nan, distance)
         return result.reshape(points.shape[:-1])
 
-    def thickness(self, most: float) -> float:
-        """Metres, median over the places that have another side at most `most` behind them; NaN if none."""
+    def wall(self, most: float) -> tuple[float, float]:
+        """Thickness in metres, median over the places that have another side at most `most` metres behind
+        them (NaN if none), and the share of those places."""
         from scipy.spatial import cKDTree
 
         pairs = cKDTree(self.places).query_pairs(most, output_type="ndarray")
@@ -129,7 +130,10 @@ class Outline:
         along = np.abs((offset * self.normals[pairs[:, 0]]).sum(axis=1))
         behind = (offset * self.normals[pairs[:, 0]]).sum(axis=1) < 0
         straight = behind & (along > 0.9 * np.linalg.norm(offset, axis=1))
-        return float(np.median(along[straight])) if straight.any() else float("nan")
+        if not straight.any():
+            return float("nan"), 0.0
+        share = len(np.unique(pairs[straight])) / len(self.places)
+        return float(np.median(along[straight])), share
 
 
 def _averaged(
@@ -173,16 +177,20 @@ def _straightened(
     return places + onto * facing, facing, total
 
 
-def _dense(places: np.ndarray, density: np.ndarray, radius: float, least: float = 0.15) -> np.ndarray:
-    """[N] bool: places that hold at least the share `least` of the densest one's points within `radius`:
-    the others are single bad readings inside a wall, or where a handle begins."""
+def _dense(places: np.ndarray, normals: np.ndarray, density: np.ndarray, radius: float) -> np.ndarray:
+    """[N] bool: places with enough points, next to the densest place within `radius`, above all to the
+    densest that faces the same way: the others are single bad readings inside a wall, or a handle's root."""
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(places).query_pairs(radius, output_type="ndarray")
-    densest = density.copy()
-    np.maximum.at(densest, pairs[:, 0], density[pairs[:, 1]])
-    np.maximum.at(densest, pairs[:, 1], density[pairs[:, 0]])
-    return density >= least * densest
+    alike = (normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(axis=1) > 0.3
+    dense = np.ones(len(places), dtype=bool)
+    for share, (first, second) in ((0.15, pairs[alike].T), (0.06, pairs.T)):
+        densest = density.copy()
+        np.maximum.at(densest, first, density[second])
+        np.maximum.at(densest, second, density[first])
+        dense &= density >= share * densest
+    return dense
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -22,7 +22,10 @@ from instascene_core.completion.shapes import perpendicular
 AGREES = 0.85  # share of the observed surface that must agree with the axis, and of its side alone
 AGREES_THIN = 0.75  # of a vessel's, which may have handles; both sides of its wall agree with an axis
 AROUND = 0.33  # share of the circle on which rings of it were seen, on average
+BOTH_SIDES = 0.1  # share of an outline with another side behind it from which a body is a vessel
 CONTRADICTED = 0.04  # share of the turned surface that may lie in known empty space
+STEADY = 0.6  # of the noise, root mean square of what is left of the agreeing surface's distances ...
+FINE = 0.0025  # ... or of the observed diagonal: a pebble is nearly round, too
 TURNS = 12  # copies of the observed points about the axis
 APART = 0.06  # of the observed diagonal: so far around what does not agree, nothing is turned
 
@@ -39,9 +42,14 @@ class Symmetry:
     wall: float  # metres, thickness of a vessel's wall; NaN where none was seen from both sides
 
     @property
+    def direction(self) -> np.ndarray:
+        """[3] unit, of the axis."""
+        return self.axis.direction
+
+    @property
     def thin(self) -> bool:
         """Whether the outline replaces the fused surface, too."""
-        return np.isfinite(self.wall)
+        return bool(np.isfinite(self.wall))
 
     def surface(self) -> SurfacePoints:
         """The points with copies about the axis of those that agree."""
@@ -118,23 +126,28 @@ def find_symmetry(observation: Observation) -> Symmetry | None:
     points = observation.points
     thin = hollow.is_shell(hollow.measure_wall(observation))
     surface = SteadySurface(observation)
-    reach = APART * float(np.linalg.norm(np.ptp(points.positions, axis=0)))
+    diagonal = float(np.linalg.norm(np.ptp(points.positions, axis=0)))
+    reach = APART * diagonal
     best = None
     for start, upright in _axes(points, observation.up):
         axis = _refined(start, points, observation, upright)
         if not _within(axis, points.positions):
             continue
         outline = _outline(observation, points, axis, Rings(observation, axis))
-        agrees = surface.residual(_Reaching(outline, reach)) < tolerance(observation)
+        residual = surface.residual(_Reaching(outline, reach))
+        agrees = residual < tolerance(observation)
         side = np.abs(surface.normals @ axis.direction) < 0.7  # ends across the axis agree with any
         share = min(float(agrees.mean()), float(agrees[side].mean())) if side.any() else 0.0
         if share < (AGREES_THIN if thin else AGREES) or (best is not None and share <= best.agrees + 0.01):
             continue
         if _around(axis, surface.positions[agrees], observation) < AROUND:
             continue
+        if np.sqrt(np.mean(residual[agrees] ** 2)) > max(STEADY * observation.noise, FINE * diagonal):
+            continue
         if _contradicted(axis, surface.positions[agrees], observation) > CONTRADICTED:
             continue
-        wall = outline.thickness(reach) if thin else float("nan")
+        wall, both = outline.wall(reach)
+        wall = wall if thin or both > BOTH_SIDES else float("nan")
         best = Symmetry(axis, share, surface.positions[~agrees], reach, points, wall)
     return best
 
