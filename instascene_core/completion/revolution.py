@@ -123,33 +123,42 @@ class Symmetry:
 
 def find_symmetry(observation: Observation) -> Symmetry | None:
     """The axis that most of the observed surface agrees with, or None where no axis explains it."""
-    points = observation.points
-    thin = hollow.is_shell(hollow.measure_wall(observation))
     surface = SteadySurface(observation)
+    thin = hollow.is_shell(hollow.measure_wall(observation))
+    best = None
+    for start, upright in _axes(observation.points, observation.up):
+        found = _about(_refined(start, observation.points, observation, upright), observation, surface, thin)
+        if found is not None and (best is None or found.agrees > best.agrees + 0.01):
+            best = found
+    return best
+
+
+def _about(axis: Axis, observation: Observation, surface: SteadySurface, thin: bool) -> Symmetry | None:
+    """The symmetry about this axis, or None where the evidence speaks against it (see the constants).
+
+    thin: whether walls were seen from both sides.
+    """
+    points = observation.points
+    if not _within(axis, points.positions):
+        return None
     diagonal = float(np.linalg.norm(np.ptp(points.positions, axis=0)))
     reach = APART * diagonal
-    best = None
-    for start, upright in _axes(points, observation.up):
-        axis = _refined(start, points, observation, upright)
-        if not _within(axis, points.positions):
-            continue
-        outline = _outline(observation, points, axis, Rings(observation, axis))
-        residual = surface.residual(_Reaching(outline, reach))
-        agrees = residual < tolerance(observation)
-        side = np.abs(surface.normals @ axis.direction) < 0.7  # ends across the axis agree with any
-        share = min(float(agrees.mean()), float(agrees[side].mean())) if side.any() else 0.0
-        if share < (AGREES_THIN if thin else AGREES) or (best is not None and share <= best.agrees + 0.01):
-            continue
-        if _around(axis, surface.positions[agrees], observation) < AROUND:
-            continue
-        if np.sqrt(np.mean(residual[agrees] ** 2)) > max(STEADY * observation.noise, FINE * diagonal):
-            continue
-        if _contradicted(axis, surface.positions[agrees], observation) > CONTRADICTED:
-            continue
-        wall, both = outline.wall(reach)
-        wall = wall if thin or both > BOTH_SIDES else float("nan")
-        best = Symmetry(axis, share, surface.positions[~agrees], reach, points, wall)
-    return best
+    outline = _outline(observation, points, axis, Rings(observation, axis))
+    residual = surface.residual(_Reaching(outline, reach))
+    agrees = residual < tolerance(observation)
+    side = np.abs(surface.normals @ axis.direction) < 0.7  # ends across the axis agree with any
+    share = min(float(agrees.mean()), float(agrees[side].mean())) if side.any() else 0.0
+    if share < (AGREES_THIN if thin else AGREES):
+        return None
+    if np.sqrt(np.mean(residual[agrees] ** 2)) > max(STEADY * observation.noise, FINE * diagonal):
+        return None
+    if _around(axis, surface.positions[agrees], observation) < AROUND:
+        return None
+    if _contradicted(axis, surface.positions[agrees], observation) > CONTRADICTED:
+        return None
+    wall, both = outline.wall(reach)
+    wall = wall if thin or both > BOTH_SIDES else float("nan")
+    return Symmetry(axis, share, surface.positions[~agrees], reach, points, wall)
 
 
 def _contradicted(axis: Axis, positions: np.ndarray, observation: Observation, most: int = 1500) -> float:
