@@ -21,7 +21,11 @@ from instascene_core.training.completion.data import (
     turned,
     write_shards,
 )
-from instascene_core.training.completion.observations import Example, true_distance
+from instascene_core.training.completion.observations import (
+    Example,
+    true_distance,
+    without_hidden_cavities,
+)
 from instascene_core.training.completion.scores import scores_of
 from instascene_core.training.completion.shapes import HOLLOW, KINDS, make_shape
 from instascene_core.training.completion.train import TrainingConfig, head_losses, train, voxel_weights
@@ -58,6 +62,35 @@ def test_shapes_are_about_one_unit_long_repeatable_and_not_those_of_the_syntheti
     assert "synthetic.unseen import" not in source and "import unseen" not in source
     shares = {name: share for name, (share, _) in KINDS.items()}
     assert 0.2 < sum(shares[name] for name in HOLLOW) / sum(shares.values()) < 0.4
+
+
+def pot(upside_down: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Distance [20, 20, 20] of an open box of walls of two voxels on a table at z = 2, and what a camera
+    from above and from the sides knows of it."""
+    inside = np.zeros((20, 20, 20), dtype=bool)
+    inside[4:16, 4:16, 2:14] = True
+    inside[6:14, 6:14, slice(2, 12) if upside_down else slice(4, 14)] = False
+    inputs = np.zeros((CHANNELS, 20, 20, 20), dtype=np.float32)
+    hull = np.zeros_like(inside)
+    hull[4:16, 4:16, 2:14] = True
+    inputs[2] = ~hull if upside_down else ~inside
+    inputs[5], inputs[6] = np.clip((np.arange(20) - 1.5) / 8, -1, 1), 1
+    from scipy.ndimage import distance_transform_edt
+
+    signed = np.where(inside, 0.5 - distance_transform_edt(inside), distance_transform_edt(~inside) - 0.5)
+    return np.clip(signed, -CLIP, CLIP).astype(np.float32), inputs
+
+
+def test_a_cavity_is_to_be_learned_only_where_some_camera_saw_into_it():
+    distance, inputs = pot(upside_down=False)
+    np.testing.assert_array_equal(without_hidden_cavities(distance, inputs), distance)
+    distance, inputs = pot(upside_down=True)
+    filled = without_hidden_cavities(distance, inputs)
+    assert (distance[6:14, 6:14, 2:12] > 0).all() and (filled[6:14, 6:14, 2:12] < 0).all()
+    np.testing.assert_array_equal(filled < 0, ~(inputs[2] > 0.5))
+    outside = distance > CLIP - 1
+    outside[4:16, 4:16, :14] = False  # below it the filled floor is nearer than the walls were
+    np.testing.assert_array_equal(filled[outside], distance[outside])
 
 
 def test_true_distances_of_a_box_by_hand():

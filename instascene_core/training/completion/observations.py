@@ -53,7 +53,38 @@ def make_example(rng: np.random.Generator, side: int | None = None) -> Example:
         if rng.uniform() < 0.15:
             observation = grown(observation, float(rng.uniform(1.05, 1.3)))
         observation = fused_again(observation, network_grid(observation.grid, size))
-        return Example(kind, network_input(observation), true_distance(body, observation.grid))
+        inputs, distance = network_input(observation), true_distance(body, observation.grid)
+        return Example(kind, inputs, without_hidden_cavities(distance, inputs))
+
+
+def without_hidden_cavities(distance: np.ndarray, inputs: np.ndarray, sheltered: int = 5) -> np.ndarray:
+    """The distance [nx, ny, nz] (voxels) of a body whose cavities, where no camera saw that they are empty,
+    are filled: nothing tells them from solid, and a wrongly hollowed apple is worse than a filled cup.
+
+    inputs: [CHANNELS, nx, ny, nz] of the network.  A cavity is what the body or the support shelters in
+    five of the six directions along the axes.
+    """
+    from scipy.ndimage import binary_dilation, distance_transform_edt, label
+
+    inside, free = distance < 0, inputs[2] > 0.5
+    wall = inside | ((inputs[6] > 0.5) & (inputs[5] < 0))
+    shelters = np.zeros(distance.shape, dtype=np.int8)
+    for axis in range(3):
+        shelters += np.logical_or.accumulate(wall, axis=axis)
+        shelters += np.flip(np.logical_or.accumulate(np.flip(wall, axis), axis=axis), axis)
+    cavities, count = label(~wall & (shelters >= sheltered))
+    if count == 0:
+        return distance
+    sizes, seen = np.bincount(cavities.ravel()), np.bincount(cavities[free], minlength=count + 1)
+    hidden = seen < np.maximum(3, 0.02 * sizes)
+    hidden[0] = False
+    filled = hidden[cavities]
+    if not filled.any():
+        return distance
+    body = inside | filled
+    signed = np.where(body, 0.5 - distance_transform_edt(body), distance_transform_edt(~body) - 0.5)
+    changed = binary_dilation(filled, iterations=int(CLIP) + 1)
+    return np.where(changed, np.clip(signed, -CLIP, CLIP), distance).astype(np.float32)
 
 
 def true_distance(body: TriangleMesh, grid: VoxelGrid, clip: float = CLIP) -> np.ndarray:
