@@ -129,6 +129,8 @@ def _guess(
         if candidate is not None:
             prediction = primitives.preferred(observation, candidate, prediction)
         fields, failed = _fused_fields(seen, prediction)
+        if candidate is not None:
+            fields[0] = primitives.confined(observation, candidate, fields[0])
         cut = any(fusion.touches_unseen_face(observation, field) for field in fields)
         if not cut or attempt == config.max_growths:
             break

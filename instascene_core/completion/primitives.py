@@ -77,6 +77,14 @@ def preferred(observation: Observation, candidate: Candidate, prediction: Predic
     return Prediction(np.concatenate([body[None], prediction.fields[1:]]), uncertainty)
 
 
+def confined(observation: Observation, candidate: Candidate, field: np.ndarray) -> np.ndarray:
+    """The fused field [nx, ny, nz] (metres) without what sticks out of the candidate: the few observed
+    points that do not lie on it are a neighbour's, under this one's label."""
+    body = candidate.shape.signed_distance(observation.grid.centers())
+    margin = max(3 * candidate.verdict.offset, 0.1 * tolerance(observation))
+    return np.maximum(field, body - margin).astype(np.float32)
+
+
 def tolerance(observation: Observation) -> float:
     """Metres that the locally averaged surface may lie beside a body that explains it."""
     return float(max(1.5 * observation.noise, observation.pixel))
