@@ -264,7 +264,20 @@ def convex_hull(points: np.ndarray) -> TriangleMesh:
     hull = manifold3d.Manifold.hull_points(np.ascontiguousarray(points, dtype=np.float64))
     if hull.is_empty() or hull.volume() <= 0:
         raise InputError("The convex hull of these points has no volume.")
-    return from_manifold(hull)
+    mesh = from_manifold(hull)
+    return mesh if is_watertight(mesh) else _joggled_hull(mesh.vertices)
+
+
+def _joggled_hull(points: np.ndarray) -> TriangleMesh:
+    """Convex hull of points [N, 3] that nearly lie on planes and lines in common: moved by as little as makes
+    every face a triangle of its own (Qhull's QJ)."""
+    import trimesh
+    from scipy.spatial import ConvexHull
+
+    hull = ConvexHull(points, qhull_options="QJ Pp")
+    mesh = to_trimesh(TriangleMesh(np.asarray(points, dtype=np.float64), hull.simplices.astype(np.int32)))
+    trimesh.repair.fix_normals(mesh)  # along shared edges, so that slivers turn as their neighbours do
+    return compact(from_trimesh(mesh))
 
 
 def convex_parts(

@@ -126,6 +126,14 @@ def test_convex_parts_cover_an_l_shape_and_keep_a_cube_whole():
     assert (covered < 0.05).all()
 
 
+def test_a_hull_of_points_on_common_planes_is_closed():
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 5)] * 3), axis=-1).reshape(-1, 3)
+    for points in (grid, np.concatenate([grid, grid + 1e-9])):
+        hull = meshes._joggled_hull(points)
+        assert meshes.is_watertight(hull)
+        assert meshes.volume(hull) == pytest.approx(1, abs=1e-6)
+
+
 def test_flat_points_have_no_hull():
     with pytest.raises(InputError, match="no volume"):
         meshes.convex_hull(np.random.default_rng(0).uniform(size=(20, 3)) * [1, 1, 0])
