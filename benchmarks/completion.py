@@ -41,7 +41,8 @@ from instascene_core.completion import PRIORS, complete_observation, make_prior,
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
 from instascene_core.files import write_bytes, write_json
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.objects import CompletedObject
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "completion.json"

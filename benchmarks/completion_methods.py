@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from instascene_core import mesh as meshes
 from instascene_core.completion import PRIORS, complete_observation, make_prior
-from instascene_core.completion.observation import Observation
+from instascene_core.completion.observing.observation import Observation
 from instascene_core.config import CompletionConfig
-from instascene_core.objects import CompletedObject, TriangleMesh
-from instascene_core.open3d_loader import open3d
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.open3d_loader import open3d
+from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply
 
 Method = Callable[[Observation], CompletedObject | TriangleMesh]

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core import mesh as meshes
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import Frame
-from instascene_core.geometry import Plane
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.open3d_loader import open3d
 from instascene_core.metrics import inside, sample_surface
-from instascene_core.objects import TriangleMesh
-from instascene_core.open3d_loader import open3d
 from instascene_core.transforms import apply, inverse, look_at
 
 TABLE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)

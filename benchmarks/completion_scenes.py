@@ -9,18 +9,18 @@ import numpy as np
 from benchmarks.cached_scenes import cached_scene
 from benchmarks.completion_scores import mean, score
 from instascene_core import completion
-from instascene_core import mesh as meshes
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import CompletionConfig, Config, ReconstructionConfig, SyntheticConfig
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.files import atomic_path
 from instascene_core.frame import Frame
-from instascene_core.geometry import Plane
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.open3d_loader import open3d
 from instascene_core.metrics import FOUND_IOU, MATCH_CELLS, load_truth, match, volume_iou
-from instascene_core.objects import CompletedObject, TriangleMesh
-from instascene_core.open3d_loader import open3d
-from instascene_core.pipeline import Scene
+from instascene_core.objects import CompletedObject
+from instascene_core.scene.scene import Scene
 from instascene_core.synthetic import generate_scene
 from instascene_core.transforms import look_at
 

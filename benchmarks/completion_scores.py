@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from benchmarks.completion_observations import seen_points
-from instascene_core import mesh as meshes
 from instascene_core.frame import Frame
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
 from instascene_core.metrics import sample_surface, volume_iou
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.objects import CompletedObject
 
 SAMPLES = 10_000
 SCORES = ("iou", "chamfer", "f1", "f2", "f5mm", "f10mm", "unseen_recall")

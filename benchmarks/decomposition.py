@@ -25,7 +25,7 @@ from instascene_core.config import Config, FeaturesConfig, ReconstructionConfig,
 from instascene_core.files import write_json
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import multi_view_iou
-from instascene_core.pipeline import Scene
+from instascene_core.scene.scene import Scene
 from instascene_core.segmentation import SEGMENTERS
 from instascene_core.synthetic.masks import damage_labels
 from instascene_core.synthetic.unseen import HELD_OUT

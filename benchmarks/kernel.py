@@ -21,14 +21,9 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.files import write_json
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering import TrainingPass, evaluate_sh, fused, library, rasterize, trace
-from instascene_core.rendering.rasterizer import (
-    RasterGradients,
-    RasterImages,
-    RasterView,
-    backward,
-    forward,
-)
+from instascene_core.rendering.rasterizer import RasterGradients, backward, forward
 from instascene_core.rendering.reference import rasterize_reference
+from instascene_core.rendering.view import RasterImages, RasterView
 
 RESULTS = Path(__file__).resolve().parent / "results" / "kernel.json"
 PARAMETERS = ("means", "quaternions", "log_scales", "logit_opacities", "sh")

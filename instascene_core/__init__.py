@@ -1,13 +1,23 @@
 """InstaScene: complete, watertight object meshes from posed images of a cluttered scene.
 
-The rooms, bottom to top (imports go only downward; `test/core/test_architecture.py` holds this):
+The layers, bottom to top.  A module imports only from layers below its own, never from another package of
+the same layer, and no two files import each other in a circle (`test/core/test_architecture.py` holds this):
 
-    transforms camera config errors progress geometry files weights open3d_loader config_file   floor 0
-    frame keyframes gaussians gaussians_ply instances objects datasets   floor 1: data types and their files
-    rendering losses tsdf mesh metrics                         floor 2: geometry and measures
-    reconstruction segmentation association features completion   floor 3: the steps of the paper
-    decomposition editing removal pipeline                     floor 4: the paper in order
-    cli export viewer synthetic training doctor                floor 5
+    errors progress                                                 layer 0
+    transforms camera config images                                 layer 1: plain values
+    files config_file                                               layer 2
+    weights geometry                                                layer 3
+    frame gaussians objects                                         layer 4: what one step hands to the next
+    instances gaussians_ply                                         layer 5
+    datasets rendering                                              layer 6
+    metrics                                                         layer 7
+    synthetic                                                       layer 8
+    reconstruction segmentation association features completion     layer 9: the steps of the paper
+    scene training                                                  layer 10: the paper in order
+    viewer                                                          layer 11
+    export                                                          layer 12
+    browser doctor                                                  layer 13
+    cli                                                             layer 14
 """
 
 import os

@@ -52,7 +52,7 @@ class Run:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.scene_folder import require_savable, save_scene
-        from instascene_core.pipeline import Scene
+        from instascene_core.scene.scene import Scene
 
         stages = ("reconstruct", "segment", "complete")
         if self.stop_after not in stages:
@@ -161,7 +161,7 @@ class View:
     port: int = 8080
 
     def __call__(self) -> None:
-        from instascene_core.viewer.browser import serve, viser_is_installed
+        from instascene_core.browser import serve, viser_is_installed
 
         if viser_is_installed():
             serve(self.output, self.port, lambda sentence: console.print(sentence))

@@ -4,13 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class TriangleMesh:
-    """A plain triangle mesh, metres."""
-
-    vertices: np.ndarray  # [V, 3] float64
-    triangles: np.ndarray  # [F, 3] int32, counter-clockwise seen from outside
+from instascene_core.geometry import TriangleMesh
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ moveit_msgs is optional: without it the topic does not exist.
 import numpy as np
 from std_msgs.msg import Header
 
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, inverse
 from instascene_ros.conversions import pose_from_matrix
 from instascene_ros.scene_messages import for_message, mesh_message

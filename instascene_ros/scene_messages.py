@@ -13,9 +13,10 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from instascene_core.gaussians import GaussianModel
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry.mesh import is_watertight, simplify
 from instascene_core.instances import Instance, InstanceMap, instance_color
-from instascene_core.mesh import is_watertight, simplify
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.objects import CompletedObject
 from instascene_ros.conversions import pose_from_matrix
 
 # Object arrays cost about 8 µs per vertex and triangle on each side.
@@ -61,7 +62,7 @@ def _decimate(mesh: TriangleMesh, max_triangles: int) -> TriangleMesh:
     if is_watertight(mesh):
         extent = float(np.ptp(mesh.vertices, axis=0).max())
         return simplify(mesh, tolerance=1e-4 * extent, max_triangles=max_triangles)
-    from instascene_core.open3d_loader import open3d
+    from instascene_core.geometry.open3d_loader import open3d
 
     legacy = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(mesh.vertices), open3d.utility.Vector3iVector(mesh.triangles)

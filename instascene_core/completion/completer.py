@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from instascene_core import mesh as meshes
-from instascene_core.completion import appearance, fusion, primitives, revolution, view_selection
-from instascene_core.completion.carving import CarvingPrior, carve
-from instascene_core.completion.learned import LearnedPrior
-from instascene_core.completion.observation import Observation, covering, finer, grown, observe
-from instascene_core.completion.prior import CompletionPrior, Prediction
+from instascene_core.completion.explanations import primitives, revolution
+from instascene_core.completion.meshing import appearance, fusion
+from instascene_core.completion.observing import view_selection
+from instascene_core.completion.observing.observation import Observation, covering, finer, grown, observe
+from instascene_core.completion.priors.carving import CarvingPrior, carve
+from instascene_core.completion.priors.learned import LearnedPrior
+from instascene_core.completion.priors.prior import CompletionPrior, Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_core.geometry import Plane
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import apply, inverse
 

@@ -10,6 +10,7 @@ import numpy as np
 from instascene_core.camera import LensModel
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame, labels_from_image
+from instascene_core.images import resize
 
 
 @dataclass(frozen=True)
@@ -130,20 +131,6 @@ def make_frame(raw: RawFrame, scale: float = 1.0) -> Frame:
         valid=None if valid is None or valid.all() else valid,
         normals=normals,
     )
-
-
-def resize(image: np.ndarray, width: int, height: int, smooth: bool) -> np.ndarray:
-    """`image` [H, W, ...] at another size: area means (linear when growing), or the nearest pixel."""
-    if smooth:
-        import cv2
-
-        growing = width > image.shape[1]
-        return cv2.resize(
-            image, (width, height), interpolation=cv2.INTER_LINEAR if growing else cv2.INTER_AREA
-        )
-    rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
-    return image[rows[:, None], columns]
 
 
 def evenly(count: int, limit: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
 
 
 @dataclass(frozen=True)

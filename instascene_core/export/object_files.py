@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core import mesh as meshes
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
 from instascene_core.export import descriptions, ply
 from instascene_core.export.inertia import inertial
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, inverse, quaternion_from_matrix
 
 FORMATS = ("ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf")

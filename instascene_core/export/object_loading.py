@@ -7,7 +7,8 @@ import numpy as np
 
 from instascene_core.errors import InputError
 from instascene_core.export.ply import FACE, VERTEX
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, matrix_from_quaternion
 
 

@@ -20,8 +20,8 @@ from instascene_core.frame import image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
 from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
-from instascene_core.pipeline import Scene
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.scene.scene import Scene
 from instascene_core.viewer.pictures import objects_picture, overview_picture
 from instascene_core.viewer.report import write_report
 

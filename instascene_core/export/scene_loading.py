@@ -22,9 +22,9 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap
-from instascene_core.pipeline import Scene
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import rasterize
+from instascene_core.scene.scene import Scene
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.mesh import is_watertight
+from instascene_core.geometry.mesh import is_watertight
 from instascene_core.metrics.segmentation import match
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh

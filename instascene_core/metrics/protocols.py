@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.datasets.dataset import resize
 from instascene_core.datasets.images import read_labels, read_rgb
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
+from instascene_core.images import resize
 from instascene_core.metrics.segmentation import MIN_REGION_POINTS, average_precision, match, multi_view_iou
 
 BINARY_FOLDERS = {"lerf-mask": "test_mask", "3d-ovs": "segmentations"}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.mesh import distance
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry.mesh import distance
+from instascene_core.objects import CompletedObject
 
 SURFACE_SAMPLES = 20_000
 IOU_CELLS = 250_000
@@ -104,7 +105,7 @@ def volume_iou(first: TriangleMesh, second: TriangleMesh, cells: int = IOU_CELLS
 
 def inside(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     """[N] bool: which points [N, 3] lie inside a watertight mesh (majority of three parity rays)."""
-    from instascene_core.open3d_loader import open3d
+    from instascene_core.geometry.open3d_loader import open3d
 
     tensor = open3d.core.Tensor
     origin = mesh.vertices.mean(axis=0)  # float32 is exact enough near it, wherever the scene lies

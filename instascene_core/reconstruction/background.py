@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from instascene_core.frame import Frame
-from instascene_core.reconstruction.initialisation import SurfacePoints
+from instascene_core.geometry import SurfacePoints
 
 _MIN_SHARE = 0.003  # of the image: smaller gaps are edges and occlusions, not background
 _MARGIN = 2  # pixels left out around what has depth

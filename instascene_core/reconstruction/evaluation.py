@@ -7,11 +7,11 @@ import torch
 
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.losses import ssim_map
+from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.reconstruction.alignment import align_frame
-from instascene_core.reconstruction.depth_maps import normals_from_depth
 from instascene_core.reconstruction.views import typical_depth
 from instascene_core.rendering import rasterize
+from instascene_core.rendering.losses import ssim_map
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where the Gaussians start: on the surface that depth images show."""
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,8 +9,9 @@ import torch
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import SH_C0, GaussianModel
+from instascene_core.geometry import SurfacePoints
+from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.reconstruction.depth_maps import normals_from_depth
 
 logger = logging.getLogger(__name__)
 
@@ -20,29 +21,6 @@ _SMALLEST_CELL = 1.2  # pixels' footprints: a cell this small is not split furth
 _DETAIL_SLOPE = 2.0  # grey levels a pixel that double a pixel's importance
 _INITIAL_OPACITY = 0.7
 _COVERAGE = 0.7  # standard deviation over the spacing: neighbours overlap without blurring
-
-
-@dataclass(frozen=True)
-class SurfacePoints:
-    """Points on surfaces, world frame."""
-
-    positions: np.ndarray  # [N, 3] float32 metres
-    normals: np.ndarray  # [N, 3] float32 unit, toward the camera that saw the point
-    colors: np.ndarray  # [N, 3] float32 in [0, 1]
-    footprints: np.ndarray  # [N] float32 metres: what one pixel covers at that distance
-    importances: np.ndarray  # [N] float32: how much of the images, and of their detail, a point stands for
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def select(self, index: np.ndarray) -> "SurfacePoints":
-        """The points at `index`."""
-        return SurfacePoints(*(getattr(self, f.name)[index] for f in fields(self)))
-
-    @classmethod
-    def joined(cls, parts: "list[SurfacePoints]") -> "SurfacePoints":
-        """All points of `parts`, in order."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 @dataclass(frozen=True)

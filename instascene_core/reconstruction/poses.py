@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from instascene_core.rendering.rasterizer import RasterImages
+from instascene_core.rendering.view import RasterImages
 
 _BETAS = (0.8, 0.98)  # of each frame, visited some ten to a hundred times; of all frames together
 _EPSILON = 1e-12

@@ -36,10 +36,10 @@ import torch
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import MissingDependencyError
-from instascene_core.losses import ray_planes
+from instascene_core.rendering.losses import ray_planes
 from instascene_core.rendering.pixel_lists import BlendedLists, blend_lists, with_crossing_splats
-from instascene_core.rendering.rasterizer import RasterImages, RasterView
 from instascene_core.rendering.splats import GRAZING, Splats, pixel_hits, project
+from instascene_core.rendering.view import RasterImages, RasterView
 
 logger = logging.getLogger(__name__)
 

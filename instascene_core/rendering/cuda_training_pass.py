@@ -6,9 +6,9 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering.cuda import CudaRendering, render
-from instascene_core.rendering.rasterizer import NEAR_PLANE, RasterImages, RasterView, _pose
 from instascene_core.rendering.sh import sh_colors
 from instascene_core.rendering.training_pass import ModelGradients
+from instascene_core.rendering.view import NEAR_PLANE, RasterImages, RasterView, pose_tensor
 
 _TRAINED = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
 
@@ -40,7 +40,7 @@ class CudaTrainingPass:
         """The view's images (as `rasterize`); gradients of all six are set to zero."""
         like = gaussians.means
         leaves = {name: getattr(gaussians, name).detach().requires_grad_() for name in _TRAINED}
-        pose = _pose(world_from_camera, like.device).to(like.dtype).requires_grad_()
+        pose = pose_tensor(world_from_camera, like.device).to(like.dtype).requires_grad_()
         degree = gaussians.sh_degree if sh_degree is None else min(sh_degree, gaussians.sh_degree)
         colors = sh_colors(leaves["means"], leaves["sh"], pose[:3, 3], degree)
         view = RasterView(

@@ -4,7 +4,7 @@ Tensors on a GPU go through torch instead (`fused_torch.py`).
 
 Two faces of the same functions: `add_…` work on preallocated gradient images and return the loss as a float,
 for loops without autograd (`training_pass.py`); `photometric_loss`, `normal_consistency_loss` and
-`depth_loss` are differentiable torch functions.  Their readable torch twins are in `instascene_core.losses`.
+`depth_loss` are differentiable torch functions.  Their readable torch twins are in `losses.py`.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.rendering import fused_torch
 from instascene_core.rendering.library import check, kernel, num_threads, pointer
-from instascene_core.rendering.rasterizer import RasterImages
+from instascene_core.rendering.view import RasterImages
 
 
 def write_photometric(

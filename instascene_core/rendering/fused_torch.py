@@ -1,12 +1,12 @@
-"""`rendering.fused` for tensors on a GPU: the same functions, by autograd over `instascene_core.losses`."""
+"""`rendering.fused` for tensors on a GPU: the same functions, by autograd over `losses.py`."""
 
 from collections.abc import Callable
 
 import torch
 
-from instascene_core import losses
 from instascene_core.camera import PinholeCamera
-from instascene_core.rendering.rasterizer import RasterImages
+from instascene_core.rendering import losses
+from instascene_core.rendering.view import RasterImages
 
 
 def write_photometric(

@@ -14,18 +14,9 @@ from torch.autograd.function import once_differentiable
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering.library import (
-    Gradients,
-    Images,
-    Scene,
-    Workspace,
-    check,
-    num_threads,
-    pointer,
-)
+from instascene_core.rendering.library import Gradients, Workspace, check, pointer
 from instascene_core.rendering.sh import evaluate_sh
-
-NEAR_PLANE = 0.01  # metres; Gaussians whose centre is nearer are not drawn
+from instascene_core.rendering.view import NEAR_PLANE, RasterImages, RasterView, float32_tensor, pose_tensor
 
 
 @dataclass
@@ -59,7 +50,7 @@ class RasterGradients:
     background: torch.Tensor | None  # [C]
 
     @classmethod
-    def empty_like(cls, view: "RasterView") -> "RasterGradients":
+    def empty_like(cls, view: RasterView) -> "RasterGradients":
         """Uninitialised gradients, to be filled (and refilled) by `backward`."""
         n, background = len(view.means), view.background
         return cls(
@@ -72,61 +63,6 @@ class RasterGradients:
             camera=torch.zeros((4, 4)),
             background=None if background is None else torch.empty_like(background),
         )
-
-
-@dataclass
-class RasterView:
-    """What one view is rendered from: float32, contiguous, all on one device."""
-
-    means: torch.Tensor  # [N, 3]
-    quaternions: torch.Tensor  # [N, 4]
-    log_scales: torch.Tensor  # [N, 2]
-    logit_opacities: torch.Tensor  # [N]
-    colors: torch.Tensor  # [N, C]
-    world_from_camera: torch.Tensor  # [4, 4]
-    camera: PinholeCamera
-    background: torch.Tensor | None = None  # [C]
-    near: float = NEAR_PLANE
-
-    def scene(self) -> Scene:
-        """The kernel's view of the tensors; valid while this object lives."""
-        camera = self.camera
-        scene = Scene(
-            len(self.means), self.colors.shape[1], camera.width, camera.height, num_threads(),
-            camera.fx, camera.fy, camera.cx, camera.cy, self.near,
-        )  # fmt: skip
-        scene.world_from_camera[:] = self.world_from_camera[:3].flatten().tolist()
-        scene.means, scene.quaternions = pointer(self.means), pointer(self.quaternions)
-        scene.log_scales, scene.logit_opacities = pointer(self.log_scales), pointer(self.logit_opacities)
-        scene.colors, scene.background = pointer(self.colors), pointer(self.background)
-        return scene
-
-
-@dataclass
-class RasterImages:
-    """The six images of RenderResult, or the gradients of a loss by them (None: zero)."""
-
-    color: torch.Tensor | None  # [H, W, C]
-    alpha: torch.Tensor | None  # [H, W]
-    depth: torch.Tensor | None
-    median_depth: torch.Tensor | None
-    normal: torch.Tensor | None  # [H, W, 3]
-    distortion: torch.Tensor | None
-
-    @classmethod
-    def empty(cls, camera: PinholeCamera, channels: int) -> "RasterImages":
-        """Uninitialised images, to be filled (and refilled) by `forward`."""
-        shape = (camera.height, camera.width)
-        plain = [torch.empty(shape) for _ in range(4)]
-        return cls(
-            torch.empty((*shape, channels)), plain[0], plain[1], plain[2], torch.empty((*shape, 3)), plain[3]
-        )
-
-    def pointers(self) -> Images:
-        return Images(
-            pointer(self.color), pointer(self.alpha), pointer(self.depth), pointer(self.median_depth),
-            pointer(self.normal), pointer(self.distortion),
-        )  # fmt: skip
 
 
 def forward(view: RasterView, images: RasterImages, workspace: Workspace) -> None:
@@ -210,24 +146,24 @@ def rasterize(
     """
     if near <= 0:
         raise InputError(f"near must be positive, got {near}.")
-    means = _float32(gaussians.means)
+    means = float32_tensor(gaussians.means)
     device = means.device
-    pose = _pose(world_from_camera, device)
+    pose = pose_tensor(world_from_camera, device)
     if colors is None:
-        colors = evaluate_sh(means, _float32(gaussians.sh, device), pose[:3, 3], sh_degree)
+        colors = evaluate_sh(means, float32_tensor(gaussians.sh, device), pose[:3, 3], sh_degree)
     elif colors.ndim != 2 or len(colors) != len(means) or colors.shape[1] < 1:
         raise InputError(f"colors must have shape ({len(means)}, C ≥ 1), got {tuple(colors.shape)}.")
     if background is not None and background.shape != colors.shape[1:]:
         raise InputError(f"background must have shape ({colors.shape[1]},), got {tuple(background.shape)}.")
     view = RasterView(
         means,
-        _float32(gaussians.quaternions, device),
-        _float32(gaussians.log_scales, device),
-        _float32(gaussians.logit_opacities, device),
-        _float32(colors, device),
+        float32_tensor(gaussians.quaternions, device),
+        float32_tensor(gaussians.log_scales, device),
+        float32_tensor(gaussians.logit_opacities, device),
+        float32_tensor(colors, device),
         pose,
         camera,
-        None if background is None else _float32(background, device),
+        None if background is None else float32_tensor(background, device),
         near,
     )
     result = _by_kernel(view) if device.type == "cpu" else _by_cuda(view, distortion)
@@ -260,22 +196,3 @@ def _by_cuda(view: RasterView, distortion: bool) -> RenderResult:
     screen = torch.zeros(len(view.means), dtype=view.means.dtype, device=view.means.device)
     found = render(view, screen, distortion=distortion)
     return RenderResult(**vars(found.images), visible=found.visible, screen_gradients=screen)
-
-
-def _float32(tensor: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
-    """Contiguous float32 on the CPU or a CUDA GPU; on `device`, where one is given."""
-    if tensor.device.type not in ("cpu", "cuda"):
-        raise InputError(f"Rendering works on the CPU and on CUDA, not on {tensor.device}.")
-    if device is not None and tensor.device != device:
-        raise InputError(f"Gaussians on {device} cannot be rendered with a tensor on {tensor.device}.")
-    return tensor.float().contiguous()
-
-
-def _pose(world_from_camera: np.ndarray | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:
-    """[4, 4] float32 contiguous on `device`, differentiable where the input is."""
-    pose = torch.as_tensor(world_from_camera)
-    if tuple(pose.shape) != (4, 4):
-        raise InputError(f"world_from_camera must be a 4×4 matrix, got shape {tuple(pose.shape)}.")
-    if not torch.isfinite(pose).all():
-        raise InputError("world_from_camera contains NaN or infinity.")
-    return _float32(pose.to(device))

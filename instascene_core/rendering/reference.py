@@ -10,8 +10,8 @@ import torch
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering.rasterizer import NEAR_PLANE
 from instascene_core.rendering.sh import sh_colors
+from instascene_core.rendering.view import NEAR_PLANE
 
 ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999
 TRANSMITTANCE_MIN = 1e-4

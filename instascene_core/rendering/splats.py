@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.rendering.rasterizer import RasterView
+from instascene_core.rendering.view import RasterView
 
 ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999  # as csrc/workspace.hpp, gsplat and the paper's authors have them
 TRANSMITTANCE_MIN = 1e-4

@@ -10,7 +10,7 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering.library import Workspace, check
-from instascene_core.rendering.rasterizer import NEAR_PLANE, RasterView, _float32, _pose
+from instascene_core.rendering.view import NEAR_PLANE, RasterView, float32_tensor, pose_tensor
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -62,15 +62,15 @@ def trace(
     if transmittance_min < 0 or weight_min < 0:
         raise InputError("transmittance_min and weight_min must not be negative.")
     with torch.no_grad():
-        means = _float32(gaussians.means)
+        means = float32_tensor(gaussians.means)
         device = means.device
         view = RasterView(
             means,
-            _float32(gaussians.quaternions, device),
-            _float32(gaussians.log_scales, device),
-            _float32(gaussians.logit_opacities, device),
+            float32_tensor(gaussians.quaternions, device),
+            float32_tensor(gaussians.log_scales, device),
+            float32_tensor(gaussians.logit_opacities, device),
             means.new_empty((len(means), 0)),
-            _pose(world_from_camera, device),
+            pose_tensor(world_from_camera, device),
             camera,
             near=near,
         )

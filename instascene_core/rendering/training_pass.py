@@ -15,18 +15,9 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering.library import Workspace
-from instascene_core.rendering.rasterizer import (
-    NEAR_PLANE,
-    RasterGradients,
-    RasterImages,
-    RasterView,
-    _float32,
-    _pose,
-    backward,
-    forward,
-    visible,
-)
+from instascene_core.rendering.rasterizer import RasterGradients, backward, forward, visible
 from instascene_core.rendering.sh import sh_backward, sh_forward
+from instascene_core.rendering.view import NEAR_PLANE, RasterImages, RasterView, float32_tensor, pose_tensor
 
 
 @dataclass
@@ -67,15 +58,15 @@ class TrainingPass:
         near: float = NEAR_PLANE,
     ) -> RasterImages:
         """The view's images (as `rasterize`); gradients of all six are set to zero."""
-        pose, means = _pose(world_from_camera), _float32(gaussians.means.detach())
-        self._sh = _float32(gaussians.sh.detach())
+        pose, means = pose_tensor(world_from_camera), float32_tensor(gaussians.means.detach())
+        self._sh = float32_tensor(gaussians.sh.detach())
         self._degree = gaussians.sh_degree if sh_degree is None else min(sh_degree, gaussians.sh_degree)
         self._position = pose[:3, 3].contiguous()
         self._view = RasterView(
             means,
-            _float32(gaussians.quaternions.detach()),
-            _float32(gaussians.log_scales.detach()),
-            _float32(gaussians.logit_opacities.detach()),
+            float32_tensor(gaussians.quaternions.detach()),
+            float32_tensor(gaussians.log_scales.detach()),
+            float32_tensor(gaussians.logit_opacities.detach()),
             sh_forward(means, self._sh, self._position, self._degree),
             pose,
             camera,

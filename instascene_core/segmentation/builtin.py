@@ -16,10 +16,20 @@ from scipy.spatial import cKDTree
 from instascene_core.config import SegmentationConfig
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
-from instascene_core.segmentation.contacts import ContactModel, Pairs, gather, load_contact_model
-from instascene_core.segmentation.cutting import grow_patches, neighbour_pairs, patch_contacts, tidy_parts
-from instascene_core.segmentation.fused import FusedSurface, fuse_surface
-from instascene_core.segmentation.geometric import GeometricSegmenter
+from instascene_core.segmentation.fused_surface.contacts import (
+    ContactModel,
+    Pairs,
+    gather,
+    load_contact_model,
+)
+from instascene_core.segmentation.fused_surface.cutting import (
+    grow_patches,
+    neighbour_pairs,
+    patch_contacts,
+    tidy_parts,
+)
+from instascene_core.segmentation.fused_surface.fused import FusedSurface, fuse_surface
+from instascene_core.segmentation.fused_surface.geometric import GeometricSegmenter
 from instascene_core.segmentation.graph import Links, affinity_links, join
 from instascene_core.segmentation.network import STEPS, Prediction, network_of
 from instascene_core.segmentation.segmenter import LabelImage

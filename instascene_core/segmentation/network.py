@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from instascene_core.config import SegmentationConfig
-from instascene_core.datasets.dataset import resize
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
-from instascene_core.segmentation.points import view_geometry
+from instascene_core.geometry.depth_maps import smooth_geometry
+from instascene_core.images import resize
 from instascene_core.weights import read_weights, write_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
@@ -55,7 +55,7 @@ def geometry_input(frame: Frame, up: np.ndarray | None, plane: Plane | None) -> 
     channels = np.zeros(shape, dtype=np.float32)
     if frame.depth is None or not (frame.depth > 0).any():
         return channels
-    points, normals, valid = view_geometry(frame)
+    points, normals, valid = smooth_geometry(frame.depth, frame.camera)
     z = points[..., 2]
     measured = z > 0
     scale = float(np.median(z[measured]))

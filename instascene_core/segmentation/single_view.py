@@ -6,9 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from instascene_core.config import SegmentationConfig
-from instascene_core.datasets.dataset import resize
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.graph import affinity_links, join
 from instascene_core.segmentation.network import STEPS, Prediction, network_of, reduced

@@ -10,7 +10,7 @@ from scipy import ndimage
 from instascene_core.config import SegmentationConfig
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
-from instascene_core.segmentation.points import SurfacePoints, surface_points
+from instascene_core.segmentation.scene_sample import SceneSample, sample_surface
 
 logger = logging.getLogger(__name__)
 
@@ -64,20 +64,20 @@ def find_support(
     Returns None where the frames have no depth or show no plane that could carry anything.
     """
     config = config or SegmentationConfig()
-    points = surface_points(frames, config.support_points)
-    if points is None:
+    sample = sample_surface(frames, config.support_points)
+    if sample is None:
         return None
-    return support_of_points(points, up, config)
+    return support_of_points(sample, up, config)
 
 
 def support_of_points(
-    points: SurfacePoints, up: np.ndarray | None, config: SegmentationConfig
+    sample: SceneSample, up: np.ndarray | None, config: SegmentationConfig
 ) -> Support | None:
     """`find_support` on points that were fused before."""
-    planes, shares, tolerance = _extract_planes(points, config)
+    planes, shares, tolerance = _extract_planes(sample, config)
     if not planes:
         return None
-    looks_up = _likely_up(points, up)
+    looks_up = _likely_up(sample, up)
     alignment = np.array([p.normal @ looks_up for p in planes])
     known = (
         up is not None and np.degrees(np.arccos(np.clip(alignment.max(), -1, 1))) < config.up_known_degrees
@@ -87,26 +87,29 @@ def support_of_points(
     best = int(score.argmax())
     if score[best] > 0:
         plane = planes[best]
-        on_plane = np.abs(plane.height(points.positions)) < tolerance
-        margin = config.extent_margin * points.scale
-        extent = _extent_of(plane, points.positions, on_plane, tolerance, margin)
+        on_plane = np.abs(plane.height(sample.points.positions)) < tolerance
+        margin = config.extent_margin * sample.scale
+        extent = _extent_of(plane, sample.points.positions, on_plane, tolerance, margin)
         # At the level of a floor that can be seen most of what there is faces up.  Where it does not,
         # the "plane" is the top of a flat thing that stands on a floor the sensor hardly measured.
-        level = on_plane & extent.contains(points.positions)
-        if up is None or (points.normals[level] @ plane.normal > 0.7).mean() >= config.min_level_facing:
+        level = on_plane & extent.contains(sample.points.positions)
+        if (
+            up is None
+            or (sample.points.normals[level] @ plane.normal > 0.7).mean() >= config.min_level_facing
+        ):
             others = [p for i, p in enumerate(planes) if i != best]
-            walls = [p for p in others if _bounds_scene(p, points, extent, tolerance, config)]
+            walls = [p for p in others if _bounds_scene(p, sample, extent, tolerance, config)]
             return Support(plane, extent, tuple(walls), tolerance)
     logger.info("none of %d planes could carry objects", len(planes))
-    weak = _weak_support(points, looks_up, tolerance, config) if up is not None else None
-    walls = [p for p in planes if _bounds_scene(p, points, None, tolerance, config)]
+    weak = _weak_support(sample, looks_up, tolerance, config) if up is not None else None
+    walls = [p for p in planes if _bounds_scene(p, sample, None, tolerance, config)]
     return Support(weak, None, tuple(walls), tolerance) if walls or weak is not None else None
 
 
-def _likely_up(points: SurfacePoints, up: np.ndarray | None) -> np.ndarray:
+def _likely_up(sample: SceneSample, up: np.ndarray | None) -> np.ndarray:
     """[3] unit: the hint, unless most cameras would be upside down with it."""
     # Averaged "image up" plus "backward" points up for any elevation from level to straight down.
-    guess = -(points.world_from_camera[:, :3, 1] + points.world_from_camera[:, :3, 2]).mean(axis=0)
+    guess = -(sample.world_from_camera[:, :3, 1] + sample.world_from_camera[:, :3, 2]).mean(axis=0)
     guess /= max(np.linalg.norm(guess), 1e-9)
     if up is not None:
         up = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
@@ -116,13 +119,11 @@ def _likely_up(points: SurfacePoints, up: np.ndarray | None) -> np.ndarray:
     return guess
 
 
-def _extract_planes(
-    points: SurfacePoints, config: SegmentationConfig
-) -> tuple[list[Plane], np.ndarray, float]:
+def _extract_planes(sample: SceneSample, config: SegmentationConfig) -> tuple[list[Plane], np.ndarray, float]:
     """Planes by decreasing share of all points, those shares, and the noise tolerance in metres."""
     generator = np.random.default_rng(0)
-    positions, normals = points.positions, points.normals
-    coarse = config.plane_tolerance * points.scale
+    positions, normals = sample.points.positions, sample.points.normals
+    coarse = config.plane_tolerance * sample.scale
     free = np.ones(len(positions), dtype=bool)
     planes, shares, spreads = [], [], []
     for _ in range(config.max_planes):
@@ -130,9 +131,9 @@ def _extract_planes(
         if len(left) < config.min_plane_share * len(positions):
             break
         seeds = generator.choice(left, min(config.plane_trials, len(left)), replace=False)
-        sample = left[:: max(1, len(left) // 6000)]
-        distance = positions[sample] @ normals[seeds].T - (positions[seeds] * normals[seeds]).sum(1)
-        parallel = normals[sample] @ normals[seeds].T > 0.85
+        tried = left[:: max(1, len(left) // 6000)]
+        distance = positions[tried] @ normals[seeds].T - (positions[seeds] * normals[seeds]).sum(1)
+        parallel = normals[tried] @ normals[seeds].T > 0.85
         best = seeds[((np.abs(distance) < coarse) & parallel).sum(axis=0).argmax()]
         plane = Plane(normals[best].astype(np.float64), float(positions[best] @ normals[best]))
         for tolerance in (coarse, coarse, coarse / 2):
@@ -151,21 +152,21 @@ def _extract_planes(
         return [], np.zeros(0), coarse
     noise = float(np.average(spreads, weights=shares))
     tolerance = float(
-        np.clip(config.plane_sigmas * noise, config.plane_tolerance * points.scale / 4, 1.5 * coarse)
+        np.clip(config.plane_sigmas * noise, config.plane_tolerance * sample.scale / 4, 1.5 * coarse)
     )
     return planes, np.array(shares), tolerance
 
 
 def _weak_support(
-    points: SurfacePoints, up: np.ndarray, tolerance: float, config: SegmentationConfig
+    sample: SceneSample, up: np.ndarray, tolerance: float, config: SegmentationConfig
 ) -> Plane | None:
     """A level plane that objects hide but for `min_weak_share` of the points, as in a full bin.
 
     Trusts the given up direction: the lowest level where enough points face up, with next to nothing
     below it.
     """
-    height = points.positions @ up
-    level = points.normals @ up > np.cos(np.radians(config.up_known_degrees))
+    height = sample.points.positions @ up
+    level = sample.points.normals @ up > np.cos(np.radians(config.up_known_degrees))
     if np.count_nonzero(level) < config.min_weak_share * len(height):
         return None
     bins = np.floor((height - height.min()) / tolerance).astype(int)
@@ -188,15 +189,17 @@ def _fit(positions: np.ndarray, toward: np.ndarray) -> Plane:
 
 
 def _bounds_scene(
-    plane: Plane, points: SurfacePoints, extent: Extent | None, tolerance: float, config: SegmentationConfig
+    plane: Plane, sample: SceneSample, extent: Extent | None, tolerance: float, config: SegmentationConfig
 ) -> bool:
     """Is this a wall: next to the support, large, and with nothing of the scene behind it?
 
     An object's face is not: the ground and the other objects go on behind it.
     """
-    height = plane.height(points.positions)
-    near = extent.contains(points.positions) if extent is not None else np.ones(len(height), dtype=bool)
-    inlier = (np.abs(height) < tolerance) & (points.normals @ plane.normal > 0.7)
+    height = plane.height(sample.points.positions)
+    near = (
+        extent.contains(sample.points.positions) if extent is not None else np.ones(len(height), dtype=bool)
+    )
+    inlier = (np.abs(height) < tolerance) & (sample.points.normals @ plane.normal > 0.7)
     if np.count_nonzero(inlier & near) < config.min_wall_share * np.count_nonzero(near):
         return False
     behind = np.count_nonzero(near & (height < -2 * tolerance))

@@ -38,7 +38,7 @@ class HeightField:
 
     def _columns(self, solid: Solid, rotation: np.ndarray, place: np.ndarray):
         """First column [2] and (lowest, highest) z [A, B] of the solid there, ±inf beside it."""
-        from instascene_core.open3d_loader import open3d
+        from instascene_core.geometry.open3d_loader import open3d
 
         vertices = solid.mesh.vertices @ rotation.T + [*place, 0.0]
         scene = open3d.t.geometry.RaycastingScene(nthreads=1)

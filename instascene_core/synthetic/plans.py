@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.config import SyntheticConfig
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
 from instascene_core.synthetic.household import make
 from instascene_core.synthetic.physics import Drop, Pen
 from instascene_core.synthetic.solids import Solid

@@ -6,7 +6,7 @@ import numpy as np
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import UNLABELLED
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
 from instascene_core.synthetic.textures import Texture
 from instascene_core.transforms import inverse
 
@@ -56,7 +56,7 @@ class Renderer:
     """Casts rays into fixed bodies."""
 
     def __init__(self, bodies: list[Body], light: Light, supersampling: int) -> None:
-        from instascene_core.open3d_loader import open3d
+        from instascene_core.geometry.open3d_loader import open3d
 
         self._bodies, self._light, self._supersampling = bodies, light, supersampling
         self._scene = open3d.t.geometry.RaycastingScene()

@@ -10,9 +10,8 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.config import SyntheticConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_core.geometry import Plane
+from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.metrics import sample_surface
-from instascene_core.objects import TriangleMesh
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic import layouts
 from instascene_core.synthetic.cameras import arc_poses, fitting_distance, make_camera

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
 
 SEGMENTS = 64  # around an axis of revolution: 0.12 % of the radius between chord and circle
 WALL_SECTORS = 16  # convex pieces around the wall of a hollow body

@@ -5,6 +5,7 @@
 
 import numpy as np
 
+from instascene_core.synthetic.lathe import full_body, hollow_body, smooth_profile, vessel
 from instascene_core.synthetic.solids import (
     Solid,
     capsule,
@@ -21,8 +22,6 @@ STEEL, CLAY, WOOD, FOAM = 2500.0, 1800.0, 700.0, 150.0  # kg/m³; hollow or roun
 
 def pot(rng: np.random.Generator) -> Solid:
     """A cooking pot: straight wall, flat floor, two ear handles."""
-    from instascene_core.synthetic.household import hollow_body, vessel
-
     radius, height = rng.uniform(0.06, 0.08), rng.uniform(0.05, 0.075)
     z = np.linspace(0.004, height, 12)
     outline = np.vstack([[radius - 0.004, 0.0], np.stack([np.full(12, radius), z], axis=1)])
@@ -98,8 +97,6 @@ def board(rng: np.random.Generator) -> Solid:
 
 def vase(rng: np.random.Generator) -> Solid:
     """A closed vase: narrow foot, belly, narrow neck, flared lip."""
-    from instascene_core.synthetic.household import full_body, smooth_profile
-
     height, belly = rng.uniform(0.13, 0.22), rng.uniform(0.035, 0.05)
     foot, neck = belly * rng.uniform(0.55, 0.7), belly * rng.uniform(0.35, 0.5)
     outline = smooth_profile(

@@ -16,7 +16,7 @@ import numpy as np
 from instascene_core import __version__
 from instascene_core.files import atomic_path, write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic.scene import SceneObject, SyntheticScene
 from instascene_core.transforms import OPENGL_FROM_OPENCV

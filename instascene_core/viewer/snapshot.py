@@ -25,7 +25,7 @@ def render_objects(
     style: "color" = the objects' own vertex colours, "instance" = one colour an instance,
     "observed" = blue where observed, orange where generated.
     """
-    from instascene_core.open3d_loader import open3d as o3d
+    from instascene_core.geometry.open3d_loader import open3d as o3d
 
     height, width = camera.height, camera.width
     image = np.full((height, width, 3), BACKDROP, dtype=np.uint8)

@@ -74,12 +74,12 @@ def disks_on_surface(frames, pixels: float = 1.5):
     import torch
 
     from instascene_core.gaussians import GaussianModel
-    from instascene_core.segmentation.points import view_geometry
+    from instascene_core.geometry.depth_maps import smooth_geometry
     from instascene_core.transforms import quaternion_from_matrix
 
     points, normals = [], []
     for frame in frames:
-        here, facing, valid = view_geometry(frame)
+        here, facing, valid = smooth_geometry(frame.depth, frame.camera)
         rotation = frame.world_from_camera[:3, :3]
         points.append(here[valid] @ rotation.T + frame.world_from_camera[:3, 3])
         normals.append(facing[valid] @ rotation.T)

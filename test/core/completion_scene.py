@@ -5,7 +5,7 @@ import trimesh
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import Frame
-from instascene_core.open3d_loader import open3d
+from instascene_core.geometry.open3d_loader import open3d
 from instascene_core.transforms import look_at
 
 TABLE = 1  # label of the table; objects are 2, 3, …

@@ -41,7 +41,7 @@ def tabletop_frames(
 
 
 def _scene(rng: np.random.Generator):
-    from instascene_core.open3d_loader import open3d as o3d
+    from instascene_core.geometry.open3d_loader import open3d as o3d
 
     table = o3d.t.geometry.TriangleMesh.create_box(1.2, 1.2, 0.05).translate([-0.6, -0.6, -0.05])
     meshes = [table]

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from click_scene import BLUE, RED, SUPPORT, decomposed_scene
 
-from instascene_core import cli
+from instascene_core import browser, cli
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.scene_folder import save_scene
-from instascene_core.viewer import browser
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,13 @@ from click_scene import (
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import ClickConfig
-from instascene_core.decomposition import label_images
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.features import click_pixel, make_surface
 from instascene_core.features.click import levels_from, near_ray, stable_thresholds
 from instascene_core.frame import UNLABELLED
-from instascene_core.pipeline import Scene
 from instascene_core.rendering import rasterize, trace
+from instascene_core.scene.decomposition import label_images
+from instascene_core.scene.scene import Scene
 
 CONFIG = ClickConfig()
 

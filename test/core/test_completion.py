@@ -5,14 +5,14 @@ import pytest
 import trimesh
 from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 
-from instascene_core import mesh as meshes
 from instascene_core.completion import complete, make_prior, observe
-from instascene_core.completion.evidence import _camera_normals
-from instascene_core.completion.ownership import adopt_surface
+from instascene_core.completion.observing.ownership import adopt_surface
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.depth_maps import edge_keeping_normals
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX, CAN, MUG, BOWL = 2, 3, 4, 5
@@ -180,7 +180,7 @@ def test_only_surface_that_goes_on_is_adopted():
     box = trimesh.creation.box((0.1, 0.08, 0.06))
     box.apply_translation((0, 0, 0.03))
     frame = render([table_mesh(), box], orbit(1, (45,)))[0]
-    normals = _camera_normals(frame.camera, frame.depth)
+    normals = edge_keeping_normals(frame.depth, frame.camera)
     mask = frame.labels == BOX
     rows = np.flatnonzero(mask.any(axis=1))
     labels = frame.labels.copy()

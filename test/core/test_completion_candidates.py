@@ -7,24 +7,16 @@ import pytest
 import trimesh
 from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 
-from instascene_core import mesh as meshes
-from instascene_core.completion import (
-    PRIORS,
-    Prediction,
-    complete,
-    complete_observation,
-    fusion,
-    observe,
-    primitives,
-    revolution,
-)
-from instascene_core.completion.evidence import SurfacePoints
-from instascene_core.completion.observation import beyond_face
-from instascene_core.completion.outline import Axis, Outline
-from instascene_core.completion.shapes import Box, Cylinder, Sphere
+from instascene_core.completion import PRIORS, Prediction, complete, complete_observation, observe
+from instascene_core.completion.explanations import primitives, revolution
+from instascene_core.completion.explanations.outline import Axis, Outline
+from instascene_core.completion.explanations.shapes import Box, Cylinder, Sphere
+from instascene_core.completion.meshing import fusion
+from instascene_core.completion.observing.observation import beyond_face
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
-from instascene_core.geometry import Plane
+from instascene_core.geometry import Plane, SurfacePoints
+from instascene_core.geometry import mesh as meshes
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 FAST = CompletionConfig(prior="carving", max_voxels=60_000, max_convex_parts=1)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from instascene_core.completion import PRIORS, complete_observation, make_prior, observe
-from instascene_core.completion.learned import LearnedPrior, resampled
-from instascene_core.completion.network import (
+from instascene_core.completion.priors.learned import LearnedPrior, resampled
+from instascene_core.completion.priors.network import (
     CHANNELS,
     HEADS,
     WEIGHTS,
@@ -19,6 +19,7 @@ from instascene_core.completion.network import (
 )
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
+from instascene_core.geometry.tsdf import VoxelGrid
 from instascene_core.training.completion.observations import (
     TARGET_LABEL,
     placed,
@@ -26,7 +27,6 @@ from instascene_core.training.completion.observations import (
     true_distance,
 )
 from instascene_core.training.completion.shapes import make_shape
-from instascene_core.tsdf import VoxelGrid
 
 UP = np.array([0.0, 0.0, 1.0])
 SMALL = CompletionConfig(max_points=4000, max_voxels=60_000, max_convex_parts=1)
@@ -137,7 +137,7 @@ def test_doubted_surface_is_farther_from_the_truth(shapes):
 
 
 def test_a_learned_completion_is_closed_and_says_its_prior(shapes):
-    from instascene_core import mesh as meshes
+    from instascene_core.geometry import mesh as meshes
 
     result = complete_observation(shapes[1][0], LearnedPrior(side=32), SMALL, 1, 0)
     assert result.watertight and meshes.is_watertight(result.mesh)

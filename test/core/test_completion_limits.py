@@ -7,13 +7,13 @@ import pytest
 import trimesh
 from completion_scene import orbit, render, table_mesh
 
-from instascene_core import mesh as meshes
 from instascene_core.completion import complete
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
-from instascene_core.pipeline import Scene
+from instascene_core.geometry import mesh as meshes
+from instascene_core.scene.scene import Scene
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=2, convex_max_triangles=250)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from instascene_core import mesh as meshes
-from instascene_core.completion.network import CHANNELS, CLIP, HEADS, load_network
+from instascene_core.completion.priors.network import CHANNELS, CLIP, HEADS, load_network
 from instascene_core.errors import InputError
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.tsdf import VoxelGrid
 from instascene_core.training.completion import shapes
 from instascene_core.training.completion import train as training
 from instascene_core.training.completion.data import (
@@ -29,7 +30,6 @@ from instascene_core.training.completion.observations import (
 from instascene_core.training.completion.scores import scores_of
 from instascene_core.training.completion.shapes import HOLLOW, KINDS, make_shape
 from instascene_core.training.completion.train import TrainingConfig, head_losses, train, voxel_weights
-from instascene_core.tsdf import VoxelGrid
 
 TINY = TrainingConfig(
     shards=2, validation_shards=1, epochs=3 / 32, batch=2, checkpoint_every_s=1e9, learning_rate=2e-3

@@ -7,13 +7,13 @@ import pytest
 import trimesh
 from completion_scene import orbit, render, table_mesh
 
-from instascene_core import mesh as meshes
-from instascene_core.completion import complete, observe, view_selection
+from instascene_core.completion import complete, observe
+from instascene_core.completion.observing import view_selection
 from instascene_core.config import CompletionConfig, ExportConfig
 from instascene_core.export.object_files import export_object
 from instascene_core.export.object_loading import load_object
-from instascene_core.geometry import Plane
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=1)

@@ -10,11 +10,12 @@ from PIL import Image
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets import RawFrame, make_frame, open_dataset
 from instascene_core.datasets.colmap import lens_from_colmap
-from instascene_core.datasets.dataset import evenly, resize
+from instascene_core.datasets.dataset import evenly
 from instascene_core.datasets.images import read_depth, read_labels, read_rgb
 from instascene_core.datasets.nerfstudio import unique_names
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
+from instascene_core.images import resize
 from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
 
 W, H = 8, 6

@@ -5,10 +5,10 @@ import pytest
 from association_cases import disks_on_surface
 
 from instascene_core.config import Config, FeaturesConfig, SyntheticConfig
-from instascene_core.decomposition import decompose, trace_views
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import multi_view_iou
+from instascene_core.scene.decomposition import decompose, trace_views
 from instascene_core.synthetic import generate_scene
 from instascene_core.synthetic.masks import damage_labels
 

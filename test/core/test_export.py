@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from instascene_core import mesh as meshes
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
 from instascene_core.export import FORMATS, export_object
 from instascene_core.export.inertia import inertial
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.objects import CompletedObject
 from instascene_core.transforms import matrix_from_quaternion
 
 
@@ -94,7 +95,7 @@ def test_glb_and_stl_open_in_trimesh_in_the_world_frame(exported):
 
 
 def test_ply_carries_observed_and_uncertainty(exported):
-    from instascene_core.open3d_loader import open3d
+    from instascene_core.geometry.open3d_loader import open3d
 
     obj = bracket()
     cloud = open3d.t.io.read_triangle_mesh(str(exported / "mesh.ply"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.losses import (
+from instascene_core.rendering.losses import (
     depth_loss,
     normal_consistency_loss,
     normals_of_depth,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from instascene_core import mesh as meshes
 from instascene_core.errors import InputError
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
 
 
 def sphere_field(count=40, radius=12.0, center=None) -> np.ndarray:

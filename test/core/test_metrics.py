@@ -9,7 +9,8 @@ import trimesh
 from instascene_core import metrics
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
-from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.objects import CompletedObject
 
 
 def box(size=(0.1, 0.1, 0.1), at=(0.0, 0.0, 0.0)) -> TriangleMesh:

@@ -153,7 +153,7 @@ def test_evaluate_without_depth_and_without_gaussians(frames, result):
 
 def test_given_normals_straighten_what_nothing_else_holds(frames):
     """Without depth or consistency of its own, the surface follows the prior."""
-    from instascene_core.reconstruction.depth_maps import normals_from_depth
+    from instascene_core.geometry.depth_maps import normals_from_depth
 
     guessed = [f.with_(normals=normals_from_depth(f.depth, f.camera).normals) for f in frames]
     loose = replace(SMALL, depth_weight=0.0, normal_weight=0.0, normal_prior_weight=4.0)

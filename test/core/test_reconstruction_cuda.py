@@ -10,9 +10,9 @@ from reconstruction_scene import tabletop_frames
 
 from instascene_core.config import Config, ReconstructionConfig
 from instascene_core.errors import MissingDependencyError
-from instascene_core.pipeline import Scene
 from instascene_core.reconstruction import OnlineReconstruction, reconstruct
 from instascene_core.rendering import cuda, device
+from instascene_core.scene.scene import Scene
 
 EVERYTHING = ReconstructionConfig(
     iterations=16,

@@ -8,8 +8,8 @@ from reconstruction_scene import tabletop_frames
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
+from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.reconstruction.background import shell_points
-from instascene_core.reconstruction.depth_maps import normals_from_depth
 from instascene_core.reconstruction.initialisation import (
     SurfacePoints,
     back_project_frames,
@@ -106,7 +106,11 @@ def test_disks_face_along_the_normals():
     normals = np.array([[0, 0, 1], [0, 0, -1], [1, 0, 0], [0, -0.6, -0.8]], dtype=np.float32)
     positions = np.arange(12, dtype=np.float32).reshape(4, 3)
     colors = np.array([[0, 0.5, 1]] * 4, dtype=np.float32)
-    model = gaussians_from_points(SurfacePoints(positions, normals, colors, *np.ones((2, 4), np.float32)))
+    model = gaussians_from_points(
+        SurfacePoints(
+            positions, normals, colors, footprints=np.ones(4, np.float32), importances=np.ones(4, np.float32)
+        )
+    )
     assert np.allclose(np.abs((model.normals.numpy() * normals).sum(1)), 1, atol=1e-6)
     assert torch.allclose(0.5 + 0.28209479 * model.sh[:, 0], torch.from_numpy(colors), atol=1e-6)
 

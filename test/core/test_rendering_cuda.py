@@ -38,10 +38,10 @@ from instascene_core.rendering import (
     trace,
 )
 from instascene_core.rendering.cuda_training_pass import CudaTrainingPass
-from instascene_core.rendering.rasterizer import RasterView
 from instascene_core.rendering.sh import sh_colors
 from instascene_core.rendering.splats import pixel_hits, project
 from instascene_core.rendering.trace import _by_cuda as trace_by_backend
+from instascene_core.rendering.view import RasterView
 
 logger = logging.getLogger(__name__)  # `pytest -o log_cli_level=INFO` shows the quantiles on a GPU
 SCENES = scenes()

@@ -5,11 +5,11 @@ import pytest
 import torch
 from rendering_scenes import PARAMETERS, deviation, random_scene
 
-from instascene_core import losses, transforms
+from instascene_core import transforms
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering import fused, library, rasterize
+from instascene_core.rendering import fused, library, losses, rasterize
 from instascene_core.rendering.training_pass import TrainingPass
 
 

@@ -9,6 +9,7 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.config import SegmentationConfig, SyntheticConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.geometry.depth_maps import smooth_geometry
 from instascene_core.segmentation import (
     GeometricSegmenter,
     GivenLabels,
@@ -17,7 +18,6 @@ from instascene_core.segmentation import (
     make_segmenter,
 )
 from instascene_core.segmentation.graph import Links, join
-from instascene_core.segmentation.points import view_geometry
 from instascene_core.transforms import look_at
 
 CAMERA = PinholeCamera(320, 240, 330.0, 330.0, 160.0, 120.0)
@@ -91,7 +91,7 @@ def overlap(labels, truth):
 
 def test_normals_of_a_tilted_plane():
     frame = boxes_on_table([], views=1)[0]
-    points, normals, valid = view_geometry(frame)
+    points, normals, valid = smooth_geometry(frame.depth, frame.camera)
     up = frame.world_from_camera[:3, :3].T @ [0, 0, 1]
     assert valid.mean() > 0.5
     error = np.degrees(np.arccos((normals[valid] @ up).clip(-1, 1)))

@@ -7,7 +7,7 @@ import pytest
 
 from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError
-from instascene_core.segmentation.contacts import (
+from instascene_core.segmentation.fused_surface.contacts import (
     FORMAT,
     NUM_FEATURES,
     WEIGHTS,
@@ -16,8 +16,8 @@ from instascene_core.segmentation.contacts import (
     gather,
     load_contact_model,
 )
-from instascene_core.segmentation.cutting import grow_patches, neighbour_pairs, patch_contacts
-from instascene_core.segmentation.fused import FusedSurface
+from instascene_core.segmentation.fused_surface.cutting import grow_patches, neighbour_pairs, patch_contacts
+from instascene_core.segmentation.fused_surface.fused import FusedSurface
 from instascene_core.segmentation.graph import Links
 from instascene_core.training.segmenter.contacts import ContactTraining, examples, train
 from instascene_core.training.segmenter.scenes import Prints, scene_views

@@ -18,7 +18,7 @@ from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.segmentation import make_segmenter
-from instascene_core.segmentation.cropformer import masks_of_instances, require_plain_checkpoint
+from instascene_core.segmentation.public.cropformer import masks_of_instances, require_plain_checkpoint
 
 MODULES = {
     "detectron2/__init__.py": "",

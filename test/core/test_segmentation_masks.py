@@ -12,7 +12,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
 from instascene_core.segmentation import PretrainedSegmenter, Support
-from instascene_core.segmentation.mask_set import (
+from instascene_core.segmentation.public.mask_set import (
     MaskSet,
     label_image,
     masks_of_queries,

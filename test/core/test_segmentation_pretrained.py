@@ -15,9 +15,9 @@ from instascene_core.config import SegmentationConfig
 from instascene_core.errors import Cancelled, InputError, MissingDependencyError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.segmentation import make_segmenter
-from instascene_core.segmentation.mask2former import input_shape
-from instascene_core.segmentation.pretrained import choose_device, network_input
-from instascene_core.segmentation.sam2 import grid_points, sure_masks
+from instascene_core.segmentation.public.mask2former import input_shape
+from instascene_core.segmentation.public.pretrained import choose_device, network_input
+from instascene_core.segmentation.public.sam2 import grid_points, sure_masks
 
 pytest.importorskip("transformers", reason="transformers is not installed (extra 'segmenters')")
 

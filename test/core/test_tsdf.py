@@ -9,7 +9,7 @@ from completion_scene import orbit, render, table_mesh
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
-from instascene_core.tsdf import (
+from instascene_core.geometry.tsdf import (
     BORDER,
     NOTHING,
     OTHER,

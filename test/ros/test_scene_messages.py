@@ -8,8 +8,8 @@ from visualization_msgs.msg import Marker
 
 from instascene_core.gaussians import SH_C0, GaussianModel
 from instascene_core.geometry import Plane
+from instascene_core.geometry.mesh import from_trimesh, is_watertight
 from instascene_core.instances import Instance, InstanceMap, instance_color
-from instascene_core.mesh import from_trimesh, is_watertight
 from instascene_core.objects import CompletedObject
 from instascene_ros import scene_messages
 from instascene_ros.scene_messages import CLOUD_TYPE, MarkerBook

@@ -32,8 +32,8 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.mesh import is_watertight, signed_distance
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry.mesh import is_watertight, signed_distance
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import camera_info_message, image_message, matrix_from_pose, time_message
 

@@ -35,7 +35,7 @@ def main() -> None:
     held_out = range(VALIDATION, VALIDATION + TrainingConfig.validation_shards)
     write_shards(args.data, held_out)
     if args.score:
-        from instascene_core.completion.network import load_network
+        from instascene_core.completion.priors.network import load_network
         from instascene_core.training.completion.scores import scores_of
 
         scores = scores_of(load_network(args.score)[0], args.data, held_out)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.completion.network import CHANNELS, CLIP
+from instascene_core.completion.priors.network import CHANNELS, CLIP
 from instascene_core.files import atomic_path
 from instascene_core.training.completion.observations import Example, make_example
 

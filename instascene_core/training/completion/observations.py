@@ -9,19 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instascene_core import mesh as meshes
 from instascene_core.camera import PinholeCamera
-from instascene_core.completion.network import CLIP, network_grid, network_input
-from instascene_core.completion.observation import fused_again, grown, observe
+from instascene_core.completion.observing.observation import fused_again, grown, observe
+from instascene_core.completion.priors.network import CLIP, network_grid, network_input
 from instascene_core.config import CompletionConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_core.geometry import Plane
-from instascene_core.objects import TriangleMesh
-from instascene_core.open3d_loader import open3d
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.open3d_loader import open3d
+from instascene_core.geometry.tsdf import VoxelGrid
 from instascene_core.training.completion.shapes import make_shape
 from instascene_core.transforms import look_at, matrix_from_quaternion
-from instascene_core.tsdf import VoxelGrid
 
 TABLE_LABEL, TARGET_LABEL = 1, 2
 SIDES, SIDE_SHARES = (32, 40, 48, 56), (0.45, 0.2, 0.2, 0.15)

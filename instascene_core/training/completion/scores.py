@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from instascene_core.completion.network import CLIP, CompletionNetwork
+from instascene_core.completion.priors.network import CLIP, CompletionNetwork
 from instascene_core.training.completion.data import read_shard, shard_path
 from instascene_core.training.completion.shapes import HOLLOW
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from instascene_core.objects import TriangleMesh
+from instascene_core.geometry import TriangleMesh
 from instascene_core.synthetic.solids import mesh_of
 
 Body = object  # a manifold3d.Manifold, imported late

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from instascene_core.completion.network import CLIP, HEADS, CompletionNetwork, save_network
+from instascene_core.completion.priors.network import CLIP, HEADS, CompletionNetwork, save_network
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path
 from instascene_core.training.completion.data import VALIDATION, examples_in_turn, shard_path

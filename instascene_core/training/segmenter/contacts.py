@@ -16,7 +16,7 @@ from instascene_core.config import SegmentationConfig
 from instascene_core.frame import Frame
 from instascene_core.progress import no_progress
 from instascene_core.segmentation.builtin import BuiltinSegmenter
-from instascene_core.segmentation.contacts import FORMAT, LIMIT, ContactModel, Pairs
+from instascene_core.segmentation.fused_surface.contacts import FORMAT, LIMIT, ContactModel, Pairs
 from instascene_core.segmentation.graph import Links
 from instascene_core.training.segmenter.scenes import Prints, scene_views
 from instascene_core.weights import write_weights

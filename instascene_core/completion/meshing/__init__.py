@@ -1,0 +1,1 @@
+"""From signed distances to a closed, coloured mesh."""

@@ -1,0 +1,80 @@
+"""Per-vertex facts of a completed mesh: was it observed, how sure is it, which colour has it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from instascene_core.completion.meshing import texture
+from instascene_core.completion.observing.observation import Observation
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+
+
+@dataclass(frozen=True)
+class VertexFacts:
+    """One value per vertex."""
+
+    observed: np.ndarray  # [V] float32 in [0, 1]
+    uncertainty: np.ndarray  # [V] float32, metres
+    colors: np.ndarray  # [V, 3] uint8
+
+
+def vertex_facts(observation: Observation, mesh: TriangleMesh, expected: np.ndarray) -> VertexFacts:
+    """Judge every vertex by the confirmed points near it.
+
+    expected: [V] metres, error expected where nothing was observed.  A vertex is observed when confirmed
+    points lie within about a pixel's footprint of it, face the same way, and several views agree.
+    """
+    from scipy.spatial import cKDTree
+
+    points = observation.points
+    normals = meshes.vertex_normals(mesh)
+    reach = max(1.5 * observation.pixel, observation.grid.voxel, 2 * observation.noise)
+    distance, index = cKDTree(points.positions).query(mesh.vertices, k=min(6, len(points.positions)))
+    distance, index = np.atleast_2d(distance.T).T, np.atleast_2d(index.T).T  # [V, k]
+    facing = np.einsum("vkc,vc->vk", points.normals[index], normals)
+    near = np.exp(-0.5 * (np.maximum(distance - reach, 0) / reach) ** 2) * np.clip(2 * facing, 0, 1)
+    agreeing = np.clip(points.support[index] / min(3, max(1, observation.num_views)), 0, 1)
+    observed = (near * agreeing).max(axis=1)
+    observed *= np.clip(observation.grid.sample(observation.trust, mesh.vertices) * 2, 0, 1)
+    measured = observation.noise / np.sqrt(np.maximum(points.support[index[:, 0]], 1))
+    measured = np.maximum(measured, 0.25 * observation.grid.voxel)
+    sigma = np.sqrt((observed * measured) ** 2 + ((1 - observed) * np.maximum(expected, measured)) ** 2)
+    colors, seen = texture.fit_colors(observation, mesh)
+    near_points = near.max(axis=1) > 0.3
+    colors = np.where(seen[:, None], colors, _colors(observation, distance, index, near))
+    colors = np.clip(np.rint(colors), 0, 255).astype(np.uint8)
+    colors = _spread_along_surface(mesh, colors, seen | near_points)
+    return VertexFacts(observed.astype(np.float32), sigma.astype(np.float32), colors)
+
+
+def _colors(observation, distance, index, near) -> np.ndarray:
+    """[V, 3] float64: mean of the nearest confirmed points, those facing the same way first."""
+    weight = (near + 1e-6) / (distance + 0.3 * observation.pixel)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.einsum("vk,vkc->vc", weight, observation.points.colors[index].astype(np.float64))
+
+
+def _spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """[V, 3] uint8: unseen vertices take the colour of the seen vertex nearest along the surface."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import dijkstra
+
+    if known.all() or not known.any():
+        return colors
+    t = mesh.triangles
+    a, b = np.concatenate([t[:, 0], t[:, 1], t[:, 2]]), np.concatenate([t[:, 1], t[:, 2], t[:, 0]])
+    length = np.linalg.norm(mesh.vertices[a] - mesh.vertices[b], axis=1) + 1e-12
+    graph = coo_matrix((length, (a, b)), shape=(len(mesh.vertices),) * 2).tocsr()
+    _, _, source = dijkstra(
+        graph, directed=False, indices=np.flatnonzero(known), return_predecessors=True, min_only=True
+    )
+    source = np.where(source >= 0, source, np.arange(len(colors)))
+    return np.where(known[:, None], colors, colors[source])
+
+
+def mean_over_surface(mesh: TriangleMesh, values: np.ndarray) -> float:
+    """Mean over the surface of a value per vertex [V]."""
+    a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return float((area * values[mesh.triangles].mean(axis=1)).sum() / max(area.sum(), 1e-30))

@@ -1,0 +1,265 @@
+"""Surface points of one instance, each checked against every view.
+
+Masks bleed over their borders, rendered depth has floaters, poses are off: a point is kept when the
+views that see its place agree that there is surface, and that it belongs to the instance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from instascene_core.completion.observing.ownership import adopt_surface
+from instascene_core.config import CompletionConfig
+from instascene_core.errors import InputError
+from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.geometry import Plane, SurfacePoints
+from instascene_core.geometry.depth_maps import depth_slopes, edge_keeping_normals
+from instascene_core.geometry.tsdf import (
+    BORDER,
+    NOTHING,
+    OTHER,
+    TARGET,
+    UNOWNED,
+    DepthView,
+    FusedVolume,
+    visible_box,
+)
+from instascene_core.transforms import apply, inverse
+
+
+def views_of_instance(
+    frames: Sequence[Frame], instance_id: int, support: Plane | None, config: CompletionConfig
+) -> list[DepthView]:
+    """The frames as views of the instance, at most `config.max_views` of them.
+
+    Raises InputError when no frame has depth and labels, or none shows the instance.
+    """
+    usable = [f for f in frames if f.depth is not None and f.labels is not None]
+    if not usable:
+        raise InputError("Completion needs frames with depth and labels, and there are none.")
+    pixels = np.array([((f.labels == instance_id) & (f.depth > 0)).sum() for f in usable])
+    if pixels.max() == 0:
+        raise InputError(f"No depth was measured on instance {instance_id}, so it cannot be completed.")
+    chosen = _spread_views(usable, pixels, config.max_views)
+    return [_view(usable[i], instance_id, support, config.mask_erosion) for i in chosen]
+
+
+def neighbour_points(
+    frames: Sequence[Frame], instance_id: int, volume: FusedVolume, max_views: int = 16, limit: int = 1500
+) -> tuple[np.ndarray, ...]:
+    """Surface points [N, 3] of every other instance inside the volume's box, world frame, one array each.
+
+    Points where most views see the target itself are mislabelled and left out.
+    """
+    usable = [f for f in frames if f.depth is not None and f.labels is not None]
+    every = max(1, len(usable) // max_views)
+    points, owners = [], []
+    for frame in usable[::every]:
+        box = visible_box(volume.grid, frame.camera, frame.world_from_camera)
+        if box is None:
+            continue
+        cut = np.s_[box[1] : box[3], box[0] : box[2]]
+        labels, depth = frame.labels[cut], frame.depth[cut]
+        pixels = np.flatnonzero(
+            (labels != instance_id) & (labels != UNLABELLED) & (depth > 0) & np.isfinite(depth)
+        )
+        pixels = pixels[:: max(1, len(pixels) // limit)]
+        local = frame.camera.rays[cut].reshape(-1, 3)[pixels] * depth.ravel()[pixels, None]
+        points.append(apply(frame.world_from_camera, local.astype(np.float64)))
+        owners.append(labels.ravel()[pixels])
+    if not points:
+        return ()
+    points, owners = np.concatenate(points), np.concatenate(owners)
+    inside = volume.grid.contains(points)
+    points, owners = points[inside], owners[inside]
+    foreign = volume.grid.sample((volume.other_views > volume.views).astype(np.float32), points) > 0.5
+    points, owners = points[foreign], owners[foreign]
+    return tuple(points[owners == owner] for owner in np.unique(owners))
+
+
+def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int) -> list[int]:
+    """Indices (ascending) of at most `count` frames: the best one, then always the frame that is
+    farthest from those chosen, weighted by how much of the instance it shows."""
+    if len(frames) <= count:
+        return list(range(len(frames)))
+    centers = np.stack([f.world_from_camera[:3, 3] for f in frames])
+    value = np.sqrt(pixels / pixels.max()) + 0.02  # a frame that does not show it still empties space
+    chosen = [int(np.argmax(pixels))]
+    gap = np.linalg.norm(centers - centers[chosen[0]], axis=1)
+    while len(chosen) < count:
+        score = (gap + 1e-6 * gap.max()) * value
+        score[chosen] = -1
+        chosen.append(int(np.argmax(score)))
+        gap = np.minimum(gap, np.linalg.norm(centers - centers[chosen[-1]], axis=1))
+    return sorted(chosen)
+
+
+def _view(frame: Frame, instance_id: int, support: Plane | None, erosion: int) -> DepthView:
+    """Sort a frame's pixels into target, other, border and nothing, and weigh the target's."""
+    import cv2
+
+    depth = np.where(np.isfinite(frame.depth) & (frame.depth > 0), frame.depth, np.float32(0))
+    normals = edge_keeping_normals(depth, frame.camera)
+    labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals)
+    mask = ((labels == instance_id) & (depth > 0)).astype(np.uint8)
+    kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
+    core = cv2.erode(mask, kernel) if erosion > 0 else mask
+    # Parts too thin to survive the erosion (handles, stems) are kept whole, with half the trust.
+    thin = mask & ~cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8)) & 1
+    what = np.full(depth.shape, OTHER, dtype=np.uint8)
+    what[labels == UNLABELLED] = UNOWNED
+    what[cv2.dilate(mask, kernel) > 0] = BORDER
+    what[(core | thin) > 0] = TARGET
+    what[(what == TARGET) & _is_flying(depth)] = BORDER
+    what[depth <= 0] = NOTHING
+    weight = np.where(thin > 0, 0.5, 1.0) * _facing(frame.camera, normals)
+    return DepthView(frame.camera, frame.world_from_camera, depth, what, frame.rgb, weight.astype(np.float32))
+
+
+def _is_flying(depth: np.ndarray) -> np.ndarray:
+    """[H, W] bool: pixels that hang between two surfaces (a step of depth on both opposite sides)."""
+    flying = np.zeros(depth.shape, dtype=bool)
+    for d, f in ((depth, flying), (depth.T, flying.T)):
+        step = np.diff(d, axis=1)
+        before, after = step[:, :-1], step[:, 1:]
+        limit = 0.03 * d[:, 1:-1]
+        f[:, 1:-1] |= (np.abs(before) > limit) & (np.abs(after) > limit) & (before * after > 0)
+    return flying
+
+
+def _facing(camera, normals: np.ndarray) -> np.ndarray:
+    """[H, W] in [0.05, 1]: cosine between the surface normal and the ray."""
+    rays = camera.rays
+    cosine = -(normals * rays).sum(axis=-1) / np.linalg.norm(rays, axis=-1)
+    return np.clip(cosine, 0.05, 1.0)
+
+
+def confirmed_points(
+    views: Sequence[DepthView], instance_id: int, config: CompletionConfig
+) -> tuple[SurfacePoints, float, float]:
+    """Confirmed surface points, the noise of a depth reading (metres) and the pixel footprint (metres).
+
+    Raises InputError when fewer than `config.min_points` are confirmed.
+    """
+    points = _all_points(views, config.max_points)
+    _require_enough(len(points.positions), instance_id, config)
+    depths = [view.depth[view.what == TARGET] / view.camera.fx for view in views]
+    pixel = float(np.median(np.concatenate(depths)))
+    mean_depth = float(np.median(np.concatenate([d * v.camera.fx for d, v in zip(depths, views)])))
+    band = max(3 * pixel, 0.012 * mean_depth)
+    mine, other, through, residuals = _votes(points, views, band)
+    noise = 0.1 * pixel
+    if len(residuals) >= 50:  # two readings differ by √2 of one reading's noise
+        noise = max(noise, float(np.median(np.abs(residuals))) * 1.4826 / np.sqrt(2))
+    seen = mine + other + through
+    keep = (mine >= other) & (through <= mine) & ((mine >= 2) | (seen == 1))
+    points = SurfacePoints(points.positions, points.normals, points.colors, points.view, mine).select(keep)
+    _require_enough(len(points.positions), instance_id, config)
+    points = points.select(_belongs_to_body(points.positions, pixel))
+    _require_enough(len(points.positions), instance_id, config)
+    if noise > 0.3 * pixel:  # neighbouring pixels then differ more by noise than by shape
+        points = _with_steady_normals(points, views, max(3 * pixel, 4 * noise))
+    return points, noise, pixel
+
+
+def _with_steady_normals(points: SurfacePoints, views: Sequence[DepthView], radius: float) -> SurfacePoints:
+    """The points with normals of the planes through their neighbours within `radius` metres, toward
+    the camera that saw each."""
+    from instascene_core.geometry.open3d_loader import open3d
+
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.positions))
+    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(radius=radius, max_nn=40))
+    normals = np.asarray(cloud.normals)
+    centers = np.stack([view.world_from_camera[:3, 3] for view in views])[points.view]
+    away = np.einsum("nc,nc->n", normals, centers - points.positions) < 0
+    return replace(points, normals=np.where(away[:, None], -normals, normals))
+
+
+def _require_enough(count: int, instance_id: int, config: CompletionConfig) -> None:
+    if count < config.min_points:
+        raise InputError(
+            f"Instance {instance_id} has only {count} confirmed surface points ({config.min_points} are "
+            "needed), so it cannot be completed; show it to the camera from nearer or from more sides."
+        )
+
+
+def _all_points(views: Sequence[DepthView], limit: int) -> SurfacePoints:
+    """Back-projected target pixels of all views, evenly thinned to about `limit`."""
+    total = sum(int((view.what == TARGET).sum()) for view in views)
+    stride = max(1, total // max(1, limit))
+    rows = []
+    for index, view in enumerate(views):
+        pixels = np.flatnonzero(view.what == TARGET)[index % stride :: stride]
+        if len(pixels) == 0:
+            continue
+        local = view.camera.back_project(view.depth).reshape(-1, 3)[pixels]
+        normals = edge_keeping_normals(view.depth, view.camera).reshape(-1, 3)[pixels]
+        rows.append(
+            (
+                apply(view.world_from_camera, local.astype(np.float64)),
+                normals @ view.world_from_camera[:3, :3].T,
+                view.rgb.reshape(-1, 3)[pixels],
+                np.full(len(pixels), index, dtype=np.int32),
+            )
+        )
+    if not rows:
+        empty = np.zeros((0, 3))
+        return SurfacePoints(empty, empty, empty.astype(np.uint8), *np.zeros((2, 0), np.int32))
+    positions, normals, colors, view = (np.concatenate(column) for column in zip(*rows))
+    return SurfacePoints(positions, normals, colors, view, np.ones(len(view), dtype=np.int32))
+
+
+def _votes(
+    points: SurfacePoints, views: Sequence[DepthView], band: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Per point [N]: views that see target there, something else there, or past it; and the depth
+    differences [M] (metres) of other views' readings at the same place."""
+    count = len(points.positions)
+    mine, through = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
+    other = np.zeros(count, dtype=np.float64)
+    residuals = []
+    for index, view in enumerate(views):
+        local = apply(inverse(view.world_from_camera), points.positions)
+        pixels, z = view.camera.project(local)
+        with np.errstate(invalid="ignore"):
+            inside = (pixels >= 0).all(1) & (pixels < (view.camera.width, view.camera.height)).all(1)
+        column, row = pixels[inside].astype(int).T
+        offset = pixels[inside] - (column + 0.5)[:, None] * [1, 0] - (row + 0.5)[:, None] * [0, 1]
+        du, dv = depth_slopes(view.depth)
+        depth = view.depth[row, column]
+        depth = depth + du[row, column] * offset[:, 0] + dv[row, column] * offset[:, 1]
+        difference, what = depth - z[inside], view.what[row, column]
+        near = (np.abs(difference) < band) & (what != NOTHING)
+        mine[inside] += near & (what == TARGET)
+        other[inside] += near * ((what == OTHER) + 0.5 * (what == UNOWNED))
+        through[inside] += (difference > band) & (what != NOTHING) & (what != BORDER)
+        foreign = points.view[inside] != index
+        residuals.append(difference[near & (what == TARGET) & foreign])
+    return mine, other, through, np.concatenate(residuals)
+
+
+def _belongs_to_body(positions: np.ndarray, pixel: float) -> np.ndarray:
+    """[N] bool: points in pieces that hold ≥ 3 % of the points, and not small ones far away.
+
+    Something in front of an object may cut its visible surface in two, so several pieces are kept.
+    """
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    cells, cell = np.unique(np.floor(positions / (2 * pixel)).astype(np.int64), axis=0, return_inverse=True)
+    cell = cell.ravel()
+    tree = cKDTree(cells)
+    graph = tree.sparse_distance_matrix(tree, 2.9, output_type="coo_matrix")
+    _, piece = connected_components(graph, directed=False)
+    piece = piece[cell]
+    sizes = np.bincount(piece)
+    main = int(np.argmax(sizes))
+    body = positions[piece == main]
+    extent = float(np.linalg.norm(np.ptp(body, axis=0)))
+    keep = sizes >= 0.03 * len(positions)
+    main_tree = cKDTree(body)
+    for index in np.flatnonzero(keep):
+        gap = float(main_tree.query(positions[piece == index])[0].min())
+        keep[index] = index == main or gap < 0.5 * extent * max(0.3, sizes[index] / sizes[main])
+    return keep[piece]

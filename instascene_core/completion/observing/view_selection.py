@@ -1,0 +1,199 @@
+"""Which viewpoints around an instance show it, what they show of its unseen side, and where to look next.
+
+As in the paper (InstaScene, supplementary): viewpoints on a circle 30° above the object, its depth alone
+against the depth of the whole scene.  A view is unoccluded if at 85 % of the object's pixels the two
+differ by less than 0.05 of the object's longest side.  The scene around it is what the frames measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.completion.observing.observation import Observation
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.tsdf import BORDER, NOTHING, TARGET, DepthView
+from instascene_core.transforms import apply, inverse, look_at
+
+UNOCCLUDED = 0.85  # share of the object's pixels
+SAME_DEPTH = 0.05  # of the object's longest side
+IMAGE = 64  # pixels, side of the square images in which occlusion is judged
+GRAZING = 0.2  # cosine between normal and ray below which a surface is not taken for seen
+
+
+@dataclass(frozen=True)
+class ViewScores:
+    """K viewpoints and what they show of one object."""
+
+    world_from_camera: np.ndarray  # [K, 4, 4]
+    visible: np.ndarray  # [K] share in [0, 1] of the object's pixels that nothing hides
+    reveals: np.ndarray  # [K] share in [0, 1] of the generated surface that would be seen
+
+    @property
+    def occluded(self) -> np.ndarray:
+        """[K] share in [0, 1] of the object's pixels behind something else."""
+        return 1 - self.visible
+
+    @property
+    def unoccluded(self) -> np.ndarray:
+        """[K] bool, by the paper's rule."""
+        return self.visible >= UNOCCLUDED
+
+
+@dataclass(frozen=True)
+class NextView:
+    """Where a camera would see most of what is only guessed."""
+
+    world_from_camera: np.ndarray  # [4, 4], optical axes, looking at the object
+    reveals: float  # share of the generated surface in [0, 1]
+
+
+def circle(
+    center: np.ndarray, distance: float, up: np.ndarray, count: int = 16, elevation: float = 30.0
+) -> np.ndarray:
+    """[count, 4, 4] cameras `elevation` degrees above `center` [3], looking at it; azimuths uniform.
+
+    up: [3] unit; distance in metres.
+    """
+    along, across = meshes.smallest_rectangle(np.eye(3), up)[:, :2].T
+    rise = np.deg2rad(elevation)
+    poses = []
+    for azimuth in 2 * np.pi * np.arange(count) / count:
+        flat = np.cos(azimuth) * along + np.sin(azimuth) * across
+        eye = center + distance * (np.cos(rise) * flat + np.sin(rise) * up)
+        poses.append(look_at(eye, center, up))
+    return np.stack(poses)
+
+
+def score_views(
+    mesh: TriangleMesh,
+    observed: np.ndarray,
+    occluders: np.ndarray,
+    spacing: float,
+    poses: np.ndarray,
+    samples: int = 1500,
+) -> ViewScores:
+    """How well cameras at `poses` [K, 4, 4] would see a completed mesh.
+
+    observed: [V] in [0, 1]; occluders: [N, 3] world points on everything else, `spacing` metres apart.
+    """
+    from instascene_core.geometry.open3d_loader import open3d
+
+    scene = open3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        open3d.core.Tensor(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
+        open3d.core.Tensor(np.ascontiguousarray(mesh.triangles, dtype=np.uint32)),
+    )
+    points, normals = _generated_points(mesh, observed, samples)
+    size = float(np.ptp(mesh.vertices, axis=0).max())
+    visible, reveals = np.zeros(len(poses)), np.zeros(len(poses))
+    for k, pose in enumerate(poses):
+        camera = _framing(mesh, pose)
+        rays = camera.rays.reshape(-1, 3) @ pose[:3, :3].T
+        origin = np.broadcast_to(pose[:3, 3], rays.shape)
+        cast = scene.cast_rays(open3d.core.Tensor(np.concatenate([origin, rays], axis=1).astype(np.float32)))
+        alone = cast["t_hit"].numpy().reshape(IMAGE, IMAGE)  # rays have z = 1: the depth
+        whole = np.minimum(alone, _depth_of_points(camera, pose, occluders, spacing))
+        shown = np.isfinite(alone)
+        clear = shown & (np.where(shown, alone, 0) - np.where(shown, whole, 0) < SAME_DEPTH * size)
+        visible[k] = clear.sum() / max(1, shown.sum())
+        if len(points):
+            reveals[k] = _shown(camera, pose, points, normals, alone, clear, SAME_DEPTH * size).mean()
+    return ViewScores(np.asarray(poses), visible, reveals)
+
+
+def next_best_view(observation: Observation, mesh: TriangleMesh, observed: np.ndarray) -> NextView | None:
+    """The viewpoint, 30° or 60° up and as far away as the cameras were, that reveals most of the
+    generated surface; None where all was observed or no viewpoint shows more of it."""
+    center = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
+    eyes = np.stack([view.world_from_camera[:3, 3] for view in observation.views])
+    radius = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0))) / 2
+    distance = max(float(np.median(np.linalg.norm(eyes - center, axis=1))), 1.5 * radius)
+    poses = np.concatenate([circle(center, distance, observation.up, elevation=e) for e in (30.0, 60.0)])
+    cell = max(2 * radius / IMAGE, 2 * observation.pixel)
+    around = scene_points(observation.views, center, distance, cell)
+    scores = score_views(mesh, observed, around, 1.5 * cell, poses)
+    best = int(np.argmax(scores.reveals))
+    if scores.reveals[best] <= 0:
+        return None
+    return NextView(poses[best], float(scores.reveals[best]))
+
+
+def scene_points(
+    views: Sequence[DepthView], center: np.ndarray, reach: float, cell: float, most: int = 12
+) -> np.ndarray:
+    """[N, 3] world points on everything but the target within `reach` metres of `center`, at most one
+    in a cube of `cell` metres; from at most `most` of the views."""
+    found = [np.zeros((0, 3))]
+    for view in views[:: max(1, -(-len(views) // most))]:
+        every = max(1, int(0.5 * cell * view.camera.fx / max(float(np.median(view.depth)), 1e-6)))
+        cut = np.s_[::every, ::every]
+        what, depth = view.what[cut], view.depth[cut]
+        other = (what != TARGET) & (what != BORDER) & (what != NOTHING)
+        local = view.camera.rays[cut][other] * depth[other][:, None]
+        points = apply(view.world_from_camera, local.astype(np.float64))
+        found.append(points[np.linalg.norm(points - center, axis=1) < reach])
+    points = np.concatenate(found)
+    cells = np.floor((points - center) / cell).astype(np.int64)
+    span = int(2 * reach / cell) + 4
+    keys = ((cells[:, 0] + span) * 2 * span + cells[:, 1] + span) * 2 * span + cells[:, 2] + span
+    return points[np.unique(keys, return_index=True)[1]]
+
+
+def _generated_points(mesh: TriangleMesh, observed: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """About `count` points [N, 3] evenly on the generated triangles, and their normals [N, 3]."""
+    corners = mesh.vertices[mesh.triangles]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    doubled = np.linalg.norm(cross, axis=1)
+    generated = (observed[mesh.triangles].mean(axis=1) < 0.5) & (doubled > 0)
+    if not generated.any():
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    corners, cross, doubled = corners[generated], cross[generated], doubled[generated]
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(doubled), count, p=doubled / doubled.sum())
+    weights = rng.dirichlet(np.ones(3), count)
+    points = np.einsum("nk,nkc->nc", weights, corners[chosen])
+    return points, cross[chosen] / doubled[chosen, None]
+
+
+def _framing(mesh: TriangleMesh, pose: np.ndarray) -> PinholeCamera:
+    """A square camera at `pose` whose image the mesh fills."""
+    local = apply(inverse(pose), mesh.vertices)
+    spread = float(np.abs(local[:, :2] / np.maximum(local[:, 2:], 1e-6)).max())
+    focal = 0.48 * IMAGE / max(spread, 1e-6)
+    return PinholeCamera(IMAGE, IMAGE, focal, focal, IMAGE / 2, IMAGE / 2)
+
+
+def _depth_of_points(
+    camera: PinholeCamera, pose: np.ndarray, points: np.ndarray, spacing: float
+) -> np.ndarray:
+    """[H, W] nearest depth of a surface given by points [N, 3]; infinite where there is none."""
+    import cv2
+
+    depth = np.full(camera.width * camera.height, np.inf, dtype=np.float32)
+    pixels, z = camera.project(apply(inverse(pose), points))
+    with np.errstate(invalid="ignore"):
+        inside = (z > 1e-6) & (pixels >= 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
+    column, row = pixels[inside].astype(int).T
+    np.minimum.at(depth, row * camera.width + column, z[inside].astype(np.float32))
+    image = depth.reshape(camera.height, camera.width)
+    if not inside.any():
+        return image
+    # Each point covers as many pixels as lie between it and the next one.
+    width = 2 * int(np.ceil(0.5 * spacing * camera.fx / float(np.median(z[inside])))) + 1
+    return cv2.erode(image, np.ones((width, width), np.uint8), borderType=cv2.BORDER_REPLICATE)
+
+
+def _shown(camera, pose, points, normals, alone, clear, near: float) -> np.ndarray:
+    """[N] bool: which surface points [N, 3] this view shows, not at a grazing angle.
+
+    alone: [H, W] depth of the object; clear: [H, W] bool, where nothing is in front of it.
+    """
+    toward = pose[:3, 3] - points
+    cosine = np.einsum("nc,nc->n", toward, normals) / np.linalg.norm(toward, axis=1)
+    pixels, z = camera.project(apply(inverse(pose), points))
+    column, row = np.clip(pixels, 0, IMAGE - 1).astype(int).T
+    in_front = np.abs(z - alone[row, column]) < near
+    return (cosine > GRAZING) & in_front & clear[row, column]

@@ -1,0 +1,1 @@
+"""Guesses of what was not seen: the protocol, carving, the learned prior."""

@@ -1,0 +1,47 @@
+"""All defaults, one frozen dataclass a stage; nothing else in the package holds one.
+
+YAML overlays (`config/*.yaml`) and ROS parameters are checked against these classes:
+an unknown key is refused, a wrong type is refused, a missing key keeps its default.
+"""
+
+from dataclasses import dataclass, field
+
+from instascene_core.config.association import AssociationConfig
+from instascene_core.config.completion import CompletionConfig
+from instascene_core.config.export import ExportConfig
+from instascene_core.config.features import ClickConfig, FeaturesConfig
+from instascene_core.config.reconstruction import ReconstructionConfig
+from instascene_core.config.segmentation import SegmentationConfig
+from instascene_core.config.synthetic import SyntheticConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole pipeline."""
+
+    # Direction against gravity in the world frame; REP 103 says z.  Empty = not known: the support
+    # plane decides.
+    up: tuple[float, ...] = (0.0, 0.0, 1.0)
+    # Frames held; of more, the most redundant ones go.  A frame of 640×480 takes about 9 MB with all that
+    # is made from it.
+    max_frames: int = 240
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    association: AssociationConfig = field(default_factory=AssociationConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    click: ClickConfig = field(default_factory=ClickConfig)
+    completion: CompletionConfig = field(default_factory=CompletionConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+
+
+__all__ = [
+    "AssociationConfig",
+    "ClickConfig",
+    "CompletionConfig",
+    "Config",
+    "ExportConfig",
+    "FeaturesConfig",
+    "ReconstructionConfig",
+    "SegmentationConfig",
+    "SyntheticConfig",
+]

@@ -1,0 +1,15 @@
+"""Settings of the files of an object."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Files of one completed object."""
+
+    formats: tuple[Literal["ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf"], ...] = (
+        "ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf",
+    )  # fmt: skip
+    density: float = 400.0  # kg/m³, household things between foam and full cans; for the inertia
+    friction: float = 0.8

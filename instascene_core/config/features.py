@@ -1,0 +1,56 @@
+"""Settings of the contrastive features and of the segments that a click selects."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """Spatial contrastive learning (InstaScene section 3.2); a loss weight of 0 switches it off."""
+
+    dimension: int = 16
+    seed: int = 0
+    iterations: int = 400  # at most; training stops once the assignment has settled
+    learning_rate: float = 2.5e-2
+    final_learning_rate: float = 0.05  # share of it left at the last iteration (exponential decay)
+    view_weight: float = 1.0  # L_CF on one view's pixels (the paper's ratios 1 : 1 : 2.5)
+    cross_view_weight: float = 1.0  # L_CF on the pixels of neighbouring views together
+    cluster_weight: float = 2.5  # L_CF on the Gaussians of the 3D instances
+    filtered_masks: bool = True  # supervise by masks that 3D instances agree with; False = as they came
+    keep_votes: bool = True  # Gaussians that the masks of all views gave an instance keep it
+    cross_view_every: int = 5  # iterations
+    cross_view_span: int = 2  # neighbours on each side
+    pixels_per_view: int = 8192  # kept in memory per view
+    pixels_per_batch: int = 4096
+    gaussians_per_batch: int = 8192
+    alpha: float = 10.0  # in the temperature
+    min_temperature: float = 0.2  # lower, and the pull within an instance ends before τ is reached
+    check_every: int = 50  # iterations between two looks at the assignment
+    settled_change: float = 0.002  # share of Gaussians that may still change
+    similarity: float = 0.9  # τ: cosine with the instance's mean feature
+    neighbours: int = 8  # for Gaussians below τ
+    neighbour_agreement: float = 0.75  # share of the neighbours that must agree
+    neighbour_spacings: float = 4.0  # how far a neighbour may be, in units of the Gaussians' spacing
+    min_id_overlap: float = 0.2  # IoU with a previous instance whose id is kept
+
+
+@dataclass(frozen=True)
+class ClickConfig:
+    """A segment from one click (InstaScene section 3.2); τ is `features.similarity`.  Spacings are in
+    units of the Gaussians' own."""
+
+    neighbours: int = 8  # of each Gaussian on the surface ...
+    reach_spacings: float = 4.0  # ... and how far they may be
+    smoothing: int = 3  # rounds of agreeing with the neighbours on a feature
+    min_similarity: float = 0.0  # features of what was never one mask are opposed: coarser levels end here
+    min_coverage: float = 0.5  # of a pixel by Gaussians, else nothing is there
+    max_point_spacings: float = 8.0  # how far a clicked 3D point may be from the surface
+    min_gaussians: int = 10  # smaller segments are no level of their own
+    same_size: float = 0.1  # levels that differ by less in size are one
+    min_gap: float = 0.05  # range of thresholds over which a level must stay the same
+    match_overlap: float = 0.5  # IoU with a known instance that makes a segment that instance
+    min_rest: float = 0.2  # share of an instance that must be left for it to stay one
+    # What no mask ever covered, and parts inside one feature: growth over the surface.
+    growth: float = 0.5  # smoothness a Gaussian needs to be grown over
+    crease_degrees: float = 50.0  # inward bend over which nothing grows
+    color_difference: float = 30.0  # Lab units (lightness halved) that count as much as ...
+    color_share: float = 0.4  # ... this share of a crease: colour alone gives parts, not objects

@@ -1,0 +1,88 @@
+"""One view to render and the images it becomes: what the kernel and the GPU path share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from instascene_core.camera import PinholeCamera
+from instascene_core.errors import InputError
+from instascene_core.rendering.library import Images, Scene, num_threads, pointer
+
+NEAR_PLANE = 0.01  # metres; Gaussians whose centre is nearer are not drawn
+
+
+@dataclass
+class RasterView:
+    """What one view is rendered from: float32, contiguous, all on one device."""
+
+    means: torch.Tensor  # [N, 3]
+    quaternions: torch.Tensor  # [N, 4]
+    log_scales: torch.Tensor  # [N, 2]
+    logit_opacities: torch.Tensor  # [N]
+    colors: torch.Tensor  # [N, C]
+    world_from_camera: torch.Tensor  # [4, 4]
+    camera: PinholeCamera
+    background: torch.Tensor | None = None  # [C]
+    near: float = NEAR_PLANE
+
+    def scene(self) -> Scene:
+        """The kernel's view of the tensors; valid while this object lives."""
+        camera = self.camera
+        scene = Scene(
+            len(self.means), self.colors.shape[1], camera.width, camera.height, num_threads(),
+            camera.fx, camera.fy, camera.cx, camera.cy, self.near,
+        )  # fmt: skip
+        scene.world_from_camera[:] = self.world_from_camera[:3].flatten().tolist()
+        scene.means, scene.quaternions = pointer(self.means), pointer(self.quaternions)
+        scene.log_scales, scene.logit_opacities = pointer(self.log_scales), pointer(self.logit_opacities)
+        scene.colors, scene.background = pointer(self.colors), pointer(self.background)
+        return scene
+
+
+@dataclass
+class RasterImages:
+    """The six images of RenderResult, or the gradients of a loss by them (None: zero)."""
+
+    color: torch.Tensor | None  # [H, W, C]
+    alpha: torch.Tensor | None  # [H, W]
+    depth: torch.Tensor | None
+    median_depth: torch.Tensor | None
+    normal: torch.Tensor | None  # [H, W, 3]
+    distortion: torch.Tensor | None
+
+    @classmethod
+    def empty(cls, camera: PinholeCamera, channels: int) -> "RasterImages":
+        """Uninitialised images, to be filled (and refilled) by `forward`."""
+        shape = (camera.height, camera.width)
+        plain = [torch.empty(shape) for _ in range(4)]
+        return cls(
+            torch.empty((*shape, channels)), plain[0], plain[1], plain[2], torch.empty((*shape, 3)), plain[3]
+        )
+
+    def pointers(self) -> Images:
+        return Images(
+            pointer(self.color), pointer(self.alpha), pointer(self.depth), pointer(self.median_depth),
+            pointer(self.normal), pointer(self.distortion),
+        )  # fmt: skip
+
+
+def float32_tensor(tensor: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
+    """Contiguous float32 on the CPU or a CUDA GPU; on `device`, where one is given."""
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise InputError(f"Rendering works on the CPU and on CUDA, not on {tensor.device}.")
+    if device is not None and tensor.device != device:
+        raise InputError(f"Gaussians on {device} cannot be rendered with a tensor on {tensor.device}.")
+    return tensor.float().contiguous()
+
+
+def pose_tensor(
+    world_from_camera: np.ndarray | torch.Tensor, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """[4, 4] float32 contiguous on `device`, differentiable where the input is."""
+    pose = torch.as_tensor(world_from_camera)
+    if tuple(pose.shape) != (4, 4):
+        raise InputError(f"world_from_camera must be a 4×4 matrix, got shape {tuple(pose.shape)}.")
+    if not torch.isfinite(pose).all():
+        raise InputError("world_from_camera contains NaN or infinity.")
+    return float32_tensor(pose.to(device))

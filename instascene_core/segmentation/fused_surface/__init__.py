@@ -1,0 +1,1 @@
+"""Masks cut in the fused surface of all frames."""

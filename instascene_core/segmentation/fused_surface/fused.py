@@ -1,0 +1,133 @@
+"""One surface from all views: averaged points with normals and colours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.spatial import cKDTree
+
+from instascene_core.config import SegmentationConfig
+from instascene_core.frame import Frame
+from instascene_core.geometry.depth_maps import smooth_geometry
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.segmentation.support import Support
+
+# Probabilities of being an object below which free space is structure, and above which what lies in
+# the structure's tolerance is an object.
+SURELY_NOT, SURELY = 0.25, 0.75
+
+
+@dataclass(frozen=True)
+class FusedSurface:
+    """Surface elements of everything that is not structure."""
+
+    positions: np.ndarray  # [K, 3] float64 metres, world frame
+    normals: np.ndarray  # [K, 3] float64 unit, outward
+    colors: np.ndarray  # [K, 3] float64 CIE Lab
+    views: np.ndarray  # [K] int: frames that saw it
+    foreground: np.ndarray  # [K] float64: mean probability of being an object
+    spacing: float  # metres between neighbouring elements
+
+
+def fuse_surface(
+    frames: Sequence[Frame],
+    support: Support | None,
+    config: SegmentationConfig,
+    foreground: Sequence[np.ndarray] | None = None,
+    progress: ProgressCallback = no_progress,
+) -> FusedSurface | None:
+    """Average the object pixels of all frames on a grid; None where there is nothing to see.
+
+    foreground: per frame [H, W] probability of being an object; without it everything that is not
+    structure is one.  Opposite sides of a thin wall share grid cells, so cells are kept apart by the
+    main direction of the normal as well.
+    """
+    samples, footprint = [], []
+    for index, frame in enumerate(frames):
+        progress("segmentation", 0.5 + 0.2 * index / len(frames), f"fusing {frame.name}")
+        if frame.depth is None:
+            continue
+        found, size = _samples(frame, support, None if foreground is None else foreground[index])
+        samples.append(np.column_stack([found, np.full(len(found), index)]))
+        footprint.append(size)
+    if not samples or sum(map(len, samples)) < config.min_part_elements:
+        return None
+    noise = support.tolerance / config.plane_sigmas if support is not None else 0.0
+    spacing = max(config.element_pixels * float(np.median(np.concatenate(footprint))), 1.5 * noise)
+    return _average(np.concatenate(samples), spacing, len(frames))
+
+
+def object_pixels(world: np.ndarray, support: Support | None, foreground: np.ndarray | None) -> np.ndarray:
+    """[N] bool: which world points [N, 3] may be objects, by geometry and (where given) the network.
+
+    Each can overrule the other where it is sure.
+    """
+    free = support.is_object_region(world) if support is not None else np.ones(len(world), dtype=bool)
+    return free if foreground is None else foreground > np.where(free, SURELY_NOT, SURELY)
+
+
+def _samples(frame: Frame, support: Support | None, foreground) -> tuple[np.ndarray, np.ndarray]:
+    """([N, 10] position, normal, colour, foreground; [N] metres a pixel spans) of the object pixels."""
+    import cv2
+
+    points, directions, valid = smooth_geometry(frame.depth, frame.camera)
+    rotation = frame.world_from_camera[:3, :3]
+    pick = np.flatnonzero(valid.ravel())
+    world = points.reshape(-1, 3)[pick] @ rotation.T + frame.world_from_camera[:3, 3]
+    share = np.ones(len(pick)) if foreground is None else foreground.ravel()[pick]
+    keep = object_pixels(world, support, None if foreground is None else share)
+    pick = pick[keep]
+    lab = cv2.cvtColor(frame.rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    normals = directions.reshape(-1, 3)[pick] @ rotation.T
+    samples = np.column_stack([world[keep], normals, lab[pick], share[keep]])
+    return samples, points.reshape(-1, 3)[pick, 2] / frame.camera.fx
+
+
+def _average(samples: np.ndarray, spacing: float, num_frames: int) -> FusedSurface | None:
+    positions, normals, frame_index = samples[:, :3], samples[:, 3:6], samples[:, 10].astype(np.int64)
+    cell = np.floor((positions - positions.min(axis=0)) / spacing).astype(np.int64)
+    side = np.abs(normals).argmax(axis=1)
+    side = 2 * side + (normals[np.arange(len(side)), side] > 0)
+    extent = cell.max(axis=0) + 1
+    key = ((cell[:, 0] * extent[1] + cell[:, 1]) * extent[2] + cell[:, 2]) * 6 + side
+    _, element, count = np.unique(key, return_inverse=True, return_counts=True)
+    mean = np.stack([np.bincount(element, samples[:, i]) for i in range(10)], axis=1) / count[:, None]
+    views = np.bincount(np.unique(element * num_frames + frame_index) // num_frames)
+    mean, views = (values[views >= (2 if num_frames >= 5 else 1)] for values in (mean, views))
+    if not len(mean):
+        return None
+    surface = FusedSurface(mean[:, :3], unit(mean[:, 3:6]), mean[:, 6:9], views, mean[:, 9], spacing)
+    return _smoothed(surface)
+
+
+def _smoothed(surface: FusedSurface) -> FusedSurface:
+    """Move every element along its normal onto the mean of its like-oriented neighbours."""
+    tree = cKDTree(surface.positions)
+    pairs = tree.query_pairs(2.0 * surface.spacing, output_type="ndarray")
+    alike = (surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1) > 0.6
+    first, second = pairs[alike].T
+    weight = surface.views.astype(np.float64)
+    size = len(surface.positions)
+    graph = sp.csr_matrix(
+        (np.ones(2 * len(first)), (np.r_[first, second], np.r_[second, first])), shape=(size, size)
+    )
+    graph = (graph + sp.eye(size)) @ sp.diags(weight)
+    total = np.asarray(graph.sum(axis=1))
+    centre = graph @ surface.positions / total
+    normals = unit(graph @ surface.normals)
+    offset = ((centre - surface.positions) * normals).sum(1, keepdims=True)
+    colors = graph @ surface.colors / total
+    foreground = (graph @ surface.foreground) / total[:, 0]
+    return replace(
+        surface,
+        positions=surface.positions + offset * normals,
+        normals=normals,
+        colors=colors,
+        foreground=foreground,
+    )
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """[N, 3] at length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

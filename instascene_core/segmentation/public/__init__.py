@@ -1,0 +1,1 @@
+"""Adapters for public segmentation models whose weights the user brings."""
