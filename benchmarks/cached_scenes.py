@@ -15,7 +15,7 @@ from instascene_core.files import atomic_path
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians, write_gaussians
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene
 
 SOURCES = ("synthetic", "reconstruction", "rendering", "csrc")  # what a reconstruction depends on

@@ -20,7 +20,7 @@ from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.open3d_loader import open3d
 from instascene_core.metrics import FOUND_IOU, MATCH_CELLS, load_truth, match, volume_iou
 from instascene_core.objects import CompletedObject
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Reconstruction, decompose
 from instascene_core.synthetic import generate_scene
 from instascene_core.transforms import look_at
 
@@ -89,22 +89,21 @@ def _decomposed(settings: SyntheticConfig, depth: bool, cache: Path) -> tuple[li
         made = cached_scene(
             f"completion{settings.seed}", settings, ReconstructionConfig(), depth, cache, False
         )
-        scene = Scene(Config())
-        for frame in made.frames:
-            scene.add_frame(frame.with_(labels=None, depth=frame.depth if depth else None))
-        scene.gaussians, scene.posed_frames = made.gaussians, list(scene.frames)
-        found = scene.segment()
-        camera = scene._views[0].camera
+        frames = [f.with_(labels=None, depth=f.depth if depth else None) for f in made.frames]
+        found = decompose(Reconstruction(tuple(frames), made.gaussians))
+        views, instances = found.labelled_views, found.instances
+        plane = instances.support
+        camera = views[0].camera
         with atomic_path(path) as temporary:
             np.savez_compressed(
                 temporary,
                 camera=[camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy],
-                poses=[view.world_from_camera for view in scene._views],
-                rgb=[view.rgb for view in scene._views],
-                depth=[view.depth for view in scene._views],
-                labels=[found.label_images[view.name] for view in scene._views],
-                ids=[instance.id for instance in found.objects],
-                support=[] if found.support is None else [*found.support.normal, found.support.offset],
+                poses=[view.world_from_camera for view in views],
+                rgb=[view.rgb for view in views],
+                depth=[view.depth for view in views],
+                labels=[view.labels for view in views],
+                ids=[instance.id for instance in instances.objects],
+                support=[] if plane is None else [*plane.normal, plane.offset],
             )
     with np.load(path) as kept:
         width, height, *rest = kept["camera"]

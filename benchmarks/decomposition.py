@@ -25,7 +25,7 @@ from instascene_core.config import Config, FeaturesConfig, ReconstructionConfig,
 from instascene_core.files import write_json
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import multi_view_iou
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Reconstruction, Scene
 from instascene_core.segmentation import SEGMENTERS
 from instascene_core.synthetic.masks import damage_labels
 from instascene_core.synthetic.unseen import HELD_OUT
@@ -95,7 +95,7 @@ def decompose(scene: CachedScene, source: str, config: Config, depth: bool, shar
     pipeline = Scene(replace(config, segmentation=segmentation))
     for frame, image in zip(scene.frames, labels, strict=True):
         pipeline.add_frame(frame.with_(labels=image, depth=frame.depth if depth else None))
-    pipeline.gaussians, pipeline.posed_frames = scene.gaussians, list(pipeline.frames)
+    pipeline.take_reconstruction(Reconstruction(pipeline.frames, scene.gaussians))
     start = time.perf_counter()
     found = pipeline.segment()
     seconds = time.perf_counter() - start

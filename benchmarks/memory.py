@@ -18,7 +18,7 @@ from instascene_core.config import Config, SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
 from instascene_core.files import write_json
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene, write_dataset
 
 RESULTS = Path(__file__).resolve().parent / "results" / "memory.json"

@@ -20,7 +20,7 @@ from benchmarks.reconstruction import split
 from instascene_core.config import Config, SyntheticConfig
 from instascene_core.files import write_json
 from instascene_core.frame import Frame
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene
 
 RESULTS = Path(__file__).resolve().parent / "results" / "streaming.json"

@@ -52,11 +52,10 @@ class Run:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.scene_folder import require_savable, save_scene
-        from instascene_core.scene.scene import Scene
+        from instascene_core.scene import STAGES, Scene
 
-        stages = ("reconstruct", "segment", "complete")
-        if self.stop_after not in stages:
-            raise InputError(f"--stop-after takes one of {', '.join(stages)}, not '{self.stop_after}'.")
+        if self.stop_after not in STAGES:
+            raise InputError(f"--stop-after takes one of {', '.join(STAGES)}, not '{self.stop_after}'.")
         if self.hold_out < 0 or self.hold_out == 1:
             raise InputError("--hold-out takes 0 (use all frames) or n >= 2 (keep every n-th out).")
         topics = bag_topics(self.topics)
@@ -78,13 +77,10 @@ class Run:
                     held_out.append(frame)
                 else:
                     scene.add_frame(frame)
-            scene.reconstruct(progress)
+            for instance_id, error in scene.run(self.stop_after, progress).items():
+                console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
             if held_out:
                 scene.evaluate_held_out(held_out)
-            if self.stop_after != "reconstruct":
-                scene.segment(progress)
-            if self.stop_after == "complete":
-                complete_all(scene, progress)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
         summarise(self.output, dataset.ground_truth)
 
@@ -295,12 +291,6 @@ def line_progress(every_s: float = 2.0) -> ProgressCallback:
             console.print(f"{stage:>12} {100 * fraction:3.0f} % {message}", highlight=False)
 
     return update
-
-
-def complete_all(scene, progress: ProgressCallback) -> None:
-    """Complete every object; one that cannot be is named and skipped, the others go on."""
-    for instance_id, error in scene.complete_all(progress=progress).items():
-        console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
 
 
 def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None = None) -> None:

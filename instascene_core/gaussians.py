@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 
 from instascene_core.errors import InputError
@@ -81,6 +82,13 @@ class GaussianModel:
         """The Gaussians at `index` (bool mask or int64 indices)."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         return GaussianModel(**{k: None if v is None else v[index] for k, v in chosen.items()})
+
+    def with_features(self, features: torch.Tensor | np.ndarray | None) -> "GaussianModel":
+        """The same Gaussians, not copied, with instance features [N, 16] (None: without)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if features is not None:
+            features = torch.as_tensor(features, device=self.means.device)
+        return GaussianModel(**(values | {"features": features}))
 
     def to(self, device: torch.device | str) -> "GaussianModel":
         """The same Gaussians on `device`; not copied where they are there already."""

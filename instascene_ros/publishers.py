@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_ros import scene_messages
 from instascene_ros.collision_objects import CollisionBook, collision_object_type
 from instascene_ros.conversions import image_message, pose_from_matrix, time_message

@@ -233,11 +233,12 @@ class Requests:
             return BuildScene.Feedback(stage=stage, progress=fraction, psnr=psnr, message=message)
 
         def work(progress):
-            owner.scene.reconstruct(
-                progress, iterations=request.iterations or None, time_budget_s=request.time_budget_s or None
+            owner.scene.run(
+                "segment" if request.segment else "reconstruct",
+                progress,
+                iterations=request.iterations or None,
+                time_budget_s=request.time_budget_s or None,
             )
-            if request.segment:
-                owner.scene.segment(progress)
             return owner.publish()
 
         job = owner.worker.submit("build_scene", work, self._feedback(goal, make))

@@ -16,7 +16,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from instascene_core.errors import InputError
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_ros import frame_assembly
 from instascene_ros.frame_assembly import AssembledFrame
 from instascene_ros.frame_source import FrameSource, build_frame

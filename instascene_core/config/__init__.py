@@ -11,6 +11,7 @@ from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.reconstruction import ReconstructionConfig
+from instascene_core.config.removal import RemovalConfig
 from instascene_core.config.segmentation import SegmentationConfig
 from instascene_core.config.synthetic import SyntheticConfig
 
@@ -25,11 +26,14 @@ class Config:
     # Frames held; of more, the most redundant ones go.  A frame of 640×480 takes about 9 MB with all that
     # is made from it.
     max_frames: int = 240
+    # Share of a pixel that Gaussians must cover for its rendered depth to count, where a frame has none.
+    min_depth_coverage: float = 0.5
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     click: ClickConfig = field(default_factory=ClickConfig)
+    removal: RemovalConfig = field(default_factory=RemovalConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
 
@@ -42,6 +46,7 @@ __all__ = [
     "ExportConfig",
     "FeaturesConfig",
     "ReconstructionConfig",
+    "RemovalConfig",
     "SegmentationConfig",
     "SyntheticConfig",
 ]

@@ -10,7 +10,10 @@ class AssociationConfig:
 
     min_transmittance: float = 0.5  # a Gaussian behind less than this is not on the visible surface
     max_trace_pixels: int = 320 * 240  # larger images are traced smaller; bounds time and memory
+    min_trace_weight: float = 0.02  # blending weight below which an entry of a trace is not kept
     structure_max_masked: float = 0.2  # share of a structure Gaussian's weight that may be in masks
+    support_tolerances: float = 2.0  # of the support's own: Gaussians this near to its plane are part of it
+    box_percentile: float = 1.0  # of an instance's Gaussians left out of its box on every side
     min_weight: float = 0.25  # blending weight below which a Gaussian does not show in a pixel
     min_gaussians: int = 20  # smaller masks and instances are dropped (the paper's 50 is for finer scenes)
     max_unseen: float = 0.7  # a mask is visible in a frame unless more of it is unseen or unlabelled there

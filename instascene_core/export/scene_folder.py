@@ -21,7 +21,7 @@ from instascene_core.gaussians_ply import write_gaussians
 from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_core.viewer.pictures import objects_picture, overview_picture
 from instascene_core.viewer.report import write_report
 
@@ -179,7 +179,7 @@ def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict
         ],
         "background_color": scene.background_color,
         "instances": _instances(scene.instances),
-        "highest_instance_id": scene.highest_id,
+        "highest_instance_id": scene.state.ids.highest,
         "parameters": asdict(scene.config),
         "checksums_sha256": _checksums(staging),
     }

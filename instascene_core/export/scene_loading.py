@@ -24,7 +24,7 @@ from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import rasterize
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ def load_scene(
         raise InputError(f"{folder / MARKER} does not describe a scene ({error!r}).") from error
     objects = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     scene = Scene(config)
-    scene.restore(file.gaussians, frames, instances, objects, background, saved.get("highest_instance_id", 0))
+    highest = saved.get("highest_instance_id", 0)
+    scene.restore(file.gaussians, frames, instances, objects, background, highest, _metrics(folder))
     origin = dict(saved.get("input", {}))
     # What lies within the saved scene is written again with the next one.
     scene.origin = {} if origin.get("source") == FRAMES else origin
-    scene.metrics |= _metrics(folder)
     if found < len(frames):
         notes.append(
             f"{len(frames) - found} of {len(frames)} input frames were not found again: rendered views take "

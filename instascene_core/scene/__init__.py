@@ -1,1 +1,17 @@
-"""The paper in order: what owns, edits and restores the results of a scene."""
+"""The paper in order: its steps as functions, their results, and the owner of a scene."""
+
+from instascene_core.scene.results import Decomposition, IdHistory, Reconstruction, SceneState
+from instascene_core.scene.scene import STAGES, Scene
+from instascene_core.scene.stages import complete, decompose, reconstruct
+
+__all__ = [
+    "STAGES",
+    "Decomposition",
+    "IdHistory",
+    "Reconstruction",
+    "Scene",
+    "SceneState",
+    "complete",
+    "decompose",
+    "reconstruct",
+]

@@ -1,26 +1,22 @@
-"""A decomposed scene changed by hand: an instance made or resized by a click, or taken away.
+"""A decomposed scene changed by hand: an instance made or resized by a click.
 
-Everything here makes new values and leaves the old ones as they are, so that whoever holds an earlier
-InstanceMap reads on in peace.
+Everything here makes new values and leaves the old ones as they are: whoever holds an earlier InstanceMap can
+go on reading it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from instascene_core import features
-from instascene_core.camera import PinholeCamera
 from instascene_core.config import Config
 from instascene_core.errors import InputError
 from instascene_core.features import Click, Segment, Surface
-from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import Instance, InstanceMap
-from instascene_core.scene.decomposition import label_images
-
-DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
-RIM_PIXELS = 4  # its screen filter makes small disks this wide at most
+from instascene_core.scene.label_images import LabelImages, disks_at
+from instascene_core.scene.results import Decomposition
 
 
 @dataclass(frozen=True)
@@ -37,26 +33,25 @@ class Selection:
     notes: tuple[str, ...]  # one sentence each: what the caller should know
 
 
-def answer(
+def answer_click(
     click: Click,
-    surface: Surface,
-    instances: InstanceMap,
-    gaussians: GaussianModel,
-    views: Sequence[Frame],
+    decomposition: Decomposition,
     config: Config,
     free_id: int,
     threshold: float | None = None,
     level: int = 0,
 ) -> tuple[InstanceMap, Selection]:
-    """(the map in which what was clicked is an instance, the answer): one that is known, or new as `free_id`.
+    """(the instances in which what was clicked is one, the answer): one that is known, or new as `free_id`.
 
-    The map is `instances` itself where the click changes nothing.  threshold, level: see `select`.
+    The instances are those of the decomposition themselves where the click changes nothing.  threshold,
+    level: see `select`.
     """
+    instances, surface = decomposition.instances, decomposition.surface
     segments, index, notes = select(click, surface, instances, config, threshold, level)
     segment = segments[index]
     match = known_instance(instances, segment.gaussians, config.click.match_overlap)
     number = match.id if match else free_id
-    changed, more = with_segment(instances, number, segment, gaussians, surface, views, config.click.min_rest)
+    changed, more = with_segment(decomposition, number, segment, config)
     return changed, Selection(
         instance=changed[number],
         created=match is None,
@@ -171,19 +166,14 @@ def known_instance(instances: InstanceMap, members: np.ndarray, min_overlap: flo
 
 
 def with_segment(
-    instances: InstanceMap,
-    instance_id: int,
-    segment: Segment,
-    gaussians: GaussianModel,
-    surface: Surface,
-    views: Sequence[Frame],
-    min_rest: float,
+    decomposition: Decomposition, instance_id: int, segment: Segment, config: Config
 ) -> tuple[InstanceMap, list[str]]:
     """The map in which `instance_id` (known, or new) is exactly the segment; and notes.
 
     What the instance had besides becomes unlabelled; other instances lose what the segment takes, and
-    end where less than the share `min_rest` of them is left.
+    end where less than the share `click.min_rest` of them is left.
     """
+    instances, gaussians, surface = decomposition.instances, decomposition.gaussians, decomposition.surface
     before = instances.gaussian_labels
     labels = np.where(before == instance_id, UNLABELLED, before)
     labels[segment.gaussians] = instance_id
@@ -192,7 +182,7 @@ def with_segment(
         rest = int((labels == instance.id).sum())
         if instance.id == instance_id or rest == instance.num_gaussians:
             result.append(instance)
-        elif rest < min_rest * instance.num_gaussians and instance.kind == "object":
+        elif rest < config.click.min_rest * instance.num_gaussians and instance.kind == "object":
             labels[labels == instance.id] = instance_id
             notes.append(f"Instance {instance.id} is now a part of instance {instance_id}.")
         else:
@@ -204,15 +194,24 @@ def with_segment(
     if not len(changed):
         return instances, notes
     touched = set(np.unique(np.r_[before[changed], labels[changed]]).tolist())
-    result = [described(i, labels, gaussians, surface, segment) if i.id in touched else i for i in result]
+    percentile = config.association.box_percentile
+    result = [
+        describe_again(i, labels, gaussians, surface, segment, percentile) if i.id in touched else i
+        for i in result
+    ]
     images = LabelImages.changed(
-        instances.label_images, views, gaussians, labels, [disks(gaussians, changed)]
+        instances.label_images, decomposition.views, gaussians, labels, [disks_at(gaussians, changed)]
     )
     return InstanceMap(tuple(result), labels, images, instances.support), notes
 
 
-def described(
-    instance: Instance, labels: np.ndarray, gaussians: GaussianModel, surface: Surface, segment: Segment
+def describe_again(
+    instance: Instance,
+    labels: np.ndarray,
+    gaussians: GaussianModel,
+    surface: Surface,
+    segment: Segment,
+    percentile: float,
 ) -> Instance:
     """The instance with box, feature, confidence and size of the Gaussians it has now."""
     own = np.flatnonzero(labels == instance.id)
@@ -221,7 +220,7 @@ def described(
     feature = gaussians.features[own].mean(dim=0).numpy()
     feature = (feature / max(float(np.linalg.norm(feature)), 1e-8)).astype(np.float32)
     # A box of all but the outermost percent: one stray Gaussian must not blow it up.
-    low, high = np.percentile(surface.means[own], [1, 99], axis=0)
+    low, high = np.percentile(surface.means[own], [percentile, 100 - percentile], axis=0)
     if segment.grown and labels[segment.gaussians[0]] == instance.id:
         confidence = float(surface.smoothness[own].mean())  # its feature is that of what it was cut from
     else:
@@ -234,107 +233,3 @@ def described(
         feature=feature,
         num_gaussians=len(own),
     )
-
-
-# --- label images ---
-
-
-@dataclass(frozen=True)
-class Disks:
-    """Where Gaussians changed."""
-
-    centres: np.ndarray  # [K, 3] metres, world frame
-    radii: np.ndarray  # [K] metres
-
-
-def disks(gaussians: GaussianModel, index: np.ndarray) -> Disks:
-    """The places of some Gaussians (indices [K])."""
-    scales = gaussians.scales.detach().numpy()[index].max(axis=1)
-    return Disks(gaussians.means.detach().numpy()[index], DISK_REACH * scales)
-
-
-class LabelImages(Mapping):
-    """Frame name → [H, W] int32 instance ids; rendered anew, where Gaussians changed, when looked at.
-
-    A click must be answered in milliseconds and rendering all views takes longer.
-    """
-
-    def __init__(
-        self,
-        images: Mapping[str, np.ndarray],
-        views: Sequence[Frame],
-        gaussians: GaussianModel,
-        labels: np.ndarray,
-        stale: Mapping[str, tuple[Disks, ...]],
-    ) -> None:
-        self._images, self._stale = dict(images), dict(stale)
-        self._views = {view.name: view for view in views}
-        self._gaussians, self._labels = gaussians, labels
-
-    @classmethod
-    def changed(
-        cls,
-        earlier: Mapping[str, np.ndarray],
-        views: Sequence[Frame],
-        gaussians: GaussianModel,
-        labels: np.ndarray,
-        places: Sequence[Disks],
-    ) -> "LabelImages":
-        """The images of `earlier` after the labels (or the Gaussians) at some places changed."""
-        images, stale = earlier, {}
-        if isinstance(earlier, LabelImages):
-            images, stale = earlier._images, earlier._stale
-        names = [view.name for view in views if view.name in images]
-        return cls(images, views, gaussians, labels, {n: (*stale.get(n, ()), *places) for n in names})
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        image = self._images[name]
-        if name in self._stale:
-            image = self._rendered(self._views[name], image, self._stale[name])
-            self._images[name] = image
-            del self._stale[name]
-        return image
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._images)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def _rendered(self, view: Frame, image: np.ndarray, places: Sequence[Disks]) -> np.ndarray:
-        """`image` with the rectangle around the places rendered anew."""
-        boxes = [box for place in places if (box := _pixel_box(view, place)) is not None]
-        if not boxes:
-            return image
-        (x0, y0), (x1, y1) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
-        image = image.copy()
-        crop = _cropped(view, int(x0), int(y0), int(x1), int(y1))
-        image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels)[view.name]
-        return image
-
-
-def _cropped(view: Frame, x0: int, y0: int, x1: int, y1: int) -> Frame:
-    """The rectangle of pixels x0 … x1 − 1, y0 … y1 − 1 of a frame as a frame."""
-    full, area = view.camera, (slice(y0, y1), slice(x0, x1))
-    return view.with_(
-        camera=PinholeCamera(x1 - x0, y1 - y0, full.fx, full.fy, full.cx - x0, full.cy - y0),
-        rgb=view.rgb[area],
-        depth=None if view.depth is None else view.depth[area],
-        labels=None if view.labels is None else view.labels[area],
-        valid=None if view.valid is None else view.valid[area],
-    )
-
-
-def _pixel_box(view: Frame, place: Disks) -> tuple[np.ndarray, np.ndarray] | None:
-    """(first pixel, last pixel + 1), each (x, y), of the image that the disks may touch."""
-    pose = view.camera_from_world
-    pixels, z = view.camera.project(place.centres @ pose[:3, :3].T + pose[:3, 3])
-    front = z > 1e-6
-    if not front.any():
-        return None
-    reach = place.radii[front] * max(view.camera.fx, view.camera.fy) / z[front] + RIM_PIXELS
-    low = np.floor((pixels[front] - reach[:, None]).min(axis=0)).astype(np.int64)
-    high = np.ceil((pixels[front] + reach[:, None]).max(axis=0)).astype(np.int64)
-    size = np.array([view.camera.width, view.camera.height])
-    low, high = np.clip(low, 0, size), np.clip(high, 0, size)
-    return (low, high) if (high > low).all() else None

@@ -7,24 +7,16 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from instascene_core.config import RemovalConfig
 from instascene_core.errors import InputError
-from instascene_core.features import Surface
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap
-from instascene_core.scene.editing import LabelImages, disks
+from instascene_core.scene.label_images import LabelImages, disks_at
+from instascene_core.scene.results import Decomposition
 from instascene_core.segmentation import Support
 from instascene_core.transforms import quaternion_from_matrix
-
-RIM_NEIGHBOURS = 16  # of the plane around a hole, that colour a new disk
-MIN_VISIBLE = 0.5  # opacity below which a disk covers nothing and its colour means nothing
-FOOT_SPACINGS = 4.0  # around the removed Gaussians
-COVERED_SPACINGS = 0.75  # a place with a disk of the plane this near is not a hole
-DISK_SPACINGS = 0.6  # standard deviation of a new disk
-MIN_OPACITY = 0.9
-PIXELS_PER_VIEW = 4000  # of the object, that are followed to the plane
-OUTLINE_PIXELS = 3  # around a removed object's pixels that show neither it nor the background alone
 
 
 @dataclass(frozen=True)
@@ -38,20 +30,14 @@ class Removal:
     notes: tuple[str, ...]  # one sentence each
 
 
-def without_instance(
-    instance_id: int,
-    instances: InstanceMap,
-    gaussians: GaussianModel,
-    surface: Surface,
-    views: Sequence[Frame],
-    support: Support | None,
-) -> Removal:
+def without_instance(instance_id: int, decomposition: Decomposition, config: RemovalConfig) -> Removal:
     """Take an object's Gaussians away and cover the support plane under it.
 
     The new disks lie on the plane, coloured by the disks of the plane around them.  Walls and other
     objects behind the removed one stay as they were seen from the sides.  Raises InputError for what
     is not an object.
     """
+    instances, gaussians, surface = decomposition.instances, decomposition.gaussians, decomposition.surface
     instance = instances[instance_id]
     if instance.kind != "object":
         raise InputError(
@@ -63,28 +49,30 @@ def without_instance(
     around = surface.neighbours @ own.astype(np.float32)
     own |= (labels == UNLABELLED) & (2 * around > np.diff(surface.neighbours.indptr))
     kept = np.flatnonzero(~own)
-    carrier = next((i for i in instances.instances if i.kind == "support"), None)
     rest = gaussians.select(torch.from_numpy(kept))
-    places = [disks(gaussians, np.flatnonzero(own))]
     fill, note = None, "No support plane is known, so what the object hid stays a hole until it is seen."
+    carrier = next((i for i in instances.instances if i.kind == "support"), None)
     if instances.support is not None and carrier is not None:
         # Disks at the object's foot took on some of its colour, or the opposite.
-        foot = cKDTree(surface.means[own]).query(surface.means[kept])[0] < FOOT_SPACINGS * surface.spacing
+        distance = cKDTree(surface.means[own]).query(surface.means[kept])[0]
+        foot = distance < config.foot_spacings * surface.spacing
         on_plane = np.flatnonzero((labels[kept] == carrier.id) & ~foot)
-        hidden = hidden_points(instance_id, views, instances.label_images, instances.support)
-        fill = cover(hidden, rest, on_plane, instances.support, support)
+        hidden = hidden_points(
+            instance_id, decomposition.views, instances.label_images, instances.support, config
+        )
+        fill = cover(hidden, rest, on_plane, instances.support, decomposition.support, config)
         note = (
             f"The support plane under and behind it is covered by {len(fill) if fill else 0} Gaussians, "
             "coloured by those around them; other surfaces that only the object hid stay holes until they "
             "are seen."
         )
-    new_labels = labels[kept]
-    if fill is not None:
-        places.append(disks(fill, np.arange(len(fill))))
-        rest = joined(rest, fill)
+    places, new_labels = [disks_at(gaussians, np.flatnonzero(own))], labels[kept]
+    if fill is not None and carrier is not None:
+        places.append(disks_at(fill, np.arange(len(fill))))
+        rest = join(rest, fill)
         new_labels = np.r_[new_labels, np.full(len(fill), carrier.id, dtype=np.int32)].astype(np.int32)
-    images = LabelImages.changed(instances.label_images, views, rest, new_labels, places)
-    left = tuple(_counted(i, new_labels) for i in instances.instances if i.id != instance_id)
+    images = LabelImages.changed(instances.label_images, decomposition.views, rest, new_labels, places)
+    left = tuple(_count_again(i, new_labels) for i in instances.instances if i.id != instance_id)
     return Removal(
         gaussians=rest,
         instances=InstanceMap(left, new_labels, images, instances.support),
@@ -94,19 +82,24 @@ def without_instance(
     )
 
 
-def _counted(instance: Instance, labels: np.ndarray) -> Instance:
+def _count_again(instance: Instance, labels: np.ndarray) -> Instance:
     return replace(instance, num_gaussians=int((labels == instance.id).sum()))
 
 
 def cover(
-    hidden: np.ndarray, gaussians: GaussianModel, on_plane: np.ndarray, plane: Plane, support: Support | None
+    hidden: np.ndarray,
+    gaussians: GaussianModel,
+    on_plane: np.ndarray,
+    plane: Plane,
+    support: Support | None,
+    config: RemovalConfig,
 ) -> GaussianModel | None:
     """New disks at the points [K, 3] of the plane where it has none; None where it is whole.
 
     on_plane: indices of the plane's own Gaussians, which give colour, spacing, height and feature.
     """
-    on_plane = on_plane[gaussians.opacities.detach().numpy()[on_plane] >= MIN_VISIBLE]
-    if len(on_plane) < RIM_NEIGHBOURS or not len(hidden):
+    on_plane = on_plane[gaussians.opacities.detach().numpy()[on_plane] >= config.min_visible]
+    if len(on_plane) < config.rim_neighbours or not len(hidden):
         return None
     axes = plane_axes(plane)  # [3, 3]: columns u, v, normal
     known = gaussians.means[torch.from_numpy(on_plane)].detach().numpy()
@@ -119,11 +112,11 @@ def cover(
     if support is not None and support.extent is not None:
         inside = support.extent.contains(places)
         grid, places = grid[inside], places[inside]
-    hole = tree.query(grid)[0] > COVERED_SPACINGS * spacing if len(grid) else np.zeros(0, dtype=bool)
+    hole = tree.query(grid)[0] > config.covered_spacings * spacing if len(grid) else np.zeros(0, dtype=bool)
     grid, places = grid[hole], places[hole]
     if not len(places):
         return None
-    distance, nearest = tree.query(grid, k=RIM_NEIGHBOURS)
+    distance, nearest = tree.query(grid, k=config.rim_neighbours)
     weights = 1 / np.maximum(distance, 1e-9) ** 2
     weights /= weights.sum(axis=1, keepdims=True)
     height = (weights * plane.height(known)[nearest]).sum(axis=1)
@@ -134,17 +127,22 @@ def cover(
         nearest,
         weights,
         spacing,
+        config,
     )
 
 
 def hidden_points(
-    instance_id: int, views: Sequence[Frame], images: Mapping[str, np.ndarray], plane: Plane
+    instance_id: int,
+    views: Sequence[Frame],
+    images: Mapping[str, np.ndarray],
+    plane: Plane,
+    config: RemovalConfig,
 ) -> np.ndarray:
     """[K, 3] points of the plane on the rays through an instance's pixels: its foot and its shadows."""
     points = [np.zeros((0, 3))]
     for view in views:
         rows, columns = np.nonzero(images[view.name] == instance_id)
-        step = max(1, len(rows) // PIXELS_PER_VIEW)
+        step = max(1, len(rows) // config.pixels_per_view)
         rays = view.camera.rays[rows[::step], columns[::step]] @ view.world_from_camera[:3, :3].T
         origin = view.world_from_camera[:3, 3]
         falling = rays @ plane.normal < -1e-6
@@ -154,7 +152,13 @@ def hidden_points(
 
 
 def _disks_like(
-    around: GaussianModel, means: np.ndarray, axes: np.ndarray, nearest, weights, spacing: float
+    around: GaussianModel,
+    means: np.ndarray,
+    axes: np.ndarray,
+    nearest: np.ndarray,
+    weights: np.ndarray,
+    spacing: float,
+    config: RemovalConfig,
 ) -> GaussianModel:
     """Flat disks at `means` [K, 3] that look like the weighted nearest [K, R] ones of `around`."""
 
@@ -163,7 +167,7 @@ def _disks_like(
         mean = np.einsum("kn,knd->kd", weights, flat[nearest])
         return torch.from_numpy(mean.astype(np.float32)).reshape(len(means), *values.shape[1:])
 
-    floor = float(np.log(MIN_OPACITY / (1 - MIN_OPACITY)))
+    floor = float(np.log(config.min_opacity / (1 - config.min_opacity)))
     features = None
     if around.features is not None:
         features = torch.nn.functional.normalize(mixed(around.features), dim=1)
@@ -171,7 +175,7 @@ def _disks_like(
     return GaussianModel(
         means=torch.from_numpy(means.astype(np.float32)),
         quaternions=quaternion.expand(len(means), 4).clone(),
-        log_scales=torch.full((len(means), 2), float(np.log(DISK_SPACINGS * spacing))),
+        log_scales=torch.full((len(means), 2), float(np.log(config.disk_spacings * spacing))),
         logit_opacities=mixed(around.logit_opacities).clamp_min(floor),
         sh=mixed(around.sh),
         features=features,
@@ -186,7 +190,7 @@ def plane_axes(plane: Plane) -> np.ndarray:
     return np.stack([first, np.cross(normal, first), normal], axis=1)
 
 
-def joined(first: GaussianModel, second: GaussianModel) -> GaussianModel:
+def join(first: GaussianModel, second: GaussianModel) -> GaussianModel:
     """The Gaussians of both, in this order."""
     names = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
     values = {n: torch.cat([getattr(first, n), getattr(second, n)]) for n in names}
@@ -195,14 +199,14 @@ def joined(first: GaussianModel, second: GaussianModel) -> GaussianModel:
     return GaussianModel(**values)
 
 
-def without_pixels(frame: Frame, labels: np.ndarray, instance_id: int) -> Frame:
+def without_pixels(frame: Frame, labels: np.ndarray, instance_id: int, config: RemovalConfig) -> Frame:
     """The frame as it stands after an object it shows was taken away: those pixels are not valid.
 
     labels: [H, W] int32 of before.  Later reconstruction, masks and completion leave them out.
     """
     from scipy.ndimage import binary_dilation
 
-    gone = binary_dilation(labels == instance_id, iterations=OUTLINE_PIXELS)
+    gone = binary_dilation(labels == instance_id, iterations=config.outline_pixels)
     if not gone.any():
         return frame
     valid = ~gone if frame.valid is None else frame.valid & ~gone

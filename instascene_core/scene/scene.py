@@ -1,22 +1,16 @@
-"""The paper in order: frames → Gaussians → masks → instances → completed objects.
-
-One readable method a stage.  The class owns all state of a scene and is not thread-safe: exactly
-one thread may call it (the ROS worker, the command line).
-"""
+"""The owner of a scene: keeps the newest results, and replaces them in one assignment."""
 
 import logging
 import math
-import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from instascene_core import completion, features, reconstruction, segmentation
-from instascene_core.config import AssociationConfig, Config
+from instascene_core import features, reconstruction, segmentation
+from instascene_core.config import Config
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
@@ -25,16 +19,30 @@ from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
 from instascene_core.scene import editing, removal
-from instascene_core.scene.decomposition import decompose
 from instascene_core.scene.keyframes import most_redundant
+from instascene_core.scene.results import (
+    Decomposition,
+    IdHistory,
+    Reconstruction,
+    SceneState,
+    merged_metrics,
+    surface_when_asked,
+)
+from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed, up_of
 
 logger = logging.getLogger(__name__)
 
-MIN_COVERAGE = 0.5  # alpha below which a rendered depth says nothing
+STAGES = ("reconstruct", "segment", "complete")  # of `Scene.run`, in order
 
 
 class Scene:
-    """A cluttered scene seen by a camera with known poses (InstaScene, ICCV 2025, figure 2)."""
+    """A cluttered scene seen by a camera with known poses (InstaScene, ICCV 2025, figure 2).
+
+    `state` holds all results as frozen values.  Every method that changes it makes the new state first and
+    assigns it last, so a cancelled or failed call leaves the scene as it was, and whoever holds an earlier
+    state keeps a consistent one.  Not thread-safe: exactly one thread may call the methods (the ROS worker,
+    the command line); other threads may read a `state`.
+    """
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
@@ -44,20 +52,108 @@ class Scene:
 
     def reset(self) -> None:
         """Forget everything; the configuration stays."""
-        self.frames: list[Frame] = []
-        self.gaussians: GaussianModel | None = None
-        self.instances: InstanceMap | None = None
-        self.objects: dict[int, CompletedObject] = {}
-        self.metrics: dict = {"seconds": {}}
-        self.posed_frames: list[Frame] = []  # those reconstructed, with refined poses where that is on
-        self._background: torch.Tensor | None = None  # [3] colour behind the Gaussians
-        self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
-        self._support: segmentation.Support | None = None
-        self._views: list[Frame] = []  # frames with dense depth
-        self._surface: tuple[GaussianModel, features.Surface] | None = None  # and whose it is
-        self.highest_id = 0  # ever given to an instance
+        self.state = SceneState()
         self.origin: dict = {}  # where the frames can be read again: source and options of open_dataset
-        self._earlier: tuple[np.ndarray, np.ndarray] | None = None  # means [N, 3] and ids [N] of before
+        self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
+
+    # ── the paper ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(
+        self,
+        until: str = "complete",
+        progress: ProgressCallback = no_progress,
+        *,
+        iterations: int | None = None,
+        time_budget_s: float | None = None,
+    ) -> dict[int, str]:
+        """From frames to objects, up to and including one stage; by id, why objects were not completed.
+
+        iterations, time_budget_s: limits of the reconstruction; None takes the configuration's.  A cancelled
+        reconstruction or decomposition leaves the scene as it was; of a cancelled completion the objects
+        that were complete by then stay.  Raises NotReadyError with fewer than 2 frames.
+        """
+        if until not in STAGES:
+            raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
+        state = self.state
+        # Section 3: 2D Gaussian Splatting explains all frames.
+        if until == "reconstruct" or not state.is_reconstructed:
+            begun = None if self._online is None else self._finish_online
+            state = state.with_reconstruction(
+                reconstruct(
+                    state.frames, self.config, progress,
+                    iterations=iterations, time_budget_s=time_budget_s, optimise=begun,
+                )
+            )  # fmt: skip
+        # Sections 3.1 and 3.2: masks of single views become instances of the scene.
+        if until != "reconstruct":
+            state = state.with_decomposition(
+                decompose(state.reconstruction, self.config, progress, ids=state.ids)
+            )
+        self._replace(state, state.frames)
+        # Section 4: every object is completed under all its observations.
+        return self.complete_all(progress=progress) if until == "complete" else {}
+
+    def reconstruct(
+        self,
+        progress: ProgressCallback = no_progress,
+        iterations: int | None = None,
+        time_budget_s: float | None = None,
+    ) -> None:
+        """Optimise the Gaussians on all frames; after `work_ahead` only finish what that has begun."""
+        self.run("reconstruct", progress, iterations=iterations, time_budget_s=time_budget_s)
+
+    def segment(self, progress: ProgressCallback = no_progress) -> InstanceMap:
+        """Find every object once (reconstructs first where frames are new)."""
+        self.run("segment", progress)
+        return self.require_instances()
+
+    def complete(
+        self,
+        instance_id: int,
+        num_samples: int | None = None,
+        seed: int | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> CompletedObject:
+        """The closed mesh of one instance of the latest decomposition (made first where there is none).
+
+        Frames that arrived since then do not count until `segment` is called again: ids stay valid.
+        num_samples, seed: None takes the configuration's.
+        """
+        if self.state.decomposition is None:
+            self.segment(progress)
+        metrics: dict = {"seconds": {}}
+        with timed("complete", metrics):
+            result = complete(
+                self._require_decomposition(), instance_id, self.config, progress,
+                num_samples=num_samples, seed=seed,
+            )  # fmt: skip
+        self.state = self.state.with_object(result, metrics)
+        return result
+
+    def complete_all(
+        self,
+        num_samples: int | None = None,
+        seed: int | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> dict[int, str]:
+        """Complete every object; by id, why those that could not be were not.
+
+        Where `progress` cancels, what is complete by then stays.
+        """
+        if self.state.decomposition is None:
+            self.segment(progress)
+        ids, failures = [instance.id for instance in self.require_instances().objects], {}
+        for index, instance_id in enumerate(ids):
+
+            def report(stage: str, fraction: float, message: str = "", index: int = index) -> None:
+                progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
+
+            try:
+                self.complete(instance_id, num_samples, seed, report)
+            except InputError as error:
+                failures[instance_id] = str(error)
+        progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
+        return failures
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
@@ -67,13 +163,18 @@ class Scene:
         With `max_frames` in the scene already, the most redundant one, which may be the new one, has to go
         and is returned: memory stays bounded however long the camera runs.
         """
-        if any(frame.name == other.name for other in self.frames):
+        state = self.state
+        if any(frame.name == other.name for other in state.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
-        self.frames.append(frame)
-        if len(self.frames) <= self.config.max_frames:
+        frames = [*state.frames, frame]
+        if len(frames) <= self.config.max_frames:
+            self.state = replace(state, frames=tuple(frames))
             return None
-        gone = self.frames.pop(most_redundant(self.frames))
-        self.posed_frames = [posed for posed in self.posed_frames if posed.name != gone.name]
+        gone = frames.pop(most_redundant(frames))
+        known = state.reconstruction
+        self.state = replace(
+            state, frames=tuple(frames), reconstruction=known.without_frame(gone.name) if known else None
+        )
         if self._online is not None:
             self._online.drop(gone.name)
         return gone
@@ -87,137 +188,32 @@ class Scene:
         end = time.perf_counter() + seconds
         if self._online is None:
             self._online = self._new_online()
-        self._fold_in(end)
+        self._fold_in(self._online, end)
         return self._online.work(end - time.perf_counter())
 
     def _new_online(self) -> reconstruction.OnlineReconstruction:
         """Goes on from the Gaussians where there are any."""
         online = reconstruction.OnlineReconstruction(self.config.reconstruction)
-        if self.gaussians is not None:
-            online.adopt(self.posed_frames, self.gaussians, self._background)
+        known = self.state.reconstruction
+        if known is not None:
+            online.adopt(known.posed_frames, known.gaussians, known.background)
         return online
 
-    def _fold_in(self, end: float = math.inf) -> None:
-        """Give the frames that are new to it to `_online`, until perf_counter() passes `end`."""
-        known = self._online.names
-        for frame in self.frames:
+    def _fold_in(self, online: reconstruction.OnlineReconstruction, end: float = math.inf) -> None:
+        """Give it the frames that are new to it, until perf_counter() passes `end`."""
+        known = online.names
+        for frame in self.state.frames:
             if frame.name not in known:
-                self._online.add(frame)
+                online.add(frame)
                 if time.perf_counter() > end:
                     return
 
-    def restore(
-        self,
-        gaussians: GaussianModel,
-        frames: Sequence[Frame],
-        instances: InstanceMap | None,
-        objects: Mapping[int, CompletedObject] | None = None,
-        background: torch.Tensor | None = None,
-        highest_id: int = 0,
-    ) -> None:
-        """Take over a scene that was reconstructed before, in place of the present one.
+    def _finish_online(self, frames: list[Frame], progress: ProgressCallback, **limits):
+        """The result of what `work_ahead` has begun, or None where that is too little."""
+        self._fold_in(self._online)
+        return self._online.polish(frames, progress, **limits)
 
-        frames: those it was made from, with the poses it ended with; background: [3] colour;
-        highest_id: ever given to an instance, also to one that is gone.
-        """
-        self.reset()
-        self.frames, self.posed_frames = list(frames), list(frames)
-        self.gaussians, self._background = gaussians, background
-        self._online = self._new_online()  # the next reconstruction goes on from these Gaussians
-        self.metrics.update(gaussians=len(gaussians), frames=len(frames))
-        if instances is not None:
-            self.instances, self.objects = instances, dict(objects or {})
-            self._views = self._dense_views(no_progress)
-            self._support = segmentation.find_support(self._views, self._up, self.config.segmentation)
-            self.metrics["instances"] = len(instances.objects)
-            self.highest_id = highest_id
-            self._note_ids()
-
-    @property
-    def is_reconstructed(self) -> bool:
-        """Whether the Gaussians explain every frame taken so far."""
-        explained = [frame.name for frame in self.posed_frames]
-        return self.gaussians is not None and explained == [frame.name for frame in self.frames]
-
-    # ── section 3: the 2DGS scene ─────────────────────────────────────────────────────────────────
-
-    def reconstruct(
-        self,
-        progress: ProgressCallback = no_progress,
-        iterations: int | None = None,
-        time_budget_s: float | None = None,
-    ) -> None:
-        """Optimise the Gaussians on all frames; after `work_ahead` only finish what that has begun.
-
-        Raises NotReadyError with fewer than 2 frames.
-        """
-        if len(self.frames) < 2:
-            raise NotReadyError(
-                f"The scene has {len(self.frames)} frame(s) with a pose; at least 2 are needed, "
-                "so move the camera and check the pose topic."
-            )
-        with self._timed("reconstruct"):
-            limits = {"iterations": iterations, "time_budget_s": time_budget_s}
-            result = None
-            if self._online is not None:
-                self._fold_in()
-                result = self._online.polish(self.frames, progress, **limits)
-            if result is None:
-                result = reconstruction.reconstruct(
-                    self.frames, self.config.reconstruction, progress, **limits
-                )
-        self.gaussians, self._background = result.gaussians, result.background
-        if self._online is not None:
-            self._online.adopt(self.frames, self.gaussians, self._background)
-        self.posed_frames = [
-            frame.with_(world_from_camera=pose) for frame, pose in zip(self.frames, result.world_from_camera)
-        ]
-        self.instances, self._views, self._support = None, [], None
-        self.objects = {}
-        self.metrics.update(
-            psnr=result.psnr_train,
-            gaussians=len(result.gaussians),
-            frames=len(self.frames),
-            iterations=result.iterations,
-        )
-
-    def render(self, frame: Frame) -> RenderResult:
-        """The Gaussians as `frame`'s camera sees them."""
-        gaussians = self.require_gaussians()
-        return rasterize(gaussians, frame.camera, frame.world_from_camera, background=self._background)
-
-    def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
-        """Note how well the Gaussians predict frames they were not trained on."""
-        summary = reconstruction.evaluate(
-            self.require_gaussians(),
-            list(frames),
-            background=self._background,
-            align=self.config.reconstruction.refine_poses,
-        ).summary()
-        self.metrics.update({f"held_out_{name}": value for name, value in summary.items()})
-        self.metrics["held_out_frames"] = len(frames)
-
-    # ── sections 3.1, 3.2: instances ──────────────────────────────────────────────────────────────
-
-    def segment(self, progress: ProgressCallback = no_progress) -> InstanceMap:
-        """Find every object once (reconstructs first where frames are new)."""
-        if not self.is_reconstructed:
-            self.reconstruct(progress)
-        with self._timed("depth"):
-            views = self._dense_views(progress)
-            self._support = segmentation.find_support(views, self._up, self.config.segmentation)
-        with self._timed("masks"):
-            masks, how = self._masks(views, progress)
-        with self._timed("decompose"):
-            config = replace(self.config, association=how)
-            self.instances = decompose(
-                views, masks, self.gaussians, self._support, config, self._previous_labels(), progress,
-                first_free_id=self.highest_id + 1,
-            )  # fmt: skip
-        self._views, self._surface, self.objects = views, None, {}
-        self._note_ids()
-        self.metrics["instances"] = len(self.instances.objects)
-        return self.instances
+    # ── changes by hand ───────────────────────────────────────────────────────────────────────────
 
     def segment_at(
         self,
@@ -233,210 +229,214 @@ class Scene:
         Made where no mask ever was; a `threshold` other than τ grows or shrinks what is known, `level`
         steps to coarser (> 0) or finer (< 0) answers.  preview: only tell, change nothing.
         """
-        gaussians, known = self.require_gaussians(), self.require_instances()
-        surface, settings = self.surface(), self.config.click
+        self.require_gaussians()
+        decomposition, settings = self._require_decomposition(), self.config.click
         if (pixel is None) == (point is None):
             raise InputError("Give either a pixel of a frame or a point.")
+        labels = decomposition.instances.gaussian_labels
         if pixel is not None:
-            view = self._posed(frame)
-            labels = known.gaussian_labels
+            view = self._posed_frame(frame)
             click = features.click_pixel(
-                gaussians, view.camera, view.world_from_camera, pixel, labels, settings
+                decomposition.gaussians, view.camera, view.world_from_camera, pixel, labels, settings
             )
         else:
-            click = features.click_point(surface, point, known.gaussian_labels, settings)
-        changed, selection = editing.answer(
-            click, surface, known, gaussians, self._views, self.config, self.highest_id + 1, threshold, level
+            click = features.click_point(decomposition.surface, point, labels, settings)
+        instances, selection = editing.answer_click(
+            click, decomposition, self.config, self.state.ids.highest + 1, threshold, level
         )
-        if not preview and changed is not known:
-            self.instances = changed
+        if not preview and instances is not decomposition.instances:
             # A completed mesh is that of the extent it was made from.
-            same = {i.id for i in changed.instances if any(i is other for other in known.instances)}
-            self.objects = {k: v for k, v in self.objects.items() if k in same}
-            self._note_ids()
+            self.state = self.state.with_instances(instances)
         return selection
 
     def remove(self, instance_id: int) -> removal.Removal:
         """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
         no longer count."""
-        gaussians, known = self.require_gaussians(), self.require_instances()
-        images = {name: known.label_images[name] for name in known.label_images}
+        self.require_gaussians()
+        state, decomposition = self.state, self._require_decomposition()
+        images = decomposition.instances.label_images
 
-        def cleared(frames: Sequence[Frame]) -> list[Frame]:
-            return [
-                removal.without_pixels(f, images[f.name], instance_id) if f.name in images else f
+        def cleared(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+            return tuple(
+                removal.without_pixels(f, images[f.name], instance_id, self.config.removal)
+                if f.name in images
+                else f
                 for f in frames
-            ]
+            )
 
-        views = cleared(self._views)
-        result = removal.without_instance(instance_id, known, gaussians, self.surface(), views, self._support)
-        self.frames, self.posed_frames = cleared(self.frames), cleared(self.posed_frames)
-        self._views = views
-        self.gaussians, self.instances, self._surface = result.gaussians, result.instances, None
-        self.objects.pop(instance_id, None)
-        if self._online is not None:  # else the next reconstruction would bring it back
-            self._online.adopt(self.posed_frames, self.gaussians, self._background)
-        self._note_ids()
+        views = cleared(decomposition.views)
+        result = removal.without_instance(
+            instance_id, replace(decomposition, views=views), self.config.removal
+        )
+        after = replace(
+            decomposition,
+            views=views,
+            gaussians=result.gaussians,
+            instances=result.instances,
+            surface_of=surface_when_asked(result.gaussians, views, self.config.click),
+        )
+        known = replace(
+            state.reconstruction,
+            posed_frames=cleared(state.posed_frames),
+            gaussians=result.gaussians.with_features(None),
+        )
+        state = replace(
+            state,
+            frames=cleared(state.frames),
+            reconstruction=known,
+            decomposition=after,
+            objects={k: v for k, v in state.objects.items() if k != instance_id},
+            ids=state.ids.after(after),
+        )
+        self._replace(state, known.posed_frames)  # else the next reconstruction would bring it back
         return result
 
-    def surface(self) -> features.Surface:
-        """The Gaussians as a graph over the surface, made once for a decomposition."""
-        gaussians = self.require_gaussians()
-        if self._surface is None or self._surface[0] is not gaussians:
-            surface = features.make_surface(gaussians, self._views, self.config.click)
-            self._surface = (gaussians, surface)
-        return self._surface[1]
-
-    # ── section 4: in-situ completion ─────────────────────────────────────────────────────────────
-
-    def complete(
+    def restore(
         self,
-        instance_id: int,
-        num_samples: int | None = None,
-        seed: int | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> CompletedObject:
-        """The closed mesh of one instance of the latest decomposition (made first where there is none).
+        gaussians: GaussianModel,
+        frames: Sequence[Frame],
+        instances: InstanceMap | None,
+        objects: Mapping[int, CompletedObject] | None = None,
+        background: torch.Tensor | None = None,
+        highest_id: int = 0,
+        metrics: Mapping | None = None,
+    ) -> None:
+        """Take over a scene that was reconstructed before, in place of the present one.
 
-        Frames that arrived since then do not count until `segment` is called again: ids stay valid.
-        num_samples, seed: None takes the configuration's.
+        gaussians: with instance features where there are instances; frames: those it was made from, with the
+        poses it ended with; background: [3] colour; highest_id: ever given to an instance, also to one that
+        is gone; metrics: of then.
         """
-        if self.instances is None:
-            self.segment(progress)
-        instance = self.instances[instance_id]
-        if instance.kind != "object":
-            raise InputError(
-                f"Instance {instance_id} is the {instance.kind} and cannot be completed; ask for an object."
+        counts = {"gaussians": len(gaussians), "frames": len(frames)}
+        known = Reconstruction(tuple(frames), gaussians.with_features(None), background, counts)
+        state = replace(SceneState(), frames=tuple(frames), ids=IdHistory(highest=highest_id))
+        state = state.with_reconstruction(known)
+        if instances is not None:
+            views = dense_views(known, self.config.min_depth_coverage)
+            decomposition = Decomposition(
+                views=tuple(views),
+                support=segmentation.find_support(views, up_of(self.config), self.config.segmentation),
+                masks=(),
+                gaussians=gaussians,
+                instances=instances,
+                surface_of=surface_when_asked(gaussians, views, self.config.click),
+                metrics={"instances": len(instances.objects)},
             )
-        with self._timed("complete"):
-            labels = self.instances.label_images
-            result = completion.complete(
-                [view.with_(labels=labels[view.name]) for view in self._views],
-                instance_id,
-                support=self.instances.support,
-                up=self._up,
-                config=self.config.completion,
-                num_samples=num_samples,
-                seed=seed,
-                progress=progress,
-            )
-        self.objects[instance_id] = result
-        return result
+            state = replace(state.with_decomposition(decomposition), objects=dict(objects or {}))
+        self.reset()
+        self.state = replace(state, metrics=merged_metrics(state.metrics, metrics or {}))
+        self._online = self._new_online()  # the next reconstruction goes on from these Gaussians
 
-    def complete_all(
-        self,
-        num_samples: int | None = None,
-        seed: int | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> dict[int, str]:
-        """Complete every object; by id, why those that could not be were not.
+    def take_reconstruction(self, reconstructed: Reconstruction) -> None:
+        """Take over a reconstruction of the scene's frames that was made elsewhere.
 
-        Where `progress` cancels, what is complete by then stays.
+        Raises InputError where it is one of other frames.
         """
-        if self.instances is None:
-            self.segment(progress)
-        ids, failures = [instance.id for instance in self.instances.objects], {}
-        for index, instance_id in enumerate(ids):
+        if not reconstructed.explains(self.state.frames):
+            raise InputError("The reconstruction is of other frames than the scene holds.")
+        self._replace(self.state.with_reconstruction(reconstructed), reconstructed.posed_frames)
 
-            def report(stage: str, fraction: float, message: str = "", index: int = index) -> None:
-                progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────
 
-            try:
-                self.complete(instance_id, num_samples, seed, report)
-            except InputError as error:
-                failures[instance_id] = str(error)
-        progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
-        return failures
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The frames held, as they came."""
+        return self.state.frames
 
-    # ── inside ────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def posed_frames(self) -> tuple[Frame, ...]:
+        """The frames reconstructed, with refined poses where refinement is on."""
+        return self.state.posed_frames
+
+    @property
+    def gaussians(self) -> GaussianModel | None:
+        """The Gaussians; with instance features once there is a decomposition."""
+        return self.state.gaussians
+
+    @property
+    def instances(self) -> InstanceMap | None:
+        """The instances of the latest decomposition."""
+        return self.state.instances
+
+    @property
+    def objects(self) -> Mapping[int, CompletedObject]:
+        """The completed objects by instance id."""
+        return self.state.objects
+
+    @property
+    def metrics(self) -> Mapping:
+        """What was measured on the way: seconds of each stage, psnr, counts."""
+        return self.state.metrics
+
+    @property
+    def is_reconstructed(self) -> bool:
+        """Whether the Gaussians explain every frame taken so far."""
+        return self.state.is_reconstructed
 
     @property
     def background_color(self) -> np.ndarray | None:
         """[3] colour behind the Gaussians, where one was learned."""
-        return None if self._background is None else self._background.detach().cpu().numpy()
+        background = self._background
+        return None if background is None else background.detach().cpu().numpy()
+
+    def render(self, frame: Frame) -> RenderResult:
+        """The Gaussians as `frame`'s camera sees them."""
+        return rasterize(
+            self.require_gaussians(), frame.camera, frame.world_from_camera, background=self._background
+        )
+
+    def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
+        """Note how well the Gaussians predict frames they were not trained on."""
+        summary = reconstruction.evaluate(
+            self.require_gaussians(),
+            list(frames),
+            background=self._background,
+            align=self.config.reconstruction.refine_poses,
+        ).summary()
+        noted = {f"held_out_{name}": value for name, value in summary.items()}
+        noted["held_out_frames"] = len(frames)
+        self.state = replace(self.state, metrics=merged_metrics(self.state.metrics, noted))
+
+    def surface(self) -> features.Surface:
+        """The Gaussians as a graph over the surface, made once for a decomposition."""
+        return self._require_decomposition().surface
 
     def require_gaussians(self) -> GaussianModel:
         """The Gaussians, or NotReadyError."""
-        if self.gaussians is None:
+        if self.state.gaussians is None:
             raise NotReadyError(
                 "There is no reconstruction yet; call segment_instances or build_scene first."
             )
-        return self.gaussians
+        return self.state.gaussians
 
     def require_instances(self) -> InstanceMap:
-        """The latest decomposition, or NotReadyError."""
-        if self.instances is None:
+        """The latest decomposition's instances, or NotReadyError."""
+        return self._require_decomposition().instances
+
+    def _require_decomposition(self) -> Decomposition:
+        if self.state.decomposition is None:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
-        return self.instances
-
-    def _posed(self, name: str) -> Frame:
-        """The frame of that name among those reconstructed; "" is the newest."""
-        if not name and self.posed_frames:
-            return self.posed_frames[-1]
-        for frame in self.posed_frames:
-            if frame.name == name:
-                return frame
-        known = ", ".join(f.name for f in self.posed_frames[:3]) or "none"
-        raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
-
-    def _note_ids(self) -> None:
-        """Remember the ids given, for the next decomposition and so that none is given twice."""
-        self._earlier = (self.gaussians.means.numpy(), self.instances.gaussian_labels)
-        self.highest_id = max([self.highest_id, *(i.id for i in self.instances.instances)])
-
-    def _dense_views(self, progress: ProgressCallback) -> list[Frame]:
-        """The frames with their measured depth, or the rendered one where a frame has none.
-
-        Holes of a sensor stay holes: shiny things make them, and the Gaussians put the mirror image
-        there.  A rendered depth counts where the Gaussians cover the pixel.
-        """
-        views = []
-        for index, frame in enumerate(self.posed_frames):
-            progress("depth", index / len(self.frames), frame.name)
-            if frame.depth is None or not (frame.depth > 0).any():
-                rendered = self.render(frame)
-                depth = np.where(rendered.alpha.numpy() >= MIN_COVERAGE, rendered.depth.numpy(), 0)
-                frame = frame.with_(depth=depth.astype(np.float32))
-            views.append(frame)
-        return views
-
-    def _masks(
-        self, views: Sequence[Frame], progress: ProgressCallback
-    ) -> tuple[list[np.ndarray], AssociationConfig]:
-        """One label image a view, from the configured 2D segmenter, and how to associate them."""
-        segmenter = segmentation.make_segmenter(
-            self.config.segmentation, views, self._support, progress, up=self._up, seek_support=False
-        )
-        self.metrics["mask_warnings"], masks = 0, []
-        for index, view in enumerate(views):
-            progress("masks", index / len(views), view.name)
-            found = segmenter.segment(view)
-            masks.append(found.labels)
-            for warning in found.warnings:
-                logger.warning("%s", warning)
-            self.metrics["mask_warnings"] += len(found.warnings)
-        if segmenter.name == "labels" and segmenter.ids_are_global:
-            return masks, replace(self.config.association, clustering="ids")
-        return masks, self.config.association
+        return self.state.decomposition
 
     @property
-    def _up(self) -> np.ndarray | None:
-        return np.array(self.config.up) if self.config.up else None
+    def _background(self) -> torch.Tensor | None:
+        known = self.state.reconstruction
+        return None if known is None else known.background
 
-    def _previous_labels(self) -> np.ndarray | None:
-        """[N] int32: the id each Gaussian would have had in the decomposition before this one."""
-        if self._earlier is None:
-            return None
-        return features.transfer_labels(*self._earlier, self.require_gaussians().means.numpy())
+    def _posed_frame(self, name: str) -> Frame:
+        """The frame of that name among those reconstructed; "" is the newest."""
+        frames = self.state.posed_frames
+        if not name and frames:
+            return frames[-1]
+        for frame in frames:
+            if frame.name == name:
+                return frame
+        known = ", ".join(f.name for f in frames[:3]) or "none"
+        raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        """Add the stage's wall time to the metrics and note the process' peak memory."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            seconds = self.metrics["seconds"]
-            seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
-            self.metrics["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            logger.info("%s: %.1f s", stage, seconds[stage])
+    def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
+        """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""
+        before, self.state = self.state.reconstruction, state
+        known = state.reconstruction
+        if self._online is not None and known is not None and known is not before:
+            self._online.adopt(frames, known.gaussians, known.background)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from instascene_core.frame import Frame
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_core.viewer.snapshot import colorize_labels, orbit_cameras, render_objects, side_by_side
 
 MESH_STYLES = (("completed meshes", "color"), ("blue observed, orange generated", "observed"))

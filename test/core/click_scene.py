@@ -13,8 +13,8 @@ from instascene_core.gaussians import SH_C0, GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.rendering import rasterize
-from instascene_core.scene.decomposition import label_images
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
+from instascene_core.scene.label_images import label_images
 from instascene_core.transforms import look_at, quaternion_from_matrix
 
 STEP = 0.01  # metres

@@ -30,8 +30,8 @@ from instascene_core.features import click_pixel, make_surface
 from instascene_core.features.click import levels_from, near_ray, stable_thresholds
 from instascene_core.frame import UNLABELLED
 from instascene_core.rendering import rasterize, trace
-from instascene_core.scene.decomposition import label_images
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
+from instascene_core.scene.label_images import label_images
 
 CONFIG = ClickConfig()
 
@@ -56,6 +56,12 @@ def pixel_of(view, point) -> tuple[int, int]:
 
 def top_of(owner: int) -> np.ndarray:
     return np.array([*PLACES[owner], 0.1])
+
+
+def pretend_completed(scene: Scene, number: int) -> None:
+    """As if the instance had been completed: what it is does not matter here."""
+    objects = {**scene.objects, number: object()}
+    scene.state = dataclasses.replace(scene.state, objects=objects)
 
 
 def share(found: np.ndarray, truth: np.ndarray) -> float:
@@ -191,7 +197,7 @@ def test_the_table_is_the_support(shared):
 
 def test_what_no_mask_covered_is_grown_and_becomes_an_instance(fresh):
     scene, owner = fresh
-    scene.objects[BLUE] = object()  # stays: blue is not touched
+    pretend_completed(scene, BLUE)  # stays: blue is not touched
     view = scene.posed_frames[0]
     selection = scene.segment_at(view.name, pixel_of(view, top_of(UNSEEN)))
     assert selection.created and selection.instance.id == 5 and selection.instance.kind == "object"
@@ -251,8 +257,10 @@ def test_resizing_a_known_instance_keeps_its_id_and_ends_its_mesh(fresh):
     half = np.flatnonzero(owner == BLUE)[::2]
     labels = scene.instances.gaussian_labels.copy()
     labels[half[: len(half) // 2]] = UNLABELLED
-    scene.instances = dataclasses.replace(scene.instances, gaussian_labels=labels)
-    scene.objects[BLUE] = object()
+    known = scene.state.decomposition
+    instances = dataclasses.replace(scene.instances, gaussian_labels=labels)
+    scene.state = dataclasses.replace(scene.state, decomposition=known.with_instances(instances))
+    pretend_completed(scene, BLUE)
     selection = scene.segment_at(point=top_of(BLUE), threshold=0.8)
     assert selection.instance.id == BLUE and not selection.created
     assert share(selection.gaussians, owner == BLUE) > 0.9
@@ -283,7 +291,7 @@ def test_a_removed_object_leaves_and_the_table_under_it_is_covered(fresh):
     scene.restore(
         scene.gaussians.select(keep), views, dataclasses.replace(scene.instances, gaussian_labels=kept)
     )
-    scene.objects[RED] = object()
+    pretend_completed(scene, RED)
     result = scene.remove(RED)
     assert result.removed == np.isin(owner, (RED, RED_LID)).sum() and result.filled > 80
     assert "covered by" in result.notes[0]
@@ -369,8 +377,8 @@ def test_features_that_are_not_finite_are_refused():
 def test_same_click_same_answer(shared):
     scene, _ = shared
     first = scene.segment_at(point=top_of(UNSEEN), preview=True)
-    scene._surface = None
-    again = scene.segment_at(point=top_of(UNSEEN), preview=True)
+    other, _ = decomposed_scene()
+    again = other.segment_at(point=top_of(UNSEEN), preview=True)
     np.testing.assert_array_equal(first.gaussians, again.gaussians)
     assert first.thresholds == again.thresholds and first.sizes == again.sizes
 

@@ -13,7 +13,7 @@ from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
 from instascene_core.geometry import mesh as meshes
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene, SceneState
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=2, convex_max_triangles=250)
@@ -172,27 +172,28 @@ def test_depth_with_holes_and_nonsense_is_survived(frames):
 
 def test_all_objects_of_a_scene_are_completed_with_progress_and_cancel(monkeypatch):
     """One that cannot be is told and skipped; cancelling keeps what is complete."""
+    instances = SimpleNamespace(objects=[SimpleNamespace(id=k) for k in (4, 7, 9)])
     scene = Scene()
-    scene.instances = SimpleNamespace(objects=[SimpleNamespace(id=k) for k in (4, 7, 9)])
+    scene.state = decomposed = SceneState(decomposition=SimpleNamespace(instances=instances))
 
-    def one(instance_id, num_samples, seed, progress):
+    def one(decomposition, instance_id, config, progress, *, num_samples, seed):
         progress("complete", 0.5, "half")
         if instance_id == 7:
             raise InputError("Too little was seen.")
-        scene.objects[instance_id] = (num_samples, seed)
+        return SimpleNamespace(instance_id=instance_id, asked=(num_samples, seed))
 
-    monkeypatch.setattr(scene, "complete", one)
+    monkeypatch.setattr("instascene_core.scene.scene.complete", one)
     told = []
     failures = scene.complete_all(3, 5, lambda stage, part, message: told.append(part))
     assert failures == {7: "Too little was seen."}
-    assert scene.objects == {4: (3, 5), 9: (3, 5)}
+    assert {k: v.asked for k, v in scene.objects.items()} == {4: (3, 5), 9: (3, 5)}
     np.testing.assert_allclose(told, [0.5 / 3, 1.5 / 3, 2.5 / 3, 1])
 
     def cancel(stage, part, message):
         if part > 0.4:
             raise Cancelled
 
-    scene.objects.clear()
+    scene.state = decomposed
     with pytest.raises(Cancelled):
         scene.complete_all(progress=cancel)
     assert set(scene.objects) == {4}

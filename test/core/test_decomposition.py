@@ -8,7 +8,8 @@ from instascene_core.config import Config, FeaturesConfig, SyntheticConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import multi_view_iou
-from instascene_core.scene.decomposition import decompose, trace_views
+from instascene_core.scene import IdHistory
+from instascene_core.scene.decomposition import find_instances, trace_views
 from instascene_core.synthetic import generate_scene
 from instascene_core.synthetic.masks import damage_labels
 
@@ -26,8 +27,8 @@ def twins():
     return frames, disks_on_surface(frames)
 
 
-def scores_of(frames, gaussians, masks, config=CONFIG, previous=None):
-    result = decompose(frames, masks, gaussians, None, config, previous)
+def scores_of(frames, gaussians, masks, config=CONFIG, ids=None):
+    result = find_instances(frames, masks, gaussians, None, config, ids).instances
     objects = [i.id for i in result.objects]
     images = [np.where(np.isin(i, objects), i, UNLABELLED) for i in result.label_images.values()]
     return result, multi_view_iou(
@@ -47,7 +48,8 @@ def test_damaged_masks_give_every_object_once(twins):
     # Ids stay where the Gaussians do, also when other masks come.
     rng = np.random.default_rng(1)
     other = [damage_labels(f.labels, rng) for f in frames]
-    again, _ = scores_of(frames, gaussians, other, previous=result.gaussian_labels + 0)
+    known = IdHistory(gaussians.means.numpy(), result.gaussian_labels, 10)
+    again, _ = scores_of(frames, gaussians, other, ids=known)
     both = (result.gaussian_labels > 0) & (again.gaussian_labels > 0)
     assert (result.gaussian_labels == again.gaussian_labels)[both].mean() > 0.95
 
@@ -89,12 +91,12 @@ def test_masks_as_they_came_allow_no_cross_view_loss(twins):
     frames, gaussians = twins
     config = Config(features=FeaturesConfig(filtered_masks=False))
     with pytest.raises(InputError, match="no cross-view loss"):
-        decompose(frames, [f.labels for f in frames], gaussians, None, config)
+        find_instances(frames, [f.labels for f in frames], gaussians, None, config)
 
 
 def test_traces_stay_within_the_stated_memory(twins):
     frames, gaussians = twins
-    traces = trace_views(frames[:3], gaussians, 10_000)
+    traces = trace_views(frames[:3], gaussians, 10_000, 0.02)
     for trace in traces:
         pixels = trace.height * trace.width
         assert pixels <= 10_000 * 1.02
@@ -104,6 +106,6 @@ def test_traces_stay_within_the_stated_memory(twins):
 
 def test_nothing_labelled_gives_no_object(twins):
     frames, gaussians = twins
-    result = decompose(frames, [np.zeros_like(f.labels) for f in frames], gaussians, None, CONFIG)
+    result, _ = scores_of(frames, gaussians, [np.zeros_like(f.labels) for f in frames])
     assert result.objects == ()
     assert (result.gaussian_labels != 0).all()  # never silently the first instance, nor 0

@@ -13,7 +13,7 @@ from instascene_core.export.object_loading import load_objects
 from instascene_core.export.scene_folder import save_scene
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import evaluate_objects, multi_view_iou
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 
 SETTINGS = ("reconstruction.iterations=150", "reconstruction.max_gaussians=8000")
 NUM_OBJECTS = 3

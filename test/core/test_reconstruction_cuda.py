@@ -12,7 +12,7 @@ from instascene_core.config import Config, ReconstructionConfig
 from instascene_core.errors import MissingDependencyError
 from instascene_core.reconstruction import OnlineReconstruction, reconstruct
 from instascene_core.rendering import cuda, device
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 
 EVERYTHING = ReconstructionConfig(
     iterations=16,

@@ -9,8 +9,8 @@ from reconstruction_scene import tabletop_frames
 from instascene_core.config import Config, ReconstructionConfig
 from instascene_core.reconstruction import OnlineReconstruction, evaluate, reconstruct
 from instascene_core.reconstruction.trainer import gaussian_budget
+from instascene_core.scene import Scene
 from instascene_core.scene.keyframes import most_redundant
-from instascene_core.scene.scene import Scene
 
 SMALL = ReconstructionConfig(
     iterations=120, max_gaussians=4000, refine_every=30, online_iterations=12, polish_iterations=60,

@@ -1,5 +1,6 @@
 """A saved scene taken up again: what is the same, what can go on, what is said where something is missing."""
 
+import dataclasses
 import json
 import shutil
 
@@ -100,7 +101,7 @@ def test_what_was_removed_stays_removed(saved, tmp_path):
     frame, other = third.frames[0], again.frames[0]
     np.testing.assert_array_equal(frame.valid, other.valid)
     np.testing.assert_array_equal(frame.depth == 0, other.depth == 0)
-    assert third.highest_id == 4 and len(third.gaussians) == len(again.gaussians)
+    assert third.state.ids.highest == 4 and len(third.gaussians) == len(again.gaussians)
 
 
 def test_frames_that_are_gone_are_rendered_and_said_to_be(saved, copy):
@@ -118,7 +119,8 @@ def test_a_scene_from_topics_keeps_its_frames(saved, tmp_path):
     """As the node saves it; also after it was loaded and saved once more."""
     scene, _ = decomposed_scene()
     labels = scene.instances.label_images[scene.frames[0].name]
-    scene.frames[0] = scene.frames[0].with_(labels=labels)
+    frames = (scene.frames[0].with_(labels=labels), *scene.frames[1:])
+    scene.state = dataclasses.replace(scene.state, frames=frames)
     for folder in (tmp_path / "first", tmp_path / "second"):
         save_scene(scene, folder, source="ROS topics", with_frames=True)
         loaded = load_scene(folder)
@@ -148,7 +150,7 @@ def test_another_recording_in_the_same_place_is_not_taken(saved, copy, tmp_path)
 
 def test_a_scene_that_was_only_reconstructed(saved, tmp_path):
     scene, _ = decomposed_scene()
-    scene.instances = None
+    scene.state = dataclasses.replace(scene.state, decomposition=None)
     save_scene(scene, tmp_path / "bare")
     again = load_scene(tmp_path / "bare").scene
     assert again.instances is None and again.objects == {} and len(again.gaussians) == len(scene.gaussians)

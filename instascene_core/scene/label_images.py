@@ -1,0 +1,146 @@
+"""The instances' label images: rendered from the labels of the Gaussians, and again where these changed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from instascene_core import features
+from instascene_core.camera import PinholeCamera
+from instascene_core.frame import Frame
+from instascene_core.gaussians import GaussianModel
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.rendering import evaluate_sh, trace
+
+DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
+RIM_PIXELS = 4  # its screen filter makes small disks this wide at most
+
+
+def label_images(
+    views: Sequence[Frame],
+    gaussians: GaussianModel,
+    gaussian_labels: np.ndarray,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, np.ndarray]:
+    """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time."""
+    images = {}
+    for index, view in enumerate(views):
+        progress("labels", index / len(views), view.name)
+        view_trace = trace(gaussians, view.camera, view.world_from_camera)
+        images[view.name] = features.label_pixels(gaussian_labels, view_trace, evidence_of(view, gaussians))
+    return images
+
+
+def evidence_of(view: Frame, gaussians: GaussianModel) -> list[features.Evidence]:
+    """What the view says about whose a pixel is: its colour, and its depth where it has one."""
+    position = view.world_from_camera[:3, 3]
+    means = gaussians.means.detach().cpu()
+    colors = evaluate_sh(means, gaussians.sh.detach().cpu(), torch.tensor(position, dtype=torch.float32))
+    valid = np.ones(view.rgb.shape[:2], dtype=bool) if view.valid is None else view.valid
+    result = [features.Evidence(colors.numpy(), view.rgb / np.float32(255), valid)]
+    if view.depth is not None:
+        along = (means.numpy() - position) @ view.world_from_camera[:3, 2]  # metres along the optical axis
+        result.append(features.Evidence(along[:, None], view.depth[:, :, None], view.depth > 0))
+    return result
+
+
+@dataclass(frozen=True)
+class Disks:
+    """Where Gaussians changed."""
+
+    centres: np.ndarray  # [K, 3] metres, world frame
+    radii: np.ndarray  # [K] metres
+
+
+def disks_at(gaussians: GaussianModel, index: np.ndarray) -> Disks:
+    """The places of some Gaussians (indices [K])."""
+    scales = gaussians.scales.detach().numpy()[index].max(axis=1)
+    return Disks(gaussians.means.detach().numpy()[index], DISK_REACH * scales)
+
+
+class LabelImages(Mapping):
+    """Frame name → [H, W] int32 instance ids; rendered anew, where Gaussians changed, when looked at.
+
+    A click must be answered in milliseconds and rendering all views takes longer.
+    """
+
+    def __init__(
+        self,
+        images: Mapping[str, np.ndarray],
+        views: Sequence[Frame],
+        gaussians: GaussianModel,
+        labels: np.ndarray,
+        stale: Mapping[str, tuple[Disks, ...]],
+    ) -> None:
+        self._images, self._stale = dict(images), dict(stale)
+        self._views = {view.name: view for view in views}
+        self._gaussians, self._labels = gaussians, labels
+
+    @classmethod
+    def changed(
+        cls,
+        earlier: Mapping[str, np.ndarray],
+        views: Sequence[Frame],
+        gaussians: GaussianModel,
+        labels: np.ndarray,
+        places: Sequence[Disks],
+    ) -> "LabelImages":
+        """The images of `earlier` after the labels (or the Gaussians) at some places changed."""
+        images, stale = earlier, {}
+        if isinstance(earlier, LabelImages):
+            images, stale = earlier._images, earlier._stale
+        names = [view.name for view in views if view.name in images]
+        return cls(images, views, gaussians, labels, {n: (*stale.get(n, ()), *places) for n in names})
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        image = self._images[name]
+        if name in self._stale:
+            image = self._rendered(self._views[name], image, self._stale[name])
+            self._images[name] = image
+            del self._stale[name]
+        return image
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def _rendered(self, view: Frame, image: np.ndarray, places: Sequence[Disks]) -> np.ndarray:
+        """`image` with the rectangle around the places rendered anew."""
+        boxes = [box for place in places if (box := _pixel_box(view, place)) is not None]
+        if not boxes:
+            return image
+        (x0, y0), (x1, y1) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+        image = image.copy()
+        crop = _cropped(view, int(x0), int(y0), int(x1), int(y1))
+        image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels)[view.name]
+        return image
+
+
+def _cropped(view: Frame, x0: int, y0: int, x1: int, y1: int) -> Frame:
+    """The rectangle of pixels x0 … x1 − 1, y0 … y1 − 1 of a frame as a frame."""
+    full, area = view.camera, (slice(y0, y1), slice(x0, x1))
+    return view.with_(
+        camera=PinholeCamera(x1 - x0, y1 - y0, full.fx, full.fy, full.cx - x0, full.cy - y0),
+        rgb=view.rgb[area],
+        depth=None if view.depth is None else view.depth[area],
+        labels=None if view.labels is None else view.labels[area],
+        valid=None if view.valid is None else view.valid[area],
+    )
+
+
+def _pixel_box(view: Frame, place: Disks) -> tuple[np.ndarray, np.ndarray] | None:
+    """(first pixel, last pixel + 1), each (x, y), of the image that the disks may touch."""
+    pose = view.camera_from_world
+    pixels, z = view.camera.project(place.centres @ pose[:3, :3].T + pose[:3, 3])
+    front = z > 1e-6
+    if not front.any():
+        return None
+    reach = place.radii[front] * max(view.camera.fx, view.camera.fy) / z[front] + RIM_PIXELS
+    low = np.floor((pixels[front] - reach[:, None]).min(axis=0)).astype(np.int64)
+    high = np.ceil((pixels[front] + reach[:, None]).max(axis=0)).astype(np.int64)
+    size = np.array([view.camera.width, view.camera.height])
+    low, high = np.clip(low, 0, size), np.clip(high, 0, size)
+    return (low, high) if (high > low).all() else None

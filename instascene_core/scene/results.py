@@ -1,0 +1,179 @@
+"""What each step of the paper hands to the next: frozen values, and the state of a scene made of them.
+
+    frames → Reconstruction → Decomposition → CompletedObject
+
+Nothing here is changed after it was made.  A step makes a new value or, where it is cancelled, none.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from instascene_core.config import ClickConfig
+from instascene_core.features import Surface, make_surface
+from instascene_core.frame import Frame
+from instascene_core.gaussians import GaussianModel
+from instascene_core.instances import InstanceMap
+from instascene_core.objects import CompletedObject
+from instascene_core.segmentation import Support
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The scene as 2D Gaussians (InstaScene section 3)."""
+
+    posed_frames: tuple[Frame, ...]  # those it explains, with refined poses where refinement is on
+    gaussians: GaussianModel  # on the CPU, without instance features
+    background: torch.Tensor | None = None  # [3] colour behind the Gaussians; None = black
+    metrics: Mapping = field(default_factory=dict)  # psnr, gaussians, frames, iterations, seconds
+
+    def explains(self, frames: Sequence[Frame]) -> bool:
+        """Whether it was made from exactly these frames."""
+        return [frame.name for frame in self.posed_frames] == [frame.name for frame in frames]
+
+    def without_frame(self, name: str) -> Reconstruction:
+        """The same Gaussians, without a frame that the scene had to give up."""
+        return replace(self, posed_frames=tuple(f for f in self.posed_frames if f.name != name))
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The reconstructed scene as instances (InstaScene sections 3.1 and 3.2)."""
+
+    views: tuple[Frame, ...]  # the posed frames with dense depth, metres
+    support: Support | None  # the planes that things stand on and lean against
+    masks: tuple[np.ndarray, ...]  # per view [H, W] integer: the 2D masks it was made from; () = not kept
+    gaussians: GaussianModel  # those of the reconstruction, with instance features [N, 16]
+    instances: InstanceMap
+    surface_of: Callable[[], Surface] = field(repr=False, compare=False)  # made when first asked for
+    metrics: Mapping = field(default_factory=dict)  # instances, mask_warnings, seconds
+
+    @property
+    def surface(self) -> Surface:
+        """The Gaussians as a graph over the surface, for clicks; made once (about 0.7 s for 80,000)."""
+        return self.surface_of()
+
+    @property
+    def labelled_views(self) -> list[Frame]:
+        """The views with the instance ids of their pixels as labels: what completion takes."""
+        images = self.instances.label_images
+        return [view.with_(labels=images[view.name]) for view in self.views]
+
+    def with_instances(self, instances: InstanceMap) -> Decomposition:
+        """The same views and Gaussians in other instances."""
+        return replace(self, instances=instances)
+
+
+def surface_when_asked(
+    gaussians: GaussianModel, views: Sequence[Frame], config: ClickConfig
+) -> Callable[[], Surface]:
+    """`make_surface` of these, put off until the first call and then kept."""
+    return functools.cache(lambda: make_surface(gaussians, views, config))
+
+
+@dataclass(frozen=True)
+class IdHistory:
+    """The ids given so far, so that instances keep theirs and none is given twice."""
+
+    means: np.ndarray | None = None  # [N, 3] metres, of the latest decomposition
+    labels: np.ndarray | None = None  # [N] int32 ids of the same Gaussians
+    highest: int = 0  # ever given to an instance, also to one that is gone
+
+    def after(self, decomposition: Decomposition) -> IdHistory:
+        """The history once these instances were given."""
+        instances = decomposition.instances
+        return IdHistory(
+            decomposition.gaussians.means.detach().numpy(),
+            instances.gaussian_labels,
+            max([self.highest, *(instance.id for instance in instances.instances)]),
+        )
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """Everything that is known of a scene at one moment."""
+
+    frames: tuple[Frame, ...] = ()  # as they came
+    reconstruction: Reconstruction | None = None
+    decomposition: Decomposition | None = None
+    objects: Mapping[int, CompletedObject] = field(default_factory=dict)  # by instance id
+    ids: IdHistory = IdHistory()
+    metrics: Mapping = field(default_factory=dict)  # of all steps, see the results' own
+
+    @property
+    def is_reconstructed(self) -> bool:
+        """Whether the Gaussians explain every frame taken so far."""
+        return self.reconstruction is not None and self.reconstruction.explains(self.frames)
+
+    @property
+    def gaussians(self) -> GaussianModel | None:
+        """The Gaussians; with instance features once there is a decomposition."""
+        if self.decomposition is not None:
+            return self.decomposition.gaussians
+        return None if self.reconstruction is None else self.reconstruction.gaussians
+
+    @property
+    def instances(self) -> InstanceMap | None:
+        """The instances of the latest decomposition."""
+        return None if self.decomposition is None else self.decomposition.instances
+
+    @property
+    def posed_frames(self) -> tuple[Frame, ...]:
+        """The frames that the Gaussians explain, with their final poses."""
+        return () if self.reconstruction is None else self.reconstruction.posed_frames
+
+    def with_reconstruction(self, reconstruction: Reconstruction) -> SceneState:
+        """New Gaussians end the instances and objects of the old ones; the ids given are remembered."""
+        return replace(
+            self,
+            reconstruction=reconstruction,
+            decomposition=None,
+            objects={},
+            metrics=merged_metrics(self.metrics, reconstruction.metrics),
+        )
+
+    def with_decomposition(self, decomposition: Decomposition) -> SceneState:
+        """New instances end the objects completed from the old ones."""
+        return replace(
+            self,
+            decomposition=decomposition,
+            objects={},
+            ids=self.ids.after(decomposition),
+            metrics=merged_metrics(self.metrics, decomposition.metrics),
+        )
+
+    def with_instances(self, instances: InstanceMap) -> SceneState:
+        """Instances changed by hand: objects stay whose instance is the very same as before."""
+        known = {id(instance) for instance in self.decomposition.instances.instances}
+        same = {instance.id for instance in instances.instances if id(instance) in known}
+        decomposition = self.decomposition.with_instances(instances)
+        return replace(
+            self,
+            decomposition=decomposition,
+            objects={k: v for k, v in self.objects.items() if k in same},
+            ids=self.ids.after(decomposition),
+        )
+
+    def with_object(self, result: CompletedObject, metrics: Mapping) -> SceneState:
+        """One more completed object, in place of an earlier one of that instance."""
+        return replace(
+            self,
+            objects={**self.objects, result.instance_id: result},
+            metrics=merged_metrics(self.metrics, metrics),
+        )
+
+
+def merged_metrics(known: Mapping, new: Mapping) -> dict:
+    """`known` with what is `new`; the seconds of each stage add up."""
+    seconds = dict(known.get("seconds", {}))
+    for stage, value in new.get("seconds", {}).items():
+        seconds[stage] = seconds.get(stage, 0.0) + value
+    return {**known, **new, "seconds": seconds}

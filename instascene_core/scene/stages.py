@@ -1,0 +1,205 @@
+"""The steps of the paper, in order, as functions from frozen values to one frozen value.
+
+`reconstruct`, `decompose` and `complete` can be used by themselves; `Scene.run` calls them in this order.
+"""
+
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from instascene_core import completion, reconstruction, segmentation
+from instascene_core.config import Config
+from instascene_core.errors import InputError, NotReadyError
+from instascene_core.frame import Frame
+from instascene_core.objects import CompletedObject
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.reconstruction import ReconstructionResult
+from instascene_core.rendering import rasterize
+from instascene_core.scene.decomposition import find_instances
+from instascene_core.scene.results import Decomposition, IdHistory, Reconstruction, surface_when_asked
+
+logger = logging.getLogger(__name__)
+
+
+def reconstruct(
+    frames: Sequence[Frame],
+    config: Config | None = None,
+    progress: ProgressCallback = no_progress,
+    *,
+    iterations: int | None = None,
+    time_budget_s: float | None = None,
+    optimise: Callable[..., ReconstructionResult | None] | None = None,
+) -> Reconstruction:
+    """Section 3: optimise 2D Gaussians on posed frames (depth in metres where they have any).
+
+    iterations, time_budget_s: None takes the configuration's.  optimise: called first with the frames, the
+    progress callback and these limits; it may finish what was begun before, or return None.
+    Raises NotReadyError with fewer than 2 frames.
+    """
+    config = config or Config()
+    if len(frames) < 2:
+        raise NotReadyError(
+            f"The scene has {len(frames)} frame(s) with a pose; at least 2 are needed, "
+            "so move the camera and check the pose topic."
+        )
+    metrics: dict = {"seconds": {}}
+    limits = {"iterations": iterations, "time_budget_s": time_budget_s}
+    with timed("reconstruct", metrics):
+        result = optimise(list(frames), progress, **limits) if optimise is not None else None
+        if result is None:
+            result = reconstruction.reconstruct(list(frames), config.reconstruction, progress, **limits)
+    metrics.update(
+        psnr=result.psnr_train,
+        gaussians=len(result.gaussians),
+        frames=len(frames),
+        iterations=result.iterations,
+    )
+    posed = tuple(
+        frame.with_(world_from_camera=pose) for frame, pose in zip(frames, result.world_from_camera)
+    )
+    return Reconstruction(posed, result.gaussians, result.background, metrics)
+
+
+def decompose(
+    reconstructed: Reconstruction,
+    config: Config | None = None,
+    progress: ProgressCallback = no_progress,
+    *,
+    ids: IdHistory | None = None,
+) -> Decomposition:
+    """Sections 3.1 and 3.2: find every object once.
+
+    ids: those given before, so that instances keep theirs.  Raises InputError where the frames lack what
+    the configured 2D segmenter needs.
+    """
+    config, ids = config or Config(), ids or IdHistory()
+    metrics: dict = {"seconds": {}}
+    with timed("depth", metrics):
+        views = dense_views(reconstructed, config.min_depth_coverage, progress)
+        support = segmentation.find_support(views, up_of(config), config.segmentation)
+    with timed("masks", metrics):
+        masks, ids_agree = _masks(views, support, config, metrics, progress)
+    with timed("decompose", metrics):
+        found = find_instances(
+            views, masks, reconstructed.gaussians, support, config, ids, progress, ids_agree=ids_agree
+        )
+    metrics["instances"] = len(found.instances.objects)
+    gaussians = reconstructed.gaussians.with_features(found.features)
+    return Decomposition(
+        views=tuple(views),
+        support=support,
+        masks=tuple(_compact(mask) for mask in masks),
+        gaussians=gaussians,
+        instances=found.instances,
+        surface_of=surface_when_asked(gaussians, views, config.click),
+        metrics=metrics,
+    )
+
+
+def complete(
+    decomposition: Decomposition,
+    instance_id: int,
+    config: Config | None = None,
+    progress: ProgressCallback = no_progress,
+    *,
+    num_samples: int | None = None,
+    seed: int | None = None,
+) -> CompletedObject:
+    """Section 4: the closed mesh of one object, metres, world frame.
+
+    num_samples, seed: None takes the configuration's.  Raises InputError for an unknown id, for what is
+    no object, and where too little was seen.
+    """
+    config = config or Config()
+    instance = decomposition.instances[instance_id]
+    if instance.kind != "object":
+        raise InputError(
+            f"Instance {instance_id} is the {instance.kind} and cannot be completed; ask for an object."
+        )
+    return completion.complete(
+        decomposition.labelled_views,
+        instance_id,
+        support=decomposition.instances.support,
+        up=up_of(config),
+        config=config.completion,
+        num_samples=num_samples,
+        seed=seed,
+        progress=progress,
+    )
+
+
+# ── what the steps share ──────────────────────────────────────────────────────────────────────────────
+
+
+def dense_views(
+    reconstructed: Reconstruction, min_coverage: float, progress: ProgressCallback = no_progress
+) -> list[Frame]:
+    """The posed frames with their measured depth, or the rendered one where a frame has none.
+
+    Holes of a sensor stay holes: shiny things make them, and the Gaussians put the mirror image
+    there.  A rendered depth counts where the Gaussians cover at least `min_coverage` of the pixel.
+    """
+    frames, views = reconstructed.posed_frames, []
+    for index, frame in enumerate(frames):
+        progress("depth", index / len(frames), frame.name)
+        if frame.depth is None or not (frame.depth > 0).any():
+            frame = frame.with_(depth=_rendered_depth(reconstructed, frame, min_coverage))
+        views.append(frame)
+    return views
+
+
+def _rendered_depth(reconstructed: Reconstruction, frame: Frame, min_coverage: float) -> np.ndarray:
+    """[H, W] float32 metres, 0 where too little is reconstructed."""
+    rendered = rasterize(
+        reconstructed.gaussians, frame.camera, frame.world_from_camera, background=reconstructed.background
+    )
+    depth = np.where(rendered.alpha.numpy() >= min_coverage, rendered.depth.numpy(), 0)
+    return depth.astype(np.float32)
+
+
+def _masks(
+    views: Sequence[Frame],
+    support: segmentation.Support | None,
+    config: Config,
+    metrics: dict,
+    progress: ProgressCallback,
+) -> tuple[list[np.ndarray], bool]:
+    """One label image a view from the configured 2D segmenter, and whether ids agree between the views."""
+    segmenter = segmentation.make_segmenter(
+        config.segmentation, views, support, progress, up=up_of(config), seek_support=False
+    )
+    metrics["mask_warnings"], masks = 0, []
+    for index, view in enumerate(views):
+        progress("masks", index / len(views), view.name)
+        found = segmenter.segment(view)
+        masks.append(found.labels)
+        for warning in found.warnings:
+            logger.warning("%s", warning)
+        metrics["mask_warnings"] += len(found.warnings)
+    # The built-in masks are cut in the fused surface; association still checks them view by view.
+    return masks, segmenter.name == "labels" and segmenter.ids_are_global
+
+
+def _compact(labels: np.ndarray) -> np.ndarray:
+    """The same ids in half the memory where they fit."""
+    fits = labels.size == 0 or labels.max() < np.iinfo(np.int16).max
+    return labels.astype(np.int16) if fits else labels
+
+
+def up_of(config: Config) -> np.ndarray | None:
+    """[3] the direction against gravity in the world frame, where it is known."""
+    return np.array(config.up) if config.up else None
+
+
+@contextmanager
+def timed(stage: str, metrics: dict) -> Iterator[None]:
+    """Note the stage's wall time in `metrics["seconds"]` and the process' peak memory."""
+    start = time.perf_counter()
+    yield
+    metrics["seconds"][stage] = time.perf_counter() - start
+    metrics["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    logger.info("%s: %.1f s", stage, metrics["seconds"][stage])
