@@ -51,7 +51,7 @@ class Run:
     def __call__(self) -> None:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
-        from instascene_core.export.scene_folder import require_savable, save_scene
+        from instascene_core.export.saved_scene import require_savable, save_scene
         from instascene_core.scene import STAGES, Scene
 
         if self.stop_after not in STAGES:
@@ -99,8 +99,7 @@ class Complete:
     """None takes the scene's setting."""
 
     def __call__(self) -> None:
-        from instascene_core.export.scene_folder import put_object
-        from instascene_core.export.scene_loading import load_scene
+        from instascene_core.export.saved_scene import load_scene, put_object
 
         with progress_bars() as progress:
             loaded = load_scene(self.output, progress=progress)
@@ -132,7 +131,7 @@ class Export:
 
         from instascene_core.export import export_object
         from instascene_core.export.object_loading import load_objects
-        from instascene_core.export.scene_folder import saved_export_config, update_checksums
+        from instascene_core.export.saved_scene import saved_export_config, update_checksums
 
         objects = load_objects(self.output)
         missing = sorted(set(self.instance) - set(objects))
@@ -299,7 +298,7 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     import json
 
     from instascene_core.export.object_loading import load_objects
-    from instascene_core.export.scene_folder import MARKER, update_checksums
+    from instascene_core.export.saved_scene import MARKER, update_checksums
     from instascene_core.files import write_json
     from instascene_core.metrics import evaluate_objects
     from instascene_core.viewer.report import metric_rows, object_rows, write_report

@@ -24,7 +24,7 @@ from instascene_core.cli import console, progress_bars, summarise
 from instascene_core.config import SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
-from instascene_core.export.scene_folder import require_savable
+from instascene_core.export.saved_scene import require_savable
 from instascene_core.progress import ProgressCallback
 from instascene_ros.data_folder import folder_under
 

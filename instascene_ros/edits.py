@@ -7,7 +7,7 @@ from collections.abc import Callable
 from geometry_msgs.msg import PointStamped
 from instascene.srv import LoadScene, RemoveInstance, SegmentAt
 
-from instascene_core.export.scene_loading import load_scene
+from instascene_core.export.saved_scene import load_scene
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
 from instascene_ros.map_points import MapPoints

@@ -20,7 +20,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 
 from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_core.export.object_files import export_object
-from instascene_core.export.scene_folder import save_scene
+from instascene_core.export.saved_scene import save_scene
 from instascene_core.progress import ProgressCallback
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under

@@ -12,7 +12,7 @@ from click_scene import BLUE, RED, SUPPORT, decomposed_scene
 
 from instascene_core import browser, cli
 from instascene_core.export.object_loading import load_objects
-from instascene_core.export.scene_folder import save_scene
+from instascene_core.export.saved_scene import save_scene
 
 
 @pytest.fixture(scope="module")

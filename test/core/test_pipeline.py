@@ -10,7 +10,7 @@ from instascene_core.config_file import load_config
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.export.object_loading import load_objects
-from instascene_core.export.scene_folder import save_scene
+from instascene_core.export.saved_scene import save_scene
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import evaluate_objects, multi_view_iou
 from instascene_core.scene import Scene

@@ -9,9 +9,7 @@ import pytest
 from click_scene import BLUE, PLACES, RED, SUPPORT, UNSEEN, decomposed_scene
 
 from instascene_core.errors import InputError
-from instascene_core.export.recording import write_recording
-from instascene_core.export.scene_folder import save_scene
-from instascene_core.export.scene_loading import load_scene
+from instascene_core.export.saved_scene import load_scene, save_scene, write_recording
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,11 @@ from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.datasets.images import read_labels
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
-from instascene_core.export.scene_folder import FRAMES, MARKER
+from instascene_core.export.saved_scene.layout import FRAMES, MARKER, instances_from_json
 from instascene_core.frame import UNLABELLED, Frame, labels_from_image
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
-from instascene_core.geometry import Plane
-from instascene_core.instances import Instance, InstanceMap
+from instascene_core.instances import InstanceMap
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import rasterize
 from instascene_core.scene import Scene
@@ -107,33 +106,11 @@ def _saved_config(saved: Mapping) -> tuple[Config, list[str]]:
 
 def _instances(saved: Mapping, folder: Path, ids: np.ndarray | None) -> InstanceMap | None:
     """The decomposition, or None where the scene was only reconstructed."""
-    entries = saved["instances"]["list"]
-    if not entries or ids is None:
+    if not saved["instances"]["list"] or ids is None:
         return None
-    plane = saved["instances"]["support_plane"]
-    images = {
-        frame["name"]: labels_from_image(read_labels(folder / "instances" / f"{frame['name']}.png"))
-        for frame in saved["frames"]
-        if (folder / "instances" / f"{frame['name']}.png").is_file()
-    }
-    return InstanceMap(
-        tuple(
-            Instance(
-                id=e["id"],
-                kind=e["kind"],
-                confidence=e["confidence"],
-                box_min=np.array(e["box_min"]),
-                box_max=np.array(e["box_max"]),
-                feature=np.array(e["feature"], dtype=np.float32),
-                num_gaussians=e["gaussians"],
-                num_views=e["views"],
-            )
-            for e in entries
-        ),
-        ids,
-        images,
-        None if plane is None else Plane(np.array(plane["normal"]), plane["offset"]),
-    )
+    paths = {frame["name"]: folder / "instances" / f"{frame['name']}.png" for frame in saved["frames"]}
+    images = {name: labels_from_image(read_labels(path)) for name, path in paths.items() if path.is_file()}
+    return instances_from_json(saved["instances"], ids, images)
 
 
 def _input_frames(saved: Mapping, folder: Path, notes: list[str]) -> dict[str, tuple]:

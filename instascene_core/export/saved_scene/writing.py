@@ -14,19 +14,16 @@ from instascene_core.config import ExportConfig
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
 from instascene_core.export.object_files import export_object
-from instascene_core.export.recording import write_recording
+from instascene_core.export.saved_scene.layout import FRAMES, MARKER, instances_to_json
+from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.files import write_image, write_json
 from instascene_core.frame import image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
-from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.scene import Scene
 from instascene_core.viewer.pictures import objects_picture, overview_picture
 from instascene_core.viewer.report import write_report
-
-MARKER = "scene.json"  # a folder with this file is ours to replace
-FRAMES = "frames"  # of scenes whose input was never on disk
 
 
 def save_scene(
@@ -178,30 +175,8 @@ def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict
             for frame, given in zip(scene.posed_frames, scene.frames)
         ],
         "background_color": scene.background_color,
-        "instances": _instances(scene.instances),
+        "instances": instances_to_json(scene.instances),
         "highest_instance_id": scene.state.ids.highest,
         "parameters": asdict(scene.config),
         "checksums_sha256": _checksums(staging),
-    }
-
-
-def _instances(instances: InstanceMap | None) -> dict:
-    if instances is None:
-        return {"list": [], "support_plane": None}
-    plane = instances.support
-    return {
-        "list": [
-            {
-                "id": i.id,
-                "kind": i.kind,
-                "confidence": i.confidence,
-                "box_min": i.box_min,
-                "box_max": i.box_max,
-                "gaussians": i.num_gaussians,
-                "views": i.num_views,
-                "feature": np.asarray(i.feature),
-            }
-            for i in instances.instances
-        ],
-        "support_plane": None if plane is None else {"normal": plane.normal, "offset": plane.offset},
     }
