@@ -6,11 +6,13 @@ list of the wrong length is refused with one sentence; what is not mentioned kee
 
 import dataclasses
 import difflib
-import types
-import typing
+import functools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from instascene_core.config import Config
 from instascene_core.errors import InputError
@@ -70,57 +72,72 @@ def settings_of(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
-    """A copy of the (nested) dataclass `config` with `settings` (by path) replaced and checked."""
-    known = settings_of(config)
+    """A copy of the (nested) dataclass `config` with `settings` (by path) replaced and checked.
+
+    A whole number such as 3.0 is an int as well, an int is a float as well, a list becomes a tuple.
+    Raises InputError with one sentence that names the setting.
+    """
+    values = settings_of(config)
     for key in settings:
-        if key not in known:
-            raise InputError(_unknown(key, list(known)))
-    return _replace(config, settings, "")
+        if key not in values:
+            raise InputError(_unknown(key, list(values)))
+    # From JSON, strict pydantic takes a list for a tuple and a text for a path, but no text for a number.
+    text = json.dumps(_nest({**values, **settings}))
+    try:
+        return _checker(type(config)).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise InputError(_refusal(error, values)) from error
 
 
-def _replace(config: Any, settings: Mapping[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(type(config))
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(value):
-            changes[field.name] = _replace(value, settings, f"{name}.")
-        elif name in settings:
-            changes[field.name] = convert(settings[name], hints[field.name], name)
-    return dataclasses.replace(config, **changes)
+@functools.cache
+def _checker(kind: type) -> TypeAdapter:
+    return TypeAdapter(kind)
 
 
-def convert(value: Any, annotation: Any, name: str) -> Any:
-    """`value` as the type a dataclass field asks for; InputError naming the setting otherwise."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        inner = [a for a in arguments if a is not type(None)]
-        return convert(value, inner[0], name)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise InputError(f"The setting '{name}' takes a list, got {value!r}.")
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
-            arguments = (arguments[0],) * len(value)
-        if len(arguments) != len(value):
-            raise InputError(f"The setting '{name}' takes {len(arguments)} values, got {len(value)}.")
-        return tuple(convert(v, a, name) for v, a in zip(value, arguments))
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise InputError(f"The setting '{name}' takes one of {arguments}, got {value!r}.")
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} → {"a": {"b": 1}}, in types of JSON."""
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *sections, name = path.split(".")
+        section = functools.reduce(lambda inner, key: inner.setdefault(key, {}), sections, nested)
+        section[name] = _json_value(value)
+    return nested
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_json_value(v) for v in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # strict pydantic takes 3 for a float, but not 3.0 for an int
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if annotation is float and is_number:
-        return float(value)
-    if annotation is int and is_number and float(value).is_integer():
-        return int(value)
-    if annotation in (bool, str) and isinstance(value, annotation):
-        return value
-    if annotation is Path and isinstance(value, (str, Path)):
-        return Path(value)
-    kind = getattr(annotation, "__name__", str(annotation))
-    raise InputError(f"The setting '{name}' takes a value of type {kind}, got {value!r}.")
+    if isinstance(value, Path):
+        return str(value)
+    return {type(value).__name__: str(value)}  # a date of YAML, for example: no setting takes a mapping
+
+
+_TYPE_NAMES = {"int_type": "int", "float_type": "float", "bool_type": "bool", "string_type": "str"}
+
+
+def _refusal(error: ValidationError, known: Iterable[str]) -> str:
+    """One sentence about the first thing that is wrong; `known`: the paths of all settings."""
+    errors = error.errors(include_url=False)
+    kind, value, context = errors[0]["type"], errors[0]["input"], errors[0].get("ctx", {})
+    # After the setting's own path come indices into its list and members of a union.
+    location = ".".join(map(str, errors[0]["loc"]))
+    name = max((path for path in known if f"{location}.".startswith(f"{path}.")), key=len, default=location)
+    if kind in _TYPE_NAMES:
+        takes = f"a value of type {_TYPE_NAMES[kind]}"
+    elif kind == "literal_error":
+        takes = f"one of {context['expected']}"
+    elif kind == "tuple_type":
+        takes = "a list"
+    elif kind in ("missing", "too_long"):  # a tuple lacks elements (one error each), or has too many
+        count = context.get("max_length", len(value) + sum(e["type"] == "missing" for e in errors))
+        takes, value = f"{count} values", len(value)
+    else:
+        return f"The setting '{name}' cannot be {value!r}: {errors[0]['msg']}."
+    return f"The setting '{name}' takes {takes}, got {value!r}."
 
 
 def _unknown(key: str, known: list[str]) -> str:

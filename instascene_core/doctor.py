@@ -28,6 +28,7 @@ LIBRARIES = (
     ("skimage", ("scikit-image",), True, "pip install scikit-image"),
     ("PIL", ("pillow",), True, "pip install pillow"),
     ("yaml", ("PyYAML",), True, "pip install PyYAML"),
+    ("pydantic", ("pydantic",), True, "pip install pydantic"),
     ("open3d", ("open3d-cpu", "open3d"), True, "pip install open3d-cpu libusb-package"),
     ("trimesh", ("trimesh",), True, "pip install trimesh"),
     ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),
