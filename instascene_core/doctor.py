@@ -29,6 +29,7 @@ LIBRARIES = (
     ("PIL", ("pillow",), True, "pip install pillow"),
     ("yaml", ("PyYAML",), True, "pip install PyYAML"),
     ("pydantic", ("pydantic",), True, "pip install pydantic"),
+    ("sklearn", ("scikit-learn",), True, "pip install scikit-learn"),
     ("open3d", ("open3d-cpu", "open3d"), True, "pip install open3d-cpu libusb-package"),
     ("trimesh", ("trimesh",), True, "pip install trimesh"),
     ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),

@@ -66,30 +66,15 @@ def split_by_distance(points: np.ndarray, spacings: float, min_points: int) -> n
     """
     if len(points) <= min_points:
         return np.zeros(len(points), dtype=np.int32)
-    tree = cKDTree(points)
-    nearest, _ = tree.query(points, k=min(4, len(points)))
+    from sklearn.cluster import DBSCAN
+
+    nearest, _ = cKDTree(points).query(points, k=min(4, len(points)))
     radius = spacings * max(float(np.median(nearest[:, -1])), 1e-12)
-    pairs = tree.query_pairs(radius, output_type="ndarray")  # [P, 2]
-    neighbours = 1 + np.bincount(pairs.ravel(), minlength=len(points))
-    core = neighbours >= min_points
-    both = core[pairs].all(axis=1)
-    ends = pairs[both]
-    graph = sp.coo_matrix(
-        (np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(len(points),) * 2
-    )
-    _, component = sp.csgraph.connected_components(graph, directed=False)
-    part = np.where(core, component, np.iinfo(np.int32).max)
-    # A border point joins the smallest-numbered core part it touches.
-    for a, b in ((0, 1), (1, 0)):
-        border = ~core[pairs[:, a]] & core[pairs[:, b]]
-        np.minimum.at(part, pairs[border, a], component[pairs[border, b]])
-    part = np.where(part == np.iinfo(np.int32).max, -1, part)
-    used, renumbered = np.unique(part[part >= 0], return_inverse=True)
-    first = np.full(len(used), len(points))
-    np.minimum.at(first, renumbered, np.flatnonzero(part >= 0))
-    rank = np.argsort(np.argsort(first))
+    part = DBSCAN(eps=radius, min_samples=min_points).fit_predict(points)  # numbered by first core point
+    found = part[part >= 0]
+    _, first = np.unique(found, return_index=True)
     result = np.full(len(points), -1, dtype=np.int32)
-    result[part >= 0] = rank[renumbered]
+    result[part >= 0] = np.argsort(np.argsort(first))[found]
     return result
 
 

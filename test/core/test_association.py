@@ -339,6 +339,18 @@ def test_distance_split_is_scale_free_and_drops_noise():
         assert (part[:200] == 0).all() and (part[200:300] == 1).all() and part[300] == -1
 
 
+def test_distance_split_numbers_parts_by_their_first_point_and_gives_each_border_point_to_one():
+    line = np.arange(8.0)  # the third neighbour is mostly 2 away, so the radius is 2
+    middle = [8.75]  # within reach of the ends of both lines, but of too few points to be a core point
+    along = np.concatenate([middle, 10.5 + line, line, [60.0]])
+    points = np.stack([along, np.zeros_like(along), np.zeros_like(along)], axis=1)
+    part = split_by_distance(points, 1.0, 4)
+    assert part.dtype == np.int32
+    assert part.tolist() == [0] * 9 + [1] * 8 + [-1]
+    swapped = split_by_distance(points[[0, *range(9, 17), *range(1, 9), 17]], 1.0, 4)
+    assert swapped.tolist() == [0] * 9 + [1] * 8 + [-1]
+
+
 def test_bad_label_images_are_refused_with_a_sentence():
     means = np.zeros((3, 3))
     trace = row_trace([0, 1, 2])
