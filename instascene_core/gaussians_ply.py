@@ -4,6 +4,9 @@ Vertex properties: x y z, nx ny nz, f_dc_0..2, f_rest_* (channel-major: all of r
 first), opacity (logit), scale_0 scale_1 scale_2 (log metres), rot_0..3 (wxyz), all float32; ours
 add `instance_id` (int32) and `feature_0..15`, which other readers ignore.  A disk has no third
 scale; viewers of 3D Gaussians need one, so a thin one is written and dropped on reading.
+
+The format is read and written here because the library for it, plyfile, is under the GPL, whose terms
+would then hold for everyone who passes this package on.
 """
 
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
 from instascene_core.transforms import matrix_from_quaternion, quaternion_from_matrix
 
-# The written third scale is this factor of the smaller tangent one: flat to the eye, and always the
+# The written third scale is this factor of the smaller tangent one: it looks flat, and is always the
 # smallest, so that reading back finds the disk's normal where it was.
 _LOG_THICKNESS = float(np.log(1e-2))
 
@@ -160,16 +163,16 @@ def _flatten(quaternions: np.ndarray, log_scales: np.ndarray) -> tuple[np.ndarra
     Disks ([N, 3] scales whose third is the smallest) keep their bits.
     """
     thinnest = log_scales.argmin(axis=1)
-    turned = np.flatnonzero(thinnest != 2)
+    changed = np.flatnonzero(thinnest != 2)
     tangents = log_scales[:, :2].copy()
-    if len(turned):
+    if len(changed):
         # Cyclic permutations are rotations, so the columns stay right-handed.
-        order = (thinnest[turned, None] + np.array([1, 2, 0])) % 3  # [M, 3]
-        rotations = matrix_from_quaternion(quaternions[turned])
+        order = (thinnest[changed, None] + np.array([1, 2, 0])) % 3  # [M, 3]
+        rotations = matrix_from_quaternion(quaternions[changed])
         rotations = np.take_along_axis(rotations, order[:, None, :], axis=2)
         quaternions = quaternions.copy()
-        quaternions[turned] = quaternion_from_matrix(rotations).astype(np.float32)
-        tangents[turned] = np.take_along_axis(log_scales[turned], order[:, :2], axis=1)
+        quaternions[changed] = quaternion_from_matrix(rotations).astype(np.float32)
+        tangents[changed] = np.take_along_axis(log_scales[changed], order[:, :2], axis=1)
     return quaternions, tangents
 
 

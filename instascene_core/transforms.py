@@ -52,7 +52,10 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation matrices [..., 3, 3] from quaternions wxyz [..., 4] (normalised here)."""
+    """Rotation matrices [..., 3, 3] from quaternions wxyz [..., 4] (normalised here).
+
+    scipy's Rotation rounds differently: the poses of procedural scenes would change in the last digit.
+    """
     quaternion = np.asarray(quaternion, dtype=np.float64)
     w, x, y, z = np.moveaxis(quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True), -1, 0)
     rows = [

@@ -3,6 +3,9 @@
 Run it with the Python of that environment after changing a `*.in` file:
 `.venv/bin/python tools/lock_requirements.py`.  Each lock holds what its `.in` file asks for and
 everything those packages require in turn, at the versions installed here.
+
+uv and pip-compile resolve anew instead of recording what was tested, and lock torch's CUDA packages
+(gigabytes) where this environment, and most robots, have a torch without CUDA.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Binary PLY of a completed object: colour, and per vertex how far it was observed and how sure it is."""
+"""Binary PLY of a completed object: per vertex its colour, how far it was observed, how uncertain it is."""
 
 from pathlib import Path
 

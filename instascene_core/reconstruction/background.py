@@ -1,7 +1,7 @@
 """Stand-ins for what lies beyond the reconstructed scene, where images show it but no depth is known.
 
-One learned colour for everybody; and, without a depth sensor, a sphere to start Gaussians on: a backdrop with
-structure (a room behind a phone's subject) is worth 0.7 dB there.
+One learned colour for all frames; and, without a depth sensor, a sphere to start Gaussians on: modelling a
+backdrop with structure (a room behind a phone's subject) gains 0.7 dB there.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ _STRIDE = 3  # pixels between samples
 class BackgroundColor:
     """One colour behind everything, learned along with the scene (a backdrop, a sky, the room's haze).
 
-    Where nothing is reconstructed, images would else be explained by Gaussians that are not there.
+    Without it, Gaussians would appear where there is no surface, to explain what images show there.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ def _shell_part(frame: Frame, center: np.ndarray, radius: float) -> SurfacePoint
         positions=(center + radius * outward).astype(np.float32),
         normals=-outward.astype(np.float32),
         colors=frame.rgb[rows, columns].astype(np.float32) / 255,
-        footprints=(4 * footprint).astype(np.float32),  # it is not where it seems: no fine detail
+        footprints=(4 * footprint).astype(np.float32),  # the true distance is unknown: no fine detail
         importances=np.full(n, 0.5, dtype=np.float32),
     )
 

@@ -69,9 +69,9 @@ class PoseRefiner:
         rates = np.array([[self._rates.rotation], [self._rates.translation]])
         rotation, shift = -share * rates * first / (root + _EPSILON)
         pose = self._poses[index]
-        turned = pose[:3, :3] @ Rotation.from_rotvec(rotation).as_matrix()
-        pose[:3, 3] += self._scale * (pose[:3, :3] @ shift + pose[:3, 2] - turned[:, 2])
-        pose[:3, :3] = _orthonormal(turned)
+        rotated = pose[:3, :3] @ Rotation.from_rotvec(rotation).as_matrix()
+        pose[:3, 3] += self._scale * (pose[:3, :3] @ shift + pose[:3, 2] - rotated[:, 2])
+        pose[:3, :3] = _orthonormal(rotated)
         if self._fix_gauge:
             self._remove_mean_motion()
 
@@ -92,9 +92,9 @@ class PoseRefiner:
     def _motion(self, index: int) -> np.ndarray:
         """[2, 3] how far the pose has come from the given one: rotation; shift of the point ahead / scale."""
         given, pose = self._given[index], self._poses[index]
-        turned = Rotation.from_matrix(given[:3, :3].T @ pose[:3, :3]).as_rotvec()
+        rotation = Rotation.from_matrix(given[:3, :3].T @ pose[:3, :3]).as_rotvec()
         ahead = pose[:3, 3] - given[:3, 3] + self._scale * (pose[:3, 2] - given[:3, 2])
-        return np.stack([turned, pose[:3, :3].T @ ahead / self._scale])
+        return np.stack([rotation, pose[:3, :3].T @ ahead / self._scale])
 
     def image_motion(self) -> float:
         """How far refinement has moved the images' centres, over the focal length: median of the frames."""
