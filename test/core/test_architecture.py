@@ -1,5 +1,8 @@
 """The layers of the package (CONTRIBUTING.md): imports go only downward, nothing imports in a circle, core
-never imports ROS."""
+never imports ROS.
+
+`python test/core/test_architecture.py [CHECKOUT]` counts packages, files and the imports between them.
+"""
 
 import ast
 import re
@@ -10,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).resolve().parents[2] / "instascene_core"
+CORE = Path(sys.argv[1] if __name__ == "__main__" and sys.argv[1:] else Path(__file__).resolve().parents[2])
+CORE = CORE.resolve() / "instascene_core"
 NAME = CORE.name
 STEPS = {"reconstruction", "segmentation", "association", "features", "completion"}
 # Within a step, which of its packages may import which: bottom to top.
@@ -213,3 +217,19 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CORE.parent)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
+def count() -> str:
+    """Packages and modules right under instascene_core, files, and who imports whom among them."""
+    graph = imports_between_files(core_files())
+    between = {(top(a), top(b)) for a, found in graph.items() for b in found if top(a) and top(a) != top(b)}
+    names = {top(module) for module in graph} - {""}
+    arrows = sum(map(len, graph.values()))
+    return (
+        f"{len(names)} packages and modules, {len(between)} imports between them; "
+        f"{len(graph)} files, {arrows} imports between them; circle of files: {circle(graph) or 'none'}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(count())
