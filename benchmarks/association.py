@@ -12,15 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.kernel import machine
+from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.association import associate
 from instascene_core.association.consensus import cluster_masks, observe
 from instascene_core.association.masks import build_masks
 from instascene_core.config import AssociationConfig
-from instascene_core.files import write_json
 from instascene_core.rendering.trace import PixelTrace
-
-RESULTS = Path(__file__).resolve().parent / "results" / "association.json"
 
 logger = logging.getLogger("benchmarks.association")
 
@@ -89,8 +86,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--objects", type=int, default=30)
     parser.add_argument("--gaussians", type=int, default=100_000)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "association.json")
     args = parser.parse_args()
+    made_by = provenance_of("association")
     means, traces, images = scene(args.frames, args.objects, args.gaussians)
     runs = []
     for clustering in ("votes", "consensus"):
@@ -109,7 +107,8 @@ def main() -> None:
         )
         runs.append({"clustering": clustering, "seconds": wall, "cpu_seconds": processor, "instances": found})
     size = {"frames": args.frames, "objects": args.objects, "gaussians": args.gaussians}
-    write_json(args.output, {"machine": machine(), **size, "runs": runs, "oracle": compare_with_oracle()})
+    found = {**size, "runs": runs, "oracle": compare_with_oracle()}
+    write_results(args.output, "association", found, made_by)
 
 
 if __name__ == "__main__":

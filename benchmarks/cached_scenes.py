@@ -1,14 +1,13 @@
 """Procedural scenes with their reconstruction, kept in a folder so that the next run starts from them."""
 
-import hashlib
-import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.provenance import CORE, Sources, cache_key
+from benchmarks.records import COMPLETION, DECOMPOSITION
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import Config, ReconstructionConfig, SyntheticConfig
 from instascene_core.files import atomic_path
@@ -18,7 +17,8 @@ from instascene_core.gaussians_ply import read_gaussians, write_gaussians
 from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene
 
-SOURCES = ("synthetic", "reconstruction", "rendering", "csrc")  # what a reconstruction depends on
+FRAMES = Sources((f"{CORE}.synthetic",))
+RECONSTRUCTION = Sources(("benchmarks.cached_scenes",), unused=(*DECOMPOSITION, *COMPLETION))
 
 logger = logging.getLogger("benchmarks")
 
@@ -46,8 +46,8 @@ def cached_scene(
     of that name, whatever settings and code made them.
     """
     what = f"{name}-{'rgbd' if depth else 'rgb'}"
-    frames_path = cache / f"{name}-{_digest(scene)}-{_code(SOURCES[:1])}.npz"
-    ply = cache / f"{what}-{_digest(scene, config)}-{_code(SOURCES)}.ply"
+    frames_path = cache / f"{name}-{cache_key(FRAMES, scene)}.npz"
+    ply = cache / f"{what}-{cache_key(RECONSTRUCTION, scene, Config(reconstruction=config))}.ply"
     if trust:
         frames_path, ply = _newest(cache, f"{name}-*.npz", frames_path), _newest(cache, f"{what}-*.ply", ply)
     if not frames_path.exists():
@@ -64,21 +64,8 @@ def cached_scene(
     return CachedScene(name, frames, read_gaussians(ply).gaussians)
 
 
-def _digest(*configs: object) -> str:
-    text = json.dumps([asdict(c) for c in configs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
 def _newest(cache: Path, pattern: str, otherwise: Path) -> Path:
     return max(cache.glob(pattern), key=lambda path: path.stat().st_mtime, default=otherwise)
-
-
-def _code(folders: Sequence[str]) -> str:
-    """A digest of the packages' sources."""
-    root = Path(__file__).resolve().parents[1] / "instascene_core"
-    files = sorted(path for folder in folders for path in (root / folder).rglob("*.[pc]*") if path.is_file())
-    files = [path for path in files if path.suffix in (".py", ".cpp", ".h")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:10]
 
 
 def _write_frames(path: Path, frames: list[Frame]) -> None:

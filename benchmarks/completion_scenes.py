@@ -8,6 +8,8 @@ import numpy as np
 
 from benchmarks.cached_scenes import cached_scene
 from benchmarks.completion_scores import mean, score
+from benchmarks.provenance import CORE, Sources, cache_key
+from benchmarks.records import COMPLETION
 from instascene_core import completion
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import CompletionConfig, Config, ReconstructionConfig, SyntheticConfig
@@ -24,6 +26,9 @@ from instascene_core.scene import Reconstruction, decompose
 from instascene_core.synthetic import generate_scene
 from instascene_core.transforms import look_at
 
+DECOMPOSED = Sources(
+    ("benchmarks.completion_scenes",), unused=(*COMPLETION, f"{CORE}.export", "benchmarks.completion_scores")
+)
 PLAIN_KINDS = ("box", "book", "tin", "soap")  # kinds whose dimensions are those of a box
 
 logger = logging.getLogger("benchmarks.completion")
@@ -84,7 +89,8 @@ def _dimensions(mesh: TriangleMesh) -> np.ndarray:
 
 def _decomposed(settings: SyntheticConfig, depth: bool, cache: Path) -> tuple[list[Frame], list[int], Plane]:
     """Frames as completion takes them (dense depth, instance labels), ids of the objects, the support."""
-    path = cache / f"{settings.seed}-{settings.num_views}-{'rgbd' if depth else 'rgb'}-decomposed.npz"
+    key = cache_key(DECOMPOSED, settings, ReconstructionConfig(), Config())
+    path = cache / f"{settings.seed}-{settings.num_views}-{'rgbd' if depth else 'rgb'}-{key}-decomposed.npz"
     if not path.exists():
         made = cached_scene(
             f"completion{settings.seed}", settings, ReconstructionConfig(), depth, cache, False

@@ -10,7 +10,6 @@ a row that is there for the same scene and masks is replaced, the others stay.
 """
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -20,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cached_scenes import CachedScene, cached_scene
-from benchmarks.kernel import machine
+from benchmarks.provenance import UNKNOWN
+from benchmarks.records import RECORDS, RESULTS, provenance_of, write_results
 from instascene_core.config import Config, FeaturesConfig, ReconstructionConfig, SyntheticConfig
-from instascene_core.files import write_json
 from instascene_core.frame import UNLABELLED
 from instascene_core.metrics import multi_view_iou
 from instascene_core.scene import Reconstruction, Scene
@@ -30,7 +29,7 @@ from instascene_core.segmentation import SEGMENTERS
 from instascene_core.synthetic.masks import damage_labels
 from instascene_core.synthetic.unseen import HELD_OUT
 
-RESULTS = Path(__file__).resolve().parent / "results" / "decomposition.json"
+RECORD = RECORDS["decomposition"]
 NETWORK_FREE = ("true", "damaged")
 BARE = FeaturesConfig(keep_votes=False)
 ABLATION = {  # the paper's table 2: features decide alone; the last is ours
@@ -148,18 +147,13 @@ def run(case: Case, scene: CachedScene, source: str, config: Config, depth: bool
     return row
 
 
-def write_results(path: Path, rows: list[dict], ablation: list[dict], fractions: list[dict]) -> None:
-    """Into the results on record: by scene and masks, and by what was varied."""
-    old = json.loads(path.read_text()) if path.exists() else {}
-    results = {"machine": machine()}
-    for name, new, key in (("runs", rows, "masks"), ("ablation", ablation, "losses"),
-                           ("fractions", fractions, "share")):  # fmt: skip
-        identity = ("scene", "masks", "depth", key)
-        merged = {tuple(row[k] for k in identity): row for row in [*old.get(name, []), *new]}
-        results[name] = sorted(merged.values(), key=_order)
-        results[f"{name}_summary"] = report(results[name], key)
-    write_json(path, results)
-    logger.info("written to %s", path)
+def with_summaries(results: dict) -> dict:
+    """The lists of rows in the order of CASES, each followed by its means."""
+    content = {}
+    for name, rows in RECORD.items():
+        content[name] = sorted(results[name], key=_order)
+        content[f"{name}_summary"] = report(content[name], rows.identity[-1])
+    return content
 
 
 def _order(row: dict) -> tuple:
@@ -178,12 +172,15 @@ def main() -> None:
     parser.add_argument("--build", action="store_true", help="only fill the cache")
     parser.add_argument("--cache", type=Path, default=Path(".cache/decomposition"))
     parser.add_argument("--trust-cache", action="store_true", help="take scenes that other code made")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "decomposition.json")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
     logging.getLogger("instascene_core").setLevel(logging.ERROR)
     config, depth = Config(), not arguments.no_depth
+    made_by = provenance_of("decomposition")
+    if arguments.trust_cache:
+        made_by = {name: replace(provenance, code=UNKNOWN) for name, provenance in made_by.items()}
     rows, ablation, fractions = [], [], []
     for case in (case for case in CASES if case.layout in arguments.layouts):
         scene = cached_scene(
@@ -198,7 +195,9 @@ def main() -> None:
         for share in FRACTIONS if arguments.fractions else ():
             fractions += [run(case, scene, source, config, depth, share=share) for source in NETWORK_FREE]
     if not arguments.build:
-        write_results(arguments.output, rows, ablation, fractions)
+        found = {"runs": rows, "ablation": ablation, "fractions": fractions}
+        write_results(arguments.output, "decomposition", found, made_by, with_summaries)
+        logger.info("written to %s", arguments.output)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.kernel import fog_scene, machine, surface_scene
+from benchmarks.kernel import fog_scene, surface_scene
+from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import ReconstructionConfig, SyntheticConfig
-from instascene_core.files import write_json
 from instascene_core.gaussians import GaussianModel
 from instascene_core.reconstruction import ReconstructionResult, reconstruct
 from instascene_core.rendering import TrainingPass, device_name, make_training_pass, rasterize
 from instascene_core.rendering.cuda import GSPLAT_VERSION, cuda_problem
 
-RESULTS = Path(__file__).resolve().parent / "results" / "gpu.json"
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 IMAGES = ("color", "alpha", "depth", "normal")
 GPU = torch.device("cuda")
@@ -118,12 +116,13 @@ def training(seed: int, iterations: int) -> dict[str, object]:
 def run(seed: int, quick: bool) -> dict[str, object]:
     """All measurements, printed as they come."""
     show = sys.stdout.write
-    found: dict[str, object] = {"gpu": device_name(GPU), "machine": machine(), "gsplat": GSPLAT_VERSION}
-    found.update(quantiles=QUANTILES, parity={})
+    found: dict[str, object] = {"gpu": device_name(GPU), "gsplat": GSPLAT_VERSION}
+    found.update(quantiles=QUANTILES, parity=[])
     show(f"{found['gpu']}, gsplat {GSPLAT_VERSION}, torch {torch.__version__}\n")
     show(f"parity: {', '.join(f'{100 * q:g} %' for q in QUANTILES)} of |GPU − CPU| / largest\n")
     for name, make in (("surface", surface_scene), ("fog", fog_scene)):
-        found["parity"][name] = quantiles = parity(*make(20_000, 320, 240))
+        quantiles = parity(*make(20_000, 320, 240))
+        found["parity"].append({"scene": name, "quantiles": quantiles})
         for what, values in quantiles.items():
             show(f"  {name:8}{what:22}{''.join(f'{value:10.1e}' for value in values)}\n")
     sizes = ((20_000, 320, 240), (100_000, 640, 480), (500_000, 1280, 720))
@@ -149,10 +148,10 @@ def main() -> None:
     if problem := cuda_problem():
         sys.stdout.write(f"Nothing measured: {problem}\n")
         return
+    made_by = provenance_of("gpu")
     found = run(arguments.seed, arguments.quick)
     if not arguments.quick:
-        RESULTS.parent.mkdir(exist_ok=True)
-        write_json(RESULTS, found)
+        write_results(RESULTS / "gpu.json", "gpu", found, made_by)
 
 
 if __name__ == "__main__":

@@ -8,24 +8,21 @@ processor time (cpu_ms, summed over threads): on a shared machine wall time meas
 
 import argparse
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.camera import PinholeCamera
-from instascene_core.files import write_json
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering import TrainingPass, evaluate_sh, fused, library, rasterize, trace
 from instascene_core.rendering.rasterizer import RasterGradients, backward, forward
 from instascene_core.rendering.reference import rasterize_reference
 from instascene_core.rendering.view import RasterImages, RasterView
 
-RESULTS = Path(__file__).resolve().parent / "results" / "kernel.json"
 PARAMETERS = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
 
 
@@ -214,36 +211,12 @@ def twin_times(count: int, width: int, height: int, chunk: int = 512) -> dict[st
     }
 
 
-def machine() -> dict[str, object]:
-    """Processor and versions; nothing that names the host."""
-    model, flags = platform.processor() or platform.machine(), set()
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                model = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-    relevant = {"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd"}
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "flags": sorted(flags & relevant),
-        "threads": library.num_threads(),
-        "load_before": round(os.getloadavg()[0], 1),  # of other work: above 0 wall times are too long
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 COLUMNS = ("forward", "forward_backward", "forward_backward_all_images", "rasterize_sh3_autograd", "trace")
 
 
 def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
     """All measurements, printed as they come."""
-    show, described = sys.stdout.write, machine()
-    results = []
+    show, results = sys.stdout.write, []
     show("wall ms (processor ms over all threads)\n")
     show(f"{'scene':8}{'Gaussians':>10}{'image':>9}{'set':>9}{'fwd':>14}{'fwd+bwd':>15}{'all images':>15}")
     show(f"{'autograd SH3':>15}{'trace':>15}\n")
@@ -259,7 +232,7 @@ def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
                 figures = (f"{times[k]['ms']:.1f} ({times[k]['cpu_ms']:.1f})" for k in COLUMNS)
                 row = "".join(f"{figure:>15}" for figure in figures)
                 show(f"{name:8}{count:10}{f'{width}×{height}':>9}{instruction_set:>9}{row}\n")
-    found = {"machine": described, "least_of": repeats, "kernel": results, "iteration": []}
+    found = {"least_of": repeats, "kernel": results, "iteration": []}
     for size in ((20_000, 320, 240), (100_000, 640, 480)):
         iteration = iteration_times(*size, repeats)
         found["iteration"].append(iteration)
@@ -281,10 +254,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer repeats, no twin, nothing written")
     arguments = parser.parse_args()
+    made_by = provenance_of("kernel")
     found = run(5 if arguments.quick else 25, with_twin=not arguments.quick)
     if not arguments.quick:
-        RESULTS.parent.mkdir(exist_ok=True)
-        write_json(RESULTS, found)
+        write_results(RESULTS / "kernel.json", "kernel", found, made_by)
 
 
 if __name__ == "__main__":

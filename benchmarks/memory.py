@@ -12,16 +12,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.kernel import machine
+from benchmarks.records import RESULTS, provenance_of, write_results
 from benchmarks.streaming import resident_mb
 from instascene_core.config import Config, SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
-from instascene_core.files import write_json
 from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene, write_dataset
-
-RESULTS = Path(__file__).resolve().parent / "results" / "memory.json"
 
 logger = logging.getLogger("benchmarks.memory")
 
@@ -55,9 +52,10 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=60)
     parser.add_argument("--size", type=int, nargs=2, default=[320, 240])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "memory.json")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    made_by = provenance_of("memory")
     width, height = arguments.size
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small", Path(folder) / "large"
@@ -75,7 +73,7 @@ def main() -> None:
         "%d views of %d×%d: %.0f MB at most beyond the libraries", arguments.views, width, height, beyond
     )
     result = {"views": arguments.views, "width": width, "height": height, "libraries_mb": libraries, **found}
-    write_json(arguments.output, {"machine": machine(), **result, "beyond_libraries_mb": beyond})
+    write_results(arguments.output, "memory", {**result, "beyond_libraries_mb": beyond}, made_by)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,13 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.kernel import machine
+from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.config import ReconstructionConfig, SyntheticConfig
 from instascene_core.datasets import open_dataset
-from instascene_core.files import write_json
 from instascene_core.frame import Frame
 from instascene_core.reconstruction import evaluate, reconstruct
 from instascene_core.synthetic import generate_scene
 
-RESULTS = Path(__file__).resolve().parent / "results" / "reconstruction.json"
 HELD_OUT = 8  # every 8th view
 RECORDED = ("fox", "redkitchen", "apc_shelf")
 
@@ -104,16 +102,18 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=ReconstructionConfig.iterations)
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--depth-noise", default="none")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "reconstruction.json")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    record = "reconstruction_speed" if arguments.speed else "reconstruction"
+    made_by = provenance_of(record)
     config = replace(ReconstructionConfig(), iterations=arguments.iterations)
     if arguments.speed:
         runs = [speed(arguments.seeds[0])]
         if arguments.data is not None:
             runs += quality_over_time("fox", *split(list(open_dataset(arguments.data / "fox"))))
         path = arguments.output.with_stem(arguments.output.stem + "_speed")
-        write_json(path, {"machine": machine(), "runs": runs})
+        write_results(path, record, {"runs": runs}, made_by)
         logger.info("written to %s", path)
         return
     runs = []
@@ -125,7 +125,7 @@ def main() -> None:
             runs.append(measure(name, train, test, config))
             refined = replace(config, refine_poses=True)
             runs.append(measure(f"{name} poses refined", train, test, refined))
-    write_json(arguments.output, {"machine": machine(), "config": asdict(config), "runs": runs})
+    write_results(arguments.output, record, {"config": asdict(config), "runs": runs}, made_by)
     logger.info("written to %s", arguments.output)
 
 

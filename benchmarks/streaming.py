@@ -15,15 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.kernel import machine
 from benchmarks.reconstruction import split
+from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.config import Config, SyntheticConfig
-from instascene_core.files import write_json
 from instascene_core.frame import Frame
 from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene
-
-RESULTS = Path(__file__).resolve().parent / "results" / "streaming.json"
 
 logger = logging.getLogger("benchmarks.streaming")
 
@@ -123,17 +120,18 @@ def main() -> None:
     parser.add_argument("--hz", type=float, default=2.0)
     parser.add_argument("--long", action="store_true", help="memory of 2,000 frames instead")
     parser.add_argument("--size", type=int, nargs=2, default=[320, 240], help="of the images of --long")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "streaming.json")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    found: dict = {"machine": machine()}
+    record = "streaming_memory" if arguments.long else "streaming"
+    made_by = provenance_of(record)
     if arguments.long:
-        found["long"] = endless(2000, *arguments.size)
+        found = {"long": endless(2000, *arguments.size)}
         path = arguments.output.with_stem(arguments.output.stem + "_memory")
     else:
-        found["runs"] = [stream(seed, arguments.hz) for seed in arguments.seeds]
+        found = {"runs": [stream(seed, arguments.hz) for seed in arguments.seeds]}
         path = arguments.output
-    write_json(path, found)
+    write_results(path, record, found, made_by)
     logger.info("written to %s", path)
 
 
