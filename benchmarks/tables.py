@@ -1,18 +1,28 @@
-"""docs/benchmarks.md from benchmarks/results/*.json: `python -m benchmarks.tables` (`make bench` runs it)."""
+"""docs/benchmarks.md from benchmarks/results/*.json: `python -m benchmarks.tables` (`make bench` runs it).
 
+Rows by other code or weights than those of the day on which the page is made have a mark.
+"""
+
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.provenance import UNKNOWN, commit
+from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
 from instascene_core.files import write_bytes
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Measured
 
 Made from `benchmarks/results/*.json` by `python -m benchmarks.tables`; `make bench BENCH=…` measures anew.
 Times are wall times on the machine named with each table.
 """
+MARKED_AT = "Marks (†, ‡) stand beside figures that may not be those of the code and weights of commit"
+LEGEND = {  # followed by commits
+    OUTDATED: "Made by other code or weights, of",
+    UNRECORDED: "Which code and weights made it is not on record; it came in",
+}
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -22,8 +32,35 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def place(found: dict) -> str:
-    machine = found["machine"]
-    return f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}"
+    """The machines of all rows; of a file that is older than machines in rows, its one."""
+    values = [row for value in found.values() for row in (value if isinstance(value, list) else [value])]
+    machines = [row["machine"] for row in values if isinstance(row, dict) and "machine" in row]
+    machines = machines or ([found["machine"]] if "machine" in found else [])
+    described = [
+        f"{m['cpu']}, {m['threads']} thread{'s' * (m['threads'] != 1)}, torch {m['torch']}" for m in machines
+    ]
+    return "; ".join(dict.fromkeys(described)) or "Machine not on record"
+
+
+def set_marks(record: str, found: dict, marked: bool) -> str:
+    """Give each row its "mark", empty unless `marked`; the legend of those that occur."""
+    commits: dict[str, set[str]] = {mark: set() for mark in MARKS}
+    for rows, row in rows_of(record, found):
+        row["mark"] = mark_of(row, rows.sources) if marked else ""
+        if row["mark"]:
+            commits[row["mark"]].add(row.get("commit", UNKNOWN))
+    lines = [f"{m.strip()} {LEGEND[m]} {', '.join(sorted(commits[m]))}." for m in MARKS if commits[m]]
+    return "".join(f"\n{line}\n" for line in lines)
+
+
+def without_marks(text: str) -> str:
+    """The page as `page(marked=False)` makes it."""
+    legends = tuple(mark.strip() for mark in MARKS)
+    paragraphs = [p for p in text.split("\n\n") if not p.startswith((*legends, MARKED_AT))]
+    text = "\n\n".join(paragraphs).rstrip("\n") + "\n"
+    for mark in MARKS:
+        text = text.replace(mark, "")
+    return text
 
 
 LATER = ("forward_backward_all_images", "trace")
@@ -33,8 +70,8 @@ def kernel(found: dict) -> str:
     """Kernel times, utilisation, training iteration, twin."""
     rows = [
         [
-            entry["scene"], f"{entry['gaussians'] // 1000}k, {entry['width']}×{entry['height']}",
-            entry["instruction_set"],
+            entry["scene"] + entry["mark"],
+            f"{entry['gaussians'] // 1000}k, {entry['width']}×{entry['height']}", entry["instruction_set"],
             *(f"{entry[k]['ms']:.1f}" for k in ("forward", "forward_backward", *LATER)),
         ]
         for entry in found["kernel"]
@@ -49,12 +86,12 @@ def kernel(found: dict) -> str:
         f"{used['gflops']:.0f} GFLOP/s are useful, {100 * used['flops_share']:.0f} % of what a large matrix "
         f"product reaches here ({used['peak_gflops']:.0f}); {used['gbytes']:.1f} GB/s must move, "
         f"{100 * used['bytes_share']:.0f} % of a copy's {used['peak_gbytes']:.0f}: the kernel is bound by "
-        f"arithmetic. The float64 torch twin takes {twin['ratio']} times as long "
-        f"({twin['gaussians'] // 1000}k Gaussians, {twin['width']}×{twin['height']}).\n",
+        f"arithmetic.{used['mark']} The float64 torch twin takes {twin['ratio']} times as long "
+        f"({twin['gaussians'] // 1000}k Gaussians, {twin['width']}×{twin['height']}).{twin['mark']}\n",
     ]
     parts = list(found["iteration"][0]["parts"])
     rows = [
-        [f"{e['gaussians'] // 1000}k, {e['width']}×{e['height']}"]
+        [f"{e['gaussians'] // 1000}k, {e['width']}×{e['height']}{e['mark']}"]
         + [f"{e['parts'][part]['ms']:.1f}" for part in parts]
         + [f"{e['total']['ms']:.1f}", f"{e['ratio']:.2f}"]
         for e in found["iteration"]
@@ -71,7 +108,7 @@ def reconstruction(found: dict) -> str:
         held, aligned = run["held_out"], run["held_out_aligned"]
         rows.append(
             [
-                run["name"], f"{run['views']} × {run['width']}×{run['height']}",
+                run["name"] + run["mark"], f"{run['views']} × {run['width']}×{run['height']}",
                 f"{run['gaussians'] / 1e3:.0f}k", f"{run['seconds']:.0f}",
                 f"{held['psnr']:.1f}", f"{aligned['psnr']:.1f}",
                 _millimetres(held["depth_error"]), _number(held["normal_error"], "{:.1f}°"),
@@ -89,7 +126,7 @@ def speed(found: dict) -> str:
     """A run of fixed size, and PSNR over seconds."""
     rows = [
         [
-            run["name"], f"{run['gaussians'] / 1e3:.0f}k", f"{run['seconds']:.1f}",
+            run["name"] + run["mark"], f"{run['gaussians'] / 1e3:.0f}k", f"{run['seconds']:.1f}",
             f"{run['cpu_seconds']:.1f}", f"{run['held_out']['psnr']:.1f}",
         ]
         for run in found["runs"]
@@ -102,7 +139,7 @@ def streaming(found: dict) -> str:
     """Ready how long after the last frame."""
     rows = [
         [
-            str(run["seed"]), f"{run['frames']} at {run['hz']:g} Hz", f"{run['ready_s']:.1f}",
+            f"{run['seed']}{run['mark']}", f"{run['frames']} at {run['hz']:g} Hz", f"{run['ready_s']:.1f}",
             f"{run['offline_s']:.1f}", f"{run['streamed']['psnr']:.1f}", f"{run['offline']['psnr']:.1f}",
         ]
         for run in found["runs"]
@@ -121,7 +158,7 @@ def memory(found: dict) -> str:
         f"files to completed objects, takes {found['beyond_libraries_mb']:.0f} MB at most beyond the "
         f"{found['libraries_mb']:.0f} MB of the libraries. In all that is {found['reconstruct_peak_mb']:.0f} "
         f"MB after reconstruction, {found['segment_peak_mb']:.0f} after segmentation, "
-        f"{found['complete_peak_mb']:.0f} at the end.\n"
+        f"{found['complete_peak_mb']:.0f} at the end.{found['mark']}\n"
     )
 
 
@@ -130,14 +167,19 @@ def streaming_memory(found: dict) -> str:
     run = found["long"]
     return (
         f"A stream of {run['frames']} frames of {run['width']}×{run['height']} keeps {run['held']} of them, "
-        f"and memory grows by {max(run['growth_mb']):.0f} MB at most.\n"
+        f"and memory grows by {max(run['growth_mb']):.0f} MB at most.{run['mark']}\n"
     )
 
 
 def association(found: dict) -> str:
     """Clustering of masks."""
     rows = [
-        [run["clustering"], f"{run['seconds']:.2f}", f"{run['cpu_seconds']:.2f}", str(run["instances"])]
+        [
+            run["clustering"] + run["mark"],
+            f"{run['seconds']:.2f}",
+            f"{run['cpu_seconds']:.2f}",
+            str(run["instances"]),
+        ]
         for run in found["runs"]
     ]
     oracle = found["oracle"]
@@ -146,7 +188,7 @@ def association(found: dict) -> str:
         f"{found['gaussians'] // 1000}k Gaussians, tracing aside.\n\n"
         + table(["rule", "s", "processor s", "instances"], rows)
         + f"\n\nOn a small case ({oracle['ms']:.0f} ms) loops over sets take {oracle['ratio']:.0f} times as "
-        + ("long and find the same groups.\n" if oracle["same_groups"] else "long and find OTHER groups.\n")
+        + f"long and find {'the same' if oracle['same_groups'] else 'OTHER'} groups.{oracle['mark']}\n"
     )
 
 
@@ -170,25 +212,30 @@ def decomposition(found: dict) -> str:
 
 
 def _scenes_by(runs: list[dict], key: str) -> str:
-    """A row per scene and of means, a column per value of `key`."""
+    """A row per scene and of means, a column per value of `key`.  A mark that a whole column shares stands in
+    its header."""
     columns = list(dict.fromkeys(run[key] for run in runs))
-    cells = {(run["scene"], run[key]): (run["miou"], run["ap50"]) for run in runs}
+    cells = {(run["scene"], run[key]): run for run in runs}
+    marks = {column: {run["mark"] for run in runs if run[key] == column} for column in columns}
+    shared = {column: min(found) if len(found) == 1 else "" for column, found in marks.items()}
     scenes = {run["scene"]: run["group"] for run in runs}
     groups = {name: [s for s in scenes if scenes[s] == name] for name in dict.fromkeys(scenes.values())}
-    rows = [[scene, *(_scores([cells.get((scene, c))]) for c in columns)] for scene in scenes]
-    for name, members in [*groups.items(), ("all", list(scenes))]:
-        rows.append(
-            [f"**{name}**", *(_scores([cells.get((scene, c)) for scene in members]) for c in columns)]
-        )
-    header = [f"{100 * c:.0f} %" if isinstance(c, float) else c for c in columns]
+    lines = {scene: [scene] for scene in scenes}
+    lines |= {f"**{name}**": members for name, members in [*groups.items(), ("all", list(scenes))]}
+    rows = [
+        [name, *(_scores([cells.get((scene, c)) for scene in members], not shared[c]) for c in columns)]
+        for name, members in lines.items()
+    ]
+    header = [(f"{100 * c:.0f} %" if isinstance(c, float) else c) + shared[c] for c in columns]
     return table(["scene", *header], rows)
 
 
-def _scores(pairs: list[tuple[float, float] | None]) -> str:
+def _scores(runs: list[dict | None], marked: bool) -> str:
     """The mean, where all are known."""
-    if None in pairs:
+    if None in runs:
         return "–"
-    return " / ".join(f"{sum(values) / len(values):.3f}" for values in zip(*pairs, strict=True))
+    means = " / ".join(f"{sum(run[k] for run in runs) / len(runs):.3f}" for k in ("miou", "ap50"))
+    return means + ("".join(sorted({run["mark"] for run in runs})) if marked else "")
 
 
 def completion(found: dict) -> str:
@@ -198,7 +245,7 @@ def completion(found: dict) -> str:
         text.append(_completed_objects(found["objects"]))
     if found.get("views"):
         rows = [
-            [row["prior"], str(row["views"]), str(row["things"]), f"{row['iou']:.2f}",
+            [row["prior"] + row["mark"], str(row["views"]), str(row["things"]), f"{row['iou']:.2f}",
              f"{100 * row['spread']:.2f} %", f"{100 * row['monotone']:.0f} %"]
             for row in found["views"]
         ]  # fmt: skip
@@ -206,7 +253,7 @@ def completion(found: dict) -> str:
         text.append("Spread of four guesses as views are added around an object:\n\n" + table(header, rows))
     if found.get("pipeline"):
         rows = [
-            [str(row["seed"]), "RGB-D" if row["depth"] else "RGB", row["prior"],
+            [f"{row['seed']}{row['mark']}", "RGB-D" if row["depth"] else "RGB", row["prior"],
              f"{row['found']} of {row['true_objects']}", f"{100 * row['watertight']:.0f} %",
              _number(row["iou"], "{:.2f}"), _number(row["f5mm"], "{:.2f}"),
              f"{row['boxes_within_5']} of {row['boxes']}", _number(row["observed_2mm"], "{:.0f} %", 100)]
@@ -222,7 +269,7 @@ def _completed_objects(rows: list[dict]) -> str:
     """Single objects on a table, seen from one side."""
     figures = [
         [
-            row["group"], row["method"], str(row["cases"]), _number(row["iou"], "{:.2f}"),
+            row["group"] + row["mark"], row["method"], str(row["cases"]), _number(row["iou"], "{:.2f}"),
             *(_number(row[name], form, factor) for name, form, factor in (
                 ("chamfer", "{:.2f}", 100), ("f1", "{:.2f}", 1), ("f2", "{:.2f}", 1),
                 ("unseen_recall", "{:.2f}", 1), ("sound", "{:.0f} %", 100), ("cpu_seconds", "{:.1f}", 1))),
@@ -232,12 +279,12 @@ def _completed_objects(rows: list[dict]) -> str:
     header = ["things", "method", "cases", "IoU", "Chamfer, % of the diagonal", "F@1 %", "F@2 %",
               "recall of the unseen at 2 %", "closed, one piece", "processor s"]  # fmt: skip
     against = [
-        [row["group"], row["method"], str(row["compared"]), f"{row['gain']:+.3f}",
+        [row["group"] + row["mark"], row["method"], str(row["compared"]), f"{row['gain']:+.3f}",
          f"{100 * row['better']:.0f} %", f"{row['worst_loss']:.2f}"]
         for row in rows if "compared" in row and row["method"] not in ("carving", "observed surface")
     ]  # fmt: skip
     doubt = [
-        [row["group"], row["method"], *(f"{1000 * q:.2f}" for q in row["quartiles"]),
+        [row["group"] + row["mark"], row["method"], *(f"{1000 * q:.2f}" for q in row["quartiles"]),
          *(f"{100 * c:.0f} %" for c in row["covered"])]
         for row in rows if "quartiles" in row
     ]  # fmt: skip
@@ -269,13 +316,15 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
 }
 
 
-def page() -> str:
-    """The whole page, of those results that are there."""
-    parts = [HEAD]
+def page(marked: bool = True) -> str:
+    """The whole page, of those results that are there; with marks beside the rows that are not today's."""
+    parts = [HEAD, f"{MARKED_AT} {commit()}.\n"] if marked else [HEAD]
     for name, section in SECTIONS.items():
         path = RESULTS / f"{name}.json"
         if path.exists():
-            parts.append(section(json.loads(path.read_text())))
+            found = json.loads(path.read_text())
+            legend = set_marks(name, found, marked)
+            parts.append(section(found) + legend)
     return "\n".join(parts)
 
 
@@ -289,6 +338,7 @@ def _number(value: float | None, form: str, factor: float = 1.0) -> str:
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     write_bytes(PAGE, page().encode())
 
 
