@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import completion_objects, completion_scenes, provenance, records, tables
+from benchmarks import (
+    completion_objects,
+    completion_scenes,
+    gpu,
+    kernel,
+    provenance,
+    reconstruction,
+    records,
+    streaming,
+    tables,
+)
 from benchmarks.provenance import Provenance, Sources, cache_key, source_files, source_hash, weights_hashes
 from instascene_core.config import ReconstructionConfig, SyntheticConfig
 
@@ -127,6 +137,47 @@ def test_a_file_that_is_one_row_carries_its_provenance(tmp_path):
     records.write_results(tmp_path / "memory.json", "memory", {"views": 60}, made_by)
     found = json.loads((tmp_path / "memory.json").read_text())
     assert found == {"views": 60, "commit": "c0ffee", "code": "code", "weights": {}, "machine": MACHINE}
+
+
+def test_benchmarks_write_through_the_one_writer(tmp_path, monkeypatch):
+    """Each `main`, its measurement replaced by a figure."""
+
+    def written(module, *options, name):
+        monkeypatch.setattr("sys.argv", [name, *options])
+        module.main()
+        results = json.loads((tmp_path / f"{name}.json").read_text())
+        rows = list(records.rows_of(name, results))
+        assert rows and all(not records.mark_of(row, of.sources) for of, row in rows)
+        assert all(row["machine"]["cpu"] and row["commit"] for _, row in rows)
+        return results
+
+    for module in (kernel, gpu):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    found = {"least_of": 1, "kernel": [{}], "iteration": [{}], "utilisation": {}, "twin": {}}
+    monkeypatch.setattr(kernel, "run", lambda *_, **__: found)
+    assert written(kernel, name="kernel")["least_of"] == 1
+
+    monkeypatch.setattr(gpu, "cuda_problem", lambda: "")
+    monkeypatch.setattr(gpu, "device_name", lambda _device: "a GPU")
+    monkeypatch.setattr(gpu, "parity", lambda *_: {"color": [0.0] * len(gpu.QUANTILES)})
+    speeds = ("gaussians", "width", "height", "render_ms", "frames_per_second", "forward_backward_ms",
+              "peak_gpu_mb")  # fmt: skip
+    monkeypatch.setattr(gpu, "speed", lambda *_: dict.fromkeys(speeds, 1))
+    trained = ("cpu_seconds", "cpu_psnr", "gpu_seconds_to_cpu_psnr", "gpu_psnr", "gpu_seconds")
+    monkeypatch.setattr(gpu, "training", lambda *_: dict.fromkeys(trained, 1.0))
+    assert [row["scene"] for row in written(gpu, name="gpu")["parity"]] == ["surface", "fog"]
+
+    monkeypatch.setattr(streaming, "stream", lambda *_: RUN)
+    monkeypatch.setattr(streaming, "endless", lambda *_: {"frames": 2000})
+    output = ("--output", str(tmp_path / "streaming.json"))
+    written(streaming, *output, name="streaming")
+    written(streaming, "--long", *output, name="streaming_memory")
+
+    monkeypatch.setattr(reconstruction, "synthetic", lambda *_: [{"name": "synthetic"}])
+    monkeypatch.setattr(reconstruction, "speed", lambda _seed: {"name": "speed"})
+    output = ("--output", str(tmp_path / "reconstruction.json"))
+    assert written(reconstruction, *output, name="reconstruction")["config"]
+    written(reconstruction, "--speed", *output, name="reconstruction_speed")
 
 
 def test_results_on_record_are_those_of_the_records():
