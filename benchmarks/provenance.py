@@ -128,8 +128,7 @@ def source_files(sources: Sources, root: Path = ROOT) -> list[Path]:
         if path in found or _is_within(_module_of(path, root), (*sources.unused, *RECORDING)):
             continue
         found.add(path)
-        package = path.relative_to(root).parent.parts
-        for name in _imported_names(path.read_text(), package):
+        for name in _imports(path, root)[0]:
             waiting += _imported_files(name, root)
     if root / KERNEL_LOADER in found:
         kernel = (root / CORE / "csrc").rglob("*")
@@ -156,32 +155,75 @@ def _is_within(module: str, packages: Iterable[str]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-@functools.cache
-def _imported_names(source: str, package: Sequence[str]) -> frozenset[str]:
-    """Dotted names of what `source`, a file of `package`, imports, also inside functions.
+def _imports(path: Path, root: Path) -> tuple[list[str], dict[str, str]]:
+    """What a file imports when it runs, also inside functions, and what only type checkers see it import."""
+    return _imports_of(path.read_text(), path.relative_to(root).parent.parts)
 
-    `from a.b import c` gives a.b.c, whether c is a module or not.
+
+@functools.cache
+def _imports_of(source: str, package: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Of `source`, a file of `package`: dotted names, and name within the file → dotted name.
+
+    `from a.b import c` gives a.b.c, whether c is a module or not; so does a.b.c of a package a.b imported as
+    one name.
     """
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            names.update(f"{module}.{alias.name}" for alias in node.names)
-    return frozenset(names)
+    tree = ast.parse(source)
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    blocks = [node for node in blocks if ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING"]
+    unexecuted = {inner for block in blocks for part in block.body for inner in ast.walk(part)}
+    names: list[tuple[str, str]] = []
+    unexecuted_names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        found = _names_of(node, package)
+        if node in unexecuted:
+            unexecuted_names.update(found)
+        else:
+            names += found.items()
+    used = {
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    attributes = [
+        f"{name}.{attribute}" for alias, name in names for owner, attribute in used if owner == alias
+    ]
+    return [*(name for _, name in names), *attributes], unexecuted_names
+
+
+def _names_of(node: ast.AST, package: Sequence[str]) -> dict[str, str]:
+    """Name within the file → dotted name, of an import; of any other node nothing."""
+    if isinstance(node, ast.Import):
+        return {alias.asname or alias.name: alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        base = package[: len(package) - node.level + 1] if node.level else ()
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        return {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+    return {}
 
 
 def _imported_files(name: str, root: Path) -> list[Path]:
     """What Python executes of this repository for an import of a.b.c: a/__init__.py, a/b/__init__.py and
-    a/b/c.py or a/b/c/__init__.py; c may also be a name within a.b."""
+    a/b/c.py or a/b/c/__init__.py; c may also be a name within a.b.
+
+    A package may load its public names when they are first asked for, and import them for type checkers only.
+    So c is looked up among these.
+    """
     parts = name.split(".")
     if parts[0] not in (CORE, BENCHMARKS):
         return []
     paths = [root.joinpath(*parts[: length + 1]) for length in range(len(parts))]
     files = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
-    return [file for file in files if file.is_file()]
+    files = [file for file in files if file.is_file()]
+    if len(parts) > 1 and not paths[-1].is_dir() and not paths[-1].with_suffix(".py").is_file():
+        later = _public_names(paths[-2], root).get(parts[-1])
+        files += _imported_files(later, root) if later else []
+    return files
+
+
+def _public_names(package: Path, root: Path) -> dict[str, str]:
+    """Names of a package that it imports for type checkers only."""
+    path = package / "__init__.py"
+    return _imports(path, root)[1] if path.is_file() else {}
 
 
 def _digest(content: bytes) -> str:

@@ -202,6 +202,27 @@ def test_sources_are_followed_through_imports(checkout):
 
 
 @pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from instascene_core import Tool", True),
+        ("import instascene_core\ninstascene_core.Tool()", True),
+        ("import instascene_core as isc\nisc.Tool()", True),
+        ("import instascene_core", False),
+        ("from instascene_core import __version__", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import instascene_core.lower", False),
+    ],
+)
+def test_names_that_a_package_loads_later_are_followed(checkout, source, found):
+    core = checkout / "instascene_core"
+    (core / "__init__.py").write_text(
+        "import typing\nif typing.TYPE_CHECKING:\n    from instascene_core.lower import tool as Tool"
+    )
+    (core / "stranger.py").write_text(source)
+    files = source_files(Sources(("instascene_core.stranger",)), checkout)
+    assert (core / "lower.py" in files) == found
+
+
+@pytest.mark.parametrize(
     "name", ["upper/part.py", "lower.py", "csrc/blend.hpp", "upper/weights/net.safetensors"]
 )
 def test_a_change_of_sources_or_weights_changes_the_key(checkout, name):
