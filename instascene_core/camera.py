@@ -38,9 +38,24 @@ class PinholeCamera:
 
     def scaled(self, factor: float) -> "PinholeCamera":
         """The camera of the same image resized by `factor` (sizes rounded to whole pixels)."""
-        width, height = max(1, round(self.width * factor)), max(1, round(self.height * factor))
+        return self.resized(max(1, round(self.width * factor)), max(1, round(self.height * factor)))
+
+    def resized(self, width: int, height: int) -> "PinholeCamera":
+        """The camera of the same image at another size in pixels."""
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(width, height, self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy)
+
+    def cropped(self, x0: int, y0: int, x1: int, y1: int) -> "PinholeCamera":
+        """The camera of the rectangle of pixels x0 … x1 − 1, y0 … y1 − 1 of the same image.
+
+        Raises InputError where the rectangle is empty or reaches beyond the image.
+        """
+        if not (0 <= x0 < x1 <= self.width and 0 <= y0 < y1 <= self.height):
+            raise InputError(
+                f"The rectangle x {x0} … {x1}, y {y0} … {y1} is empty or not inside the image of "
+                f"{self.width}×{self.height} pixels."
+            )
+        return PinholeCamera(x1 - x0, y1 - y0, self.fx, self.fy, self.cx - x0, self.cy - y0)
 
     @property
     def rays(self) -> np.ndarray:

@@ -6,9 +6,11 @@ import numpy as np
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
+from instascene_core.images import resize
 from instascene_core.transforms import inverse, require_rigid
 
 UNLABELLED = -1  # inside; in 16-bit label images on disk and on topics it is 0
+IMAGES = ("rgb", "depth", "labels", "valid", "normals")  # the fields of a Frame with a value a pixel
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,31 @@ class Frame:
     def with_(self, **changes) -> "Frame":
         """A copy with some fields replaced."""
         return replace(self, **changes)
+
+    def resized(self, width: int, height: int) -> "Frame":
+        """The same view at another size in pixels.
+
+        Colours become means over areas (linear when growing); depth, labels, valid and normals are those
+        of the nearest pixel, so that values of different surfaces do not mix and normals stay unit.
+        """
+        images = {
+            name: None if image is None else resize(image, width, height, smooth=name == "rgb")
+            for name, image in self._images().items()
+        }
+        return self.with_(camera=self.camera.resized(width, height), **images)
+
+    def cropped(self, x0: int, y0: int, x1: int, y1: int) -> "Frame":
+        """The rectangle of pixels x0 … x1 − 1, y0 … y1 − 1 as a frame; its images share our memory.
+
+        Raises InputError where the rectangle is empty or reaches beyond the image.
+        """
+        images = {
+            name: None if image is None else image[y0:y1, x0:x1] for name, image in self._images().items()
+        }
+        return self.with_(camera=self.camera.cropped(x0, y0, x1, y1), **images)
+
+    def _images(self) -> dict[str, np.ndarray | None]:
+        return {name: getattr(self, name) for name in IMAGES}
 
 
 def labels_from_image(image: np.ndarray) -> np.ndarray:

@@ -156,7 +156,9 @@ class OnlineReconstruction:
             return None
         where = frame.depth > 0
         if self._trainer is not None:
-            small = _half_size(frame, training_scale([frame], self._config))
+            # Half its training resolution is enough to see what is new.
+            half = frame.camera.scaled(0.5 * training_scale([frame], self._config))
+            small = frame.resized(half.width, half.height)
             rendered = self._trainer.render(small)
             nearer = small.depth < (1 - _DEPTH_TOLERANCE) * rendered.depth.cpu().numpy()
             where &= _enlarge((rendered.alpha.cpu().numpy() < _MIN_COVERAGE) | nearer, where.shape)
@@ -277,22 +279,6 @@ class _OnlineTrainer(Trainer):
 
 def _has_depth(frame: Frame) -> bool:
     return frame.depth is not None and bool((frame.depth > 0).any())
-
-
-def _half_size(frame: Frame, scale: float) -> Frame:
-    """The frame at half its training resolution: enough to see what is new.  Depth by nearest pixel."""
-    import cv2
-
-    camera = frame.camera.scaled(0.5 * scale)
-    size = (camera.width, camera.height)
-    nearest = {"dsize": size, "interpolation": cv2.INTER_NEAREST}
-    return frame.with_(
-        camera=camera,
-        rgb=np.ascontiguousarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA)),
-        depth=cv2.resize(frame.depth, **nearest),
-        valid=None if frame.valid is None else cv2.resize(frame.valid.astype(np.uint8), **nearest) > 0,
-        labels=None,
-    )
 
 
 def _enlarge(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

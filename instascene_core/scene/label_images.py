@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from instascene_core import features
-from instascene_core.camera import PinholeCamera
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.progress import ProgressCallback, no_progress
@@ -114,21 +113,9 @@ class LabelImages(Mapping):
             return image
         (x0, y0), (x1, y1) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
         image = image.copy()
-        crop = _cropped(view, int(x0), int(y0), int(x1), int(y1))
+        crop = view.cropped(int(x0), int(y0), int(x1), int(y1))
         image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels)[view.name]
         return image
-
-
-def _cropped(view: Frame, x0: int, y0: int, x1: int, y1: int) -> Frame:
-    """The rectangle of pixels x0 … x1 − 1, y0 … y1 − 1 of a frame as a frame."""
-    full, area = view.camera, (slice(y0, y1), slice(x0, x1))
-    return view.with_(
-        camera=PinholeCamera(x1 - x0, y1 - y0, full.fx, full.fy, full.cx - x0, full.cy - y0),
-        rgb=view.rgb[area],
-        depth=None if view.depth is None else view.depth[area],
-        labels=None if view.labels is None else view.labels[area],
-        valid=None if view.valid is None else view.valid[area],
-    )
 
 
 def _pixel_box(view: Frame, place: Disks) -> tuple[np.ndarray, np.ndarray] | None:

@@ -21,7 +21,6 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.geometry.depth_maps import smooth_geometry
-from instascene_core.images import resize
 from instascene_core.weights import read_weights, write_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
@@ -163,16 +162,12 @@ class FrameNetwork:
 
 
 def reduced(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
-    """The frame at a size of at most `max_pixels`; colours averaged, depth and labels picked."""
+    """The frame at a size of at most `max_pixels`, as `Frame.resized` makes it."""
     camera = frame.camera
     if camera.width * camera.height <= max_pixels:
         return frame
     small = camera.scaled((max_pixels / (camera.width * camera.height)) ** 0.5)
-    picked = {
-        name: None if image is None else resize(image, small.width, small.height, smooth=False)
-        for name, image in (("depth", frame.depth), ("labels", frame.labels), ("valid", frame.valid))
-    }
-    return frame.with_(camera=small, rgb=resize(frame.rgb, small.width, small.height, smooth=True), **picked)
+    return frame.resized(small.width, small.height)
 
 
 def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:

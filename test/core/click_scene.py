@@ -77,7 +77,7 @@ def disks() -> tuple[GaussianModel, np.ndarray]:
     return model, owner
 
 
-def frames(model: GaussianModel, count: int = 8) -> list[Frame]:
+def frames(model: GaussianModel, count: int = 8, camera: PinholeCamera = CAMERA) -> list[Frame]:
     """Views from a ring above the table, with the depth that the model renders."""
     views = []
     for index in range(count):
@@ -85,10 +85,10 @@ def frames(model: GaussianModel, count: int = 8) -> list[Frame]:
         pose = look_at(
             np.array([0.45 * np.cos(angle), 0.45 * np.sin(angle) - 0.12, 0.5]), np.array([0, 0.05, 0])
         )
-        shown = rasterize(model, CAMERA, pose)
+        shown = rasterize(model, camera, pose)
         rgb = (shown.color.clamp(0, 1) * 255).round().byte().numpy()
         depth = np.where(shown.alpha.numpy() > 0.5, shown.depth.numpy(), 0).astype(np.float32)
-        views.append(Frame(f"view{index}", float(index), CAMERA, pose, rgb, depth))
+        views.append(Frame(f"view{index}", float(index), camera, pose, rgb, depth))
     return views
 
 
@@ -98,11 +98,15 @@ def labels_of(owner: np.ndarray) -> np.ndarray:
     return np.where(labels == RED_LID, RED, labels).astype(np.int32)
 
 
-def decomposed_scene() -> tuple[Scene, np.ndarray]:
-    """(scene, owner [N]) as it stands after `segment`."""
+def decomposed_scene(camera: PinholeCamera = CAMERA, with_normals: bool = False) -> tuple[Scene, np.ndarray]:
+    """(scene, owner [N]) as it stands after `segment`; with_normals: the frames carry normals."""
     model, owner = disks()
     labels = labels_of(owner)
-    views = frames(model)
+    views = frames(model, camera=camera)
+    if with_normals:
+        facing = np.zeros((camera.height, camera.width, 3), dtype=np.float32)
+        facing[..., 2] = -1
+        views = [view.with_(normals=facing) for view in views]
     kinds = {RED: "object", BLUE: "object", SUPPORT: "support", BACKGROUND: "background"}
     means = model.means.numpy()
     instances = []

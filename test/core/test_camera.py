@@ -43,6 +43,13 @@ def test_scaled_keeps_the_field_of_view():
     assert CAMERA.scaled(1e-6).width == 1
 
 
+def test_resized_and_cropped_keep_the_rays():
+    assert CAMERA.resized(4, 12) == PinholeCamera(4, 12, 5.0, 40.0, 2.25, 5.0)
+    part = CAMERA.cropped(2, 1, 7, 5)
+    assert part == PinholeCamera(5, 4, 10.0, 20.0, 2.5, 1.5)
+    np.testing.assert_array_equal(part.rays, CAMERA.rays[1:5, 2:7])
+
+
 @pytest.mark.parametrize(
     "values", [(0, 6, 1, 1, 1, 1), (8, 6, 0, 1, 1, 1), (8, 6, 1, -1, 1, 1), (8, 6, 1, 1, np.nan, 1)]
 )

@@ -221,6 +221,16 @@ def test_what_no_mask_covered_is_grown_and_becomes_an_instance(fresh):
     assert any((image == 5).sum() > 100 for image in anew.values())
 
 
+def test_a_click_on_large_frames_with_normals():
+    """What changes is rendered anew on a rectangle of each view, whatever the view carries."""
+    scene, owner = decomposed_scene(CAMERA.scaled(2.5), with_normals=True)
+    selection = scene.segment_at(point=top_of(UNSEEN))
+    assert selection.created and share(selection.gaussians, owner == UNSEEN) == 1.0
+    anew = label_images(scene.posed_frames, scene.gaussians, scene.instances.gaussian_labels)
+    for name, image in anew.items():
+        assert image.shape == (300, 400) and (scene.instances.label_images[name] != image).mean() < 0.003
+
+
 def test_a_preview_changes_nothing(shared):
     scene, _ = shared
     before = scene.instances

@@ -59,6 +59,17 @@ def test_new_views_bring_only_what_is_new(frames):
     assert 0.1 * first < opposite < first  # the back of things, but the same table
 
 
+def test_large_frames_with_normals_bring_what_is_new():
+    frames = [f.resized(400, 300) for f in tabletop_frames(2)]
+    normals = np.zeros((300, 400, 3), dtype=np.float32)
+    normals[..., 2] = -1
+    online = OnlineReconstruction(replace(SMALL, max_gaussians=20_000))
+    online.add(frames[0].with_(normals=normals))
+    before = len(online.gaussians)
+    online.add(frames[1].with_(normals=normals))
+    assert len(online.gaussians) > 1.1 * before
+
+
 def test_memory_stays_within_the_budget(frames, streamed):
     assert len(streamed.gaussians) <= gaussian_budget(frames, SMALL)
     tight = stream(frames[:4], replace(SMALL, max_gaussians=500))

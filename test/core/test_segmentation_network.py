@@ -77,6 +77,19 @@ def test_large_frames_are_reduced_and_small_ones_kept(stacked):
     assert small.rgb.shape == (60, 80, 3) and small.depth.shape == small.labels.shape == (60, 80)
 
 
+@pytest.mark.parametrize("name", ["builtin", "network", "geometric"])
+def test_large_frames_with_normals_are_segmented(stacked, name):
+    frames = [f.with_(labels=None).resized(480, 360) for f in stacked[:2]]
+    normals = np.zeros((360, 480, 3), dtype=np.float32)
+    normals[..., 2] = -1
+    plain, more = (
+        make_segmenter(SegmentationConfig(segmenter=name), some, up=UP).segment(some[0])
+        for some in (frames, [f.with_(normals=normals) for f in frames])
+    )
+    assert more.labels.shape == (360, 480) and len(more.scores) > 1
+    np.testing.assert_array_equal(more.labels, plain.labels)
+
+
 # --- links and groups ---
 
 
