@@ -9,12 +9,12 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.builtin import BuiltinSegmenter
-from instascene_core.segmentation.fused_surface.geometric import GeometricSegmenter
+from instascene_core.segmentation.fused_surface.segmenter import GeometricSegmenter
 from instascene_core.segmentation.labels import GivenLabels, check_labels
 from instascene_core.segmentation.public.cropformer import CropFormerSegmenter
 from instascene_core.segmentation.public.mask2former import Mask2FormerSegmenter
-from instascene_core.segmentation.public.pretrained import PretrainedSegmenter
 from instascene_core.segmentation.public.sam2 import Sam2Segmenter
+from instascene_core.segmentation.public.transformers_models import PretrainedSegmenter
 from instascene_core.segmentation.segmenter import LabelImage, Segmenter
 from instascene_core.segmentation.single_view import NetworkSegmenter
 from instascene_core.segmentation.support import Support, find_support

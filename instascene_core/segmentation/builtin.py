@@ -28,8 +28,8 @@ from instascene_core.segmentation.fused_surface.cutting import (
     patch_contacts,
     tidy_parts,
 )
-from instascene_core.segmentation.fused_surface.fused import FusedSurface, fuse_surface
-from instascene_core.segmentation.fused_surface.geometric import GeometricSegmenter
+from instascene_core.segmentation.fused_surface.segmenter import GeometricSegmenter
+from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
 from instascene_core.segmentation.graph import Links, affinity_links, join
 from instascene_core.segmentation.network import STEPS, Prediction, network_of
 from instascene_core.segmentation.segmenter import LabelImage

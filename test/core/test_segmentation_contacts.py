@@ -17,7 +17,7 @@ from instascene_core.segmentation.fused_surface.contacts import (
     load_contact_model,
 )
 from instascene_core.segmentation.fused_surface.cutting import grow_patches, neighbour_pairs, patch_contacts
-from instascene_core.segmentation.fused_surface.fused import FusedSurface
+from instascene_core.segmentation.fused_surface.surface import FusedSurface
 from instascene_core.segmentation.graph import Links
 from instascene_core.training.segmenter.contacts import ContactTraining, examples, train
 from instascene_core.training.segmenter.scenes import Prints, scene_views

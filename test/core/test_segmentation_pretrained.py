@@ -16,8 +16,8 @@ from instascene_core.errors import Cancelled, InputError, MissingDependencyError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.segmentation import make_segmenter
 from instascene_core.segmentation.public.mask2former import input_shape
-from instascene_core.segmentation.public.pretrained import choose_device, network_input
 from instascene_core.segmentation.public.sam2 import grid_points, sure_masks
+from instascene_core.segmentation.public.transformers_models import choose_device, network_input
 
 pytest.importorskip("transformers", reason="transformers is not installed (extra 'segmenters')")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from instascene_core.errors import InputError
 from instascene_core.segmentation.fused_surface.cutting import group_mean
-from instascene_core.segmentation.fused_surface.fused import FusedSurface, unit
+from instascene_core.segmentation.fused_surface.surface import FusedSurface, unit
 from instascene_core.segmentation.graph import Links
 from instascene_core.weights import read_weights
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from instascene_core.config import SegmentationConfig
-from instascene_core.segmentation.fused_surface.fused import FusedSurface, unit
+from instascene_core.segmentation.fused_surface.surface import FusedSurface, unit
 from instascene_core.segmentation.graph import Links, join
 
 

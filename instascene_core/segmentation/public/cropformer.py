@@ -16,7 +16,7 @@ import torch
 from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.segmentation.public.mask_set import MaskSet, require_finite
-from instascene_core.segmentation.public.pretrained import PretrainedSegmenter
+from instascene_core.segmentation.public.transformers_models import PretrainedSegmenter
 from instascene_core.segmentation.support import Support
 
 CHECKOUT = "the folder Entityv2/CropFormer of a checkout of github.com/qqlu/Entity"

@@ -8,7 +8,7 @@ import numpy as np
 
 from instascene_core.config import SegmentationConfig
 from instascene_core.segmentation.public.mask_set import MaskSet, masks_of_queries
-from instascene_core.segmentation.public.pretrained import (
+from instascene_core.segmentation.public.transformers_models import (
     PretrainedSegmenter,
     load_transformers_model,
     network_input,

@@ -14,7 +14,7 @@ import torch
 from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError
 from instascene_core.segmentation.public.mask_set import MaskSet, require_finite
-from instascene_core.segmentation.public.pretrained import (
+from instascene_core.segmentation.public.transformers_models import (
     PretrainedSegmenter,
     load_transformers_model,
     network_input,

@@ -11,7 +11,7 @@ from instascene_core.geometry.depth_maps import points_of_depth
 from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.fused_surface.cutting import cut_surface
-from instascene_core.segmentation.fused_surface.fused import FusedSurface, fuse_surface, object_pixels
+from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface, object_pixels
 from instascene_core.segmentation.network import reduced
 from instascene_core.segmentation.segmenter import LabelImage
 from instascene_core.segmentation.single_view import require_depth, without_specks
