@@ -43,14 +43,14 @@ LIBRARIES = (
 # (segmenter of public weights, library, how to get that, where the weights go)
 SEGMENTERS = (
     ("mask2former", "transformers", "pip install 'instascene[segmenters]'",
-     "segmentation.checkpoint=FOLDER with config.json and model.safetensors, "
+     "segmentation.public.checkpoint=FOLDER with config.json and model.safetensors, "
      "e.g. facebook/mask2former-swin-large-coco-instance"),
     ("sam2", "transformers", "pip install 'instascene[segmenters]'",
-     "segmentation.checkpoint=FOLDER with config.json and model.safetensors, "
+     "segmentation.public.checkpoint=FOLDER with config.json and model.safetensors, "
      "e.g. facebook/sam2.1-hiera-small"),
     ("cropformer", "detectron2", "install detectron2 from github.com/facebookresearch/detectron2",
-     "segmentation.cropformer_root=Entityv2/CropFormer of a checkout of github.com/qqlu/Entity, "
-     "segmentation.checkpoint=its .pth file"),
+     "segmentation.public.cropformer.root=Entityv2/CropFormer of a checkout of github.com/qqlu/Entity, "
+     "segmentation.public.checkpoint=its .pth file"),
 )  # fmt: skip
 ROS_PACKAGES = (
     ("rclpy", "source a ROS 2 Jazzy installation, or run `make setup`"),

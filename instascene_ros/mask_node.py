@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 
 from instascene_core.camera import LensModel
 from instascene_core.errors import InputError
-from instascene_core.segmentation import PretrainedSegmenter, segmenter_named
+from instascene_core.segmentation import segmenter_named
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import labels_message
 from instascene_ros.frame_assembly import AssembledFrame
@@ -52,7 +52,7 @@ class MaskNode(Node):
             raise InputError("segmentation.segmenter is labels, but mask_node is what makes them.")
         up = np.array(config.up) if config.up else None
         self.segmenter = segmenter_named(name, config.segmentation, up=up)
-        self._needs_depth = not isinstance(self.segmenter, PretrainedSegmenter)
+        self._needs_depth = self.segmenter.needs_depth
         self.worker = Worker(self.errors)
         self._publisher = self.create_publisher(Image, "masks/image", QOS)
         self._queued, self._published, self._reported = 0, 0, (0, 0)

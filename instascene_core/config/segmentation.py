@@ -1,7 +1,190 @@
-"""Settings of the 2D instance masks."""
+"""Settings of the 2D instance masks, one class for each segmenter or for what several of them share.
 
-from dataclasses import dataclass
+The model that judges pairs of patches was trained with the defaults of `FusedSurfaceConfig`: other values
+there, of its patches or its creases want weights of their own (`python -m training.segmenter.contacts`).
+"""
+
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """How a label image is tidied, whoever made it."""
+
+    min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
+    max_hole_distance: float = 1.5  # pixels: an unlabelled pixel this near to a mask may be closed ...
+    min_hole_surroundings: float = 0.6  # ... where more than this share of its 3×3 pixels is labelled
+
+
+@dataclass(frozen=True)
+class SupportConfig:
+    """The support plane and the walls.  "scale" is the median distance of the surface from its cameras."""
+
+    support_points: int = 40_000  # points fused for the plane search ...
+    support_frames: int = 40  # ... from at most so many frames
+    min_support_points: int = 100  # fewer tell nothing
+    # Planes by RANSAC.  An "alignment" is the least cosine between a point's normal and the plane's.
+    max_planes: int = 8
+    plane_trials: int = 300
+    trial_points: int = 6000  # that a trial is judged by, about
+    plane_tolerance: float = 0.01  # of the scale: first, generous inlier distance
+    trial_alignment: float = 0.85  # of a trial's inliers
+    fit_alignment: float = 0.8  # of the points a plane is fitted to
+    min_fit_points: int = 30  # a plane is fitted to
+    plane_alignment: float = 0.7  # of the points that belong to a plane once it is found
+    min_plane_share: float = 0.03  # of all points
+    plane_sigmas: float = 4.0  # final tolerance in standard deviations of the planes' own noise ...
+    min_tolerance: float = 0.25  # ... but at least this and ...
+    max_tolerance: float = 1.5  # ... at most that many times `plane_tolerance`
+    # Which of the planes is the support
+    up_known_degrees: float = 30.0  # the support may tilt this much from the given up direction ...
+    up_guess_degrees: float = 60.0  # ... or from what the cameras suggest
+    up_facing_alignment: float = 0.7  # cosine to the plane's normal above which a point faces up
+    min_level_facing: float = 0.5  # share of the points at the support's level that face up
+    min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
+    # How far it reaches
+    extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
+    extent_gap_cells: int = 3  # of half a margin each: patches less than twice this apart are one
+    foot_tolerances: float = 2.0  # a thing's foot lies within so many tolerances of the plane ...
+    min_foot_points: int = 3  # ... with so many points in 3×3 cells ...
+    deep_tolerances: float = 6.0  # ... and from `foot_tolerances` down to this below the plane lie ...
+    max_deep_share: float = 0.5  # ... at most so many points for each of the foot
+    # Which of the others are walls
+    wall_alignment: float = 0.7  # cosine to the wall's normal of its points
+    min_wall_share: float = 0.05  # of the points over the support's extent
+    behind_tolerances: float = 2.0  # a point is behind a wall beyond so many tolerances
+    max_behind_wall: float = 0.03  # of the points over the extent
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The trained network and what is made of its answer for one view."""
+
+    weights: str = ""  # safetensors of the network; empty = those of the package
+    join_log_odds: float = 2.6  # added to affinities: training weighs a cut as four joins
+    min_foreground: float = 0.5  # probability of being an object
+    border_steps: int = 4  # of its steps: the first, short enough to say where exactly a border runs
+    # Regions of a single view that are joined to objects
+    far_border_weight: float = 0.15  # of a cut over three pixels, against one of neighbours, for a border
+    border_blur_pixels: float = 0.5  # standard deviation
+    seed_cell_pixels: int = 8  # between the seeds of the regions, about
+    max_seed_border: float = 0.6  # probability of a border below which seeds are set
+    max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """Small patches of the fused surface that respect creases and borders; "spacing": of its elements."""
+
+    neighbour_spacings: float = 1.9  # elements this near are neighbours
+    patch_spacings: float = 5.0  # size of a patch
+    min_patch_fill: float = 0.15  # of a square patch's elements, for a seed of its own
+    hollow_bend: float = 0.08  # radians per element; patches do not start where the surface bends in more
+    max_bend: float = 1.0  # radians per element: more counts as this
+    # What the way from element to element counts besides its length in spacings:
+    turn_distance: float = 15.0  # times 1 − cosine between their normals ...
+    max_turn: float = 1.0  # ... of which no more than this counts
+    border_distance: float = 12.0  # for a border that the network is sure of
+
+
+@dataclass(frozen=True)
+class CreaseConfig:
+    """How surely two patches that touch belong to two bodies, 0 … 1, by their shape and colours."""
+
+    concave_low_degrees: float = 20.0  # inward bend between patches that is still one surface ...
+    concave_high_degrees: float = 50.0  # ... and that is surely a contact of two
+    singular_cut: float = 0.6  # of a convex contact that is a point rather than an edge
+    # Such a contact: the line between the patches lies within an angle of the edge that both planes share.
+    # The angle grows with the bend between them along a sigmoid (LCCP, equation 4).
+    singular_limit_degrees: float = 60.0  # at most
+    singular_middle_degrees: float = 25.0  # bend at which it is half of that
+    singular_slope: float = 0.25  # per degree of bend
+    singular_max_degrees: float = 150.0  # bends beyond are two sides of a thin wall
+    color_difference: float = 10.0  # Lab units that make two patches differ ...
+    lightness_weight: float = 0.5  # ... of which lightness counts this: shading changes it most
+    same_color_trust: float = 0.3  # what a crease counts between patches of exactly one colour
+
+
+@dataclass(frozen=True)
+class GeometricCutConfig:
+    """The geometric segmenter's decision on patches."""
+
+    contact_doubt: float = 4.0  # element pairs that speak for a cut at every contact
+    max_cut: float = 0.35  # mean of the creases' 0 … 1 over a contact, above which two parts stay apart
+
+
+@dataclass(frozen=True)
+class EvidenceConfig:
+    """The built-in segmenter's decision on patches: the network's evidence of all views, and the shape."""
+
+    contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
+    min_surface_foreground: float = 0.6  # mean over all views, for an element to be of an object
+    min_facing: float = 0.05  # a view counts for an element by the cosine at which it sees it, at least this
+    contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
+    apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
+    max_apart: float = 30.0  # pixel pairs that count, at most
+    max_evidence_cut: float = 0.5  # mean probability of "two objects" above which parts stay apart
+    fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
+
+
+@dataclass(frozen=True)
+class FusedSurfaceConfig:
+    """The surface fused of all views, which builtin and geometric cut; "spacing": of its elements."""
+
+    element_pixels: float = 1.5  # spacing in pixels at the median distance ...
+    min_spacing_noises: float = 1.5  # ... but at least so many standard deviations of the depth's noise
+    # Probability of being an object that overrules the geometry:
+    surely_structure: float = 0.25  # what is not above it is structure, even in free space
+    surely_object: float = 0.75  # what is above it is an object, even within the structure's tolerance
+    min_element_views: int = 2  # an element is kept that so many frames saw ...
+    many_views: int = 5  # ... where there are this many frames; else one is enough
+    smoothing_spacings: float = 2.0  # elements are moved to the mean of their neighbours within this ...
+    smoothing_alignment: float = 0.6  # ... whose normals have a greater cosine than this
+    lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this
+    min_part_elements: int = 80  # smaller parts are noise or belong to a neighbour
+    patches: PatchConfig = field(default_factory=PatchConfig)
+    creases: CreaseConfig = field(default_factory=CreaseConfig)
+    geometric: GeometricCutConfig = field(default_factory=GeometricCutConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+
+
+@dataclass(frozen=True)
+class Sam2Config:
+    """Automatic mask generation with SAM 2."""
+
+    points_per_side: int = 32  # grid of prompts; its square is what the time goes into
+    points_per_batch: int = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
+    min_predicted_iou: float = 0.8
+    min_stability: float = 0.95  # IoU of the masks cut at logits of ...
+    stability_offset: float = 1.0  # ... plus and minus this
+
+
+@dataclass(frozen=True)
+class CropFormerConfig:
+    """CropFormer from a checkout of EntitySeg."""
+
+    root: str = ""  # folder Entityv2/CropFormer of the checkout ...
+    config: str = "configs/entityv2/entity_segmentation/cropformer_hornet_3x.yaml"  # ... in it
+    min_pixel_probability: float = 0.5  # of a pixel of a mask, where the model gives probabilities
+
+
+@dataclass(frozen=True)
+class PublicSegmentersConfig:
+    """Segmenters with public weights of your own: mask2former, sam2, cropformer."""
+
+    # mask2former and sam2: a folder in the format of transformers (config.json, model.safetensors);
+    # cropformer: its .pth file
+    checkpoint: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # where they run; "auto": on a GPU where torch sees one
+    min_mask_score: float = 0.5  # masks of a lower score are left out
+    max_mask_overlap: float = 0.7  # IoU above which two masks are one and the better scored stays
+    # Who gets a pixel of several masks: the best score, or the smallest mask (parts before the whole)
+    overlap_order: Literal["score", "smallest"] = "score"
+    min_visible_share: float = 0.3  # of a mask's pixels that others must leave to it
+    max_structure_share: float = 0.5  # of a mask's pixels on the support, a wall or beyond: more is no object
+    sam2: Sam2Config = field(default_factory=Sam2Config)
+    cropformer: CropFormerConfig = field(default_factory=CropFormerConfig)
 
 
 @dataclass(frozen=True)
@@ -10,67 +193,14 @@ class SegmentationConfig:
 
     # "labels": given label images; "builtin": trained network and fused geometry; "network" and
     # "geometric": either alone; "auto": labels where any are given, else builtin; "mask2former", "sam2"
-    # and "cropformer": public weights of your own, see `checkpoint`
+    # and "cropformer": public weights of your own, see `public`
     segmenter: Literal[
         "auto", "labels", "builtin", "network", "geometric", "mask2former", "sam2", "cropformer"
     ] = "auto"
-    weights: str = ""  # safetensors of the network; empty = those of the package
-    max_pixels: int = 320 * 240  # larger frames are segmented smaller
+    max_pixels: int = 320 * 240  # builtin and geometric segment larger frames smaller
     ids_agree: bool = False  # given labels: the same id means the same object in every frame (a tracker's)
-    min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
-    # Public weights.  mask2former and sam2: a folder in the format of transformers (config.json,
-    # model.safetensors); cropformer: its .pth file
-    checkpoint: str = ""
-    cropformer_root: str = ""  # folder Entityv2/CropFormer of a checkout of EntitySeg ...
-    cropformer_config: str = "configs/entityv2/entity_segmentation/cropformer_hornet_3x.yaml"  # ... in it
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # where they run; "auto": on a GPU where torch sees one
-    min_mask_score: float = 0.5  # masks of a lower score are left out
-    max_mask_overlap: float = 0.7  # IoU above which two masks are one and the better scored stays
-    # Who gets a pixel of several masks: the best score, or the smallest mask (parts before the whole)
-    overlap_order: Literal["score", "smallest"] = "score"
-    min_visible_share: float = 0.3  # of a mask's pixels that others must leave to it
-    max_structure_share: float = 0.5  # of a mask's pixels on the support, a wall or beyond: more is no object
-    sam2_points_per_side: int = 32  # grid of prompts; its square is what the time goes into
-    sam2_points_per_batch: int = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
-    sam2_min_predicted_iou: float = 0.8
-    sam2_min_stability: float = 0.95  # IoU of the masks cut at logits of ...
-    sam2_stability_offset: float = 1.0  # ... plus and minus this
-    # Support plane and walls.  "scale" is the median distance of the surface from its cameras.
-    support_points: int = 40_000  # points fused for the plane search
-    max_planes: int = 8
-    plane_trials: int = 300
-    plane_tolerance: float = 0.01  # of the scale: first, generous inlier distance
-    plane_sigmas: float = 4.0  # final tolerance in standard deviations of the planes' own noise
-    min_plane_share: float = 0.03  # of all points
-    up_known_degrees: float = 30.0  # the support may tilt this much from the given up direction ...
-    up_guess_degrees: float = 60.0  # ... or from what the cameras suggest
-    min_level_facing: float = 0.5  # share of the points at the support's level that face up
-    extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
-    min_wall_share: float = 0.05  # of the points over the support's extent
-    max_behind_wall: float = 0.03  # of them
-    min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
-    # Network
-    join_log_odds: float = 2.6  # added to affinities: training weighs a cut as four joins
-    min_foreground: float = 0.5  # probability of being an object
-    max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
-    # Its evidence gathered on the fused surface (builtin)
-    min_surface_foreground: float = 0.6  # mean over all views
-    border_distance: float = 12.0  # elements' spacings that a sure border counts in the growth of patches
-    contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
-    contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
-    apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
-    max_apart: float = 30.0  # pixel pairs that count, at most
-    fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
-    # Geometric segmenter: the fused surface and its cuts.
-    element_pixels: float = 1.5  # spacing of surface elements in pixels at the median distance
-    patch_spacings: float = 5.0  # size of a patch in elements
-    concave_low_degrees: float = 20.0  # inward bend between patches that is still one surface ...
-    concave_high_degrees: float = 50.0  # ... and that is surely a contact of two
-    singular_cut: float = 0.6  # of a convex contact that is a point rather than an edge
-    color_difference: float = 10.0  # Lab units (lightness halved) that make two patches differ
-    same_color_trust: float = 0.3  # what a crease counts between patches of exactly one colour
-    contact_doubt: float = 4.0  # element pairs that speak for a cut at every contact
-    hollow_bend: float = 0.08  # radians per element; patches do not start where the surface bends in more
-    max_cut: float = 0.35  # mean of that (0 … 1) over a contact, above which two parts stay apart
-    min_part_elements: int = 80  # smaller parts are noise or belong to a neighbour
-    lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    support: SupportConfig = field(default_factory=SupportConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    fused_surface: FusedSurfaceConfig = field(default_factory=FusedSurfaceConfig)
+    public: PublicSegmentersConfig = field(default_factory=PublicSegmentersConfig)

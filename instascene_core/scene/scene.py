@@ -315,7 +315,9 @@ class Scene:
             views = dense_views(known, self.config.min_depth_coverage)
             decomposition = Decomposition(
                 views=tuple(views),
-                support=segmentation.find_support(views, up_of(self.config), self.config.segmentation),
+                support=segmentation.find_support(
+                    views, up_of(self.config), self.config.segmentation.support
+                ),
                 masks=(),
                 gaussians=gaussians,
                 instances=instances,

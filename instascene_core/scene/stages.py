@@ -80,7 +80,7 @@ def decompose(
     metrics: dict = {"seconds": {}}
     with timed("depth", metrics):
         views = dense_views(reconstructed, config.min_depth_coverage, progress)
-        support = segmentation.find_support(views, up_of(config), config.segmentation)
+        support = segmentation.find_support(views, up_of(config), config.segmentation.support)
     with timed("masks", metrics):
         masks, ids_agree = _masks(views, support, config, metrics, progress)
     with timed("decompose", metrics):

@@ -1,9 +1,11 @@
-"""Masks given with the frames: by a folder, a topic, or any other segmenter."""
+"""Label images: checked, tidied, or given with the frames by a folder, a topic, or any other segmenter."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
+from instascene_core.config.segmentation import MaskConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.progress import ProgressCallback, no_progress
@@ -29,6 +31,25 @@ def check_labels(labels: np.ndarray, shape: tuple[int, int], what: str) -> np.nd
     return np.where(labels <= 0, np.int32(UNLABELLED), labels)
 
 
+def tidy_labels(labels: np.ndarray, config: MaskConfig) -> np.ndarray:
+    """[H, W] int32: `labels` ([H, W], ids ≥ 1) with small holes closed and without small connected pieces."""
+    if not (labels >= 1).any():
+        return labels
+    nearest = ndimage.distance_transform_edt(labels < 1, return_distances=True, return_indices=True)
+    near = nearest[0] <= config.max_hole_distance
+    surrounded = ndimage.uniform_filter((labels >= 1).astype(np.float32), 3) > config.min_hole_surroundings
+    labels = np.where(near & surrounded, labels[tuple(nearest[1])], labels)
+    result = labels.copy()
+    for label, window in enumerate(ndimage.find_objects(np.maximum(labels, 0)), start=1):
+        if window is None:
+            continue
+        pieces, count = ndimage.label(labels[window] == label)
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+        sizes[0] = config.min_mask_pixels
+        result[window][(sizes < config.min_mask_pixels)[pieces]] = UNLABELLED
+    return result.astype(np.int32)
+
+
 class GivenLabels:
     """Takes `Frame.labels` as they are; scores are 1.
 
@@ -38,6 +59,7 @@ class GivenLabels:
     """
 
     name = "labels"
+    needs_depth = False
 
     def __init__(self, ids_are_global: bool = False, min_pixels: int = 25) -> None:
         self.ids_are_global = ids_are_global

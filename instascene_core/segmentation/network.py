@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import NetworkConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
@@ -36,6 +36,13 @@ STEPS = (
 COLOR_CHANNELS, GEOMETRY_CHANNELS = 3, 10
 WIDTHS = (32, 64, 96, 128)
 FORMAT = "instascene segmenter 1"
+
+# How the inputs are scaled; the weights were trained with exactly this.
+INPUT_LIMIT = 2.0
+SURROUNDINGS = 21  # pixels, edge of the square whose mean depth a pixel is compared with
+DEPTH_GAIN, FINE_DEPTH_GAIN = 2.0, 20.0  # of the log depth, and of the depth against its surroundings
+COARSE_HEIGHT, FINE_HEIGHT = 0.15, 0.01  # of the median depth: one unit of the inputs
+USUAL_PITCH = 30.0  # degrees that cameras look down where nothing is known
 
 
 def color_input(rgb: np.ndarray) -> np.ndarray:
@@ -63,14 +70,15 @@ def geometry_input(frame: Frame, up: np.ndarray | None, plane: Plane | None) -> 
     channels[:3] = np.moveaxis(normals @ axes.T, -1, 0) * valid
     channels[3], channels[4] = valid, measured
     relative = np.where(measured, z / scale, 1.0).astype(np.float32)
-    channels[5] = 2 * np.log(relative)
-    channels[6] = np.where(measured, 20 * (relative / _mean_around(relative, measured, 21) - 1), 0)
+    channels[5] = DEPTH_GAIN * np.log(relative)
+    around = _mean_around(relative, measured, SURROUNDINGS)
+    channels[6] = np.where(measured, FINE_DEPTH_GAIN * (relative / around - 1), 0)
     if plane is not None:
         height = plane.height(points @ rotation.T.astype(np.float32) + frame.world_from_camera[:3, 3])
         height = np.where(measured, height / scale, 0)
-        channels[7], channels[8] = height / 0.15, height / 0.01
+        channels[7], channels[8] = height / COARSE_HEIGHT, height / FINE_HEIGHT
         channels[9] = 1
-    return np.clip(channels, -2, 2)
+    return np.clip(channels, -INPUT_LIMIT, INPUT_LIMIT)
 
 
 def _mean_around(values: np.ndarray, measured: np.ndarray, size: int) -> np.ndarray:
@@ -87,7 +95,7 @@ def level_axes(rotation: np.ndarray, up: np.ndarray | None) -> np.ndarray:
     some 30° suggests.
     """
     if up is None:
-        vertical = np.array([0.0, -np.cos(np.radians(30)), -np.sin(np.radians(30))])
+        vertical = np.array([0.0, -np.cos(np.radians(USUAL_PITCH)), -np.sin(np.radians(USUAL_PITCH))])
     else:
         vertical = rotation.T @ (np.asarray(up, dtype=np.float64) / np.linalg.norm(up))
     # "Forward" plus "image up" is level forward at any elevation.
@@ -177,7 +185,7 @@ def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
     write_weights(path, arrays, FORMAT, {"widths": widths, **notes})
 
 
-def network_of(config: SegmentationConfig) -> FrameNetwork:
+def network_of(config: NetworkConfig) -> FrameNetwork:
     """The network a configuration asks for.  Raises InputError as `load_network` does."""
     network = load_network(Path(config.weights) if config.weights else WEIGHTS)
     return FrameNetwork(network, config.join_log_odds)
@@ -186,7 +194,7 @@ def network_of(config: SegmentationConfig) -> FrameNetwork:
 @lru_cache(maxsize=2)
 def load_network(path: Path = WEIGHTS) -> AffinityNetwork:
     """The network in a weights file.  Raises InputError when the file is missing or not one of ours."""
-    advice = "leave segmentation.weights empty for those that come with the package"
+    advice = "leave segmentation.network.weights empty for those that come with the package"
     arrays, notes = read_weights(path, FORMAT, "segmenter", advice)
     network = AffinityNetwork(tuple(json.loads(notes["widths"])))
     try:

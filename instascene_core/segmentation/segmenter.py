@@ -24,6 +24,7 @@ class Segmenter(Protocol):
 
     name: str
     ids_are_global: bool  # the same id means the same object in every frame
+    needs_depth: bool  # without depth a frame gets no masks
 
     def prepare(self, frames: Sequence[Frame], progress: ProgressCallback) -> None:
         """Learn what concerns the sequence as a whole; optional, before the frames are segmented."""

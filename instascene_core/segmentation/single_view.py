@@ -5,18 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import (
+    MaskConfig,
+    NetworkConfig,
+    SegmentationConfig,
+    SupportConfig,
+)
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.graph import affinity_links, join
-from instascene_core.segmentation.network import STEPS, Prediction, network_of, reduced
+from instascene_core.segmentation.labels import tidy_labels
+from instascene_core.segmentation.network import STEPS, FrameNetwork, Prediction, network_of, reduced
 from instascene_core.segmentation.segmenter import LabelImage
-from instascene_core.segmentation.support import Support, find_support
-
-CELL = 8  # pixels between the seeds of the regions that are joined
-CALM = 0.6  # probability of a border below which seeds are set
+from instascene_core.segmentation.support import Support, find_support, plane_of
 
 
 class NetworkSegmenter:
@@ -24,41 +27,48 @@ class NetworkSegmenter:
 
     name = "network"
     ids_are_global = False
+    needs_depth = True
 
     def __init__(
         self,
-        config: SegmentationConfig | None = None,
+        network: FrameNetwork,
+        config: NetworkConfig,
+        masks: MaskConfig,
+        support: Support | None = None,
+        up: np.ndarray | None = None,
+        seek: SupportConfig | None = None,
+    ) -> None:
+        """support: as found before; None = found by `prepare` if `seek` says how; without one heights are
+        unknown.  up: [3] away from gravity where it is known.
+        """
+        self.network, self.config, self.masks = network, config, masks
+        self.support, self.up = support, up
+        self._seek = seek if support is None else None
+
+    @classmethod
+    def from_config(
+        cls,
+        config: SegmentationConfig,
         support: Support | None = None,
         up: np.ndarray | None = None,
         seek_support: bool = True,
-    ) -> None:
-        """support: as found before; None = sought in `prepare` if `seek_support`; without one heights
-        are unknown.
-
-        Raises InputError when the weights cannot be loaded.
-        """
-        self.config = config or SegmentationConfig()
-        self.support, self.up = support, up
-        self._seek_support = support is None and seek_support
-        self.network = network_of(self.config)
+    ) -> "NetworkSegmenter":
+        """Raises InputError when the weights cannot be loaded."""
+        seek = config.support if seek_support else None
+        return cls(network_of(config.network), config.network, config.masks, support, up, seek)
 
     def prepare(self, frames: Sequence[Frame], progress: ProgressCallback = no_progress) -> None:
         """Find the support unless it was given.  Raises InputError where no frame has depth."""
-        require_depth(frames, "network")
-        if self._seek_support:
-            self.support = find_support(frames, self.up, self.config)
+        require_depth(frames, self.name)
+        if self._seek is not None:
+            self.support = find_support(frames, self.up, self._seek)
         progress("segmentation", 1.0, "ready")
-
-    def predict(self, frame: Frame) -> Prediction:
-        """What the network says about a frame of the size it works at (`reduced`)."""
-        plane = self.support.plane if self.support is not None else None
-        return self.network.predict(frame, self.up, plane)
 
     def segment(self, frame: Frame) -> LabelImage:
         """Label image of one frame; scores are the mean foreground probability."""
         small = reduced(frame)
-        prediction = self.predict(small)
-        labels = labels_from_affinities(prediction, self.config)
+        prediction = self.network.predict(small, self.up, plane_of(self.support))
+        labels = labels_from_affinities(prediction, self.config, self.masks)
         if small.depth is None or not (small.depth > 0).any():
             labels[:] = UNLABELLED
             return _full_size(labels, frame, {}, (f"Frame '{frame.name}' has no depth to segment.",))
@@ -81,31 +91,32 @@ def _full_size(labels: np.ndarray, frame: Frame, scores: dict[int, float], warni
     return LabelImage(np.ascontiguousarray(labels, dtype=np.int32), scores, warnings)
 
 
-def labels_from_affinities(prediction: Prediction, config: SegmentationConfig) -> np.ndarray:
+def labels_from_affinities(prediction: Prediction, config: NetworkConfig, masks: MaskConfig) -> np.ndarray:
     """[H, W] int32: UNLABELLED, or ids 1, 2, … of the objects in one frame."""
     labels = np.full(prediction.foreground.shape, UNLABELLED, dtype=np.int32)
     inside = prediction.foreground > config.min_foreground
     if not inside.any():
         return labels
-    regions = small_regions(prediction, inside)
+    regions = small_regions(prediction, inside, config)
     links = affinity_links(regions, prediction.affinities)
     group = join(links, int(regions.max()) + 1, config.max_affinity_cut)
     labels[inside] = 1 + group[regions[inside]]
-    return without_specks(labels, config.min_mask_pixels)
+    return tidy_labels(labels, masks)
 
 
-def small_regions(prediction: Prediction, inside: np.ndarray) -> np.ndarray:
-    """[H, W] int32: regions of at most about CELL × CELL pixels that respect likely borders, −1 outside.
+def small_regions(prediction: Prediction, inside: np.ndarray, config: NetworkConfig) -> np.ndarray:
+    """[H, W] int32: regions of at most about a seed cell's size that respect likely borders, −1 outside.
 
-    A watershed of the short steps' affinities.  Its seeds are the calmest pixels of every calm area in
-    every cell of a grid, so that thin things get seeds of their own.
+    A watershed of the short steps' affinities.  Its seeds are the pixels least likely on a border, one for
+    each connected area without borders in every cell of a grid, so that thin things get seeds of their own.
     """
     from skimage.segmentation import watershed
 
-    border = _border(prediction.affinities)
+    border = _border(prediction.affinities, config)
     rows, columns = np.indices(inside.shape)
-    cell = (rows // CELL) * (-(-inside.shape[1] // CELL)) + columns // CELL
-    area, count = ndimage.label(inside & (border < CALM))
+    size = config.seed_cell_pixels
+    cell = (rows // size) * (-(-inside.shape[1] // size)) + columns // size
+    area, count = ndimage.label(inside & (border < config.max_seed_border))
     key = (cell * (count + 1) + area).ravel()
     pick = np.flatnonzero(area.ravel() if count else inside.ravel())
     order = pick[np.lexsort((border.ravel()[pick], key[pick]))]
@@ -113,38 +124,19 @@ def small_regions(prediction: Prediction, inside: np.ndarray) -> np.ndarray:
     markers = np.zeros(inside.shape, dtype=np.int32)
     markers.ravel()[first] = 1 + np.arange(len(first))
     regions = watershed(border, markers, mask=inside).astype(np.int32) - 1
-    lost = inside & (regions < 0)  # pieces without a calm pixel
+    lost = inside & (regions < 0)  # pieces without a seed
     pieces, _ = ndimage.label(lost)
     return np.where(lost, regions.max() + pieces, regions)
 
 
-def _border(affinities: np.ndarray) -> np.ndarray:
+def _border(affinities: np.ndarray, config: NetworkConfig) -> np.ndarray:
     """[H, W] 0 … 1: how likely a border runs beside the pixel, by the steps of one and three pixels."""
     border = np.zeros(affinities.shape[1:], dtype=np.float32)
-    for k, (dy, dx) in enumerate(STEPS[:4]):
-        cut = (1 - affinities[k]) * (1.0 if dy + dx == 1 else 0.15)
+    for k, (dy, dx) in enumerate(STEPS[: config.border_steps]):
+        cut = (1 - affinities[k]) * (1.0 if dy + dx == 1 else config.far_border_weight)
         border = np.maximum(border, cut)
         if dy:
             border[dy:] = np.maximum(border[dy:], cut[:-dy])
         else:
             border[:, dx:] = np.maximum(border[:, dx:], cut[:, :-dx])
-    return ndimage.gaussian_filter(border, 0.5)
-
-
-def without_specks(labels: np.ndarray, min_pixels: int) -> np.ndarray:
-    """Close one-pixel holes and drop connected pieces below `min_pixels`."""
-    if not (labels >= 1).any():
-        return labels
-    nearest = ndimage.distance_transform_edt(labels < 1, return_distances=True, return_indices=True)
-    near = nearest[0] <= 1.5
-    surrounded = ndimage.uniform_filter((labels >= 1).astype(np.float32), 3) > 0.6
-    labels = np.where(near & surrounded, labels[tuple(nearest[1])], labels)
-    result = labels.copy()
-    for label, window in enumerate(ndimage.find_objects(np.maximum(labels, 0)), start=1):
-        if window is None:
-            continue
-        pieces, count = ndimage.label(labels[window] == label)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        sizes[0] = min_pixels
-        result[window][(sizes < min_pixels)[pieces]] = UNLABELLED
-    return result.astype(np.int32)
+    return ndimage.gaussian_filter(border, config.border_blur_pixels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import SupportConfig
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.segmentation.scene_sample import SceneSample, sample_surface
@@ -40,6 +40,7 @@ class Support:
     extent: Extent | None  # of the plane
     walls: tuple[Plane, ...]  # structure: nothing of the scene lies behind them
     tolerance: float  # metres: measured points of the planes lie within this distance
+    noise: float  # metres: standard deviation of that distance
 
     def is_structure(self, points: np.ndarray) -> np.ndarray:
         """[...] bool: world points [..., 3] on, below or behind one of the planes."""
@@ -54,8 +55,13 @@ class Support:
         return free & self.extent.contains(points) if self.extent is not None else free
 
 
+def plane_of(support: Support | None) -> Plane | None:
+    """The plane objects stand on, where there is one."""
+    return support.plane if support is not None else None
+
+
 def find_support(
-    frames: Sequence[Frame], up: np.ndarray | None = None, config: SegmentationConfig | None = None
+    frames: Sequence[Frame], up: np.ndarray | None = None, config: SupportConfig | None = None
 ) -> Support | None:
     """Find the support plane and the walls by RANSAC over the depth of all frames.
 
@@ -63,20 +69,19 @@ def find_support(
     contradict it, the cameras tell: people and robots hold them upright and look down a little.
     Returns None where the frames have no depth or show no plane that could carry anything.
     """
-    config = config or SegmentationConfig()
-    sample = sample_surface(frames, config.support_points)
+    config = config or SupportConfig()
+    sample = sample_surface(frames, config)
     if sample is None:
         return None
     return support_of_points(sample, up, config)
 
 
-def support_of_points(
-    sample: SceneSample, up: np.ndarray | None, config: SegmentationConfig
-) -> Support | None:
+def support_of_points(sample: SceneSample, up: np.ndarray | None, config: SupportConfig) -> Support | None:
     """`find_support` on points that were fused before."""
     planes, shares, tolerance = _extract_planes(sample, config)
     if not planes:
         return None
+    noise = tolerance / config.plane_sigmas
     looks_up = _likely_up(sample, up)
     alignment = np.array([p.normal @ looks_up for p in planes])
     known = (
@@ -89,21 +94,19 @@ def support_of_points(
         plane = planes[best]
         on_plane = np.abs(plane.height(sample.points.positions)) < tolerance
         margin = config.extent_margin * sample.scale
-        extent = _extent_of(plane, sample.points.positions, on_plane, tolerance, margin)
+        extent = _extent_of(plane, sample.points.positions, on_plane, tolerance, margin, config)
         # At the level of a floor that can be seen most of what there is faces up.  Where it does not,
         # the "plane" is the top of a flat thing that stands on a floor the sensor hardly measured.
         level = on_plane & extent.contains(sample.points.positions)
-        if (
-            up is None
-            or (sample.points.normals[level] @ plane.normal > 0.7).mean() >= config.min_level_facing
-        ):
+        facing = sample.points.normals[level] @ plane.normal > config.up_facing_alignment
+        if up is None or facing.mean() >= config.min_level_facing:
             others = [p for i, p in enumerate(planes) if i != best]
             walls = [p for p in others if _bounds_scene(p, sample, extent, tolerance, config)]
-            return Support(plane, extent, tuple(walls), tolerance)
+            return Support(plane, extent, tuple(walls), tolerance, noise)
     logger.info("none of %d planes could carry objects", len(planes))
     weak = _weak_support(sample, looks_up, tolerance, config) if up is not None else None
     walls = [p for p in planes if _bounds_scene(p, sample, None, tolerance, config)]
-    return Support(weak, None, tuple(walls), tolerance) if walls or weak is not None else None
+    return Support(weak, None, tuple(walls), tolerance, noise) if walls or weak is not None else None
 
 
 def _likely_up(sample: SceneSample, up: np.ndarray | None) -> np.ndarray:
@@ -119,7 +122,7 @@ def _likely_up(sample: SceneSample, up: np.ndarray | None) -> np.ndarray:
     return guess
 
 
-def _extract_planes(sample: SceneSample, config: SegmentationConfig) -> tuple[list[Plane], np.ndarray, float]:
+def _extract_planes(sample: SceneSample, config: SupportConfig) -> tuple[list[Plane], np.ndarray, float]:
     """Planes by decreasing share of all points, those shares, and the noise tolerance in metres."""
     generator = np.random.default_rng(0)
     positions, normals = sample.points.positions, sample.points.normals
@@ -131,17 +134,19 @@ def _extract_planes(sample: SceneSample, config: SegmentationConfig) -> tuple[li
         if len(left) < config.min_plane_share * len(positions):
             break
         seeds = generator.choice(left, min(config.plane_trials, len(left)), replace=False)
-        tried = left[:: max(1, len(left) // 6000)]
+        tried = left[:: max(1, len(left) // config.trial_points)]
         distance = positions[tried] @ normals[seeds].T - (positions[seeds] * normals[seeds]).sum(1)
-        parallel = normals[tried] @ normals[seeds].T > 0.85
+        parallel = normals[tried] @ normals[seeds].T > config.trial_alignment
         best = seeds[((np.abs(distance) < coarse) & parallel).sum(axis=0).argmax()]
         plane = Plane(normals[best].astype(np.float64), float(positions[best] @ normals[best]))
         for tolerance in (coarse, coarse, coarse / 2):
-            inlier = (np.abs(plane.height(positions)) < tolerance) & free & (normals @ plane.normal > 0.8)
-            if inlier.sum() < 30:
+            aligned = normals @ plane.normal > config.fit_alignment
+            inlier = (np.abs(plane.height(positions)) < tolerance) & free & aligned
+            if inlier.sum() < config.min_fit_points:
                 break
             plane = _fit(positions[inlier], plane.normal)
-        near = (np.abs(plane.height(positions)) < coarse) & free & (normals @ plane.normal > 0.7)
+        aligned = normals @ plane.normal > config.plane_alignment
+        near = (np.abs(plane.height(positions)) < coarse) & free & aligned
         free &= np.abs(plane.height(positions)) >= coarse
         free[best] = False
         if near.sum() >= config.min_plane_share * len(positions):
@@ -152,13 +157,13 @@ def _extract_planes(sample: SceneSample, config: SegmentationConfig) -> tuple[li
         return [], np.zeros(0), coarse
     noise = float(np.average(spreads, weights=shares))
     tolerance = float(
-        np.clip(config.plane_sigmas * noise, config.plane_tolerance * sample.scale / 4, 1.5 * coarse)
+        np.clip(config.plane_sigmas * noise, config.min_tolerance * coarse, config.max_tolerance * coarse)
     )
     return planes, np.array(shares), tolerance
 
 
 def _weak_support(
-    sample: SceneSample, up: np.ndarray, tolerance: float, config: SegmentationConfig
+    sample: SceneSample, up: np.ndarray, tolerance: float, config: SupportConfig
 ) -> Plane | None:
     """A level plane that objects hide but for `min_weak_share` of the points, as in a full bin.
 
@@ -189,7 +194,7 @@ def _fit(positions: np.ndarray, toward: np.ndarray) -> Plane:
 
 
 def _bounds_scene(
-    plane: Plane, sample: SceneSample, extent: Extent | None, tolerance: float, config: SegmentationConfig
+    plane: Plane, sample: SceneSample, extent: Extent | None, tolerance: float, config: SupportConfig
 ) -> bool:
     """Is this a wall: next to the support, large, and with nothing of the scene behind it?
 
@@ -199,15 +204,20 @@ def _bounds_scene(
     near = (
         extent.contains(sample.points.positions) if extent is not None else np.ones(len(height), dtype=bool)
     )
-    inlier = (np.abs(height) < tolerance) & (sample.points.normals @ plane.normal > 0.7)
+    inlier = (np.abs(height) < tolerance) & (sample.points.normals @ plane.normal > config.wall_alignment)
     if np.count_nonzero(inlier & near) < config.min_wall_share * np.count_nonzero(near):
         return False
-    behind = np.count_nonzero(near & (height < -2 * tolerance))
+    behind = np.count_nonzero(near & (height < -config.behind_tolerances * tolerance))
     return behind < config.max_behind_wall * np.count_nonzero(near)
 
 
 def _extent_of(
-    plane: Plane, positions: np.ndarray, on_plane: np.ndarray, tolerance: float, margin: float
+    plane: Plane,
+    positions: np.ndarray,
+    on_plane: np.ndarray,
+    tolerance: float,
+    margin: float,
+    config: SupportConfig,
 ) -> Extent:
     """The largest connected patch of inliers, closed over the objects that hide parts of it.
 
@@ -224,9 +234,9 @@ def _extent_of(
     index = tuple(((flat - low) / cell).astype(int).T)
     grid = np.zeros(shape, dtype=bool)
     grid[index[0][on_plane], index[1][on_plane]] = True
-    grid |= _standing(index, plane.height(positions), tolerance, shape)
+    grid |= _feet(index, plane.height(positions), tolerance, shape, config)
     # Patches as far apart as an object is wide belong together.
-    labels, count = ndimage.label(ndimage.binary_dilation(grid, iterations=3))
+    labels, count = ndimage.label(ndimage.binary_dilation(grid, iterations=config.extent_gap_cells))
     if count > 1:
         sizes = ndimage.sum_labels(grid, labels, np.arange(1, count + 1))
         grid &= labels == 1 + int(np.argmax(sizes))
@@ -235,17 +245,20 @@ def _extent_of(
     return Extent(axes, low, cell, ndimage.binary_dilation(mask, iterations=steps))
 
 
-def _standing(index: tuple, height: np.ndarray, tolerance: float, shape: np.ndarray) -> np.ndarray:
+def _feet(
+    index: tuple, height: np.ndarray, tolerance: float, shape: np.ndarray, config: SupportConfig
+) -> np.ndarray:
     """[A, B] bool: cells whose surface ends at the level of the plane.
 
     A wall beyond a table's edge goes on below its level, as a camera above the table sees; a thing
     that stands on the table does not, but for its faint mirror image in a shiny floor.
     """
     foot, deep = np.zeros(shape), np.zeros(shape)
-    np.add.at(foot, index, np.abs(height) < 2 * tolerance)
-    np.add.at(deep, index, (height < -2 * tolerance) & (height >= -6 * tolerance))
+    foot_reach, deep_reach = config.foot_tolerances * tolerance, config.deep_tolerances * tolerance
+    np.add.at(foot, index, np.abs(height) < foot_reach)
+    np.add.at(deep, index, (height < -foot_reach) & (height >= -deep_reach))
     foot, deep = (ndimage.uniform_filter(counts, 3) for counts in (foot, deep))
-    return (foot * 9 >= 3) & (deep <= 0.5 * foot)
+    return (foot * 9 >= config.min_foot_points) & (deep <= config.max_deep_share * foot)
 
 
 def _convex_fill(grid: np.ndarray) -> np.ndarray:

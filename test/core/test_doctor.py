@@ -63,7 +63,9 @@ def test_segmenters_of_public_weights_come_with_where_the_weights_go(monkeypatch
     found = {name: object() if name == "transformers" else None for name in ("transformers", "detectron2")}
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: found.get(name))
     findings = {f.part: f for f in doctor.examine()}
-    assert findings["masks: sam2"].found and "segmentation.checkpoint" in findings["masks: sam2"].version
+    assert (
+        findings["masks: sam2"].found and "segmentation.public.checkpoint" in findings["masks: sam2"].version
+    )
     missing = findings["masks: cropformer"]
     assert not missing.found and "install detectron2" in missing.advice
-    assert "segmentation.cropformer_root" in missing.advice and ".pth" in missing.advice
+    assert "segmentation.public.cropformer.root" in missing.advice and ".pth" in missing.advice

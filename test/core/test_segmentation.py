@@ -11,11 +11,11 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry.depth_maps import smooth_geometry
 from instascene_core.segmentation import (
-    GeometricSegmenter,
     GivenLabels,
     check_labels,
     find_support,
     make_segmenter,
+    segmenter_named,
 )
 from instascene_core.segmentation.graph import Links, join
 from instascene_core.transforms import look_at
@@ -93,11 +93,11 @@ def test_normals_of_a_tilted_plane():
     frame = boxes_on_table([], views=1)[0]
     points, normals, valid = smooth_geometry(frame.depth, frame.camera)
     up = frame.world_from_camera[:3, :3].T @ [0, 0, 1]
-    assert valid.mean() > 0.5
+    assert valid.mean() > 0.7
     error = np.degrees(np.arccos((normals[valid] @ up).clip(-1, 1)))
-    assert np.percentile(error, 97) < 0.5  # the rest lies along the table's edge, smoothed from one side
+    assert np.percentile(error, 97) < 0.03  # the rest lies along the table's edge, smoothed from one side
     height = points[valid] @ up + frame.world_from_camera[2, 3]
-    assert np.abs(height).max() < 1e-4
+    assert np.abs(height).max() < 1e-6
 
 
 @pytest.mark.parametrize("scale", [1.0, 37.0])
@@ -106,7 +106,7 @@ def test_touching_boxes_are_separated_at_any_scale(scale):
     segmenter = make_segmenter(SegmentationConfig(segmenter="geometric"), frames)
     labels = [segmenter.segment(f).labels for f in frames]
     scores = overlap(labels, [f.labels for f in frames])
-    assert (scores > 0.8).all(), scores
+    assert (scores > 0.9).all(), scores
     assert len(np.unique(np.stack(labels))) == 5  # four objects and nothing else
 
 
@@ -114,15 +114,16 @@ def test_noise_changes_little():
     frames = boxes_on_table(CORNER, noise=0.0015)
     segmenter = make_segmenter(SegmentationConfig(segmenter="geometric"), frames)
     scores = overlap([segmenter.segment(f).labels for f in frames], [f.labels for f in frames])
-    assert (scores > 0.65).all(), scores
+    assert (scores > 0.9).all(), scores
 
 
 def test_single_frame_without_preparation():
     frame = boxes_on_table(CORNER)[1]
-    result = GeometricSegmenter().segment(frame)
-    assert not GeometricSegmenter().ids_are_global
+    segmenter = segmenter_named("geometric", SegmentationConfig())
+    result = segmenter.segment(frame)
+    assert not segmenter.ids_are_global
     scores = overlap([result.labels], [frame.labels])
-    assert np.count_nonzero(scores > 0.7) >= 3, scores
+    assert (scores > 0.7).all(), scores
     assert set(result.scores) == set(np.unique(result.labels[result.labels >= 1]).tolist())
 
 
@@ -213,11 +214,11 @@ def test_given_labels_are_taken_checked_and_counted():
 
 
 def test_bad_labels_and_names_are_refused():
-    with pytest.raises(InputError, match="shape"):
+    with pytest.raises(InputError, match=r"The label image has shape \(3, 4\), the image has \(4, 3\)"):
         check_labels(np.ones((3, 4), np.int32), (4, 3), "The label image")
-    with pytest.raises(InputError, match="integer"):
+    with pytest.raises(InputError, match="The label image has type float64; label images hold integer ids"):
         check_labels(np.ones((3, 4)), (3, 4), "The label image")
-    with pytest.raises(InputError, match="70000"):
+    with pytest.raises(InputError, match="The label image contains id 70000; ids must lie in 1 … 65535"):
         check_labels(np.full((3, 4), 70000), (3, 4), "The label image")
     np.testing.assert_array_equal(check_labels(np.array([[0, 5]], np.uint16), (1, 2), "x"), [[UNLABELLED, 5]])
     with pytest.raises(InputError, match="no segmenter 'magic'"):
@@ -225,14 +226,14 @@ def test_bad_labels_and_names_are_refused():
 
 
 def test_synthetic_pile():
-    """Physics-dropped touching objects: most of them come out as one part each."""
+    """Physics-dropped touching objects: each comes out as one part, the worst with an IoU of a half."""
     from instascene_core.synthetic.scene import generate_scene
 
     config = SyntheticConfig(seed=22, num_objects=6, num_views=16, width=240, height=180, supersampling=1)
     frames = list(generate_scene(config).frames())
     segmenter = make_segmenter(SegmentationConfig(segmenter="geometric"), frames)
     scores = overlap([segmenter.segment(f).labels for f in frames], [f.labels for f in frames])
-    assert np.count_nonzero(scores > 0.5) >= len(scores) - 1, scores
+    assert (scores > 0.5).all() and np.mean(scores) > 0.78, scores
 
 
 def test_real_shelf_objects_come_out_apart(shared_data):

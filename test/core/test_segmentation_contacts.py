@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import FusedSurfaceConfig, SegmentationConfig
 from instascene_core.errors import InputError
 from instascene_core.segmentation.fused_surface.contacts import (
     FORMAT,
@@ -13,7 +13,7 @@ from instascene_core.segmentation.fused_surface.contacts import (
     WEIGHTS,
     ContactModel,
     _quantile,
-    gather,
+    describe_pairs,
     load_contact_model,
 )
 from instascene_core.segmentation.fused_surface.cutting import grow_patches, neighbour_pairs, patch_contacts
@@ -37,12 +37,12 @@ def bent_sheet(scale: float = 1.0) -> FusedSurface:
 
 
 def evidence_of(surface: FusedSurface, views=()):
-    config = SegmentationConfig()
-    pairs = neighbour_pairs(surface)
-    patch = grow_patches(surface, pairs, config)
+    config = FusedSurfaceConfig()
+    pairs = neighbour_pairs(surface, config.patches)
+    patch = grow_patches(surface, pairs, config.patches)
     border = np.where((surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1) < 0.5, 0.8, 0.1)
-    contacts = patch_contacts(surface, pairs, patch, config)
-    return gather(surface, pairs, patch, border, contacts, views), patch
+    contacts = patch_contacts(surface, pairs, patch, config.creases)
+    return describe_pairs(surface, pairs, patch, border, contacts, views), patch
 
 
 def test_evidence_has_no_unit_of_length():
@@ -105,7 +105,7 @@ def test_a_bad_file_is_one_sentence(tmp_path):
     bad.write_bytes(b"nothing of use")
     with pytest.raises(InputError, match="not a readable"):
         load_contact_model(bad)
-    with pytest.raises(InputError, match="contact model"):
+    with pytest.raises(InputError, match="does not hold weights of the contact model"):
         load_contact_model(WEIGHTS.with_name("segmenter.safetensors"))
 
 

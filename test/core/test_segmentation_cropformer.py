@@ -14,7 +14,12 @@ import pytest
 import torch
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import (
+    CropFormerConfig,
+    MaskConfig,
+    PublicSegmentersConfig,
+    SegmentationConfig,
+)
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.segmentation import make_segmenter
@@ -77,9 +82,14 @@ def checkout(tmp_path, monkeypatch):
 
 
 def config_for(checkout, **changes):
-    values = {"checkpoint": str(checkout.parent / "model.pth"), "cropformer_root": str(checkout)}
+    """changes: of `PublicSegmentersConfig` and, as root and config, of its cropformer."""
+    own = {key: changes.pop(key) for key in ("root", "config") if key in changes}
+    public = {"checkpoint": str(checkout.parent / "model.pth"), "device": "cpu", **changes}
+    cropformer = CropFormerConfig(**{"root": str(checkout), **own})
     return SegmentationConfig(
-        segmenter="cropformer", device="cpu", min_mask_pixels=4, **{**values, **changes}
+        segmenter="cropformer",
+        masks=MaskConfig(min_mask_pixels=4),
+        public=PublicSegmentersConfig(cropformer=cropformer, **public),
     )
 
 
@@ -113,12 +123,14 @@ def refusal(config, kind=InputError):
 
 def test_what_is_missing_is_said_in_one_sentence(checkout, monkeypatch):
     missing = MissingDependencyError
-    assert "needs segmentation.cropformer_root" in refusal(config_for(checkout, cropformer_root=""), missing)
-    assert "Entityv2/CropFormer" in refusal(config_for(checkout, cropformer_root="/nowhere"), missing)
-    assert "is no file" in refusal(config_for(checkout, cropformer_config="configs/none.yaml"))
-    broken = refusal(config_for(checkout, cropformer_config="configs/broken.yaml"))
+    assert "needs segmentation.public.cropformer.root" in refusal(config_for(checkout, root=""), missing)
+    nowhere = refusal(config_for(checkout, root="/nowhere"), missing)
+    assert "segmentation.public.cropformer.root '/nowhere' is not the folder Entityv2/CropFormer" in nowhere
+    absent = refusal(config_for(checkout, config="configs/none.yaml"))
+    assert "segmentation.public.cropformer.config" in absent and "is no file; name one of" in absent
+    broken = refusal(config_for(checkout, config="configs/broken.yaml"))
     assert "not a configuration of CropFormer" in broken
-    assert "needs segmentation.checkpoint" in refusal(config_for(checkout, checkpoint=""))
+    assert "needs segmentation.public.checkpoint" in refusal(config_for(checkout, checkpoint=""))
     assert "is no file; put the .pth" in refusal(config_for(checkout, checkpoint="/nowhere.pth"))
     monkeypatch.setitem(sys.modules, "detectron2.config", None)
     assert "install detectron2" in refusal(
@@ -136,7 +148,7 @@ def test_checkpoints_that_could_run_code_are_refused_unread(tmp_path):
         with pytest.raises(InputError, match="could run any code when loaded"):
             require_plain_checkpoint(str(tmp_path / "trap.pth"))
         (tmp_path / "plain.pth").write_bytes(pickle.dumps(content, protocol=2))
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=r"plain\.pth' is damaged, or holds more than weights"):
             require_plain_checkpoint(str(tmp_path / "plain.pth"))
     assert not (tmp_path / "sprung").exists()
 
@@ -144,7 +156,9 @@ def test_checkpoints_that_could_run_code_are_refused_unread(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no checkpoint at all"])
 def test_damaged_checkpoints(tmp_path, content):
     (tmp_path / "model.pth").write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.pth"):
+    with pytest.raises(
+        InputError, match=r"model\.pth' is (damaged, or holds more|not a readable checkpoint)"
+    ):
         require_plain_checkpoint(str(tmp_path / "model.pth"))
 
 
@@ -159,13 +173,15 @@ def test_outputs_that_are_no_entities():
     masks = torch.zeros(2, 4, 5)
     masks[0, :2] = 1
     found = masks_of_instances(
-        {"instances": SimpleNamespace(pred_masks=masks, scores=torch.tensor([0.9, 0.8]))}, (4, 5)
+        {"instances": SimpleNamespace(pred_masks=masks, scores=torch.tensor([0.9, 0.8]))}, (4, 5), 0.5
     )
     assert found.masks.dtype == torch.bool and found.masks.sum() == 10
     with pytest.raises(InputError, match="no instance masks"):
-        masks_of_instances({"panoptic_seg": None}, (4, 5))
+        masks_of_instances({"panoptic_seg": None}, (4, 5), 0.5)
     with pytest.raises(InputError, match="masks of shape"):
-        masks_of_instances({"instances": SimpleNamespace(pred_masks=masks, scores=torch.ones(3))}, (4, 5))
+        masks_of_instances(
+            {"instances": SimpleNamespace(pred_masks=masks, scores=torch.ones(3))}, (4, 5), 0.5
+        )
     with pytest.raises(InputError, match="NaN"):
         bad = SimpleNamespace(pred_masks=masks, scores=torch.tensor([0.9, float("nan")]))
-        masks_of_instances({"instances": bad}, (4, 5))
+        masks_of_instances({"instances": bad}, (4, 5), 0.5)

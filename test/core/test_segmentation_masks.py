@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import MaskConfig, PublicSegmentersConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
-from instascene_core.segmentation import PretrainedSegmenter, Support
+from instascene_core.segmentation import PublicSegmenter, Support
 from instascene_core.segmentation.public.mask_set import (
     MaskSet,
     label_image,
@@ -19,7 +19,7 @@ from instascene_core.segmentation.public.mask_set import (
     without_repetitions,
 )
 
-CONFIG = SegmentationConfig(min_mask_pixels=1, min_visible_share=0.3)
+CONFIG, MASKS = PublicSegmentersConfig(min_visible_share=0.3), MaskConfig(min_mask_pixels=1)
 SIZE = 12
 
 
@@ -34,9 +34,9 @@ def square(y0, x0, y1, x1, size=SIZE):
     return mask
 
 
-def labelled(masks, scores, frame=None, **settings):
+def labelled(masks, scores, frame=None, tidying=MASKS, **settings):
     found = MaskSet(torch.stack(masks), np.array(scores, dtype=np.float64))
-    return label_image(found, frame or frame_of(), dataclasses.replace(CONFIG, **settings))
+    return label_image(found, frame or frame_of(), dataclasses.replace(CONFIG, **settings), tidying)
 
 
 def test_ids_follow_the_score():
@@ -103,7 +103,7 @@ def _random_box(rng):
 
 def test_small_masks_and_pieces_go():
     speck, object_ = square(0, 0, 2, 2), square(5, 5, 10, 10) | square(0, 10, 1, 12)
-    result = labelled([speck, object_], [0.9, 0.8], min_mask_pixels=5)
+    result = labelled([speck, object_], [0.9, 0.8], tidying=MaskConfig(min_mask_pixels=5))
     assert result.scores == {1: 0.8}
     np.testing.assert_array_equal(result.labels == 1, square(5, 5, 10, 10).numpy())
 
@@ -111,7 +111,7 @@ def test_small_masks_and_pieces_go():
 def test_no_detections():
     nothing = MaskSet(torch.zeros(0, 4, 4), np.zeros(0))
     for result in (
-        label_image(nothing, frame_of(), CONFIG),
+        label_image(nothing, frame_of(), CONFIG, MASKS),
         labelled([square(0, 0, 5, 5)], [0.4]),  # not sure enough
         labelled([square(0, 0, 0, 0)], [0.9]),  # empty
     ):
@@ -122,10 +122,10 @@ def test_no_detections():
 def test_logits_are_interpolated_before_they_are_cut():
     """A row of logits −1, 1 at 2 pixels on 4 pixels: −1, −½, ½, 1; on an image that is no multiple of it."""
     found = MaskSet(torch.tensor([[[-1.0, 1.0]]]), np.array([0.9]))
-    result = label_image(found, frame_of(height=3, width=4), CONFIG)
+    result = label_image(found, frame_of(height=3, width=4), CONFIG, MASKS)
     assert result.labels.tolist() == [[UNLABELLED, UNLABELLED, 1, 1]] * 3
     shifted = MaskSet(torch.tensor([[[-0.3, 1.0]]]), np.array([0.9]))  # −0.3, 0.025, 0.675, 1
-    assert label_image(shifted, frame_of(height=3, width=4), CONFIG).labels[0].tolist() == [
+    assert label_image(shifted, frame_of(height=3, width=4), CONFIG, MASKS).labels[0].tolist() == [
         UNLABELLED,
         1,
         1,
@@ -133,12 +133,12 @@ def test_logits_are_interpolated_before_they_are_cut():
     ]
     half = MaskSet(found.masks.half(), found.scores)
     np.testing.assert_array_equal(
-        label_image(half, frame_of(height=3, width=4), CONFIG).labels, result.labels
+        label_image(half, frame_of(height=3, width=4), CONFIG, MASKS).labels, result.labels
     )
 
 
 def test_tiny_images_and_pixels_outside():
-    dot = label_image(MaskSet(torch.ones(1, 8, 8), np.array([0.9])), frame_of(1, 1), CONFIG)
+    dot = label_image(MaskSet(torch.ones(1, 8, 8), np.array([0.9])), frame_of(1, 1), CONFIG, MASKS)
     assert dot.labels.tolist() == [[1]] and dot.scores == {1: 0.9}
     valid = np.ones((SIZE, SIZE), dtype=bool)
     valid[:, :3] = False
@@ -170,10 +170,10 @@ def test_queries_count_whatever_their_class():
         masks_of_queries(class_logits * torch.nan, mask_logits, 0.5)
 
 
-class HalvesSegmenter(PretrainedSegmenter):
+class Halves:
     """Proposes the upper and the lower half of every image."""
 
-    name = "halves"
+    name, device = "halves", torch.device("cpu")
 
     def propose(self, rgb, report):
         logits = torch.full((2, 4, 4), -1.0)
@@ -185,16 +185,18 @@ def test_masks_of_the_support_are_left_out():
     """A camera looks along z at a wall 1 m away; before its upper half something stands at 0.8 m."""
     depth = np.ones((SIZE, SIZE), dtype=np.float32)
     depth[: SIZE // 2] = 0.8
-    support = Support(plane=Plane(np.array([0.0, 0.0, -1.0]), -1.0), extent=None, walls=(), tolerance=0.01)
-    config = dataclasses.replace(CONFIG, device="cpu")
-    seen = HalvesSegmenter(config, support).segment(frame_of(depth=depth))
+    support = Support(
+        plane=Plane(np.array([0.0, 0.0, -1.0]), -1.0), extent=None, walls=(), tolerance=0.01, noise=0.0025
+    )
+    seen = PublicSegmenter(Halves(), CONFIG, MASKS, support).segment(frame_of(depth=depth))
     assert seen.scores == {1: 0.9} and (seen.labels[: SIZE // 2] == 1).all()
     assert (seen.labels[SIZE // 2 :] == UNLABELLED).all()
-    lenient = dataclasses.replace(config, max_structure_share=1.0)
-    assert len(HalvesSegmenter(lenient, support).segment(frame_of(depth=depth)).scores) == 2
-    for segmenter, frame in (
-        (HalvesSegmenter(config), frame_of(depth=depth)),  # nothing is known of a support,
-        (HalvesSegmenter(config, support), frame_of()),  # or of the depth,
-        (HalvesSegmenter(config, support), frame_of(depth=np.zeros_like(depth))),  # or nothing was measured
+    lenient = dataclasses.replace(CONFIG, max_structure_share=1.0)
+    both = {1: 0.9, 2: 0.8}
+    assert PublicSegmenter(Halves(), lenient, MASKS, support).segment(frame_of(depth=depth)).scores == both
+    for known, frame in (
+        (None, frame_of(depth=depth)),  # nothing is known of a support,
+        (support, frame_of()),  # or of the depth,
+        (support, frame_of(depth=np.zeros_like(depth))),  # or nothing was measured
     ):
-        assert segmenter.segment(frame).scores == {1: 0.9, 2: 0.8}
+        assert PublicSegmenter(Halves(), CONFIG, MASKS, known).segment(frame).scores == both

@@ -11,13 +11,15 @@ import torch.nn.functional as F
 from tiny_checkpoints import write_mask2former, write_sam2, write_sam2_video
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import PublicSegmentersConfig, Sam2Config, SegmentationConfig
+from instascene_core.config_file import config_with
 from instascene_core.errors import Cancelled, InputError, MissingDependencyError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.segmentation import make_segmenter
+from instascene_core.segmentation.public.device import choose_device
 from instascene_core.segmentation.public.mask2former import input_shape
 from instascene_core.segmentation.public.sam2 import grid_points, sure_masks
-from instascene_core.segmentation.public.transformers_models import choose_device, network_input
+from instascene_core.segmentation.public.transformers_models import network_input
 
 pytest.importorskip("transformers", reason="transformers is not installed (extra 'segmenters')")
 
@@ -38,17 +40,18 @@ def folders(tmp_path_factory):
     return {name: (root / name, write(root / name)) for name, write in writers.items()}
 
 
-def config_for(folders, name, **settings):
-    defaults = {
-        "mask2former": {"min_mask_score": 0.2},
-        "sam2": {
-            "min_mask_score": 0.0, "sam2_min_predicted_iou": 0.3, "sam2_min_stability": 0.4,
-            "sam2_points_per_side": 4, "sam2_points_per_batch": 5,
-        },
-    }[name]  # fmt: skip
-    values = {"min_mask_pixels": 4, "max_mask_overlap": 0.95, "min_visible_share": 0.02, "device": "cpu"}
-    values |= {**defaults, **settings}
-    return SegmentationConfig(segmenter=name, checkpoint=str(folders[name][0]), **values)
+def config_for(folders, name, min_mask_pixels=4, **settings):
+    """settings: of `PublicSegmentersConfig`, by path."""
+    public = {
+        "checkpoint": str(folders[name][0]), "device": "cpu", "max_mask_overlap": 0.95,
+        "min_visible_share": 0.02, "min_mask_score": 0.2 if name == "mask2former" else 0.0,
+        "sam2.min_predicted_iou": 0.3, "sam2.min_stability": 0.4, "sam2.points_per_side": 4,
+        "sam2.points_per_batch": 5, **settings,
+    }  # fmt: skip
+    values = {f"public.{key}": value for key, value in public.items()}
+    return config_with(
+        SegmentationConfig(segmenter=name), {"masks.min_mask_pixels": min_mask_pixels, **values}
+    )
 
 
 def normalised(frame, height, width, mean, deviation):
@@ -66,12 +69,13 @@ def plain_label_image(masks, scores, shape, config):
         rivals = [
             ((masks[i] > 0) & (masks[j] > 0)).sum() / ((masks[i] > 0) | (masks[j] > 0)).sum() for j in kept
         ]
-        if scores[i] >= config.min_mask_score and max(rivals, default=0) <= config.max_mask_overlap:
+        public = config.public
+        if scores[i] >= public.min_mask_score and max(rivals, default=0) <= public.max_mask_overlap:
             kept.append(i)
     for i in kept:
         mask = (logits[i] > 0).numpy()
         free = mask & (labels == 0)
-        if free.sum() >= max(config.min_visible_share * mask.sum(), config.min_mask_pixels):
+        if free.sum() >= max(config.public.min_visible_share * mask.sum(), config.masks.min_mask_pixels):
             labels[free] = len(result) + 1
             result[len(result) + 1] = scores[i]
     return labels, result
@@ -135,7 +139,7 @@ def test_images_of_any_size(folders, name, shape):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("mask2former", {"min_mask_score": 1.0}), ("sam2", {"sam2_min_stability": 1.1})]
+    ("name", "settings"), [("mask2former", {"min_mask_score": 1.0}), ("sam2", {"sam2.min_stability": 1.1})]
 )
 def test_no_detections(folders, name, settings):
     frame = view()
@@ -147,7 +151,7 @@ def test_no_detections(folders, name, settings):
 def test_batches_of_points_change_nothing(folders):
     results = []
     for batch in (1, 7, 64):
-        segmenter = make_segmenter(config_for(folders, "sam2", sam2_points_per_batch=batch), [view()])
+        segmenter = make_segmenter(config_for(folders, "sam2", **{"sam2.points_per_batch": batch}), [view()])
         results.append(segmenter.segment(view()))
     for result in results[1:]:
         np.testing.assert_array_equal(result.labels, results[0].labels)
@@ -183,11 +187,11 @@ def test_points_and_sure_masks_by_hand():
     firm[:2], soft[:2] = 9.0, 0.5  # the soft one vanishes at the upper threshold
     logits = torch.stack([torch.stack([firm, soft, firm]), torch.stack([-firm.abs(), firm, firm])])
     scores = torch.tensor([[0.9, 0.9, 0.7], [0.9, 1.2, 0.8]])
-    found = sure_masks(logits, scores, SegmentationConfig())
+    found = sure_masks(logits, scores, Sam2Config())
     assert found.scores == pytest.approx([0.9, 1.0, 0.8])
     assert ((found.masks > 0) == (firm > 0)).all()
     with pytest.raises(InputError, match="NaN"):
-        sure_masks(logits, scores * torch.nan, SegmentationConfig())
+        sure_masks(logits, scores * torch.nan, Sam2Config())
 
 
 def test_images_enter_as_transformers_own_preprocessing_has_them():
@@ -228,9 +232,10 @@ def refusal(config):
 @pytest.mark.parametrize("name", ["mask2former", "sam2"])
 def test_checkpoints_that_cannot_be_used_get_one_sentence(folders, name, tmp_path):
     def config(folder):
-        return SegmentationConfig(segmenter=name, checkpoint=str(folder), device="cpu")
+        public = PublicSegmentersConfig(checkpoint=str(folder), device="cpu")
+        return SegmentationConfig(segmenter=name, public=public)
 
-    assert "needs segmentation.checkpoint: a folder with config.json" in refusal(config(""))
+    assert "needs segmentation.public.checkpoint: a folder with config.json" in refusal(config(""))
     assert "is no folder" in refusal(config(tmp_path / "nowhere"))
     assert "holds no config.json" in refusal(config(tmp_path))
     settings = json.loads((folders[name][0] / "config.json").read_text())
@@ -254,7 +259,8 @@ def test_incomplete_or_foreign_weights_are_refused(folders, name, tmp_path):
     source = folders[name][0]
     state = load_file(source / "model.safetensors")
     (tmp_path / "config.json").write_bytes((source / "config.json").read_bytes())
-    config = SegmentationConfig(segmenter=name, checkpoint=str(tmp_path), device="cpu")
+    public = PublicSegmentersConfig(checkpoint=str(tmp_path), device="cpu")
+    config = SegmentationConfig(segmenter=name, public=public)
     lacking = sorted(key for key in state if key.endswith("weight"))[0]
     save_file(
         {k: v for k, v in state.items() if k != lacking}, tmp_path / "model.safetensors", {"format": "pt"}
@@ -299,7 +305,7 @@ def test_without_transformers_there_is_one_sentence(folders, monkeypatch):
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == choose_device("cpu").type == "cpu"
-    with pytest.raises(MissingDependencyError, match=r"segmentation\.device is cuda"):
+    with pytest.raises(MissingDependencyError, match=r"segmentation\.public\.device is cuda"):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto").type == "cuda" and choose_device("cpu").type == "cpu"

@@ -10,6 +10,7 @@ from sensor_msgs.msg import Image
 from tiny_checkpoints import write_mask2former, write_sam2
 
 from instascene_core.config import SegmentationConfig
+from instascene_core.config_file import config_with
 from instascene_core.datasets import open_dataset
 from instascene_core.frame import UNLABELLED
 from instascene_core.segmentation import make_segmenter
@@ -102,8 +103,9 @@ def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name
     """With random weights: the label images that arrive are those that the segmenter makes of the frames."""
     write(tmp_path / "checkpoint")
     settings = {
-        "segmenter": name, "checkpoint": str(tmp_path / "checkpoint"), "device": "cpu", "min_mask_score": 0.2,
-        "sam2_points_per_side": 4, "sam2_min_predicted_iou": 0.3, "sam2_min_stability": 0.4,
+        "segmenter": name, "public.checkpoint": str(tmp_path / "checkpoint"), "public.device": "cpu",
+        "public.min_mask_score": 0.2, "public.sam2.points_per_side": 4,
+        "public.sam2.min_predicted_iou": 0.3, "public.sam2.min_stability": 0.4,
     }  # fmt: skip
     received = client.listen(Image, "masks/image", 30)
     parameters = {f"segmentation.{key}": value for key, value in settings.items()}
@@ -120,7 +122,7 @@ def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name
             raise AssertionError(f"{error}, but {len(received)}:\n{node.log.read_text()}") from None
         assert f"by {name} go out" in node.log.read_text() and "Traceback" not in node.log.read_text()
     frames = list(open_dataset(dataset))
-    segmenter = make_segmenter(SegmentationConfig(**settings), frames)
+    segmenter = make_segmenter(config_with(SegmentationConfig(), settings), frames)
     found = 0
     for frame, message in zip(frames, received):
         expected = segmenter.segment(frame).labels
@@ -132,8 +134,8 @@ def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"segmenter": "sam2"}, "needs segmentation.checkpoint: a folder with config.json"),
-        ({"segmenter": "cropformer"}, "needs segmentation.cropformer_root"),
+        ({"segmenter": "sam2"}, "needs segmentation.public.checkpoint: a folder with config.json"),
+        ({"segmenter": "cropformer"}, "needs segmentation.public.cropformer.root"),
         ({"segmenter": "labels"}, "mask_node is what makes them"),
     ],
 )

@@ -19,12 +19,13 @@ from instascene_core.weights import read_weights
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "contacts.safetensors"
 FORMAT = "instascene contacts 1"
+# These, and the scales of the features below, are what the weights were trained with.
 QUANTILES = (0.25, 0.5, 0.8, 0.95)
 LIMIT = 6.0  # standard deviations at which a feature is cut off
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PatchPairs:
     """Pairs of patches that some view sees together or that touch, and the evidence on each."""
 
     first: np.ndarray  # [C] int64, < second
@@ -35,14 +36,14 @@ class Pairs:
     features: np.ndarray  # [C, NUM_FEATURES] float32, free of the unit of length
 
 
-def gather(
+def describe_pairs(
     surface: FusedSurface,
     pairs: np.ndarray,
     patch: np.ndarray,
     border: np.ndarray,
     contacts: Links,
     views: Sequence[Links],
-) -> Pairs:
+) -> PatchPairs:
     """The evidence on all pairs of patches.
 
     pairs: [P, 2] neighbouring elements; patch: [K] of every element; border: [P] how likely an object
@@ -69,7 +70,7 @@ def gather(
         np.log(small)[:, None] / 4, np.log(large)[:, None] / 4,
     ]  # fmt: skip
     features = np.concatenate(columns, axis=1).astype(np.float32)
-    return Pairs(first, second, contact > 0, contact, seen, features)
+    return PatchPairs(first, second, contact > 0, contact, seen, features)
 
 
 def _of_views(index: np.ndarray, views: Sequence[Links], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +183,9 @@ class ContactModel:
 @lru_cache(maxsize=2)
 def load_contact_model(path: Path = WEIGHTS) -> ContactModel:
     """The model in a weights file.  Raises InputError when the file is missing or not one of ours."""
-    advice = "leave segmentation.contact_weights empty for those that come with the package"
+    advice = (
+        "leave segmentation.fused_surface.evidence.contact_weights empty for those that come with the package"
+    )
     state, _ = read_weights(path, FORMAT, "contact model", advice)
     if state["mean"].shape != (NUM_FEATURES,):
         raise InputError(f"The weights in '{path}' do not fit the contact model; {advice}.")

@@ -9,31 +9,33 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import CreaseConfig, FusedSurfaceConfig, PatchConfig
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, unit
 from instascene_core.segmentation.graph import Links, join
 
 
-def neighbour_pairs(surface: FusedSurface) -> np.ndarray:
+def neighbour_pairs(surface: FusedSurface, config: PatchConfig) -> np.ndarray:
     """[P, 2] elements that touch."""
-    return cKDTree(surface.positions).query_pairs(1.9 * surface.spacing, output_type="ndarray")
+    reach = config.neighbour_spacings * surface.spacing
+    return cKDTree(surface.positions).query_pairs(reach, output_type="ndarray")
 
 
-def cut_surface(surface: FusedSurface, config: SegmentationConfig) -> np.ndarray:
+def cut_surface(surface: FusedSurface, config: FusedSurfaceConfig) -> np.ndarray:
     """[K] int32: part of every element, 1 … P, or −1 where a part would be too small.
 
     Elements are gathered into patches that respect creases; patches are joined, smoothest contact
     first, as long as the contact is not mostly concave (after LCCP, Stein et al. 2014).
     """
-    pairs = neighbour_pairs(surface)
-    patch = grow_patches(surface, pairs, config)
-    contacts = patch_contacts(surface, pairs, patch, config)
-    part = join(contacts, int(patch.max()) + 1, config.max_cut, config.contact_doubt)[patch]
-    return tidy_parts(surface, pairs, part, config)
+    pairs = neighbour_pairs(surface, config.patches)
+    patch = grow_patches(surface, pairs, config.patches)
+    contacts = patch_contacts(surface, pairs, patch, config.creases)
+    decision = config.geometric
+    part = join(contacts, int(patch.max()) + 1, decision.max_cut, decision.contact_doubt)[patch]
+    return tidy_parts(pairs, part, config.min_part_elements)
 
 
 def grow_patches(
-    surface: FusedSurface, pairs: np.ndarray, config: SegmentationConfig, border: np.ndarray | None = None
+    surface: FusedSurface, pairs: np.ndarray, config: PatchConfig, border: np.ndarray | None = None
 ) -> np.ndarray:
     """[K] int64 patch of every element: geodesic cells around seeds, creases count as distance.
 
@@ -52,14 +54,14 @@ def grow_patches(
     distance = np.linalg.norm(positions - centre[group], axis=1)
     # A patch seeded in the bottom of a crease would bridge its two sides in two half-bends.
     first, second = pairs.T
-    bent = _bend_per_spacing(surface, pairs)
+    bent = _bend_per_spacing(surface, pairs, config)
     hollow = bent < -config.hollow_bend
     order = np.lexsort((distance, hollow, group))
     seeds = order[np.r_[True, np.diff(group[order]) > 0]]
-    seeds = seeds[(count[group[seeds]] >= 0.15 * size**2) & ~hollow[seeds]]
+    seeds = seeds[(count[group[seeds]] >= config.min_patch_fill * size**2) & ~hollow[seeds]]
     step = np.linalg.norm(positions[first] - positions[second], axis=1) / spacing
     turn = 1 - (normals[first] * normals[second]).sum(1)  # 1 − cos
-    weight = step + 15.0 * np.minimum(turn, 1.0)
+    weight = step + config.turn_distance * np.minimum(turn, config.max_turn)
     if border is not None:
         weight = weight + config.border_distance * border
     graph = sp.csr_matrix((weight, (first, second)), shape=(len(positions),) * 2)
@@ -76,13 +78,13 @@ def grow_patches(
     return np.unique(source, return_inverse=True)[1].ravel()
 
 
-def _bend_per_spacing(surface: FusedSurface, pairs: np.ndarray) -> np.ndarray:
+def _bend_per_spacing(surface: FusedSurface, pairs: np.ndarray, config: PatchConfig) -> np.ndarray:
     """[K] radians per element spacing, mean over the neighbours: > 0 convex, < 0 concave."""
     first, second = pairs.T
     apart = surface.positions[first] - surface.positions[second]
     squared = np.maximum((apart**2).sum(1), 1e-18)
     bend = ((surface.normals[first] - surface.normals[second]) * apart).sum(1) / squared * surface.spacing
-    bend = np.clip(bend, -1.0, 1.0)
+    bend = np.clip(bend, -config.max_bend, config.max_bend)
     size = len(surface.positions)
     total = np.bincount(first, bend, minlength=size) + np.bincount(second, bend, minlength=size)
     count = np.bincount(first, minlength=size) + np.bincount(second, minlength=size)
@@ -90,7 +92,7 @@ def _bend_per_spacing(surface: FusedSurface, pairs: np.ndarray) -> np.ndarray:
 
 
 def patch_contacts(
-    surface: FusedSurface, pairs: np.ndarray, patch: np.ndarray, config: SegmentationConfig
+    surface: FusedSurface, pairs: np.ndarray, patch: np.ndarray, config: CreaseConfig
 ) -> Links:
     """How much each contact of two patches looks like two bodies that touch; weight: element pairs."""
     ends = patch[pairs]
@@ -113,7 +115,7 @@ def patch_contacts(
         config,
     )  # fmt: skip
     # The same colour on both sides speaks for one body with a bend.
-    tint = group_mean(surface.colors, patch) * [0.5, 1, 1]  # shading changes lightness most
+    tint = group_mean(surface.colors, patch) * [config.lightness_weight, 1, 1]
     difference = np.linalg.norm(tint[first] - tint[second], axis=1)
     low = config.same_color_trust
     trust = low + (1 - low) * np.clip(difference / config.color_difference, 0, 1)
@@ -121,7 +123,7 @@ def patch_contacts(
     return Links(first, second, length.astype(np.float64), trust * np.maximum(wide, close), touching)
 
 
-def _crease(p1, n1, p2, n2, config: SegmentationConfig) -> np.ndarray:
+def _crease(p1, n1, p2, n2, config: CreaseConfig) -> np.ndarray:
     """[C] 0 … 1: how surely the surface elements (p1, n1) and (p2, n2) belong to two bodies."""
     apart = p1 - p2
     distance = np.maximum(np.linalg.norm(apart, axis=1), 1e-12)
@@ -139,8 +141,9 @@ def _crease(p1, n1, p2, n2, config: SegmentationConfig) -> np.ndarray:
     # Convex, but side by side along the edge both planes share: bodies that meet in a point (LCCP's
     # sanity criterion, equation 4).
     beside = np.degrees(np.arccos(np.clip(np.abs((unit(np.cross(n1, n2)) * direction).sum(1)), 0, 1)))
-    limit = 60.0 / (1.0 + np.exp(-0.25 * (angle - 25.0)))
-    singular = (bend >= 0) & (angle < 150) & (beside < limit)
+    growth = np.exp(-config.singular_slope * (angle - config.singular_middle_degrees))
+    limit = config.singular_limit_degrees / (1.0 + growth)
+    singular = (bend >= 0) & (angle < config.singular_max_degrees) & (beside < limit)
     return np.where(singular, np.maximum(cut, config.singular_cut), cut)
 
 
@@ -150,16 +153,17 @@ def group_mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(group, column) for column in values.T], axis=1) / size
 
 
-def tidy_parts(
-    surface: FusedSurface, pairs: np.ndarray, part: np.ndarray, config: SegmentationConfig
-) -> np.ndarray:
-    """Give parts too small to be an object to the neighbour they touch most; number the rest from 1."""
+def tidy_parts(pairs: np.ndarray, part: np.ndarray, min_elements: int) -> np.ndarray:
+    """[K] int32: parts numbered from 1; those too small to be an object join the neighbour they touch most.
+
+    pairs: [P, 2] elements that touch.  part: [K] ≥ 0.  What is smaller than `min_elements` and touches
+    nothing is −1.
+    """
     part = part.copy()
-    ends = pairs
     for _ in range(10):
         size = np.bincount(part)
-        small = np.flatnonzero((size > 0) & (size < config.min_part_elements))
-        across = part[ends]
+        small = np.flatnonzero((size > 0) & (size < min_elements))
+        across = part[pairs]
         across = across[across[:, 0] != across[:, 1]]
         if not len(small) or not len(across):
             break
@@ -174,7 +178,7 @@ def tidy_parts(
         target[keys[last] // len(size)] = keys[last] % len(size)
         part = target[part]
     size = np.bincount(part)
-    kept = np.flatnonzero(size >= config.min_part_elements)
+    kept = np.flatnonzero(size >= min_elements)
     number = np.full(len(size), -1, dtype=np.int32)
     number[kept] = 1 + np.arange(len(kept))
     return number[part]

@@ -1,50 +1,59 @@
-"""Masks cut in the fused surface and looked up in the views; here by geometry alone."""
+"""Masks cut in the fused surface and looked up in the views."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import FusedSurfaceConfig, MaskConfig, SupportConfig
 from instascene_core.frame import UNLABELLED, Frame
-from instascene_core.geometry.depth_maps import points_of_depth
 from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.segmentation.fused_surface.cutting import cut_surface
-from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface, object_pixels
+from instascene_core.segmentation.fused_surface.cutters import CutSurface, Cutter
+from instascene_core.segmentation.fused_surface.evidence import from_bytes
+from instascene_core.segmentation.fused_surface.lookup import SurfaceLookup
+from instascene_core.segmentation.labels import tidy_labels
 from instascene_core.segmentation.network import reduced
-from instascene_core.segmentation.segmenter import LabelImage
-from instascene_core.segmentation.single_view import require_depth, without_specks
+from instascene_core.segmentation.segmenter import LabelImage, Segmenter
+from instascene_core.segmentation.single_view import require_depth
 from instascene_core.segmentation.support import Support, find_support
 
 
-class GeometricSegmenter:
-    """Objects on a support, from depth and normals (sensor depth, or rendered from the scene).
+class SurfaceSegmenter:
+    """Objects on a support, from depth (of a sensor, or rendered from the scene).
 
-    `prepare` fuses the surface of all frames and cuts it; `segment` looks the parts up in a frame.
-    Without `prepare` a frame is its own sequence: the same steps on what that one view shows.
+    `prepare` fuses the surface of all frames and has the cutter cut it into parts; `segment` looks the
+    parts up in a frame.
     """
 
-    name = "geometric"
+    needs_depth = True
 
     def __init__(
         self,
-        config: SegmentationConfig | None = None,
+        name: str,
+        cutter: Cutter,
+        config: FusedSurfaceConfig,
+        masks: MaskConfig,
+        max_pixels: int,
+        *,
         support: Support | None = None,
         up: np.ndarray | None = None,
-        seek_support: bool = True,
+        seek: SupportConfig | None = None,
+        single_view: Segmenter | None = None,
     ) -> None:
-        """support: as found before; None = found here, `up` ([3], away from gravity) helping, unless
-        `seek_support` says that there is none."""
-        self.config = config or SegmentationConfig()
-        self.up = up
-        self.support = support
-        self.surface: FusedSurface | None = None
-        self.parts = np.zeros(0, dtype=np.int32)  # [K] part of every surface element
-        self.scores: dict[int, float] = {}
-        self._seek_support = support is None and seek_support
+        """max_pixels: larger frames are segmented smaller.
+
+        support: as found before; None = found by `prepare`, `up` ([3], away from gravity) helping, if `seek`
+        says how.  single_view: segments frames where nothing was prepared; None = such a frame is a
+        sequence of its own.
+        """
+        self.name, self.support = name, support
+        self._cutter, self._config, self._masks, self._max_pixels = cutter, config, masks, max_pixels
+        self._up, self._single_view = up, single_view
+        self._seek = seek if support is None else None
         self._prepared = False
-        self._tree: cKDTree | None = None
+        self._cut: CutSurface | None = None
+        self._lookup: SurfaceLookup | None = None
+        self._scores: dict[int, float] = {}
 
     @property
     def ids_are_global(self) -> bool:
@@ -56,69 +65,56 @@ class GeometricSegmenter:
         Raises InputError where no frame has depth.
         """
         require_depth(frames, self.name)
-        if self._seek_support:
-            self.support = find_support(frames, self.up, self.config)
-        small = [reduced(f, self.config.max_pixels) for f in frames]
-        self._fit(small, progress)
+        if self._seek is not None:
+            self.support = find_support(frames, self._up, self._seek)
+        small = [reduced(f, self._max_pixels) for f in frames]
+        self._cut = self._cutter.cut(small, self.support, progress)
+        if self._cut is not None:
+            self._lookup = SurfaceLookup(self._cut.surface, self.support, self._config)
+            self._scores = part_scores(self._cut)
         self._prepared = True
-        progress("segmentation", 1.0, f"{int(self.parts.max(initial=0))} parts in the fused surface")
+        progress("segmentation", 1.0, f"{max(self._scores, default=0)} parts in the fused surface")
 
     def segment(self, frame: Frame) -> LabelImage:
         """The objects visible in one frame; ids agree between frames after `prepare`."""
         if not self._prepared:
-            single = type(self)(self.config, self.support, self.up, self._seek_support)
-            single.prepare([frame])
-            return single.segment(frame)
+            return self._segment_alone(frame)
         shape = (frame.camera.height, frame.camera.width)
         nothing = np.full(shape, UNLABELLED, dtype=np.int32)
         if frame.depth is None:
             return LabelImage(nothing, {}, (f"Frame '{frame.name}' has no depth to segment.",))
-        if self.surface is None:
+        if self._cut is None:
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
-        small = reduced(frame, self.config.max_pixels)
-        element = self.elements_of(small)
-        labels = np.where(element >= 0, self.parts[element], UNLABELLED).astype(np.int32)
-        labels = self.completed(labels, small)
-        labels = resize(labels, shape[1], shape[0], smooth=False)
-        labels = without_specks(labels, self.config.min_mask_pixels)
+        small = reduced(frame, self._max_pixels)
+        foreground = self._foreground(small)
+        element = self._lookup.elements_of(small, foreground)
+        labels = np.where(element >= 0, self._cut.part[element], UNLABELLED).astype(np.int32)
+        labels = self._cutter.complete(labels, foreground)
+        labels = tidy_labels(resize(labels, shape[1], shape[0], smooth=False), self._masks)
         present = np.unique(labels[labels >= 1])
-        return LabelImage(labels, {int(i): self.scores[int(i)] for i in present})
+        return LabelImage(labels, {int(i): self._scores[int(i)] for i in present})
 
-    def elements_of(self, frame: Frame) -> np.ndarray:
-        """[H, W] int64: the surface element each pixel of a reduced frame shows, −1 where none."""
-        points = points_of_depth(frame.depth, frame.camera)
-        world = points.reshape(-1, 3) @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
-        pick = np.flatnonzero(points[..., 2].ravel() > 0)
-        foreground = self.foreground_of(frame)
-        foreground = None if foreground is None else foreground.ravel()[pick]
-        pick = pick[object_pixels(world[pick], self.support, foreground)]
-        reach = self.config.lookup_spacings * self.surface.spacing
-        distance, nearest = self._tree.query(world[pick], distance_upper_bound=reach)
-        found = np.isfinite(distance)
-        element = np.full(points.shape[:2], -1, dtype=np.int64)
-        element.ravel()[pick[found]] = nearest[found]
-        return element
+    def _segment_alone(self, frame: Frame) -> LabelImage:
+        if self._single_view is not None:
+            return self._single_view.segment(frame)
+        alone = SurfaceSegmenter(
+            self.name, self._cutter, self._config, self._masks, self._max_pixels,
+            support=self.support, up=self._up, seek=self._seek,
+        )  # fmt: skip
+        alone.prepare([frame])
+        return alone.segment(frame)
 
-    def completed(self, labels: np.ndarray, frame: Frame) -> np.ndarray:
-        """The labels [H, W] of a reduced frame with what the surface misses; geometry knows no more."""
-        return labels
+    def _foreground(self, frame: Frame) -> np.ndarray | None:
+        """[H, W] probability of being an object, for a frame at the working size; None = geometry decides."""
+        known = self._cut.foreground.get(frame.name)
+        if known is not None and known.shape == frame.rgb.shape[:2]:
+            return from_bytes(known)
+        return self._cutter.foreground(frame, self.support)
 
-    def foreground_of(self, frame: Frame) -> np.ndarray | None:
-        """[H, W] probability of being an object; None = geometry decides."""
-        return None
 
-    def _fit(self, frames: Sequence[Frame], progress: ProgressCallback) -> None:
-        self.surface = fuse_surface(frames, self.support, self.config, None, progress)
-        if self.surface is None:
-            return
-        progress("segmentation", 0.8, f"cutting {len(self.surface.positions)} surface elements")
-        self.set_parts(cut_surface(self.surface, self.config))
-
-    def set_parts(self, parts: np.ndarray) -> None:
-        """Keep the part [K] of every element; confident when seen often: one sighting may be an accident."""
-        self.parts = parts
-        self._tree = cKDTree(self.surface.positions)
-        named = parts >= 1
-        count = np.bincount(parts[named])
-        views = np.bincount(parts[named], self.surface.views[named].astype(np.float64))
-        self.scores = {int(i): float(1 - 1 / (1 + views[i] / count[i])) for i in np.flatnonzero(count)}
+def part_scores(cut: CutSurface) -> dict[int, float]:
+    """Part → confidence: high where its elements were seen often, as one sighting may be an accident."""
+    named = cut.part >= 1
+    count = np.bincount(cut.part[named])
+    views = np.bincount(cut.part[named], cut.surface.views[named].astype(np.float64))
+    return {int(i): float(1 - 1 / (1 + views[i] / count[i])) for i in np.flatnonzero(count)}

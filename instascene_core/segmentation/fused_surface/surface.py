@@ -7,15 +7,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import FusedSurfaceConfig
 from instascene_core.frame import Frame
 from instascene_core.geometry.depth_maps import smooth_geometry
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.support import Support
-
-# Probabilities of being an object below which free space is structure, and above which what lies in
-# the structure's tolerance is an object.
-SURELY_NOT, SURELY = 0.25, 0.75
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class FusedSurface:
 def fuse_surface(
     frames: Sequence[Frame],
     support: Support | None,
-    config: SegmentationConfig,
+    config: FusedSurfaceConfig,
     foreground: Sequence[np.ndarray] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> FusedSurface | None:
@@ -48,26 +44,33 @@ def fuse_surface(
         progress("segmentation", 0.5 + 0.2 * index / len(frames), f"fusing {frame.name}")
         if frame.depth is None:
             continue
-        found, size = _samples(frame, support, None if foreground is None else foreground[index])
+        found, size = _samples(frame, support, None if foreground is None else foreground[index], config)
         samples.append(np.column_stack([found, np.full(len(found), index)]))
         footprint.append(size)
     if not samples or sum(map(len, samples)) < config.min_part_elements:
         return None
-    noise = support.tolerance / config.plane_sigmas if support is not None else 0.0
-    spacing = max(config.element_pixels * float(np.median(np.concatenate(footprint))), 1.5 * noise)
-    return _average(np.concatenate(samples), spacing, len(frames))
+    pixel = float(np.median(np.concatenate(footprint)))  # metres
+    noise = support.noise if support is not None else 0.0
+    spacing = max(config.element_pixels * pixel, config.min_spacing_noises * noise)
+    return _average(np.concatenate(samples), spacing, len(frames), config)
 
 
-def object_pixels(world: np.ndarray, support: Support | None, foreground: np.ndarray | None) -> np.ndarray:
+def object_pixels(
+    world: np.ndarray, support: Support | None, foreground: np.ndarray | None, config: FusedSurfaceConfig
+) -> np.ndarray:
     """[N] bool: which world points [N, 3] may be objects, by geometry and (where given) the network.
 
     Each can overrule the other where it is sure.
     """
     free = support.is_object_region(world) if support is not None else np.ones(len(world), dtype=bool)
-    return free if foreground is None else foreground > np.where(free, SURELY_NOT, SURELY)
+    if foreground is None:
+        return free
+    return foreground > np.where(free, config.surely_structure, config.surely_object)
 
 
-def _samples(frame: Frame, support: Support | None, foreground) -> tuple[np.ndarray, np.ndarray]:
+def _samples(
+    frame: Frame, support: Support | None, foreground: np.ndarray | None, config: FusedSurfaceConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """([N, 10] position, normal, colour, foreground; [N] metres a pixel spans) of the object pixels."""
     import cv2
 
@@ -76,7 +79,7 @@ def _samples(frame: Frame, support: Support | None, foreground) -> tuple[np.ndar
     pick = np.flatnonzero(valid.ravel())
     world = points.reshape(-1, 3)[pick] @ rotation.T + frame.world_from_camera[:3, 3]
     share = np.ones(len(pick)) if foreground is None else foreground.ravel()[pick]
-    keep = object_pixels(world, support, None if foreground is None else share)
+    keep = object_pixels(world, support, None if foreground is None else share, config)
     pick = pick[keep]
     lab = cv2.cvtColor(frame.rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
     normals = directions.reshape(-1, 3)[pick] @ rotation.T
@@ -84,7 +87,10 @@ def _samples(frame: Frame, support: Support | None, foreground) -> tuple[np.ndar
     return samples, points.reshape(-1, 3)[pick, 2] / frame.camera.fx
 
 
-def _average(samples: np.ndarray, spacing: float, num_frames: int) -> FusedSurface | None:
+def _average(
+    samples: np.ndarray, spacing: float, num_frames: int, config: FusedSurfaceConfig
+) -> FusedSurface | None:
+    """One element for the samples [N, 11] (as of `_samples`, and the frame's index) in each cell."""
     positions, normals, frame_index = samples[:, :3], samples[:, 3:6], samples[:, 10].astype(np.int64)
     cell = np.floor((positions - positions.min(axis=0)) / spacing).astype(np.int64)
     side = np.abs(normals).argmax(axis=1)
@@ -94,18 +100,20 @@ def _average(samples: np.ndarray, spacing: float, num_frames: int) -> FusedSurfa
     _, element, count = np.unique(key, return_inverse=True, return_counts=True)
     mean = np.stack([np.bincount(element, samples[:, i]) for i in range(10)], axis=1) / count[:, None]
     views = np.bincount(np.unique(element * num_frames + frame_index) // num_frames)
-    mean, views = (values[views >= (2 if num_frames >= 5 else 1)] for values in (mean, views))
+    enough = views >= (config.min_element_views if num_frames >= config.many_views else 1)
+    mean, views = mean[enough], views[enough]
     if not len(mean):
         return None
     surface = FusedSurface(mean[:, :3], unit(mean[:, 3:6]), mean[:, 6:9], views, mean[:, 9], spacing)
-    return _smoothed(surface)
+    return _smooth(surface, config)
 
 
-def _smoothed(surface: FusedSurface) -> FusedSurface:
+def _smooth(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface:
     """Move every element along its normal onto the mean of its like-oriented neighbours."""
     tree = cKDTree(surface.positions)
-    pairs = tree.query_pairs(2.0 * surface.spacing, output_type="ndarray")
-    alike = (surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1) > 0.6
+    pairs = tree.query_pairs(config.smoothing_spacings * surface.spacing, output_type="ndarray")
+    alignment = (surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1)
+    alike = alignment > config.smoothing_alignment
     first, second = pairs[alike].T
     weight = surface.views.astype(np.float64)
     size = len(surface.positions)

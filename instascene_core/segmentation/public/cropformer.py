@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import CropFormerConfig, PublicSegmentersConfig
 from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.segmentation.public.device import choose_device
 from instascene_core.segmentation.public.mask_set import MaskSet, require_finite
-from instascene_core.segmentation.public.transformers_models import PretrainedSegmenter
-from instascene_core.segmentation.support import Support
 
 CHECKOUT = "the folder Entityv2/CropFormer of a checkout of github.com/qqlu/Entity"
 CHECKPOINT = "the .pth file of a CropFormer model, e.g. CropFormer_hornet_3x_03823a.pth"
@@ -27,37 +26,50 @@ DETECTRON2_ADVICE = (
 )
 
 
-class CropFormerSegmenter(PretrainedSegmenter):
+class CropFormer:
     """Entities of the whole image and of four crops, merged by CropFormer itself."""
 
     name = "cropformer"
 
-    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
-        """Raises MissingDependencyError without detectron2 or checkout, InputError for a bad file."""
-        super().__init__(config, support)
-        root = _checkout(config.cropformer_root)
+    def __init__(self, checkpoint: str, device: torch.device, config: CropFormerConfig) -> None:
+        """checkpoint: .pth file.
+
+        Raises MissingDependencyError without detectron2 or checkout, InputError for a bad file.
+        """
+        self.device, self.config = device, config
+        root = _checkout(config.root)
         make_predictor, cfg = _library(root)
-        settings = root / config.cropformer_config
+        settings = root / config.config
         if not settings.is_file():
-            raise InputError(f"segmentation.cropformer_config '{settings}' is no file; name one of {root}.")
+            raise InputError(
+                f"segmentation.public.cropformer.config '{settings}' is no file; name one of {root}."
+            )
         try:
             cfg.merge_from_file(str(settings))
         except (KeyError, ValueError, AssertionError, OSError) as error:
             raise InputError(f"'{settings}' is not a configuration of CropFormer ({error}).") from error
-        cfg.MODEL.WEIGHTS = str(require_plain_checkpoint(config.checkpoint))
+        cfg.MODEL.WEIGHTS = str(require_plain_checkpoint(checkpoint))
         cfg.MODEL.DEVICE = self.device.type
         cfg.freeze()
         # CropFormer's own predictor: it makes the crops, builds the model, and has detectron2's
         # DetectionCheckpointer load the weights.
         self._predictor = make_predictor(cfg)
 
+    @classmethod
+    def from_config(cls, config: PublicSegmentersConfig) -> "CropFormer":
+        return cls(config.checkpoint, choose_device(config.device), config.cropformer)
+
     def propose(self, rgb: np.ndarray, report: Callable[[float, str], None]) -> MaskSet:
         bgr = np.ascontiguousarray(rgb[..., ::-1])  # detectron2 reads images as OpenCV does
-        return masks_of_instances(self._predictor(bgr), rgb.shape[:2])
+        least = self.config.min_pixel_probability
+        return masks_of_instances(self._predictor(bgr), rgb.shape[:2], least)
 
 
-def masks_of_instances(output: dict[str, Any], shape: tuple[int, int]) -> MaskSet:
-    """The masks in a detectron2 model's output: `instances` with pred_masks [N, H, W] and scores [N]."""
+def masks_of_instances(output: dict[str, Any], shape: tuple[int, int], min_probability: float) -> MaskSet:
+    """The masks in a detectron2 model's output: `instances` with pred_masks [N, H, W] and scores [N].
+
+    min_probability: of a pixel of a mask, where the masks are probabilities.
+    """
     try:
         instances = output["instances"]
         masks, scores = torch.as_tensor(instances.pred_masks), torch.as_tensor(instances.scores).float()
@@ -72,7 +84,7 @@ def masks_of_instances(output: dict[str, Any], shape: tuple[int, int]) -> MaskSe
         )
     require_finite(scores)
     if masks.dtype != torch.bool:
-        masks = masks > 0.5
+        masks = masks > min_probability
     return MaskSet(masks.cpu(), scores.clamp(0, 1).double().cpu().numpy())
 
 
@@ -83,10 +95,10 @@ def require_plain_checkpoint(checkpoint: str) -> Path:
     torch's restricted reader, which refuses all that could.  Raises InputError.
     """
     if not checkpoint:
-        raise InputError(f"The segmenter cropformer needs segmentation.checkpoint: {CHECKPOINT}.")
+        raise InputError(f"The segmenter cropformer needs segmentation.public.checkpoint: {CHECKPOINT}.")
     path = Path(checkpoint).expanduser()
     if not path.is_file():
-        raise InputError(f"segmentation.checkpoint '{path}' is no file; put {CHECKPOINT} there.")
+        raise InputError(f"segmentation.public.checkpoint '{path}' is no file; put {CHECKPOINT} there.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -105,11 +117,11 @@ def require_plain_checkpoint(checkpoint: str) -> Path:
 def _checkout(root: str) -> Path:
     if not root:
         raise MissingDependencyError(
-            f"The segmenter cropformer needs segmentation.cropformer_root: {CHECKOUT}."
+            f"The segmenter cropformer needs segmentation.public.cropformer.root: {CHECKOUT}."
         )
     path = Path(root).expanduser().resolve()
     if not (path / "mask2former").is_dir():
-        raise MissingDependencyError(f"segmentation.cropformer_root '{path}' is not {CHECKOUT}.")
+        raise MissingDependencyError(f"segmentation.public.cropformer.root '{path}' is not {CHECKOUT}.")
     return path
 
 

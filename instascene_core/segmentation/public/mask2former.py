@@ -5,40 +5,47 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import PublicSegmentersConfig
+from instascene_core.segmentation.public.device import choose_device
 from instascene_core.segmentation.public.mask_set import MaskSet, masks_of_queries
 from instascene_core.segmentation.public.transformers_models import (
-    PretrainedSegmenter,
     load_transformers_model,
     network_input,
     preprocessing_of,
 )
-from instascene_core.segmentation.support import Support
 
 EXAMPLE = "facebook/mask2former-swin-large-coco-instance"
 
 
-class Mask2FormerSegmenter(PretrainedSegmenter):
+class Mask2Former:
     """Every query that sees something is a mask, whatever its class: things and stuff alike."""
 
     name = "mask2former"
 
-    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
-        """Raises MissingDependencyError without transformers, InputError for an unusable checkpoint."""
-        super().__init__(config, support)
+    def __init__(self, checkpoint: str, device: torch.device, min_score: float) -> None:
+        """checkpoint: folder.  min_score: masks of a lower score are not proposed.
+
+        Raises MissingDependencyError without transformers, InputError for an unusable checkpoint.
+        """
+        self.device, self._min_score = device, min_score
         model = load_transformers_model(
-            config, self.name, ("mask2former",), "Mask2FormerForUniversalSegmentation", EXAMPLE
+            checkpoint, self.name, ("mask2former",), "Mask2FormerForUniversalSegmentation", EXAMPLE
         )
-        self.model = model.to(self.device)
-        self.settings = preprocessing_of(Path(config.checkpoint).expanduser())
+        self.model = model.to(device)
+        self.settings = preprocessing_of(Path(checkpoint).expanduser())
+
+    @classmethod
+    def from_config(cls, config: PublicSegmentersConfig) -> "Mask2Former":
+        return cls(config.checkpoint, choose_device(config.device), config.min_mask_score)
 
     def propose(self, rgb: np.ndarray, report: Callable[[float, str], None]) -> MaskSet:
         shape = input_shape(rgb.shape[:2], self.settings)
         output = self.model(pixel_values=network_input(rgb, shape, self.settings, self.device))
         report(0.8, "queries to masks")
         return masks_of_queries(
-            output.class_queries_logits[0], output.masks_queries_logits[0], self.config.min_mask_score
+            output.class_queries_logits[0], output.masks_queries_logits[0], self._min_score
         )
 
 

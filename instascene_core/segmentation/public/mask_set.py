@@ -7,11 +7,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import MaskConfig, PublicSegmentersConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.segmentation.labels import tidy_labels
 from instascene_core.segmentation.segmenter import LabelImage
-from instascene_core.segmentation.single_view import without_specks
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ def require_finite(values: torch.Tensor) -> None:
         raise InputError("The network returned NaN or infinite scores; its checkpoint is damaged.")
 
 
-def label_image(found: MaskSet, frame: Frame, config: SegmentationConfig) -> LabelImage:
+def label_image(
+    found: MaskSet, frame: Frame, config: PublicSegmentersConfig, masks: MaskConfig
+) -> LabelImage:
     """One label a pixel; ids 1, 2, … by falling score.
 
     1. Masks below `min_mask_score` go; of masks that repeat one another the best stays.
@@ -67,8 +69,9 @@ def label_image(found: MaskSet, frame: Frame, config: SegmentationConfig) -> Lab
     if config.overlap_order == "smallest":
         chosen = chosen[np.argsort(areas[chosen], kind="stable")]
     free = np.ones(shape, dtype=bool) if frame.valid is None else frame.valid
-    labels = paint((_enlarged(found.masks[i], shape) for i in chosen), free, config)
-    labels = without_specks(labels, config.min_mask_pixels)
+    enlarged = (_enlarged(found.masks[i], shape) for i in chosen)
+    labels = paint(enlarged, free, config.min_visible_share, masks.min_mask_pixels)
+    labels = tidy_labels(labels, masks)
     labels[~free] = UNLABELLED
     present = np.unique(labels[labels >= 1])
     scores = found.scores[chosen[present - 1]]
@@ -80,17 +83,20 @@ def label_image(found: MaskSet, frame: Frame, config: SegmentationConfig) -> Lab
     return LabelImage(labels, {i + 1: float(scores[j]) for i, j in enumerate(by_score)}, warnings)
 
 
-def paint(masks: Iterable[np.ndarray], free: np.ndarray, config: SegmentationConfig) -> np.ndarray:
+def paint(
+    masks: Iterable[np.ndarray], free: np.ndarray, min_visible_share: float, min_pixels: int
+) -> np.ndarray:
     """[H, W] int32: 1 + the number of the first mask that covers each pixel, else UNLABELLED.
 
-    masks: [H, W] bool each, in the order in which they take what is still `free` ([H, W] bool).
+    masks: [H, W] bool each, in the order in which they take what is still `free` ([H, W] bool); one that
+    finds less than `min_visible_share` of its pixels free, or fewer than `min_pixels`, takes none.
     """
     labels = np.full(free.shape, UNLABELLED, dtype=np.int32)
     free = free.copy()
     for index, mask in enumerate(masks):
         visible = mask & free
         pixels = np.count_nonzero(visible)
-        least = max(config.min_mask_pixels, config.min_visible_share * np.count_nonzero(mask), 1)
+        least = max(min_pixels, min_visible_share * np.count_nonzero(mask), 1)
         if pixels >= least:
             labels[visible] = index + 1
             free &= ~mask

@@ -1,8 +1,7 @@
-"""Segmenters with public weights: what they share, from the checkpoint folder to the label image."""
+"""Public models that transformers loads: from the checkpoint folder to the network's input."""
 
 import json
 import logging
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from instascene_core.config import SegmentationConfig
 from instascene_core.errors import InputError, MissingDependencyError
-from instascene_core.frame import Frame
-from instascene_core.geometry.depth_maps import points_of_depth
-from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.segmentation.public.mask_set import MaskSet, label_image
-from instascene_core.segmentation.segmenter import LabelImage
-from instascene_core.segmentation.support import Support
 
 logger = logging.getLogger(__name__)
 
@@ -26,91 +18,17 @@ TRANSFORMERS_ADVICE = "install transformers 4.56 or newer: pip install 'instasce
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class PretrainedSegmenter:
-    """Class-agnostic masks from colour alone, frame by frame; ids do not agree between frames.
-
-    A subclass says which masks it proposes; overlaps, sizes and ids are settled here.  Where the support
-    is known and a frame has depth, masks of the support and of what lies beyond it are left out: such a
-    network segments the table, too, and what no mask claims is what later counts as structure.
-    """
-
-    name: str
-    ids_are_global = False
-
-    def __init__(self, config: SegmentationConfig, support: Support | None = None) -> None:
-        """Raises MissingDependencyError where "cuda" is asked for and not there."""
-        self.config, self.support = config, support
-        self.device = choose_device(config.device)
-        self._progress: ProgressCallback = no_progress
-        self._number: dict[str, int] = {}  # frame name → its place in the sequence
-
-    def prepare(self, frames: Sequence[Frame], progress: ProgressCallback = no_progress) -> None:
-        """Remember the sequence, so that progress within a frame can be told as part of the whole."""
-        self._progress = progress
-        self._number = {frame.name: index for index, frame in enumerate(frames)}
-        progress("segmentation", 1.0, f"{self.name} on {self.device}")
-
-    def segment(self, frame: Frame) -> LabelImage:
-        """Label image of one frame.  Raises InputError where the GPU's memory does not suffice."""
-        before, total = self._number.get(frame.name, 0), max(len(self._number), 1)
-
-        def report(share: float, message: str) -> None:
-            self._progress("masks", (before + share) / total, f"{frame.name}: {message}")
-
-        try:
-            with torch.inference_mode():
-                found = self.propose(frame.rgb, report)
-        except torch.cuda.OutOfMemoryError as error:
-            raise InputError(
-                f"The GPU's memory does not suffice for the segmenter {self.name}; set "
-                "segmentation.device to cpu or take a smaller checkpoint."
-            ) from error
-        if self.support is not None and frame.depth is not None:
-            found = found.only(
-                structure_shares(found, frame, self.support) <= self.config.max_structure_share
-            )
-        return label_image(found, frame, self.config)
-
-    def propose(self, rgb: np.ndarray, report: Callable[[float, str], None]) -> MaskSet:
-        """The masks of one image ([H, W, 3] uint8); `report(share done, message)` while at it."""
-        raise NotImplementedError
-
-
-def structure_shares(found: MaskSet, frame: Frame, support: Support) -> np.ndarray:
-    """[N] share of each mask's measured pixels that is no object region; 0 where nothing is measured."""
-    points = points_of_depth(frame.depth, frame.camera)
-    world = points @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
-    measured = points[..., 2] > 0
-    height, width = found.masks.shape[1:]
-    rows = ((np.arange(height) + 0.5) * frame.camera.height / height).astype(np.int64)
-    columns = ((np.arange(width) + 0.5) * frame.camera.width / width).astype(np.int64)
-    structure = (measured & ~support.is_object_region(world))[np.ix_(rows, columns)]
-    measured = measured[np.ix_(rows, columns)]
-    inside = (found.masks > 0).numpy()
-    return (inside & structure).sum(axis=(1, 2)) / np.maximum((inside & measured).sum(axis=(1, 2)), 1)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """ "auto": CUDA where torch sees a GPU, else the CPU; MissingDependencyError for "cuda" without one."""
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise MissingDependencyError(
-            "segmentation.device is cuda, but torch sees no NVIDIA GPU; set it to cpu or auto."
-        )
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
-
-
 def load_transformers_model(
-    config: SegmentationConfig, name: str, model_types: tuple[str, ...], class_name: str, example: str
+    checkpoint: str, name: str, model_types: tuple[str, ...], class_name: str, example: str
 ) -> nn.Module:
-    """The model in the folder `config.checkpoint`, in float32, ready to run on the CPU.
+    """The model in the folder `checkpoint`, in float32, ready to run on the CPU.
 
     Only local files, only safetensors (a pickle could run any code), only a complete set of weights.
     name: of the segmenter.  model_types: in config.json.  class_name: in transformers.  example: a public
     checkpoint.  Raises MissingDependencyError or InputError with one sentence.
     """
     transformers = _transformers(name, class_name)
-    folder = _checkpoint_folder(config.checkpoint, name, model_types, example)
+    folder = _checkpoint_folder(checkpoint, name, model_types, example)
     model_class = getattr(transformers, class_name)
     advice = f"download the checkpoint again (e.g. {example})"
     try:
@@ -155,10 +73,10 @@ def _checkpoint_folder(checkpoint: str, name: str, model_types: tuple[str, ...],
     """The folder, seen to hold config.json of a right model and weights as safetensors."""
     files = f"config.json and model.safetensors (e.g. {example} from the Hugging Face hub)"
     if not checkpoint:
-        raise InputError(f"The segmenter {name} needs segmentation.checkpoint: a folder with {files}.")
+        raise InputError(f"The segmenter {name} needs segmentation.public.checkpoint: a folder with {files}.")
     folder = Path(checkpoint).expanduser()
     if not folder.is_dir():
-        raise InputError(f"segmentation.checkpoint '{folder}' is no folder; make it one with {files}.")
+        raise InputError(f"segmentation.public.checkpoint '{folder}' is no folder; make it one with {files}.")
     settings = read_json(folder / "config.json")
     if settings is None:
         raise InputError(f"'{folder}' holds no config.json; {name} needs a folder with {files}.")

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import NetworkConfig, SegmentationConfig
 from instascene_core.frame import Frame
 from instascene_core.progress import no_progress
-from instascene_core.segmentation.builtin import BuiltinSegmenter
-from instascene_core.segmentation.fused_surface.contacts import FORMAT, LIMIT, ContactModel, Pairs
-from instascene_core.segmentation.graph import Links
+from instascene_core.segmentation import find_support
+from instascene_core.segmentation.fused_surface.contacts import FORMAT, LIMIT, ContactModel
+from instascene_core.segmentation.fused_surface.evidence import collect_evidence
+from instascene_core.segmentation.network import network_of, reduced
 from instascene_core.training.segmenter.scenes import Prints, scene_views
 from instascene_core.weights import write_weights
 
@@ -43,40 +44,33 @@ class ContactTraining:
     seed: int = 0
 
 
-class _Recorder(BuiltinSegmenter):
-    """The segmenter that keeps what its contact model is asked."""
-
-    evidence: Pairs | None = None
-    patch: np.ndarray | None = None
-
-    def judged(self, evidence: Pairs, patch: np.ndarray) -> Links:
-        self.evidence, self.patch = evidence, patch
-        ones = np.ones(len(evidence.first))
-        return Links(evidence.first, evidence.second, ones, ones, evidence.touching)
-
-    def _contact_model(self) -> None:
-        """None yet: this is what its training starts from."""
-
-
 def examples(
     frames: list[Frame], config: ContactTraining, segmentation: SegmentationConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(features [C, F], two objects [C] 0 or 1, touching [C]) of one scene's pairs of patches."""
-    recorder = _Recorder(segmentation, None, UP)
-    recorder.prepare(frames, no_progress)
-    evidence = recorder.evidence
+    support = find_support(frames, UP, segmentation.support)
+    frames = [reduced(frame, segmentation.max_pixels) for frame in frames]
+    evidence = collect_evidence(
+        frames,
+        network_of(segmentation.network),
+        support,
+        UP,
+        segmentation.fused_surface,
+        segmentation.network.border_steps,
+        no_progress,
+    )
     if evidence is None:
         return np.zeros((0, 0), np.float32), np.zeros(0), np.zeros(0, bool)
-    votes = np.zeros((int(recorder.patch.max()) + 1, 1 + max(int(f.labels.max()) for f in frames)))
-    for frame in frames:
-        element = recorder.elements_of(frame)
+    votes = np.zeros((int(evidence.patch.max()) + 1, 1 + max(int(f.labels.max()) for f in frames)))
+    for frame, element in zip(frames, evidence.elements):
         hit = element >= 0
-        np.add.at(votes, (recorder.patch[element[hit]], np.maximum(frame.labels[hit], 0)), 1)
+        np.add.at(votes, (evidence.patch[element[hit]], np.maximum(frame.labels[hit], 0)), 1)
     owner, purity = votes.argmax(axis=1), votes.max(axis=1) / np.maximum(votes.sum(axis=1), 1)
-    a, b = evidence.first, evidence.second
+    pairs = evidence.pairs
+    a, b = pairs.first, pairs.second
     known = (np.minimum(purity[a], purity[b]) > config.min_purity) & (np.maximum(owner[a], owner[b]) > 0)
-    known &= evidence.touching | (rng.uniform(size=len(a)) < config.apart_share)
-    return evidence.features[known], (owner[a] != owner[b])[known].astype(float), evidence.touching[known]
+    known &= pairs.touching | (rng.uniform(size=len(a)) < config.apart_share)
+    return pairs.features[known], (owner[a] != owner[b])[known].astype(float), pairs.touching[known]
 
 
 def collect(config: ContactTraining, segmentation: SegmentationConfig) -> list[tuple]:
@@ -148,7 +142,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = ContactTraining(scenes=arguments.scenes)
-    scenes = collect(config, SegmentationConfig(weights=arguments.weights))
+    scenes = collect(config, SegmentationConfig(network=NetworkConfig(weights=arguments.weights)))
     state, scores = train(scenes, config)
     notes = {"training": json.dumps(asdict(config)), "scores": json.dumps(scores)}
     write_weights(arguments.output, state, FORMAT, notes, half=False)

@@ -1,0 +1,119 @@
+"""Two ways to cut the fused surface into objects: by its shape alone, or by the network's evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from instascene_core.config.segmentation import FusedSurfaceConfig, NetworkConfig
+from instascene_core.frame import Frame
+from instascene_core.progress import ProgressCallback
+from instascene_core.segmentation.fused_surface.contacts import ContactModel, PatchPairs
+from instascene_core.segmentation.fused_surface.cutting import cut_surface, tidy_parts
+from instascene_core.segmentation.fused_surface.evidence import collect_evidence
+from instascene_core.segmentation.fused_surface.lookup import fill_foreground
+from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
+from instascene_core.segmentation.graph import Links, join
+from instascene_core.segmentation.network import FrameNetwork
+from instascene_core.segmentation.support import Support, plane_of
+
+
+@dataclass(frozen=True)
+class CutSurface:
+    """A fused surface cut into parts, each an object."""
+
+    surface: FusedSurface  # K elements
+    part: np.ndarray  # [K] int32 part of every element, ≥ 1, or −1
+    # Frame name → [H, W] uint8 probability of being an object, in 1/255, where the cutter knows it
+    foreground: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Cutter(Protocol):
+    """What decides which elements of the surface are one object.  Frames are at the working size."""
+
+    def cut(
+        self, frames: Sequence[Frame], support: Support | None, progress: ProgressCallback
+    ) -> CutSurface | None:
+        """Fuse the surface that the frames show and cut it; None where nothing stands out."""
+        ...
+
+    def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
+        """[H, W] probability of being an object; None = geometry decides."""
+        ...
+
+    def complete(self, labels: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
+        """The labels [H, W] of a frame with what the surface misses; foreground: as of `foreground`."""
+        ...
+
+
+class GeometricCutter:
+    """Cuts by depth and normals alone; no frame tells more than the surface."""
+
+    def __init__(self, config: FusedSurfaceConfig) -> None:
+        self._config = config
+
+    def cut(
+        self, frames: Sequence[Frame], support: Support | None, progress: ProgressCallback
+    ) -> CutSurface | None:
+        surface = fuse_surface(frames, support, self._config, None, progress)
+        if surface is None:
+            return None
+        progress("segmentation", 0.8, f"cutting {len(surface.positions)} surface elements")
+        return CutSurface(surface, cut_surface(surface, self._config))
+
+    def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
+        return None
+
+    def complete(self, labels: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
+        return labels
+
+
+class NetworkCutter:
+    """Cuts by what the network says in all views, weighed together with the shape by a contact model."""
+
+    def __init__(
+        self,
+        network: FrameNetwork,
+        contact_model: ContactModel,
+        config: FusedSurfaceConfig,
+        network_config: NetworkConfig,
+        up: np.ndarray | None = None,
+    ) -> None:
+        """up: [3] away from gravity where it is known."""
+        self._network, self._contact_model, self._up = network, contact_model, up
+        self._config, self._network_config = config, network_config
+
+    def cut(
+        self, frames: Sequence[Frame], support: Support | None, progress: ProgressCallback
+    ) -> CutSurface | None:
+        config = self._config
+        evidence = collect_evidence(
+            frames, self._network, support, self._up, config, self._network_config.border_steps, progress
+        )
+        if evidence is None:
+            return None
+        count = int(evidence.patch.max()) + 1
+        part = join(self._judge(evidence.pairs), count, config.evidence.max_evidence_cut)[evidence.patch]
+        part = tidy_parts(evidence.neighbours, part, config.min_part_elements)
+        return CutSurface(evidence.surface, part, evidence.foreground)
+
+    def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
+        return self._network.predict(frame, self._up, plane_of(support)).foreground
+
+    def complete(self, labels: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
+        least = self._network_config.min_foreground
+        return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
+
+    def _judge(self, pairs: PatchPairs) -> Links:
+        """One link a pair of patches: the probability that they are two objects.
+
+        A contact weighs by its length.  Patches that do not touch have a say as well: what the views
+        show of them, less by `apart_weight`.
+        """
+        config = self._config.evidence
+        odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
+        apart = config.apart_weight * np.minimum(pairs.seen, config.max_apart)
+        weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
+        cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+        return Links(pairs.first, pairs.second, weight, cut, pairs.touching)
