@@ -141,9 +141,10 @@ def _refusal(error: ValidationError, known: Iterable[str]) -> str:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    if not close:  # perhaps the right name in the wrong section
-        close = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    # The right name at another place is meant rather than a similar one, first of all within its section.
+    same = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    nearby = [k for k in same if k.partition(".")[0] == key.partition(".")[0]]
+    close = difflib.get_close_matches(key, nearby or same or known, n=1, cutoff=0.0 if same else 0.6)
     return f"There is no setting '{key}'" + (f"; did you mean '{close[0]}'?" if close else ".")
 
 

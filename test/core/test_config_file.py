@@ -144,3 +144,21 @@ def test_choices_are_checked_before_the_work(word):
 def test_importing_the_defaults_does_not_load_the_checker():
     code = "import sys, instascene_core.config; sys.exit('pydantic' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("segmentation.checkpoint", "segmentation.public.checkpoint"),
+        ("segmentation.device", "segmentation.public.device"),
+        ("segmentation.weights", "segmentation.network.weights"),
+        ("segmentation.min_mask_pixels", "segmentation.masks.min_mask_pixels"),
+        ("segmentation.patch_spacings", "segmentation.fused_surface.patches.patch_spacings"),
+        ("segmentation.sam2_points_per_side", "segmentation.public.sam2.points_per_side"),
+        ("segmentation.cropformer_root", "segmentation.public.cropformer.root"),
+        ("reconstructions.iterations", "reconstruction.iterations"),
+    ],
+)
+def test_a_name_of_another_section_or_of_before_is_told_its_path(old, new):
+    with pytest.raises(InputError, match=f"There is no setting '{old}'; did you mean '{new}'"):
+        load_config(None, [f"{old}=1"])
