@@ -91,6 +91,15 @@ def test_large_frames_with_normals_are_segmented(stacked, name):
     np.testing.assert_array_equal(more.labels, plain.labels)
 
 
+@pytest.mark.parametrize("name", ["builtin", "network", "geometric"])
+def test_a_frame_without_depth_among_others_has_no_masks(stacked, name):
+    frames = [f.with_(labels=None, depth=None if k == 1 else f.depth) for k, f in enumerate(stacked[:3])]
+    segmenter = make_segmenter(SegmentationConfig(segmenter=name), frames, up=UP)
+    blind = segmenter.segment(frames[1])
+    assert (blind.labels == UNLABELLED).all() and "no depth" in blind.warnings[0]
+    assert len(segmenter.segment(frames[0]).scores) > 1
+
+
 # --- links and groups ---
 
 

@@ -21,10 +21,12 @@ class SurfaceLookup:
         self._support, self._config = support, config
 
     def elements_of(self, frame: Frame, foreground: np.ndarray | None) -> np.ndarray:
-        """[H, W] int64: the surface element each pixel of a frame with depth shows, −1 where none.
+        """[H, W] int64: the surface element each pixel shows, −1 where none (everywhere without depth).
 
         foreground: [H, W] probability of being an object; None = geometry decides.
         """
+        if frame.depth is None:
+            return np.full(frame.rgb.shape[:2], -1, dtype=np.int64)
         points = points_of_depth(frame.depth, frame.camera)
         world = points.reshape(-1, 3) @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
         pick = np.flatnonzero(points[..., 2].ravel() > 0)
