@@ -32,6 +32,7 @@ class SupportConfig:
     trial_alignment: float = 0.85  # of a trial's inliers
     fit_alignment: float = 0.8  # of the points a plane is fitted to
     min_fit_points: int = 30  # a plane is fitted to
+    last_fit_tolerance: float = 0.5  # of `plane_tolerance`, in the last of three fits
     plane_alignment: float = 0.7  # of the points that belong to a plane once it is found
     min_plane_share: float = 0.03  # of all points
     plane_sigmas: float = 4.0  # final tolerance in standard deviations of the planes' own noise ...

@@ -53,15 +53,15 @@ def tidy_labels(labels: np.ndarray, config: MaskConfig) -> np.ndarray:
 class GivenLabels:
     """Takes `Frame.labels` as they are; scores are 1.
 
-    ids_are_global: the ids already agree between frames (a tracker made them).  A frame without
-    labels, or with an empty label image, gives no masks and a warning, so that one missing file
-    does not end a run.
+    ids_are_global: the ids already agree between frames (a tracker made them).  min_pixels: smaller masks
+    are left out.  A frame without labels, or with an empty label image, gives no masks and a warning, so
+    that one missing file does not end a run.
     """
 
     name = "labels"
     needs_depth = False
 
-    def __init__(self, ids_are_global: bool = False, min_pixels: int = 25) -> None:
+    def __init__(self, ids_are_global: bool, min_pixels: int) -> None:
         self.ids_are_global = ids_are_global
         self.min_pixels = min_pixels
 

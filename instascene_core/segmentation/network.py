@@ -160,7 +160,7 @@ class FrameNetwork:
         self.network, self.join_log_odds = network.eval(), join_log_odds
 
     def predict(self, frame: Frame, up: np.ndarray | None, plane: Plane | None) -> Prediction:
-        """Foreground and affinities of `frame`, which must not exceed MAX_PIXELS (see `reduced`)."""
+        """Foreground and affinities of `frame`, which must not exceed MAX_PIXELS (see `limit_size`)."""
         inputs = np.concatenate([color_input(frame.rgb), geometry_input(frame, up, plane)])
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(inputs)[None])[0]
@@ -169,7 +169,7 @@ class FrameNetwork:
         return Prediction(probability[0], probability[1:])
 
 
-def reduced(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
+def limit_size(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
     """The frame at a size of at most `max_pixels`, as `Frame.resized` makes it."""
     camera = frame.camera
     if camera.width * camera.height <= max_pixels:

@@ -17,7 +17,7 @@ from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.graph import affinity_links, join
 from instascene_core.segmentation.labels import tidy_labels
-from instascene_core.segmentation.network import STEPS, FrameNetwork, Prediction, network_of, reduced
+from instascene_core.segmentation.network import STEPS, FrameNetwork, Prediction, limit_size, network_of
 from instascene_core.segmentation.segmenter import LabelImage
 from instascene_core.segmentation.support import Support, find_support, plane_of
 
@@ -66,7 +66,7 @@ class NetworkSegmenter:
 
     def segment(self, frame: Frame) -> LabelImage:
         """Label image of one frame; scores are the mean foreground probability."""
-        small = reduced(frame)
+        small = limit_size(frame)
         prediction = self.network.predict(small, self.up, plane_of(self.support))
         labels = labels_from_affinities(prediction, self.config, self.masks)
         if small.depth is None or not (small.depth > 0).any():

@@ -139,7 +139,7 @@ def _extract_planes(sample: SceneSample, config: SupportConfig) -> tuple[list[Pl
         parallel = normals[tried] @ normals[seeds].T > config.trial_alignment
         best = seeds[((np.abs(distance) < coarse) & parallel).sum(axis=0).argmax()]
         plane = Plane(normals[best].astype(np.float64), float(positions[best] @ normals[best]))
-        for tolerance in (coarse, coarse, coarse / 2):
+        for tolerance in (coarse, coarse, config.last_fit_tolerance * coarse):
             aligned = normals @ plane.normal > config.fit_alignment
             inlier = (np.abs(plane.height(positions)) < tolerance) & free & aligned
             if inlier.sum() < config.min_fit_points:

@@ -118,7 +118,7 @@ def test_training_tells_pairs_apart(tmp_path):
         found.append(examples(views, config, SegmentationConfig(), rng))
     found = [scene for scene in found if len(scene[1])]
     state, scores = train(found, replace(config, validation_share=0.34))
-    assert scores["auc_apart"] > 0.7
+    assert scores["auc_touching"] > 0.9 and scores["auc_apart"] > 0.87, scores
     write_weights(tmp_path / "contacts.safetensors", state, FORMAT, {}, half=False)
     again = load_contact_model(tmp_path / "contacts.safetensors")
     np.testing.assert_array_equal(again.log_odds(found[0][0]), ContactModel(state).log_odds(found[0][0]))

@@ -19,8 +19,8 @@ from instascene_core.segmentation.network import (
     Prediction,
     geometry_input,
     level_axes,
+    limit_size,
     load_network,
-    reduced,
     save_network,
 )
 from instascene_core.segmentation.single_view import labels_from_affinities
@@ -73,8 +73,8 @@ def test_without_depth_or_plane_the_inputs_say_so(stacked):
 
 def test_large_frames_are_reduced_and_small_ones_kept(stacked):
     frame = stacked[0]
-    assert reduced(frame) is frame
-    small = reduced(frame, 80 * 60)
+    assert limit_size(frame) is frame
+    small = limit_size(frame, 80 * 60)
     assert small.rgb.shape == (60, 80, 3) and small.depth.shape == small.labels.shape == (60, 80)
 
 

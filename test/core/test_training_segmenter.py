@@ -32,6 +32,7 @@ def test_views_are_written_once_and_the_same_for_the_same_seed(data):
     np.testing.assert_array_equal(shard.colors, again.colors)
     np.testing.assert_array_equal(shard.geometry, again.geometry)
     assert shard.labels.dtype == np.uint8 and shard.labels.max() >= 2
+    assert (read_shard(shard_path(data, 0)).labels != shard.labels).any()
     before = shard_path(data, 1).stat().st_mtime_ns
     write_shards(data, range(3))
     assert shard_path(data, 1).stat().st_mtime_ns == before
@@ -68,7 +69,7 @@ def test_a_short_training_lowers_the_loss_and_goes_on_where_it_was_stopped(data,
     monkeypatch.setattr(training, "_update", noted)
     scores = train(data, tmp_path / "whole.safetensors", TINY)
     assert len(losses) == 8 and np.mean(losses[-3:]) < 0.93 * losses[0]
-    assert 0 <= scores["foreground_iou"] <= 1 and 0 <= scores["cut_f1"] <= 1
+    assert 0.26 < scores["cut_f1"] < 0.34 and 0 < scores["foreground_iou"] < 0.5  # hardly anything yet
     load_network(tmp_path / "whole.safetensors")
 
     class Stopped(Exception):

@@ -58,22 +58,22 @@ def describe_pairs(
     place = np.searchsorted(every, at_contact)
     contact, crease = np.zeros(len(every)), np.zeros(len(every))
     contact[place], crease[place] = contacts.weight, contacts.cut
-    by_views, seen = _of_views(np.searchsorted(every, keys), views, len(every))
+    by_views, seen = _describe_views(np.searchsorted(every, keys), views, len(every))
     size = np.bincount(patch, minlength=count).astype(np.float64)
     small, large = np.minimum(size[first], size[second]), np.maximum(size[first], size[second])
     columns = [
         by_views,
         (contact > 0)[:, None], np.log1p(contact)[:, None] / 3, (contact / np.sqrt(small))[:, None],
         crease[:, None],
-        _of_patches(surface, patch, first, second),
-        _of_borders(surface, pairs, patch, border, every),
+        _describe_patches(surface, patch, first, second),
+        _describe_borders(surface, pairs, patch, border, every),
         np.log(small)[:, None] / 4, np.log(large)[:, None] / 4,
     ]  # fmt: skip
     features = np.concatenate(columns, axis=1).astype(np.float32)
     return PatchPairs(first, second, contact > 0, contact, seen, features)
 
 
-def _of_views(index: np.ndarray, views: Sequence[Links], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _describe_views(index: np.ndarray, views: Sequence[Links], count: int) -> tuple[np.ndarray, np.ndarray]:
     """([C, 10], [C] weight): how the cuts that the views see are distributed."""
     cut = np.concatenate([view.cut for view in views] or [np.zeros(0)])
     weight = np.concatenate([view.weight for view in views] or [np.zeros(0)])
@@ -113,7 +113,7 @@ def _quantile(
     return result
 
 
-def _of_patches(
+def _describe_patches(
     surface: FusedSurface, patch: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> np.ndarray:
     """[C, 12]: how the patches' planes lie to one another, their colours, and whether they are objects."""
@@ -138,7 +138,7 @@ def _of_patches(
     return np.stack(columns, axis=1)
 
 
-def _of_borders(
+def _describe_borders(
     surface: FusedSurface, pairs: np.ndarray, patch: np.ndarray, border: np.ndarray, every: np.ndarray
 ) -> np.ndarray:
     """[C, 4] means over the element pairs across each contact: border, colour step, turn, bend; 0 apart."""

@@ -69,7 +69,7 @@ def collect_evidence(
         return None
     neighbours = neighbour_pairs(surface, config.patches)
     lookup = SurfaceLookup(surface, support, config)
-    elements = tuple(lookup.elements_of(frame, share) for frame, share in zip(frames, shares))
+    elements = tuple(lookup.find_elements(frame, share) for frame, share in zip(frames, shares))
     least = config.evidence.min_facing
     trust = [_facing(surface, frame, least)[element] for frame, element in zip(frames, elements)]
     views = [ViewOfSurface(*view) for view in zip(elements, affinities, trust)]

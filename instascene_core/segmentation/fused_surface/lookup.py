@@ -20,7 +20,7 @@ class SurfaceLookup:
         self._reach = config.lookup_spacings * surface.spacing
         self._support, self._config = support, config
 
-    def elements_of(self, frame: Frame, foreground: np.ndarray | None) -> np.ndarray:
+    def find_elements(self, frame: Frame, foreground: np.ndarray | None) -> np.ndarray:
         """[H, W] int64: the surface element each pixel shows, −1 where none (everywhere without depth).
 
         foreground: [H, W] probability of being an object; None = geometry decides.

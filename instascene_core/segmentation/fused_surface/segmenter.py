@@ -12,7 +12,7 @@ from instascene_core.segmentation.fused_surface.cutters import CutSurface, Cutte
 from instascene_core.segmentation.fused_surface.evidence import from_bytes
 from instascene_core.segmentation.fused_surface.lookup import SurfaceLookup
 from instascene_core.segmentation.labels import tidy_labels
-from instascene_core.segmentation.network import reduced
+from instascene_core.segmentation.network import limit_size
 from instascene_core.segmentation.segmenter import LabelImage, Segmenter
 from instascene_core.segmentation.single_view import require_depth
 from instascene_core.segmentation.support import Support, find_support
@@ -67,7 +67,7 @@ class SurfaceSegmenter:
         require_depth(frames, self.name)
         if self._seek is not None:
             self.support = find_support(frames, self._up, self._seek)
-        small = [reduced(f, self._max_pixels) for f in frames]
+        small = [limit_size(f, self._max_pixels) for f in frames]
         self._cut = self._cutter.cut(small, self.support, progress)
         if self._cut is not None:
             self._lookup = SurfaceLookup(self._cut.surface, self.support, self._config)
@@ -85,9 +85,9 @@ class SurfaceSegmenter:
             return LabelImage(nothing, {}, (f"Frame '{frame.name}' has no depth to segment.",))
         if self._cut is None:
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
-        small = reduced(frame, self._max_pixels)
+        small = limit_size(frame, self._max_pixels)
         foreground = self._foreground(small)
-        element = self._lookup.elements_of(small, foreground)
+        element = self._lookup.find_elements(small, foreground)
         labels = np.where(element >= 0, self._cut.part[element], UNLABELLED).astype(np.int32)
         labels = self._cutter.complete(labels, foreground)
         labels = tidy_labels(resize(labels, shape[1], shape[0], smooth=False), self._masks)

@@ -18,7 +18,7 @@ from instascene_core.progress import no_progress
 from instascene_core.segmentation import find_support
 from instascene_core.segmentation.fused_surface.contacts import FORMAT, LIMIT, ContactModel
 from instascene_core.segmentation.fused_surface.evidence import collect_evidence
-from instascene_core.segmentation.network import network_of, reduced
+from instascene_core.segmentation.network import limit_size, network_of
 from instascene_core.training.segmenter.scenes import Prints, scene_views
 from instascene_core.weights import write_weights
 
@@ -49,7 +49,7 @@ def examples(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(features [C, F], two objects [C] 0 or 1, touching [C]) of one scene's pairs of patches."""
     support = find_support(frames, UP, segmentation.support)
-    frames = [reduced(frame, segmentation.max_pixels) for frame in frames]
+    frames = [limit_size(frame, segmentation.max_pixels) for frame in frames]
     evidence = collect_evidence(
         frames,
         network_of(segmentation.network),

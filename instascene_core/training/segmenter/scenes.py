@@ -107,9 +107,7 @@ def random_layout(rng: np.random.Generator) -> tuple[SyntheticConfig, Plan, np.n
             return config, plan, poses
 
 
-def enclosed(
-    points: np.ndarray, rng: np.random.Generator
-) -> tuple[list[Fixture], tuple[float, float] | None]:
+def enclose(points: np.ndarray, rng: np.random.Generator) -> tuple[list[Fixture], tuple[float, float] | None]:
     """Boards around the objects' points [N, 3], and (azimuth, half span) in radians one sees in from.
 
     Only for layouts without boards of their own: the objects stay where they are.
@@ -143,26 +141,26 @@ def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterato
     points = np.concatenate(clouds)
     fixtures, sight = list(plan.fixtures), None
     if plan.placed or config.layout == "pile":
-        more, sight = enclosed(points, rng)
+        more, sight = enclose(points, rng)
         fixtures += more
     elif plan.arc is not None:
         start, span = np.radians(plan.arc)
         sight = (start + span / 2, span / 2)
-    renderer = Renderer(_bodies(plan, poses, fixtures, prints, rng), _light(rng), 1)
+    renderer = Renderer(_make_bodies(plan, poses, fixtures, prints, rng), _choose_light(rng), 1)
     support = Plane(np.array([0.0, 0.0, 1.0]), plan.support_height)
     steep = (
         (45.0, 80.0) if any(f.name == "front" for f in fixtures) or config.layout == "bin" else (8.0, 80.0)
     )
     steep = (5.0, 35.0) if any(f.name in ("top", "shelf top") for f in fixtures) else steep
     for _ in range(count):
-        camera, pose = _look(points, clouds, sight, steep, rng)
+        camera, pose = _place_camera(points, clouds, sight, steep, rng)
         view = renderer.render(camera, pose)
         noise = DEPTH_NOISES[str(rng.choice(list(DEPTH_NOISES)))]
         frame = Frame("view", 0.0, camera, pose, view.rgb, noise(view.depth, rng), view.labels)
-        yield TrainingView(frame, *_known(support, float(np.median(view.depth)), rng))
+        yield TrainingView(frame, *_estimate_up_and_support(support, float(np.median(view.depth)), rng))
 
 
-def _bodies(plan: Plan, poses, fixtures, prints: Prints, rng: np.random.Generator) -> list[Body]:
+def _make_bodies(plan: Plan, poses, fixtures, prints: Prints, rng: np.random.Generator) -> list[Body]:
     plain = rng.choice([0.0, 0.3, 1.0], p=[0.3, 0.5, 0.2])
     bodies: list[Body] = []
     for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
@@ -177,13 +175,13 @@ def _bodies(plan: Plan, poses, fixtures, prints: Prints, rng: np.random.Generato
     return bodies
 
 
-def _light(rng: np.random.Generator) -> Light:
+def _choose_light(rng: np.random.Generator) -> Light:
     azimuth, tilt = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 1.1)
     sun = np.array([np.sin(tilt) * np.cos(azimuth), np.sin(tilt) * np.sin(azimuth), np.cos(tilt)])
     return Light(sun, rng.uniform(0.1, 0.9), rng.uniform(0.3, 0.8), 0.05, shadows=rng.uniform() < 0.75)
 
 
-def _look(points, clouds, sight, steep, rng: np.random.Generator) -> tuple[PinholeCamera, np.ndarray]:
+def _place_camera(points, clouds, sight, steep, rng: np.random.Generator) -> tuple[PinholeCamera, np.ndarray]:
     """A camera and a pose from which the heap, or a part of it, fills the image."""
     focal = WIDTH / 2 / np.tan(np.radians(rng.uniform(38.0, 72.0)) / 2)
     camera = PinholeCamera(WIDTH, HEIGHT, focal, focal, WIDTH / 2, HEIGHT / 2)
@@ -203,7 +201,9 @@ def _look(points, clouds, sight, steep, rng: np.random.Generator) -> tuple[Pinho
     return camera, pose @ turn
 
 
-def _known(support: Plane, scale: float, rng: np.random.Generator) -> tuple[np.ndarray | None, Plane | None]:
+def _estimate_up_and_support(
+    support: Plane, scale: float, rng: np.random.Generator
+) -> tuple[np.ndarray | None, Plane | None]:
     """The up direction and the support as imperfectly as they are known in use."""
     chance = rng.uniform()
     if chance < 0.12:
