@@ -17,7 +17,7 @@ The layers, bottom to top.  A module imports only from layers below its own, nev
 the same layer, and no two files import each other in a circle (`test/core/test_architecture.py` holds this):
 
     errors progress                                                 layer 0
-    transforms camera config images                                 layer 1: plain values
+    transforms camera colors config images                          layer 1: plain values
     files config_file                                               layer 2
     weights geometry                                                layer 3
     frame gaussians objects                                         layer 4: what one step hands to the next

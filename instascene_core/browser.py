@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from instascene_core.colors import instance_color
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians_ply import read_gaussians
-from instascene_core.instances import instance_color
 
 THICKNESS = 1e-2  # of a disk, of its smaller deviation: viewers of 3D Gaussians need one
 SHADE = 60  # grey of what belongs to no instance

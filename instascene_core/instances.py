@@ -43,12 +43,3 @@ class InstanceMap:
     def objects(self) -> tuple[Instance, ...]:
         """The instances that are objects (neither support nor background)."""
         return tuple(i for i in self.instances if i.kind == "object")
-
-
-def instance_color(instance_id: int) -> np.ndarray:
-    """[3] uint8: a colour that stays with an id (golden-ratio hues, so neighbours differ)."""
-    import colorsys
-
-    hue = (instance_id * 0.61803398875) % 1.0
-    value = 0.95 if (instance_id // 2) % 2 else 0.75
-    return (np.array(colorsys.hsv_to_rgb(hue, 0.75, value)) * 255).astype(np.uint8)

@@ -12,18 +12,17 @@ from shape_msgs.msg import Mesh, MeshTriangle
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from instascene_core.colors import instance_color, observed_colors
 from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import is_watertight, simplify
-from instascene_core.instances import Instance, InstanceMap, instance_color
+from instascene_core.instances import Instance, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_ros.conversions import pose_from_matrix
 
 # Object arrays cost about 8 µs per vertex and triangle on each side.
 MAX_TRIANGLES = 20_000  # in a CompletedObject message
 MARKER_TRIANGLES = 2_500  # per object in `markers`, where all objects come in one message, twice coloured
-OBSERVED_COLOR = np.array([0.20, 0.65, 0.30])  # namespace "surface"
-GENERATED_COLOR = np.array([0.95, 0.55, 0.15])
 SELECTED_COLOR = np.array([1.0, 0.95, 0.2])  # namespace "selected"
 SELECTED_POINTS = 2_000
 
@@ -221,8 +220,7 @@ class MarkerBook:
         known = self._meshes.get(instance_id)
         if known is None or known[0] is not result:
             mesh, colors, observed = for_message(result, MARKER_TRIANGLES)
-            observed = np.asarray(observed, dtype=float)[:, None]
-            surface = observed * OBSERVED_COLOR + (1 - observed) * GENERATED_COLOR
+            surface = observed_colors(np.asarray(observed, dtype=float)) / 255.0
             known = (
                 result,
                 _triangle_list("mesh", mesh, colors / 255.0, instance_id, header),

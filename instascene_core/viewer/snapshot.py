@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.instances import instance_color
+from instascene_core.colors import instance_color, observed_colors
 from instascene_core.objects import CompletedObject
 from instascene_core.transforms import look_at
 
-GENERATED_TINT = np.array([255, 140, 0], dtype=np.float32)  # orange marks what no camera saw
-OBSERVED_TINT = np.array([90, 170, 255], dtype=np.float32)
 BACKDROP = 245
 
 
@@ -63,8 +61,7 @@ def _hit_colors(objects, geometry_ids, triangle_ids, uvs, style) -> np.ndarray:
         u, v = uvs[mine].T
         weights = np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
         if style == "observed":
-            observed = (o.observed[corners] * weights).sum(axis=1, keepdims=True)
-            colors[mine] = observed * OBSERVED_TINT + (1 - observed) * GENERATED_TINT
+            colors[mine] = observed_colors((o.observed[corners] * weights).sum(axis=1))
         else:
             colors[mine] = (o.colors[corners].astype(np.float32) * weights[..., None]).sum(axis=1)
     return colors

@@ -6,11 +6,15 @@ import torch
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
+from instascene_core.camera import PinholeCamera
+from instascene_core.colors import GENERATED_COLOR, OBSERVED_COLOR, instance_color
 from instascene_core.gaussians import SH_C0, GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.geometry.mesh import from_trimesh, is_watertight
-from instascene_core.instances import Instance, InstanceMap, instance_color
+from instascene_core.instances import Instance, InstanceMap
 from instascene_core.objects import CompletedObject
+from instascene_core.transforms import look_at
+from instascene_core.viewer.snapshot import render_objects
 from instascene_ros import scene_messages
 from instascene_ros.scene_messages import CLOUD_TYPE, MarkerBook
 
@@ -142,8 +146,25 @@ def test_mesh_markers_colour_observed_and_generated_surface():
     assert surface.type == Marker.TRIANGLE_LIST and surface.header.frame_id == "map"
     assert len(surface.points) == 3 * len(completed(1).mesh.triangles) == len(surface.colors)
     for p, c in zip(surface.points, surface.colors):
-        expected = scene_messages.OBSERVED_COLOR if p.z > 0 else scene_messages.GENERATED_COLOR
-        np.testing.assert_allclose([c.r, c.g, c.b], expected, atol=1e-6)
+        expected = OBSERVED_COLOR if p.z > 0 else GENERATED_COLOR
+        np.testing.assert_allclose([c.r, c.g, c.b], expected / 255, atol=1e-6)
+
+
+def test_markers_and_pictures_colour_the_same_surface_alike():
+    """The report's picture of an object differs from its marker only by the shading."""
+    camera = PinholeCamera(101, 101, 150.0, 150.0, 50.5, 50.5)
+    result, up = completed(1), np.array([0.0, 0.0, 1.0])
+    picture = render_objects(
+        [result], camera, look_at(np.array([0.3, 0.0, 0.0]), np.zeros(3), up), style="observed"
+    )
+    markers = MarkerBook().update(instance_map(1), {1: result}, HEADER).markers
+    surface = next(m for m in markers if m.ns == "surface")
+    for pixel, sign in ((picture[35, 50], 1), (picture[65, 50], -1)):  # above and below the equator
+        c = next(c for p, c in zip(surface.points, surface.colors) if sign * p.z > 0.01)
+        in_marker = np.array([c.r, c.g, c.b])
+        shade = pixel.max() / in_marker.max()
+        assert 100 < shade <= 255
+        np.testing.assert_allclose(pixel, shade * in_marker, atol=2)
 
 
 def test_box_marker_has_the_twelve_edges():

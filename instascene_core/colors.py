@@ -1,0 +1,21 @@
+"""Colours that mean the same in RViz, in the report and in the viewer."""
+
+import colorsys
+
+import numpy as np
+
+OBSERVED_COLOR = np.array([90, 170, 255], dtype=np.float32)  # blue, [0, 255]: surface that a camera saw
+GENERATED_COLOR = np.array([255, 140, 0], dtype=np.float32)  # orange, [0, 255]: surface that no camera saw
+
+
+def instance_color(instance_id: int) -> np.ndarray:
+    """[3] uint8: a colour that stays with an id (golden-ratio hues, so neighbours differ)."""
+    hue = (instance_id * 0.61803398875) % 1.0
+    value = 0.95 if (instance_id // 2) % 2 else 0.75
+    return (np.array(colorsys.hsv_to_rgb(hue, 0.75, value)) * 255).astype(np.uint8)
+
+
+def observed_colors(observed: np.ndarray) -> np.ndarray:
+    """[K, 3] in [0, 255] from [K] in [0, 1]: OBSERVED_COLOR at 1, GENERATED_COLOR at 0, mixed in between."""
+    observed = observed[:, None]
+    return observed * OBSERVED_COLOR + (1 - observed) * GENERATED_COLOR
