@@ -2,53 +2,79 @@
 
 import logging
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 from geometry_msgs.msg import PointStamped
 from instascene.srv import LoadScene, RemoveInstance, SegmentAt
 
 from instascene_core.export.saved_scene import load_scene
+from instascene_core.progress import ProgressCallback
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
+from instascene_ros.error_log import ErrorLog, describe
 from instascene_ros.map_points import MapPoints
-from instascene_ros.worker import describe
+from instascene_ros.publishers import ScenePublishers
+from instascene_ros.request_handling import RequestHandling
+from instascene_ros.scene_worker import SceneWorker
 
 logger = logging.getLogger(__name__)
 
 
 class Edits:
-    """`owner` is the scene node; `do(name, function, timeout_s)` runs a function in its worker and waits."""
+    """`services` holds the type, name and handler of each; `on_clicked` takes RViz' clicked points.
 
-    def __init__(self, owner, do: Callable, callback_group) -> None:
-        self._owner, self._do = owner, do
-        self._points = MapPoints(owner, owner.parameters.map_frame)
+    data_folder: saved scenes are found below it.
+    """
+
+    def __init__(
+        self,
+        worker: SceneWorker,
+        publishers: ScenePublishers,
+        handling: RequestHandling,
+        errors: ErrorLog,
+        points: MapPoints,
+        data_folder: Path,
+    ) -> None:
+        self._worker, self._publishers, self._handling = worker, publishers, handling
+        self._errors, self._points, self._data_folder = errors, points, data_folder
         self.services = (
             (SegmentAt, "segment_at", self._segment_at),
             (RemoveInstance, "remove_instance", self._remove_instance),
             (LoadScene, "load_scene", self._load_scene),
         )
-        owner.create_subscription(
-            PointStamped, "clicked_point", self._on_clicked, 10, callback_group=callback_group
-        )
+
+    def on_clicked(self, message: PointStamped) -> None:
+        """RViz' "Publish Point": select the instance there, made where no mask was, and highlight it."""
+        try:
+            point = self._points.in_map(message)
+        except Exception as error:
+            self._errors.report("clicked_point", describe(error))
+            return
+
+        def work(progress: ProgressCallback) -> None:
+            instance = self._worker.scene.segment_at(point=point).instance
+            self._worker.selected = instance.id
+            logger.info("clicked: instance %d (%s)", instance.id, instance.kind)
+
+        self._worker.submit("clicked_point", work)  # the worker counts and tells what goes wrong
 
     def _segment_at(self, request, response) -> None:
-        owner = self._owner
         point = self._points.in_map(request.point) if request.use_point else None
         pixel = None if request.use_point else (request.x, request.y)
 
-        def work(progress):
+        def work(progress: ProgressCallback):
             started = time.monotonic()
-            selection = owner.scene.segment_at(
+            selection = self._worker.scene.segment_at(
                 request.frame, pixel, point, request.threshold or None, request.level, request.preview
             )
             response.duration_s = time.monotonic() - started
             if not request.preview:
-                owner.selected = selection.instance.id
-            return selection, owner.publish()
+                self._worker.selected = selection.instance.id
+            return selection, self._worker.publish()
 
-        selection, snapshot = self._do("segment_at", work, request.timeout_s)
+        selection, snapshot = self._handling.run("segment_at", work, request.timeout_s)
         instance = selection.instance
-        response.header = owner.publishers_.header(snapshot)
+        response.header = self._publishers.header(snapshot)
         response.instance_id, response.created = instance.id, selection.created
         response.instance = scene_messages.instance_message(instance, instance.id in snapshot.objects)
         response.point = scene_messages.point(selection.point)
@@ -58,52 +84,28 @@ class Edits:
             f"{'New instance' if selection.created else 'Instance'} {instance.id} ({instance.kind})."
         )
 
-    def _on_clicked(self, message: PointStamped) -> None:
-        """RViz' "Publish Point": select the instance there, made where no mask was, and highlight it."""
-        owner = self._owner
-
-        def work(progress):
-            selection = owner.scene.segment_at(point=point)
-            owner.selected = selection.instance.id
-            logger.info("clicked: instance %d (%s)", selection.instance.id, selection.instance.kind)
-            return owner.publish()
-
-        try:
-            point = self._points.in_map(message)
-        except Exception as error:
-            owner.report_error("clicked_point", describe(error))
-            return
-        owner.worker.submit("clicked_point", work)  # the worker counts and tells what goes wrong
-
     def _remove_instance(self, request, response) -> None:
-        owner = self._owner
-
-        def work(progress):
-            removal = owner.scene.remove(request.instance_id)
-            if owner.selected == request.instance_id:
-                owner.selected = 0
-            owner.publish()
+        def work(progress: ProgressCallback):
+            removal = self._worker.scene.remove(request.instance_id)
+            if self._worker.selected == request.instance_id:
+                self._worker.selected = 0
             return removal
 
-        removal = self._do("remove_instance", work, request.timeout_s)
+        removal = self._handling.run("remove_instance", work, request.timeout_s)
         response.removed, response.filled = removal.removed, removal.filled
         response.message = " ".join((f"Instance {request.instance_id} was taken away.", *removal.notes))
 
     def _load_scene(self, request, response) -> None:
         """The scene takes the place of the present one; frames that come from now on add to it."""
-        owner = self._owner
-        folder = folder_under(owner.parameters.data_folder, request.name)
+        folder = folder_under(self._data_folder, request.name)
 
-        def work(progress):
-            loaded = load_scene(folder, owner.scene.config, progress)
-            owner.scene, owner.selected = loaded.scene, 0
-            return loaded, owner.publish()
+        def work(progress: ProgressCallback):
+            loaded = load_scene(folder, self._worker.scene.config, progress)
+            self._worker.replace_scene(loaded.scene)
+            return loaded, self._worker.publish()
 
-        loaded, snapshot = self._do("load_scene", work, request.timeout_s)
+        loaded, snapshot = self._handling.run("load_scene", work, request.timeout_s)
         response.folder, response.frames = str(folder), loaded.frames_found
-        header = owner.publishers_.header(snapshot)
-        response.instances = scene_messages.instances_message(
-            snapshot.instances, set(snapshot.objects), header
-        )
+        response.instances = self._publishers.instances_message(snapshot)
         response.completed_ids = sorted(snapshot.objects)
         response.message = " ".join((f"{snapshot.num_frames} frames loaded.", *loaded.notes))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.errors import InputError
 
 # Why an image was not used; the names appear in SceneStatus.dropped_reasons.
 NO_POSE = "no pose at its stamp"
@@ -30,6 +31,21 @@ DUPLICATE = "stamp seen before"
 
 REMEMBERED_STAMPS = 5000
 INFO_WAIT_S = 0.2  # for the camera_info of the image's own stamp; then the newest one holds
+
+
+class FrameDropped(InputError):
+    """An image is not used.  Where its sentence is empty this is no error, the image is only not needed."""
+
+    def __init__(self, reason: str, sentence: str = "") -> None:
+        super().__init__(sentence)
+        self.reason = reason  # one of the above
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Takes the place of what a message should have given, with the reason in one sentence."""
+
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -118,12 +134,13 @@ class FrameAssembler:
     Depth and masks are waited for as long, when something publishes them, and done without after
     that.  Not thread-safe: one callback group calls it.
 
-    find_pose: stamp, image → [4, 4], None (not known yet) or an error sentence (str).
+    find_pose: stamp, image → [4, 4] world_from_camera or None (not known yet); raises InputError where
+    the pose is known but cannot be used.
     """
 
     def __init__(
         self,
-        find_pose: Callable[[float, Any], np.ndarray | str | None],
+        find_pose: Callable[[float, Any], np.ndarray | None],
         keyframes: KeyframeRule,
         tolerance_s: float,
         wait_s: float,
@@ -136,8 +153,8 @@ class FrameAssembler:
         self._on_error = on_error
         self._max_pending = max_pending
         self._depths, self._masks = StampBuffer(60), StampBuffer(60)
-        self._lenses = StampBuffer(200)  # LensModel, or a sentence when the camera_info is unusable
-        self._newest_lens: LensModel | str | None = None
+        self._lenses = StampBuffer(200)  # of LensModel | Unusable
+        self._newest_lens: LensModel | Unusable | None = None
         self.counters = FrameCounters()
         self.clear()
 
@@ -161,7 +178,7 @@ class FrameAssembler:
         if sentence:
             self._on_error(reason, sentence)
 
-    def add_lens(self, stamp: float, lens: LensModel | str) -> None:
+    def add_lens(self, stamp: float, lens: LensModel | Unusable) -> None:
         """A camera_info as a lens, or why it cannot be used."""
         self._lenses.add(stamp, lens)
         self._newest_lens = lens
@@ -185,70 +202,79 @@ class FrameAssembler:
         self._pending.append(PendingImage(stamp, message, now, wants_depth, wants_masks))
         if len(self._pending) > self._max_pending:
             self._pending.pop(0)
-            self._give_up(no_pose=True)
+            self._drop(self._no_pose())
 
     def poll(self, now: float) -> list[AssembledFrame]:
         """The frames that are complete at time `now` (seconds, monotonic)."""
         ready: list[AssembledFrame] = []
         waiting: list[PendingImage] = []
         for pending in self._pending:
-            outcome = self._try(pending, now)
-            if outcome is None:
+            try:
+                frame = self._assemble(pending, now)
+            except FrameDropped as dropped:
+                self._drop(dropped)
+                continue
+            if frame is None:
                 waiting.append(pending)
-            elif isinstance(outcome, AssembledFrame):
-                ready.append(outcome)
+            else:
+                ready.append(frame)
         self._pending = waiting
         return ready
 
-    def _try(self, pending: PendingImage, now: float) -> AssembledFrame | bool | None:
-        """The frame, True when it was dropped, None when it must wait."""
+    def _assemble(self, pending: PendingImage, now: float) -> AssembledFrame | None:
+        """The frame, or None when it must wait; raises FrameDropped."""
         overdue = now - pending.arrival >= self._wait
         lens = self._lenses.nearest(pending.stamp, self._tolerance)
         if lens is None and now - pending.arrival >= min(INFO_WAIT_S, self._wait):
             lens = self._newest_lens
-        if isinstance(lens, str):
-            self.drop(BAD_CAMERA_INFO, lens)
-            return True
-        pose = None if lens is None else self._find_pose(pending.stamp, pending.image)
+        if isinstance(lens, Unusable):
+            raise FrameDropped(BAD_CAMERA_INFO, lens.sentence)
+        pose = None if lens is None else self._pose(pending)
         if pose is None:
             if overdue:
-                self._give_up(no_pose=lens is not None)
-                return True
+                raise self._no_camera_info() if lens is None else self._no_pose()
             return None
-        if isinstance(pose, str):
-            self.drop(BAD_POSE, pose)
-            return True
         depth = self._depths.nearest(pending.stamp, self._tolerance) if pending.wants_depth else None
         masks = self._masks.nearest(pending.stamp, self._tolerance) if pending.wants_masks else None
         missing = (pending.wants_depth and depth is None) or (pending.wants_masks and masks is None)
         if missing and not overdue:
             return None
-        return self._accept(pending, lens, pose, depth, masks)
+        self._check(pending.image, lens, pose)
+        self._last_keyframe = pose
+        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks)
 
-    def _accept(self, pending, lens, pose, depth, masks) -> AssembledFrame | bool:
-        image, camera = pending.image, lens.camera
+    def _pose(self, pending: PendingImage) -> np.ndarray | None:
+        try:
+            return self._find_pose(pending.stamp, pending.image)
+        except InputError as error:
+            raise FrameDropped(BAD_POSE, str(error)) from error
+
+    def _check(self, image: Any, lens: LensModel, pose: np.ndarray) -> None:
+        """FrameDropped where the sizes differ or the camera hardly moved."""
+        camera = lens.camera
+        # A CompressedImage has no size before it is decoded.
         size = (getattr(image, "width", camera.width), getattr(image, "height", camera.height))
         if size != (camera.width, camera.height):
-            self.drop(
+            raise FrameDropped(
                 SIZE_MISMATCH,
                 f"The image is {size[0]}×{size[1]} but camera_info says {camera.width}×{camera.height}; "
                 "publish the camera_info of this image size.",
             )
-            return True
         if not self._keyframes.accepts(pose, self._last_keyframe):
-            self.drop(NOT_A_KEYFRAME)
-            return True
-        self._last_keyframe = pose
-        return AssembledFrame(pending.stamp, image, pose, lens, depth, masks)
+            raise FrameDropped(NOT_A_KEYFRAME)
 
-    def _give_up(self, no_pose: bool) -> None:
-        if no_pose:
-            self.drop(
-                NO_POSE,
-                f"An image found no pose within {self._tolerance:g} s of its stamp after waiting "
-                f"{self._wait:g} s; check the pose topic and its stamps.",
-            )
-        else:
-            self.drop(
-                NO_CAMERA_INFO, "Images arrive but no camera_info; publish it or remap rgb/camera_info."
-            )
+    def _drop(self, dropped: FrameDropped) -> None:
+        self.drop(dropped.reason, str(dropped))
+
+    def _no_pose(self) -> FrameDropped:
+        return FrameDropped(
+            NO_POSE,
+            f"An image found no pose within {self._tolerance:g} s of its stamp after waiting "
+            f"{self._wait:g} s; check the pose topic and its stamps.",
+        )
+
+    @staticmethod
+    def _no_camera_info() -> FrameDropped:
+        return FrameDropped(
+            NO_CAMERA_INFO, "Images arrive but no camera_info; publish it or remap rgb/camera_info."
+        )

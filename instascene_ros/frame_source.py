@@ -1,15 +1,13 @@
-"""From topics to frames: subscriptions, matching, decoding.
+"""From topics to frames: subscriptions and matching.
 
-Callbacks only store messages and match stamps; decoding and undistortion are left to
-`build_frame`, which the worker calls.
+Callbacks only store messages and match stamps; decoding and undistortion are left to the worker
+(`frame_building`).
 """
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -21,13 +19,18 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from instascene_core.camera import LensModel
 from instascene_core.datasets import ros_images
 from instascene_core.errors import InputError
-from instascene_core.frame import UNLABELLED, Frame
 from instascene_ros import conversions, frame_assembly
-from instascene_ros.frame_assembly import AssembledFrame, FrameAssembler, FrameCounters, KeyframeRule
+from instascene_ros.frame_assembly import (
+    AssembledFrame,
+    FrameAssembler,
+    FrameCounters,
+    KeyframeRule,
+    Unusable,
+)
 from instascene_ros.parameters import InputParameters
 from instascene_ros.pose_sources import OdometryPoses, StampedPoses, TfPoses
 
-POLL_S = 0.1
+POLL_S = 0.1  # between two looks at what waits and at what publishers offer
 
 
 class AutoSubscription:
@@ -95,10 +98,9 @@ class AutoSubscription:
 
 
 class FrameSource:
-    """Subscribes to the sensor topics of a node and hands over matched frames.  Thread-safe.
+    """Subscribes to the sensor topics of a node and hands over matched frames, from `start` on.  Thread-safe.
 
-    on_frame: called with each AssembledFrame, from a callback; must be quick.
-    on_error: kind, sentence.
+    on_error: called with a kind and a sentence.
     """
 
     def __init__(
@@ -106,15 +108,14 @@ class FrameSource:
         node,
         parameters: InputParameters,
         map_frame: str,
-        on_frame: Callable[[AssembledFrame], None],
         on_error: Callable[[str, str], None],
     ) -> None:
-        self._node, self._parameters = node, parameters
-        self._on_frame, self._on_error = on_frame, on_error
+        self._node, self._parameters, self._on_error = node, parameters, on_error
+        self._on_frame: Callable[[AssembledFrame], None] = lambda frame: None
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
         self._info_key = ""
-        self._lens: LensModel | str = "No camera_info has arrived yet."
+        self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = self._make_pose_source(map_frame)
         self._assembler = FrameAssembler(
             self._poses.find,
@@ -123,10 +124,17 @@ class FrameSource:
             parameters.sync_wait_s,
             on_error,
         )
+        self._depth: AutoSubscription | None = None
+        self._masks: AutoSubscription | None = None
+        self._subscriptions: list[AutoSubscription] = []
+
+    def start(self, on_frame: Callable[[AssembledFrame], None]) -> None:
+        """Subscribe.  `on_frame` is called with each frame, from a callback of the node; it must be quick."""
+        self._on_frame = on_frame
         self._subscriptions = self._subscribe()
         # Wall time: images must be given up also while a simulation's clock stands still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(POLL_S, self._tick, callback_group=self._group, clock=clock)
+        self._timer = self._node.create_timer(POLL_S, self._tick, callback_group=self._group, clock=clock)
 
     def clear(self) -> None:
         """Forget pending messages and start the counters anew (the lens stays)."""
@@ -162,17 +170,16 @@ class FrameSource:
         compressed = self._parameters.image_transport == "compressed"
         image = ("rgb/image/compressed", CompressedImage) if compressed else ("rgb/image", Image)
         # (topic, type, callback, queue length)
-        wanted = [("rgb/camera_info", CameraInfo, self._guard(self._camera_info), 30)]
+        wanted = [("rgb/camera_info", CameraInfo, self._locked(self._camera_info), 30)]
         if self._parameters.pose_source == "topic":
-            wanted.append(("pose", PoseStamped, self._guard(self._poses.add_pose), 200))
+            wanted.append(("pose", PoseStamped, self._locked(self._poses.add_pose), 200))
         elif self._parameters.pose_source == "odometry":
-            wanted.append(("odometry", Odometry, self._guard(self._poses.add_odometry), 200))
-        self._depth = self._masks = None
+            wanted.append(("odometry", Odometry, self._locked(self._poses.add_odometry), 200))
         if self._parameters.use_depth:
-            wanted.append(("depth/image", Image, self._guard(self._depth_image), 30))
+            wanted.append(("depth/image", Image, self._locked(self._depth_image), 30))
         if self._parameters.use_masks:
-            wanted.append(("masks/image", Image, self._guard(self._masks_image), 30))
-        wanted.append((*image, self._guard(self._image), 30))
+            wanted.append(("masks/image", Image, self._locked(self._masks_image), 30))
+        wanted.append((*image, self._locked(self._image), 30))
         made = {
             topic: AutoSubscription(
                 self._node, kind, topic, callback, self._group, depth,
@@ -196,13 +203,15 @@ class FrameSource:
         for frame in self._assembler.poll(time.monotonic()):
             self._on_frame(frame)
 
-    def _guard(self, callback):
-        def guarded(msg) -> None:
+    def _locked(self, callback):
+        """`callback`, one at a time; then the frames that are complete by now are handed over."""
+
+        def locked(msg) -> None:
             with self._lock:
                 callback(msg)
                 self._deliver()
 
-        return guarded
+        return locked
 
     def _camera_info(self, msg: CameraInfo) -> None:
         key = repr(
@@ -213,13 +222,13 @@ class FrameSource:
             self._info_key, self._lens = key, self._read_lens(msg)
         self._assembler.add_lens(conversions.stamp_seconds(msg.header.stamp), self._lens)
 
-    def _read_lens(self, msg: CameraInfo) -> LensModel | str:
+    def _read_lens(self, msg: CameraInfo) -> LensModel | Unusable:
         try:
             return ros_images.lens_from_camera_info(msg, self._parameters.image_is_rectified)
         except InputError as error:
             sentence = f"The camera_info cannot be used: {error}"
             self._on_error(frame_assembly.BAD_CAMERA_INFO, sentence)
-            return sentence
+            return Unusable(sentence)
 
     def _image(self, msg) -> None:
         wants_depth = self._depth is not None and self._depth.has_publishers
@@ -232,77 +241,3 @@ class FrameSource:
 
     def _masks_image(self, msg: Image) -> None:
         self._assembler.add_masks(conversions.stamp_seconds(msg.header.stamp), msg)
-
-
-# ── decoding, in the worker ───────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class DecodedFrame:
-    """A frame, and what of its companions could not be used."""
-
-    frame: Frame
-    complaints: tuple[tuple[str, str], ...] = ()  # (kind, sentence)
-
-
-def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
-    """Decode and undistort.  An unusable image raises InputError; unusable depth or masks are left
-    out and complained about."""
-    image = assembled.image
-    lens = assembled.lens
-    rgb = conversions.rgb_from_message(image)
-    shape = (lens.camera.height, lens.camera.width)
-    if rgb.shape[:2] != shape:
-        raise InputError(
-            f"The image is {rgb.shape[1]}×{rgb.shape[0]} but camera_info says {shape[1]}×{shape[0]}."
-        )
-    complaints: list[tuple[str, str]] = []
-    depth = labels = None
-    if assembled.depth is not None:
-        try:
-            depth = _depth(assembled.depth, lens, shape)
-        except InputError as error:
-            complaints.append((frame_assembly.BAD_DEPTH, str(error)))
-    if assembled.masks is not None:
-        try:
-            labels = _labels(assembled.masks, lens, shape)
-        except InputError as error:
-            complaints.append((frame_assembly.BAD_MASKS, str(error)))
-    frame = Frame(
-        name=name,
-        stamp=assembled.stamp,
-        camera=lens.camera,
-        world_from_camera=assembled.world_from_camera,
-        rgb=lens.undistort(rgb),
-        depth=depth,
-        labels=labels,
-    )
-    return DecodedFrame(frame, tuple(complaints))
-
-
-def _depth(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:
-    depth = ros_images.depth_from(msg)
-    if depth.shape != shape:
-        raise InputError(
-            f"The depth image is {depth.shape[1]}×{depth.shape[0]}, the colour image {shape[1]}×{shape[0]}; "
-            "register the depth to the colour image."
-        )
-    if not depth.any():
-        raise InputError("A depth image holds no measurement (all zeros); its frame is used without depth.")
-    return lens.undistort(depth, interpolate=False)
-
-
-def _labels(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:
-    labels = conversions.labels_from_message(msg)
-    if labels.shape != shape:
-        raise InputError(
-            f"The label image is {labels.shape[1]}×{labels.shape[0]}, "
-            f"the colour image {shape[1]}×{shape[0]}; publish labels of the colour image."
-        )
-    if (labels == UNLABELLED).all():
-        raise InputError("A label image is empty (all 0 = unlabelled); its frame is used without masks.")
-    if not lens.is_distorted:
-        return labels
-    return np.where(lens.valid_pixels(), lens.undistort(labels, interpolate=False), UNLABELLED).astype(
-        np.int32
-    )

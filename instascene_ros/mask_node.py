@@ -8,7 +8,6 @@ the built-in masks of single ones.)
 
 import logging
 import sys
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -16,18 +15,20 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from instascene_core.camera import LensModel
 from instascene_core.errors import InputError
+from instascene_core.frame import Frame
 from instascene_core.segmentation import segmenter_named
-from instascene_ros import frame_assembly
 from instascene_ros.conversions import labels_message
-from instascene_ros.frame_assembly import AssembledFrame
-from instascene_ros.frame_source import FrameSource, build_frame
+from instascene_ros.error_log import ErrorLog
+from instascene_ros.frame_assembly import FrameDropped
+from instascene_ros.frame_jobs import FrameJobs
+from instascene_ros.frame_source import FrameSource
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.parameters import declare_parameters
 from instascene_ros.running import run_node
-from instascene_ros.worker import ErrorLog, Worker, describe
+from instascene_ros.worker import Worker
 
 logger = logging.getLogger("instascene_ros.mask_node")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
@@ -55,58 +56,31 @@ class MaskNode(Node):
         self._needs_depth = self.segmenter.needs_depth
         self.worker = Worker(self.errors)
         self._publisher = self.create_publisher(Image, "masks/image", QOS)
-        self._queued, self._published, self._reported = 0, 0, (0, 0)
-        self._lock = threading.Lock()
-        source = replace(self.parameters.input, use_masks=False, use_depth=self._needs_depth)
-        self.source = FrameSource(self, source, self.parameters.map_frame, self._on_frame, self.report_error)
+        self._published, self._reported = 0, (0, 0)
+        inputs = replace(self.parameters.input, use_masks=False, use_depth=self._needs_depth)
+        self.source = FrameSource(self, inputs, self.parameters.map_frame, self.errors.report)
+        # Labels belong to the pixels of the image as it came; its distortion bends the surface a little,
+        # which the cutting bears.
+        self.frame_jobs = FrameJobs(
+            self.worker, self.source, self.errors, "segment", inputs.max_queued_frames, self._segment,
+            undistort=False,
+        )  # fmt: skip
+        self.source.start(self.frame_jobs.add)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(REPORT_S, self._report, clock=steady)
         self.worker.start()
         logger.info("ready: label images of %s by %s go out on %s", self.resolve_topic_name("rgb/image"),
                     name, self._publisher.topic_name)  # fmt: skip
 
-    def _on_frame(self, assembled: AssembledFrame) -> None:
-        with self._lock:
-            if self._queued >= self.parameters.input.max_queued_frames:
-                self.source.drop(frame_assembly.QUEUE_FULL)
-                return
-            self._queued += 1
-        job = self.worker.submit("segment", lambda progress: self._segment(assembled))
-        job.future.add_done_callback(self._on_done)
-
-    def _on_done(self, future) -> None:
-        with self._lock:
-            self._queued -= 1
-
-    def _segment(self, assembled: AssembledFrame) -> None:
-        """In the worker: decode, cut, publish with the image's own header.
-
-        Labels belong to the pixels of the image as it came; its distortion bends the surface a
-        little, which the cutting bears.
-        """
-        stamp = assembled.image.header.stamp
-        name = f"{stamp.sec}_{stamp.nanosec:09d}"
-        try:
-            decoded = build_frame(replace(assembled, lens=LensModel(assembled.lens.camera)), name)
-        except InputError as error:
-            self.source.drop(frame_assembly.BAD_IMAGE, describe(error))
-            return
-        for kind, sentence in decoded.complaints:
-            self.report_error(kind, sentence)
-        if self._needs_depth and decoded.frame.depth is None:
-            self.source.drop(
+    def _segment(self, frame: Frame, header: Header) -> None:
+        """In the worker: cut the image, publish with its own header."""
+        if self._needs_depth and frame.depth is None:
+            raise FrameDropped(
                 NO_DEPTH, f"An image came without depth, which the segmenter {self.segmenter.name} needs."
             )
-            return
-        result = self.segmenter.segment(decoded.frame)
-        self._publisher.publish(labels_message(result.labels, assembled.image.header))
-        self.source.count_used()
+        result = self.segmenter.segment(frame)
+        self._publisher.publish(labels_message(result.labels, header))
         self._published += 1
-
-    def report_error(self, kind: str, sentence: str) -> None:
-        """Count an error; log it the first time it comes in these words."""
-        if self.errors.add(kind, sentence):
-            logger.warning("%s: %s", kind, sentence)
 
     def _report(self) -> None:
         counters = self.source.counters

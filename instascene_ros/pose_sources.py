@@ -1,7 +1,7 @@
 """Where the camera was at a stamp: from PoseStamped, Odometry or tf.
 
-Each source has `find(stamp, image)` → [4, 4] world_from_camera, None when not known (yet), or a
-sentence (str) when what is known cannot be used.
+Each source has `find(stamp, image)` → [4, 4] float64 world_from_camera, or None when it is not known (yet);
+InputError when what is known cannot be used.
 """
 
 import numpy as np
@@ -10,9 +10,9 @@ from nav_msgs.msg import Odometry
 
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_ros.conversions import matrix_from_pose, matrix_from_transform, stamp_seconds
-from instascene_ros.frame_assembly import StampBuffer
+from instascene_ros.frame_assembly import StampBuffer, Unusable
 
-BUFFER = 2000
+BUFFER = 2000  # poses kept
 
 
 class StampedPoses:
@@ -20,10 +20,13 @@ class StampedPoses:
 
     def __init__(self, map_frame: str, tolerance_s: float) -> None:
         self._map_frame, self._tolerance = map_frame, tolerance_s
-        self._poses = StampBuffer(BUFFER)
+        self._poses = StampBuffer(BUFFER)  # of [4, 4] | Unusable
 
-    def find(self, stamp: float, image) -> np.ndarray | str | None:
-        return self._poses.nearest(stamp, self._tolerance)
+    def find(self, stamp: float, image) -> np.ndarray | None:
+        found = self._poses.nearest(stamp, self._tolerance)
+        if isinstance(found, Unusable):
+            raise InputError(found.sentence)
+        return found
 
     def clear(self) -> None:
         self._poses.clear()
@@ -32,18 +35,22 @@ class StampedPoses:
         self._add(msg.header, msg.pose, np.eye(4))
 
     def _add(self, header, pose, camera_in_child: np.ndarray) -> None:
+        """Keep one pose; where it cannot be used, only the image that needs it tells so."""
+        try:
+            value = self._in_map(header, pose) @ camera_in_child
+        except InputError as error:
+            value = Unusable(str(error))
+        self._poses.add(stamp_seconds(header.stamp), value)
+
+    def _in_map(self, header, pose) -> np.ndarray:
+        """[4, 4] map_from_child; InputError for another frame or a bad quaternion."""
         frame = header.frame_id.lstrip("/")
         if frame and frame != self._map_frame:
-            value = (
+            raise InputError(
                 f"The pose is in frame '{frame}' but map_frame is '{self._map_frame}'; "
                 "set the parameter map_frame or transform the pose."
             )
-        else:
-            try:
-                value = matrix_from_pose(pose) @ camera_in_child
-            except InputError as error:
-                value = str(error)
-        self._poses.add(stamp_seconds(header.stamp), value)
+        return matrix_from_pose(pose)
 
 
 class OdometryPoses(StampedPoses):
@@ -77,7 +84,7 @@ class TfPoses:
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)
 
-    def find(self, stamp: float, image) -> np.ndarray | str | None:
+    def find(self, stamp: float, image) -> np.ndarray | None:
         from rclpy.time import Time
         from tf2_ros import TransformException
 
@@ -87,10 +94,7 @@ class TfPoses:
             )
         except TransformException:
             return None  # not yet, or never: the assembler waits a bounded time
-        try:
-            return matrix_from_transform(found.transform)
-        except InputError as error:
-            return str(error)
+        return matrix_from_transform(found.transform)
 
     def clear(self) -> None:
         self._buffer.clear()

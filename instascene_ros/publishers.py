@@ -1,9 +1,7 @@
-"""What scene_node publishes, and the snapshot of the scene it is made from."""
+"""What scene_node publishes."""
 
-import math
 import os
 import threading
-from dataclasses import dataclass, field
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -15,48 +13,20 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from instascene_core.gaussians import GaussianModel
-from instascene_core.instances import InstanceMap
 from instascene_core.objects import CompletedObject
-from instascene_core.scene import Scene
 from instascene_ros import scene_messages
 from instascene_ros.collision_objects import CollisionBook, collision_object_type
 from instascene_ros.conversions import image_message, pose_from_matrix, time_message
+from instascene_ros.error_log import ErrorLog
 from instascene_ros.frame_assembly import FrameCounters
-from instascene_ros.worker import Activity, ErrorLog
+from instascene_ros.snapshot import Snapshot
+from instascene_ros.worker import Activity
 
 FRAME_JOB = "frame"  # taking one frame in: not worth calling the node busy
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The scene as of the last finished job; other threads read this, never the scene."""
-
-    stamp: float = 0.0  # seconds, of the newest frame
-    num_frames: int = 0
-    gaussians: GaussianModel | None = None
-    psnr: float = math.nan
-    instances: InstanceMap | None = None
-    objects: dict[int, CompletedObject] = field(default_factory=dict)
-    selected: int = 0  # the instance to highlight; 0 = none
-    device: str = "cpu"  # what reconstructs
-
-    @staticmethod
-    def of(scene: Scene, selected: int = 0) -> "Snapshot":
-        return Snapshot(
-            stamp=max((f.stamp for f in scene.frames), default=0.0),
-            num_frames=len(scene.frames),
-            gaussians=scene.gaussians,
-            psnr=float(scene.metrics.get("psnr", math.nan)),
-            instances=scene.instances,
-            objects=dict(scene.objects),
-            selected=selected,
-            device=scene.device,
-        )
 
 
 def resident_memory_mb() -> float:
@@ -107,6 +77,11 @@ class ScenePublishers:
     def header(self, snapshot: Snapshot) -> Header:
         return Header(stamp=time_message(snapshot.stamp), frame_id=self._map_frame)
 
+    def instances_message(self, snapshot: Snapshot) -> InstanceArray:
+        return scene_messages.instances_message(
+            snapshot.instances, set(snapshot.objects), self.header(snapshot)
+        )
+
     def publish_changes(self, snapshot: Snapshot) -> None:
         """Instances, markers and Gaussians where they changed; called by the worker."""
         if not self._node.context.ok():
@@ -114,14 +89,10 @@ class ScenePublishers:
         with self._lock:
             last, self._published = self._published, snapshot
             header = self.header(snapshot)
-            new_objects = {k: v for k, v in snapshot.objects.items() if last.objects.get(k) is not v}
-            same_objects = not new_objects and len(snapshot.objects) == len(last.objects)
+            new_objects, same_objects = snapshot.objects_since(last), snapshot.has_objects_of(last)
             new_instances = snapshot.instances is not last.instances
             if new_instances or not same_objects:
-                completed = set(snapshot.objects)
-                self._instances.publish(
-                    scene_messages.instances_message(snapshot.instances, completed, header)
-                )
+                self._instances.publish(self.instances_message(snapshot))
             if new_instances or not same_objects or snapshot.selected != last.selected:
                 selected = self._selected_points(snapshot)
                 self._markers.publish(
@@ -175,7 +146,7 @@ def status_message(
 ) -> SceneStatus:
     """SceneStatus from what the threads hold."""
     busy = activity.kind not in ("", FRAME_JOB)
-    counts, last_error = errors.snapshot()
+    errors_now = errors.snapshot()
     dropped = dict(counters.dropped)
     if busy:
         state = SceneStatus.STATE_BUSY
@@ -199,10 +170,10 @@ def status_message(
         completed_objects=len(snapshot.objects),
         memory_mb=resident_memory_mb(),
         device=snapshot.device,
-        errors=sum(counts.values()),
-        error_kinds=list(counts),
-        error_counts=list(counts.values()),
-        last_error=last_error,
+        errors=sum(errors_now.counts.values()),
+        error_kinds=list(errors_now.counts),
+        error_counts=list(errors_now.counts.values()),
+        last_error=errors_now.newest,
     )
 
 

@@ -10,25 +10,31 @@ import threading
 import time
 
 import rclpy
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from geometry_msgs.msg import PointStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from instascene_core.errors import InputError
+from instascene_core.frame import Frame
 from instascene_core.scene import Scene
-from instascene_ros import frame_assembly
-from instascene_ros.frame_assembly import AssembledFrame
-from instascene_ros.frame_source import FrameSource, build_frame
+from instascene_ros.edits import Edits
+from instascene_ros.error_log import ErrorLog, describe
+from instascene_ros.frame_assembly import BAD_IMAGE, REDUNDANT, FrameDropped
+from instascene_ros.frame_jobs import FrameJobs
+from instascene_ros.frame_source import FrameSource
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
+from instascene_ros.map_points import MapPoints
 from instascene_ros.parameters import declare_parameters
-from instascene_ros.publishers import FRAME_JOB, ScenePublishers, Snapshot, status_message
-from instascene_ros.requests import MAX_WAITING, Requests
+from instascene_ros.publishers import FRAME_JOB, ScenePublishers, status_message
+from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
+from instascene_ros.requests import Requests
 from instascene_ros.running import run_node
-from instascene_ros.worker import ErrorLog, Worker, describe
+from instascene_ros.scene_worker import SceneWorker
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
-IDLE_SLICE_S = 0.1  # a job waits this long at most for the worker's idle work
+STATUS_GAP_S = 0.1  # between two status messages that a change of the worker's activity brings
 STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
 
 
@@ -39,22 +45,22 @@ class SceneNode(Node):
         super().__init__("scene_node", automatically_declare_parameters_from_overrides=True, **node_options)
         self._log_handler = forward_logging(self.get_logger())
         self.parameters, config = declare_parameters(self)
-        self.scene = Scene(config)  # the worker's; others read `snapshot`
-        self.snapshot = Snapshot(device=self.scene.device)
-        self.selected = 0  # the instance clicked last, the worker's; 0 = none
         self.errors = ErrorLog()
-        work_ahead = self._work_ahead if self.parameters.work_ahead else None
-        self.worker = Worker(self.errors, on_change=self._on_worker_change, when_idle=work_ahead)
-        self.publishers_ = ScenePublishers(self, self.parameters.map_frame)
-        self.source = FrameSource(
-            self, self.parameters.input, self.parameters.map_frame, self._on_frame, self.report_error
+        self.scene_publishers = ScenePublishers(self, self.parameters.map_frame)
+        self.worker = SceneWorker(
+            Scene(config), self.errors, self.scene_publishers.publish_changes, self._on_worker_change,
+            self.parameters.work_ahead,
+        )  # fmt: skip
+        inputs = self.parameters.input
+        self.source = FrameSource(self, inputs, self.parameters.map_frame, self.errors.report)
+        self.frame_jobs = FrameJobs(
+            self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
         )
-        self._requests = Requests(self)
-        self._queued_frames = 0
-        self._queued_lock = threading.Lock()
         self._last_status = 0.0
         self._rendered_key: tuple | None = None
         self._status_lock = threading.Lock()
+        self._offer_requests()
+        self.source.start(self.frame_jobs.add)
         # Wall time: the status comes also while a simulation's clock stands still.  An idle node
         # without a timer can miss SIGTERM for ever, too.
         self._status_timer = self.create_timer(
@@ -68,60 +74,38 @@ class SceneNode(Node):
             "ready: frames come in on %s, poses in frame '%s' (%s)",
             self.resolve_topic_name("rgb/image"),
             self.parameters.map_frame,
-            self.parameters.input.pose_source,
+            inputs.pose_source,
         )
+
+    def _offer_requests(self) -> None:
+        group, data_folder = ReentrantCallbackGroup(), self.parameters.data_folder
+        handling = RequestHandling(self.worker, self.errors, self.parameters.service_timeout_s)
+        requests = Requests(self.worker, self.scene_publishers, handling, data_folder, self._forget_inputs)
+        points = MapPoints(self, self.parameters.map_frame)
+        edits = Edits(self.worker, self.scene_publishers, handling, self.errors, points, data_folder)
+        self.create_subscription(PointStamped, "clicked_point", edits.on_clicked, 10, callback_group=group)
+        services = (*requests.services, *edits.services)
+        self._action_servers = offer(self, handling, services, requests.actions, group)
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_frame(self, assembled: AssembledFrame) -> None:
-        with self._queued_lock:
-            if self._queued_frames >= self.parameters.input.max_queued_frames:
-                self.source.drop(frame_assembly.QUEUE_FULL)
-                return
-            self._queued_frames += 1
-        job = self.worker.submit(FRAME_JOB, lambda progress: self._ingest(assembled))
-        # Also where the job is cancelled before it begins (reset_scene, the end of the node).
-        job.future.add_done_callback(self._on_frame_done)
-
-    def _on_frame_done(self, future) -> None:
-        with self._queued_lock:
-            self._queued_frames -= 1
-
-    def _ingest(self, assembled: AssembledFrame) -> None:
-        """In the worker: decode one frame and give it to the scene."""
-        stamp = assembled.image.header.stamp
+    def _take(self, frame: Frame, header: Header) -> None:
+        """In the worker: give one frame to the scene."""
         try:
-            decoded = build_frame(assembled, name=f"{stamp.sec}_{stamp.nanosec:09d}")
-            replaced = self.scene.add_frame(decoded.frame)
+            replaced = self.worker.scene.add_frame(frame)
         except InputError as error:
-            self.source.drop(frame_assembly.BAD_IMAGE, describe(error))
-            return
-        for kind, sentence in decoded.complaints:
-            self.report_error(kind, sentence)
-        self.source.count_used()
+            raise FrameDropped(BAD_IMAGE, str(error)) from error
         if replaced is not None:
-            self.source.drop(frame_assembly.REDUNDANT)
-        self.snapshot = Snapshot.of(self.scene, self.selected)
+            self.source.drop(REDUNDANT)
 
-    def _work_ahead(self) -> bool:
-        """In the worker while no job waits: a slice of reconstruction; False until the next job is done."""
-        return self.scene.work_ahead(IDLE_SLICE_S)
+    def _forget_inputs(self) -> None:
+        self.source.clear()
+        self.errors.clear()
 
     # ── results ───────────────────────────────────────────────────────────────────────────────────
 
-    def publish(self) -> Snapshot:
-        """In the worker, after a job: take a snapshot and publish what changed."""
-        self.snapshot = Snapshot.of(self.scene, self.selected)
-        self.publishers_.publish_changes(self.snapshot)
-        return self.snapshot
-
-    def report_error(self, kind: str, sentence: str) -> None:
-        """Count an error; log it the first time it comes in these words."""
-        if self.errors.add(kind, sentence):
-            logger.warning("%s: %s", kind, sentence)
-
     def _on_worker_change(self) -> None:
-        if self.worker.activity.kind == FRAME_JOB or time.monotonic() - self._last_status < 0.1:
+        if self.worker.activity.kind == FRAME_JOB or time.monotonic() - self._last_status < STATUS_GAP_S:
             return
         self._publish_status()
 
@@ -131,7 +115,7 @@ class SceneNode(Node):
             self._render_if_wanted()
         except Exception as error:  # the heartbeat must not end
             if rclpy.ok(context=self.context):
-                self.report_error("internal", describe(error))
+                self.errors.report("internal", describe(error))
 
     def _publish_status(self) -> None:
         with self._status_lock:
@@ -139,14 +123,16 @@ class SceneNode(Node):
                 return
             self._last_status = time.monotonic()
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.parameters.map_frame)
-            self.publishers_.publish_status(
-                status_message(self.snapshot, self.worker.activity, self.source.counters, self.errors, header)
+            self.scene_publishers.publish_status(
+                status_message(
+                    self.worker.snapshot, self.worker.activity, self.source.counters, self.errors, header
+                )
             )
 
     def _render_if_wanted(self) -> None:
         """The newest frame as the Gaussians show it, when someone looks and it would be new to them."""
-        subscribers = self.publishers_.rendered_subscribers
-        snapshot = self.snapshot
+        subscribers = self.scene_publishers.rendered_subscribers
+        snapshot = self.worker.snapshot
         if not subscribers or snapshot.gaussians is None or not self.worker.is_idle:
             return
         key = (id(snapshot.gaussians), snapshot.num_frames, subscribers)
@@ -155,14 +141,17 @@ class SceneNode(Node):
             self.worker.submit("render", lambda progress: self._render())
 
     def _render(self) -> None:
-        result = self.scene.render(self.scene.frames[-1])
+        """In the worker."""
+        scene = self.worker.scene
+        result = scene.render(scene.frames[-1])
         rgb = (result.color.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
-        self.publishers_.publish_rendered(rgb, self.snapshot)
+        self.scene_publishers.publish_rendered(rgb, self.worker.snapshot)
 
     def close(self) -> bool:
         """End the worker and the node; False when the worker did not end in time."""
         ended = self.worker.stop(STOP_S)
-        self._requests.destroy()
+        for server in self._action_servers:
+            server.destroy()
         stop_forwarding(self._log_handler)
         self.destroy_node()
         return ended

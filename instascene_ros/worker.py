@@ -1,4 +1,4 @@
-"""One thread owns the scene; everything else hands it jobs and waits, or does not.
+"""One thread does the work of a node; all others hand it jobs, and wait for them or do not.
 
 No ROS in here: it can be tested with plain functions.
 """
@@ -10,19 +10,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field
 from typing import Any
 
 from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_ros.error_log import ErrorLog, describe
 
 logger = logging.getLogger(__name__)
 
 
 class JobTimeout(InputError):
     """The job did not finish in the time the caller wanted to wait (it goes on)."""
+
+
+class QueueFull(InputError):
+    """As many jobs of this kind as are allowed have not ended yet."""
 
 
 @dataclass
@@ -42,6 +47,10 @@ class Job:
     @property
     def cancelled(self) -> bool:
         return self._cancel.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the job has ended, at most so long; whether it has."""
+        return bool(wait([self.future], seconds).done)
 
     def result(self, timeout_s: float) -> Any:
         """What the function returned; raises what it raised, or JobTimeout."""
@@ -66,48 +75,6 @@ class Activity:
     waiting: int = 0  # jobs behind it
 
 
-class ErrorLog:
-    """Counts errors by kind and keeps the newest; shared by all threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-        self._last = ""
-        self._reported: set[str] = set()
-
-    def add(self, kind: str, message: str) -> bool:
-        """Count one; True when this very message was not seen before (log it then)."""
-        with self._lock:
-            self._counts[kind] += 1
-            self._last = message
-            is_new = message not in self._reported and len(self._reported) < 1000
-            self._reported.add(message)
-            return is_new
-
-    def snapshot(self) -> tuple[dict[str, int], str]:
-        """Counts by kind, and the newest message."""
-        with self._lock:
-            return dict(self._counts), self._last
-
-    def clear(self) -> None:
-        with self._lock:
-            self._counts.clear()
-            self._reported.clear()
-            self._last = ""
-
-
-def describe(error: BaseException) -> str:
-    """An exception as one sentence for a person."""
-    if isinstance(error, InputError):
-        return " ".join(str(error).split())
-    if isinstance(error, Cancelled):
-        return "The work was cancelled."
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this; use fewer frames or smaller images."
-    text = " ".join(str(error).split())[:300]
-    return f"Internal error ({type(error).__name__}: {text}); the scene is kept, see the log of the node."
-
-
 class Worker:
     """Runs jobs one after another in its own thread; an exception ends the job, never the thread.
 
@@ -125,24 +92,43 @@ class Worker:
         self._on_change = on_change
         self._when_idle = when_idle
         self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._unfinished: Counter[str] = Counter()  # jobs by kind, waiting or running
+        self._unfinished_lock = threading.Lock()
         self._current: Job | None = None
         self._stage, self._fraction = "", 0.0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scene worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def submit(
-        self, kind: str, function: Callable[[ProgressCallback], Any], progress: ProgressCallback = no_progress
+        self,
+        kind: str,
+        function: Callable[[ProgressCallback], Any],
+        progress: ProgressCallback = no_progress,
+        max_unfinished: int | None = None,
     ) -> Job:
-        """Queue `function`; it is called with a progress callback that it should call often."""
+        """Queue `function`; it is called with a progress callback that it should call often.
+
+        Raises QueueFull where `max_unfinished` jobs of this kind wait or run already.
+        """
+        with self._unfinished_lock:
+            if max_unfinished is not None and self._unfinished[kind] >= max_unfinished:
+                raise QueueFull(f"{max_unfinished} jobs of the kind '{kind}' are waiting already.")
+            self._unfinished[kind] += 1
         job = Job(kind, function, progress)
+        # Also called for a job that is cancelled before it begins.
+        job.future.add_done_callback(lambda future: self._on_finished(kind))
         if self._stopping.is_set():
             job.future.set_exception(InputError("The node is shutting down."))
         else:
             self._jobs.put(job)
         return job
+
+    def _on_finished(self, kind: str) -> None:
+        with self._unfinished_lock:
+            self._unfinished[kind] -= 1
 
     @property
     def activity(self) -> Activity:
@@ -187,7 +173,7 @@ class Worker:
                 pass
 
     def _idle(self) -> bool:
-        """A slice of idle work; whether there is more.  A failure is counted, and ends it for now."""
+        """Do a slice of idle work; whether there is more.  A failure is counted, and ends it for now."""
         if self._when_idle is None:
             return False
         try:
@@ -206,7 +192,7 @@ class Worker:
                 raise Cancelled
             result = job.function(lambda *report: self._report(job, *report))
         except BaseException as error:
-            # Even SystemExit from a library must not end the thread that owns the scene.
+            # Even SystemExit from a library must not end the thread.
             failure = error
             self._count(job, error)
         finally:

@@ -40,7 +40,7 @@ def world(ros, tmp_path):
 
     node = SceneNode(parameter_overrides=[Parameter("data_dir", value=str(tmp_path))])
     scene, owner = decomposed_scene()
-    scene.config = node.scene.config
+    scene.config = node.worker.scene.config
     node.worker.submit("set", lambda progress: take(node, scene)).result(20)
     executor = MultiThreadedExecutor(num_threads=4)
     executor.add_node(node)
@@ -55,8 +55,8 @@ def world(ros, tmp_path):
 
 
 def take(node, scene) -> None:
-    node.scene = scene
-    node.publish()
+    node.worker.replace_scene(scene)
+    node.worker.publish()
 
 
 def at(x, y, z, frame: str = "map") -> PointStamped:
@@ -73,7 +73,7 @@ def segment_at(client, point: PointStamped, **fields):
 
 def test_a_pixel_and_a_point_give_the_instance(world):
     node, client, _ = world
-    view = node.scene.posed_frames[0]
+    view = node.worker.scene.posed_frames[0]
     pose = view.camera_from_world
     pixel, _ = view.camera.project(np.array([*PLACES[BLUE], 0.1]) @ pose[:3, :3].T + pose[:3, 3])
     answers = [
@@ -133,13 +133,13 @@ def test_a_clicked_point_selects_and_highlights(world):
     np.testing.assert_allclose(xyz.mean(axis=0)[:2], PLACES[BLUE], atol=0.01)
     # What nobody knew is made by the click.
     publisher.publish(top_of(UNSEEN))
-    wait_for(lambda: node.snapshot.selected == 5, 10, "the new instance is selected")
+    wait_for(lambda: node.worker.snapshot.selected == 5, 10, "the new instance is selected")
     wait_for(
         lambda: selected() and abs(np.mean([p.y for p in selected()[0].points]) - 0.16) < 0.01,
         10,
         "its highlight",
     )
-    assert {i.id for i in node.snapshot.instances.objects} == {RED, BLUE, 5}
+    assert {i.id for i in node.worker.snapshot.instances.objects} == {RED, BLUE, 5}
 
 
 def test_clicks_that_cannot_be_used_are_counted_and_told(world):
@@ -154,7 +154,7 @@ def test_clicks_that_cannot_be_used_are_counted_and_told(world):
         publisher.publish(bad)
         wait_for(lambda number=number: counted() == number, 10, f"bad click {number} is counted")
     assert "'gripper'" in node.errors.snapshot()[1]
-    assert node.snapshot.selected == 0
+    assert node.worker.snapshot.selected == 0
     answer = segment_at(client, top_of(BLUE, "gripper"))
     assert not answer.success and "'gripper'" in answer.message and "\n" not in answer.message
 
@@ -178,14 +178,14 @@ def test_a_point_of_another_frame_goes_through_tf(world):
 
 def test_remove_instance(world):
     node, client, owner = world
-    node.selected = BLUE
-    before = len(node.snapshot.gaussians)
+    node.worker.selected = BLUE
+    before = len(node.worker.snapshot.gaussians)
     answer = client.call(RemoveInstance, "remove_instance", instance_id=BLUE)
     assert answer.success, answer.message
     assert answer.removed == (owner == BLUE).sum()
     assert "taken away" in answer.message and "support plane" in answer.message
-    assert len(node.snapshot.gaussians) == before - answer.removed + answer.filled
-    assert node.snapshot.selected == 0
+    assert len(node.worker.snapshot.gaussians) == before - answer.removed + answer.filled
+    assert node.worker.snapshot.selected == 0
     assert not client.call(GetInstance, "get_instance", instance_id=BLUE).success
     for number, words in ((BLUE, "no instance 2"), (SUPPORT, "is the support")):
         refused = client.call(RemoveInstance, "remove_instance", instance_id=number)
@@ -194,8 +194,7 @@ def test_remove_instance(world):
 
 def test_load_scene_takes_up_what_save_scene_wrote(world):
     node, client, _ = world
-    node.worker.submit("complete", lambda progress: node.scene.complete(BLUE)).result(60)
-    node.worker.submit("publish", lambda progress: node.publish()).result(20)
+    node.worker.submit("complete", lambda progress: node.worker.scene.complete(BLUE)).result(60)
     saved = client.call(SaveScene, "save_scene", name="run/one")
     assert saved.success and "frames/transforms.json" in saved.files
     assert client.call(RemoveInstance, "remove_instance", instance_id=BLUE).success
@@ -205,7 +204,7 @@ def test_load_scene_takes_up_what_save_scene_wrote(world):
     assert answer.success, answer.message
     assert answer.folder == saved.folder and answer.frames == 8 and answer.message == "8 frames loaded."
     assert {i.id for i in answer.instances.instances} == {1, 2, 3, 4} and list(answer.completed_ids) == [BLUE]
-    assert node.snapshot.num_frames == 8
+    assert node.worker.snapshot.num_frames == 8
     known = client.call(GetInstance, "get_instance", instance_id=BLUE)
     assert known.success and known.completed_object.watertight and known.completed_object.convex_parts
     assert segment_at(client, top_of(UNSEEN)).instance_id == 5
@@ -219,7 +218,7 @@ def test_load_scene_takes_up_what_save_scene_wrote(world):
 )
 def test_load_scene_stays_in_its_folder(world, name, words):
     node, client, _ = world
-    before = node.scene
+    before = node.worker.scene
     answer = client.call(LoadScene, "load_scene", name=name)
     assert not answer.success and words in answer.message and "\n" not in answer.message
-    assert node.scene is before
+    assert node.worker.scene is before

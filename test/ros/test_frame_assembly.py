@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.errors import InputError
 from instascene_ros import frame_assembly as fa
-from instascene_ros.frame_assembly import AssembledFrame, FrameAssembler, KeyframeRule, StampBuffer
+from instascene_ros.frame_assembly import AssembledFrame, FrameAssembler, KeyframeRule, StampBuffer, Unusable
+from instascene_ros.frame_building import build_frame
 
 CAMERA = PinholeCamera(4, 3, 5.0, 5.0, 2.0, 1.5)
 EVERY = KeyframeRule(0.0, 0.0)
@@ -30,7 +32,7 @@ class Setup:
         self.poses: dict[float, object] = {}
         self.errors: list[tuple[str, str]] = []
         self.assembler = FrameAssembler(
-            lambda stamp, image: self.poses.get(stamp),
+            self.find_pose,
             keyframes,
             tolerance_s=0.02,
             wait_s=wait_s,
@@ -39,6 +41,12 @@ class Setup:
         )
         if with_lens:
             self.assembler.add_lens(0.0, LensModel(CAMERA))
+
+    def find_pose(self, stamp: float, image) -> np.ndarray | None:
+        pose = self.poses.get(stamp)
+        if isinstance(pose, InputError):
+            raise pose
+        return pose
 
     def feed(self, stamp: float, now: float = 0.0, **options) -> None:
         self.assembler.add_image(stamp, options.pop("image", image()), now, **options)
@@ -87,7 +95,7 @@ def test_stamp_without_pose_waits_then_is_dropped_and_counted():
 
 def test_unusable_pose_is_dropped_with_its_sentence():
     setup = Setup()
-    setup.poses[1.0] = "The pose contains NaN or infinity."
+    setup.poses[1.0] = InputError("The pose contains NaN or infinity.")
     setup.feed(1.0)
     assert setup.poll() == []
     assert setup.dropped == {fa.BAD_POSE: 1}
@@ -101,14 +109,16 @@ def test_without_camera_info():
     assert setup.poll(0.9) == []
     setup.poll(1.0)
     assert setup.dropped == {fa.NO_CAMERA_INFO: 1}
+    assert "no camera_info; publish it" in setup.errors[0][1]
 
 
 def test_unusable_camera_info():
     setup = Setup()
-    setup.assembler.add_lens(1.0, "The camera_info cannot be used: no.")
+    setup.assembler.add_lens(1.0, Unusable("The camera_info cannot be used: no."))
     setup.poses[1.0] = pose_at(0)
     setup.feed(1.0)
     assert setup.poll() == [] and setup.dropped == {fa.BAD_CAMERA_INFO: 1}
+    assert setup.errors == [(fa.BAD_CAMERA_INFO, "The camera_info cannot be used: no.")]
 
 
 def test_each_image_gets_the_camera_info_of_its_stamp():
@@ -171,6 +181,7 @@ def test_duplicate_stamps_and_too_many_pending():
     setup.feed(1.0)
     setup.feed(1.0)
     assert setup.dropped == {fa.DUPLICATE: 1}
+    assert "Two images have the stamp 1.000000" in setup.errors[0][1]
     setup.feed(2.0)
     setup.feed(3.0)
     assert setup.dropped == {fa.DUPLICATE: 1, fa.NO_POSE: 1} and setup.assembler.num_pending == 2
@@ -206,8 +217,6 @@ def assembled(depth=None, masks=None, rgb_encoding="rgb8"):
 
 
 def build(**options):
-    from instascene_ros.frame_source import build_frame
-
     return build_frame(assembled(**options), "one")
 
 
@@ -232,12 +241,10 @@ def test_decoded_frame_holds_everything():
 def test_unusable_depth_or_masks_are_left_out_and_complained_about(options, kind, words):
     decoded = build(**options)
     assert decoded.frame.depth is None and decoded.frame.labels is None
-    ((got, sentence),) = decoded.complaints
-    assert got == kind and words in sentence and "\n" not in sentence
+    (complaint,) = decoded.complaints
+    assert complaint.kind == kind and words in complaint.sentence and "\n" not in complaint.sentence
 
 
 def test_unknown_encoding_is_refused():
-    from instascene_core.errors import InputError
-
     with pytest.raises(InputError, match="'odd' is not a colour encoding"):
         build(rgb_encoding="odd")

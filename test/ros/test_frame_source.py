@@ -17,7 +17,8 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.errors import MissingDependencyError
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import camera_info_message, image_message, time_message
-from instascene_ros.frame_source import FrameSource, build_frame
+from instascene_ros.frame_building import build_frame
+from instascene_ros.frame_source import FrameSource
 from instascene_ros.parameters import InputParameters
 
 CAMERA = PinholeCamera(64, 48, 60.0, 60.0, 32.0, 24.0)
@@ -43,13 +44,14 @@ def bench(ros_domain):
         def source(self, **changes) -> FrameSource:
             receiver = Client("receiver")
             clients.append(receiver)
-            return FrameSource(
+            source = FrameSource(
                 receiver.node,
                 replace(PARAMETERS, **changes),
                 "map",
-                self.frames.append,
                 lambda kind, sentence: self.errors.append((kind, sentence)),
             )
+            source.start(self.frames.append)
+            return source
 
         def publisher(self, kind, topic, qos=RELIABLE):
             return self.sender.node.create_publisher(kind, topic, qos)

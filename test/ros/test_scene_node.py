@@ -57,11 +57,11 @@ def dropped(node, reason: str) -> int:
 def test_a_full_queue_drops_and_counts_and_takes_again_afterwards(node):
     release = busy_worker(node)
     for stamp in (1.0, 2.0, 3.0):
-        node._on_frame(frame(stamp))
+        node.frame_jobs.add(frame(stamp))
     assert dropped(node, frame_assembly.QUEUE_FULL) == 1
     release.set()
     settle(node)
-    node._on_frame(frame(4.0))
+    node.frame_jobs.add(frame(4.0))
     settle(node)
     assert node.source.counters.used == 3 and dropped(node, frame_assembly.QUEUE_FULL) == 1
 
@@ -69,32 +69,32 @@ def test_a_full_queue_drops_and_counts_and_takes_again_afterwards(node):
 def test_frames_cancelled_by_a_reset_leave_the_queue(node):
     for round_ in range(3):  # with places that stay taken the queue of two would be full
         release = busy_worker(node)
-        node._on_frame(frame(10.0 * round_ + 1))
-        node._on_frame(frame(10.0 * round_ + 2))
+        node.frame_jobs.add(frame(10.0 * round_ + 1))
+        node.frame_jobs.add(frame(10.0 * round_ + 2))
         node.worker.cancel_all()  # what reset_scene begins with
         release.set()
         settle(node)
     assert node.source.counters.used == 0
-    node._on_frame(frame(100.0))
+    node.frame_jobs.add(frame(100.0))
     settle(node)
     assert node.source.counters.used == 1 and not node.source.counters.dropped
 
 
 def test_a_full_scene_lets_the_most_redundant_frame_go(node):
     for stamp in (1.0, 2.0, 3.0, 4.0):
-        node._on_frame(frame(stamp))
+        node.frame_jobs.add(frame(stamp))
         settle(node)
     assert node.source.counters.used == 4 and dropped(node, frame_assembly.REDUNDANT) == 1
-    assert len(node.scene.frames) == node.snapshot.num_frames == 3
+    assert len(node.worker.scene.frames) == node.worker.snapshot.num_frames == 3
 
 
 def test_idle_time_goes_into_the_scene(node):
     """Frames without depth bring no surface, but they are taken up."""
-    node._on_frame(frame(1.0))
-    node._on_frame(frame(2.0))
+    node.frame_jobs.add(frame(1.0))
+    node.frame_jobs.add(frame(2.0))
     settle(node)
     end = time.monotonic() + 20
-    while not (node.scene._online and len(node.scene._online.names) == 2):
+    while not (node.worker.scene._online and len(node.worker.scene._online.names) == 2):
         assert time.monotonic() < end
         time.sleep(0.01)
     assert node.worker.is_idle and not node.errors.snapshot()[0]

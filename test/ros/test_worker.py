@@ -6,7 +6,8 @@ import time
 import pytest
 
 from instascene_core.errors import Cancelled, InputError, NotReadyError
-from instascene_ros.worker import ErrorLog, JobTimeout, Worker, describe
+from instascene_ros.error_log import ErrorLog, describe
+from instascene_ros.worker import JobTimeout, Worker
 
 
 @pytest.fixture

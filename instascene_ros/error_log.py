@@ -1,0 +1,68 @@
+"""Errors of a node: one sentence each, counted by kind.
+
+No ROS in here: it can be tested with plain functions.
+"""
+
+import logging
+import threading
+from collections import Counter
+from typing import NamedTuple
+
+from instascene_core.errors import Cancelled, InputError
+
+logger = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 1000  # different sentences; further ones are counted but no longer logged
+
+
+class ErrorSummary(NamedTuple):
+    """What an ErrorLog holds at one moment."""
+
+    counts: dict[str, int]  # by kind
+    newest: str  # sentence; empty before there is one
+
+
+class ErrorLog:
+    """Counts errors by kind and keeps the newest; shared by all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._newest = ""
+        self._seen: set[str] = set()
+
+    def add(self, kind: str, sentence: str) -> bool:
+        """Count one; True when this very sentence was not seen before."""
+        with self._lock:
+            self._counts[kind] += 1
+            self._newest = sentence
+            is_new = sentence not in self._seen and len(self._seen) < MAX_REMEMBERED
+            self._seen.add(sentence)
+            return is_new
+
+    def report(self, kind: str, sentence: str) -> None:
+        """Count one; log it the first time it comes in these words."""
+        if self.add(kind, sentence):
+            logger.warning("%s: %s", kind, sentence)
+
+    def snapshot(self) -> ErrorSummary:
+        with self._lock:
+            return ErrorSummary(dict(self._counts), self._newest)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._counts.clear()
+            self._seen.clear()
+            self._newest = ""
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one sentence for a person."""
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, Cancelled):
+        return " ".join(str(error).split()) or "The work was cancelled."
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this; use fewer frames or smaller images."
+    text = " ".join(str(error).split())[:300]
+    return f"Internal error ({type(error).__name__}: {text}); the scene is kept, see the log of the node."

@@ -1,0 +1,97 @@
+"""From the messages of one instant to a frame: decoding and undistortion, done in the worker."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from instascene_core.camera import LensModel
+from instascene_core.datasets import ros_images
+from instascene_core.errors import InputError
+from instascene_core.frame import UNLABELLED, Frame
+from instascene_ros import conversions
+from instascene_ros.frame_assembly import BAD_DEPTH, BAD_MASKS, AssembledFrame
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What was left out of a frame."""
+
+    kind: str  # BAD_DEPTH or BAD_MASKS
+    sentence: str
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame, and what of its depth and masks could not be used."""
+
+    frame: Frame
+    complaints: tuple[Complaint, ...] = ()
+
+
+def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
+    """Decode and undistort.
+
+    Raises InputError for an image that cannot be used.  Depth and masks that cannot be used are left out
+    and complained about.
+    """
+    image = assembled.image
+    lens = assembled.lens
+    rgb = conversions.rgb_from_message(image)
+    shape = (lens.camera.height, lens.camera.width)
+    if rgb.shape[:2] != shape:
+        raise InputError(
+            f"The image is {rgb.shape[1]}×{rgb.shape[0]} but camera_info says {shape[1]}×{shape[0]}."
+        )
+    complaints: list[Complaint] = []
+    depth = labels = None
+    if assembled.depth is not None:
+        try:
+            depth = _depth(assembled.depth, lens, shape)
+        except InputError as error:
+            complaints.append(Complaint(BAD_DEPTH, str(error)))
+    if assembled.masks is not None:
+        try:
+            labels = _labels(assembled.masks, lens, shape)
+        except InputError as error:
+            complaints.append(Complaint(BAD_MASKS, str(error)))
+    frame = Frame(
+        name=name,
+        stamp=assembled.stamp,
+        camera=lens.camera,
+        world_from_camera=assembled.world_from_camera,
+        rgb=lens.undistort(rgb),
+        depth=depth,
+        labels=labels,
+    )
+    return DecodedFrame(frame, tuple(complaints))
+
+
+def _depth(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:
+    """[H, W] float32 metres, 0 = not measured, of the undistorted image."""
+    depth = ros_images.depth_from(msg)
+    if depth.shape != shape:
+        raise InputError(
+            f"The depth image is {depth.shape[1]}×{depth.shape[0]}, the colour image {shape[1]}×{shape[0]}; "
+            "register the depth to the colour image."
+        )
+    if not depth.any():
+        raise InputError("A depth image holds no measurement (all zeros); its frame is used without depth.")
+    return lens.undistort(depth, interpolate=False)
+
+
+def _labels(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:
+    """[H, W] int32 labels of the undistorted image."""
+    labels = conversions.labels_from_message(msg)
+    if labels.shape != shape:
+        raise InputError(
+            f"The label image is {labels.shape[1]}×{labels.shape[0]}, "
+            f"the colour image {shape[1]}×{shape[0]}; publish labels of the colour image."
+        )
+    if (labels == UNLABELLED).all():
+        raise InputError("A label image is empty (all 0 = unlabelled); its frame is used without masks.")
+    if not lens.is_distorted:
+        return labels
+    return np.where(lens.valid_pixels(), lens.undistort(labels, interpolate=False), UNLABELLED).astype(
+        np.int32
+    )

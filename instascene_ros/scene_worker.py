@@ -1,0 +1,79 @@
+"""The worker that owns the scene, and publishes what its jobs change."""
+
+from collections.abc import Callable
+from typing import Any
+
+from instascene_core.errors import Cancelled
+from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.scene import Scene
+from instascene_ros.error_log import ErrorLog
+from instascene_ros.snapshot import Snapshot
+from instascene_ros.worker import Job, Worker
+
+IDLE_SLICE_S = 0.1  # a job waits this long at most for the worker's idle work
+
+
+class SceneWorker(Worker):
+    """Runs jobs on a scene one after another; after each of them, also a failed one, `publish` is called.
+
+    `scene` and `selected` are for jobs only.  Everybody else looks at `snapshot`.
+
+    publish_changes: told each new snapshot, in the worker.
+    work_ahead: whether idle time goes into reconstructing what has arrived.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        errors: ErrorLog,
+        publish_changes: Callable[[Snapshot], None],
+        on_change: Callable[[], None] = lambda: None,
+        work_ahead: bool = True,
+    ) -> None:
+        super().__init__(errors, on_change, self._work_ahead if work_ahead else None)
+        self.scene = scene
+        self.selected = 0  # the instance clicked last; 0 = none
+        self.snapshot = Snapshot.of(scene)
+        self._publish_changes = publish_changes
+
+    def submit(
+        self,
+        kind: str,
+        function: Callable[[ProgressCallback], Any],
+        progress: ProgressCallback = no_progress,
+        max_unfinished: int | None = None,
+    ) -> Job:
+        """As of every worker; the sentence of Cancelled tells what the job has changed by then."""
+
+        def work(report: ProgressCallback) -> Any:
+            before = self.snapshot
+            try:
+                return function(report)
+            except Cancelled as error:
+                raise Cancelled(cancelled_sentence(before, self.publish())) from error
+            finally:
+                self.publish()
+
+        return super().submit(kind, work, progress, max_unfinished)
+
+    def publish(self) -> Snapshot:
+        """In a job: take a snapshot and publish what differs from the one before."""
+        self.snapshot = Snapshot.of(self.scene, self.selected)
+        self._publish_changes(self.snapshot)
+        return self.snapshot
+
+    def replace_scene(self, scene: Scene) -> None:
+        """In a job: another scene takes the place of the present one."""
+        self.scene, self.selected = scene, 0
+
+    def _work_ahead(self) -> bool:
+        """A slice of reconstruction while no job waits; False until the next job is done."""
+        return self.scene.work_ahead(IDLE_SLICE_S)
+
+
+def cancelled_sentence(before: Snapshot, after: Snapshot) -> str:
+    """The answer to whoever cancelled: what became of the scene."""
+    changes = after.changes_since(before)
+    if not changes:
+        return "Cancelled; the scene is as it was before."
+    return f"Cancelled; what was finished by then stays, so these have changed: {', '.join(changes)}."
