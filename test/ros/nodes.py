@@ -1,4 +1,4 @@
-"""Nodes as processes of their own, and a client that talks to them over DDS."""
+"""Nodes as processes of their own or in this one, and a client that talks to them over DDS."""
 
 import contextlib
 import os
@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 END_S = 15.0  # a node that was told to end has: half a second on an idle machine, a hung one never does
@@ -89,6 +91,18 @@ class Client:
         self.node.destroy_client(client)
         return future.result()
 
+    def send_goal(self, kind, action: str, feedback: list | None = None, /, **fields):
+        """The handle of an accepted goal; its feedback messages go into the list."""
+        client = ActionClient(self.node, kind, action)
+        assert client.wait_for_server(timeout_sec=20.0), f"the action {action} appears"
+        heard = [] if feedback is None else feedback
+        future = client.send_goal_async(
+            kind.Goal(**fields), feedback_callback=lambda message: heard.append(message.feedback)
+        )
+        handle = wait_for(lambda: future.done() and future.result(), 20, f"{action} answers the goal")
+        assert handle.accepted
+        return handle
+
     def listen(self, kind, topic: str, qos=10) -> list:
         """A list that fills with the messages of a topic."""
         received: list = []
@@ -109,3 +123,35 @@ def running(name: str, parameters: dict, log: Path):
         yield process
     finally:
         process.kill()
+
+
+def result_of(goal, timeout: float = 120.0):
+    """Status and result of a goal."""
+    future = goal.get_result_async()
+    wait_for(future.done, timeout, "the goal ends")
+    return future.result()
+
+
+@contextlib.contextmanager
+def scene_node_here(**parameters):
+    """A SceneNode that spins in this process."""
+    from instascene_ros.scene_node import SceneNode
+
+    given = [Parameter(name, value=value) for name, value in parameters.items()]
+    node = SceneNode(parameter_overrides=given)
+    executor = MultiThreadedExecutor(num_threads=4)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join(5)
+        assert node.close()
+
+
+def show_scene(node, scene) -> None:
+    """Let a scene made elsewhere take the place of the node's, with the node's configuration."""
+    scene.config = node.worker.scene.config
+    node.worker.submit("show", lambda progress: node.worker.replace_scene(scene)).result(20)

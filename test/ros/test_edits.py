@@ -17,13 +17,9 @@ from instascene.srv import (
     SaveScene,
     SegmentAt,
 )
-from nodes import LATCHED, Client, wait_for
-from rclpy.executors import MultiThreadedExecutor
-from rclpy.parameter import Parameter
+from nodes import LATCHED, Client, scene_node_here, show_scene, wait_for
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
-
-from instascene_ros.scene_node import SceneNode
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +32,12 @@ def ros(ros_domain):
 @pytest.fixture
 def world(ros, tmp_path):
     """(node, client, owner of each Gaussian); the node spins and holds the scene."""
-    import threading
-
-    node = SceneNode(parameter_overrides=[Parameter("data_dir", value=str(tmp_path))])
     scene, owner = decomposed_scene()
-    scene.config = node.worker.scene.config
-    node.worker.submit("set", lambda progress: take(node, scene)).result(20)
-    executor = MultiThreadedExecutor(num_threads=4)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    client = Client("edits_client")
-    yield node, client, owner
-    client.close()
-    executor.shutdown()
-    thread.join(5)
-    assert node.close()
-
-
-def take(node, scene) -> None:
-    node.worker.replace_scene(scene)
-    node.worker.publish()
+    with scene_node_here(data_dir=str(tmp_path)) as node:
+        show_scene(node, scene)
+        client = Client("edits_client")
+        yield node, client, owner
+        client.close()
 
 
 def at(x, y, z, frame: str = "map") -> PointStamped:

@@ -7,7 +7,7 @@ import pytest
 
 from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_ros.error_log import ErrorLog, describe
-from instascene_ros.worker import JobTimeout, Worker
+from instascene_ros.worker import JobTimeout, QueueFull, Worker
 
 
 @pytest.fixture
@@ -187,3 +187,27 @@ def test_failing_idle_work_is_counted_and_survived(errors):
     wait_for(lambda: errors.snapshot()[0] == {"work_ahead": 1})
     assert worker.submit("job", lambda progress: 2).result(5) == 2
     assert worker.stop(5.0)
+
+
+def test_jobs_of_a_kind_can_be_limited(worker):
+    release = threading.Event()
+    first = worker.submit("frame", lambda progress: release.wait(5), max_unfinished=2)
+    second = worker.submit("frame", lambda progress: None, max_unfinished=2)
+    with pytest.raises(QueueFull, match="2 jobs of the kind 'frame' are waiting already"):
+        worker.submit("frame", lambda progress: None, max_unfinished=2)
+    other = worker.submit("render", lambda progress: None, max_unfinished=1)  # another kind
+    second.cancel()  # also one that never begins leaves its place
+    release.set()
+    assert first.result(5) is True and other.result(5) is None
+    with pytest.raises(Cancelled):
+        second.result(5)
+    for _ in range(5):
+        worker.submit("frame", lambda progress: None, max_unfinished=1).result(5)
+
+
+def test_waiting_for_a_job_in_steps(worker):
+    release = threading.Event()
+    job = worker.submit("job", lambda progress: release.wait(5))
+    assert not job.wait(0.01)
+    release.set()
+    assert job.wait(5)

@@ -1,0 +1,153 @@
+"""Goals that are cancelled or fail half-way: clients see the scene as it then is, and the answer is true.
+
+A real action client talks to the node in this process.  To be cancelled in the middle, a stage is held at
+its first progress report until that raises.
+"""
+
+import time
+
+import pytest
+import rclpy
+from action_msgs.msg import GoalStatus
+from click_scene import BLUE, RED, decomposed_scene
+from geometry_msgs.msg import PointStamped
+from instascene.action import BuildScene, CompleteInstances
+from instascene.msg import InstanceArray
+from instascene.srv import GetInstance, SegmentAt
+from nodes import LATCHED, Client, result_of, scene_node_here, show_scene, wait_for
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+
+from instascene_core.errors import InputError
+from instascene_core.scene.scene import Scene
+
+ITERATIONS = 20
+HELD = "held"  # the stage in which a held method waits
+
+
+@pytest.fixture(scope="module")
+def ros(ros_domain):
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def world(ros, tmp_path):
+    """(node, client); the node holds a decomposed scene, and does nothing while idle."""
+    with scene_node_here(data_dir=str(tmp_path), work_ahead=False) as node:
+        show_scene(node, decomposed_scene()[0])
+        client = Client("cancelling_client")
+        yield node, client
+        client.close()
+
+
+def hold_until_cancelled(progress) -> None:
+    """Report progress until that raises Cancelled."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        progress(HELD, 0.5)
+        time.sleep(0.01)
+    raise AssertionError("nobody cancelled")
+
+
+def cancelled_in_the_middle(client, kind, name: str, **fields):
+    """Send a goal, cancel it while a stage is held; status and result."""
+    feedback: list = []
+    goal = client.send_goal(kind, name, feedback, **fields)
+    wait_for(lambda: any(f.stage == HELD for f in feedback), 60, "feedback of the held stage")
+    wait_for(goal.cancel_goal_async().done, 20, "the cancel request is answered")
+    return result_of(goal, 30)
+
+
+def point_on_top(instance):
+    point = PointStamped(header=Header(frame_id="map"))
+    low, high = instance.box_min, instance.box_max
+    point.point.x, point.point.y, point.point.z = (low.x + high.x) / 2, (low.y + high.y) / 2, high.z
+    return point
+
+
+def test_cancelled_while_it_segments(world, monkeypatch):
+    node, client = world
+    instances = client.listen(InstanceArray, "instances", LATCHED)
+    wait_for(lambda: instances, 10, "the instances of before")
+    known = client.call(GetInstance, "get_instance", instance_id=BLUE)
+    before = node.worker.snapshot
+    reconstructed = []
+
+    def segment(scene, progress):
+        reconstructed.append(scene.gaussians)
+        hold_until_cancelled(progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scene, "segment", segment)
+        outcome = cancelled_in_the_middle(
+            client, BuildScene, "build_scene", iterations=ITERATIONS, segment=True
+        )
+    assert outcome.status == GoalStatus.STATUS_CANCELED and not outcome.result.success
+    assert outcome.result.message == "Cancelled; the scene is as it was before."
+    assert reconstructed[0] is not before.gaussians  # the first stage was done, and is undone
+    after = node.worker.snapshot
+    assert after.changes_since(before) == () and str(after.psnr) == str(before.psnr)  # both NaN
+    answer = client.call(GetInstance, "get_instance", instance_id=BLUE)
+    assert answer.success and answer.instance == known.instance
+    assert len(instances) == 1 and {i.id for i in instances[0].instances} >= {RED, BLUE}
+    # The scene is of use afterwards: a click, and the whole build.
+    click = client.call(SegmentAt, "segment_at", use_point=True, point=point_on_top(known.instance))
+    assert click.success and click.instance_id == BLUE, click.message
+    built = result_of(client.send_goal(BuildScene, "build_scene", iterations=ITERATIONS, segment=True))
+    assert built.status == GoalStatus.STATUS_SUCCEEDED and built.result.success, built.result.message
+    assert built.result.gaussians > 0 and built.result.instances.instances
+
+
+def test_cancelled_while_it_reconstructs(world, monkeypatch):
+    node, client = world
+    before = node.worker.snapshot
+
+    def reconstruct(scene, progress, **limits):
+        hold_until_cancelled(progress)
+
+    monkeypatch.setattr(Scene, "reconstruct", reconstruct)
+    outcome = cancelled_in_the_middle(client, BuildScene, "build_scene", segment=True)
+    assert outcome.status == GoalStatus.STATUS_CANCELED
+    assert outcome.result.message == "Cancelled; the scene is as it was before."
+    assert node.worker.snapshot.changes_since(before) == ()
+
+
+def test_when_segmenting_fails_the_new_gaussians_are_published(world, monkeypatch):
+    node, client = world
+    clouds = client.listen(PointCloud2, "gaussians", LATCHED)
+    wait_for(lambda: clouds, 10, "the Gaussians of before")
+
+    def segment(scene, progress):
+        raise InputError("The masks are of another scene.")
+
+    monkeypatch.setattr(Scene, "segment", segment)
+    outcome = result_of(client.send_goal(BuildScene, "build_scene", iterations=ITERATIONS, segment=True))
+    assert outcome.status == GoalStatus.STATUS_ABORTED
+    assert outcome.result.message == "The masks are of another scene."
+    assert node.errors.snapshot() == ({"build_scene": 1}, "The masks are of another scene.")
+    wait_for(lambda: len(clouds) == 2, 10, "the new Gaussians")
+    scene, snapshot = node.worker.scene, node.worker.snapshot
+    assert clouds[1].width == len(scene.gaussians)
+    assert snapshot.gaussians is scene.gaussians and snapshot.instances is scene.instances
+
+
+def test_objects_completed_before_the_cancelled_one_stay(world, monkeypatch):
+    node, client = world
+    complete = Scene.complete
+
+    def complete_first(scene, instance_id, num_samples, seed, progress):
+        if instance_id == RED:
+            hold_until_cancelled(progress)
+        return complete(scene, instance_id, num_samples, seed, progress)
+
+    monkeypatch.setattr(Scene, "complete", complete_first)
+    outcome = cancelled_in_the_middle(
+        client, CompleteInstances, "complete_instances", instance_ids=[BLUE, RED], num_samples=1
+    )
+    assert outcome.status == GoalStatus.STATUS_CANCELED and list(outcome.result.completed_ids) == [BLUE]
+    assert outcome.result.message == "Cancelled; 1 of 2 objects were completed and stay."
+    assert client.call(GetInstance, "get_instance", instance_id=BLUE).instance.completed
+    assert not client.call(GetInstance, "get_instance", instance_id=RED).instance.completed
+    assert set(node.worker.snapshot.objects) == {BLUE}
