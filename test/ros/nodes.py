@@ -125,6 +125,22 @@ def running(name: str, parameters: dict, log: Path):
         process.kill()
 
 
+def next_status(statuses: list, condition=lambda status: True, timeout: float = 20.0):
+    """The next SceneStatus that arrives in the list from now on and fulfils the condition."""
+    seen = len(statuses)
+    return wait_for(
+        lambda: next((s for s in list(statuses)[seen:] if condition(s)), None), timeout, "such a status"
+    )
+
+
+def error_count(status, kind: str) -> int:
+    return dict(zip(status.error_kinds, status.error_counts)).get(kind, 0)
+
+
+def dropped_count(status, reason: str) -> int:
+    return dict(zip(status.dropped_reasons, status.dropped_counts)).get(reason, 0)
+
+
 def result_of(goal, timeout: float = 120.0):
     """Status and result of a goal."""
     future = goal.get_result_async()
