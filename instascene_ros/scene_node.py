@@ -149,9 +149,10 @@ class SceneNode(Node):
 
     def close(self) -> bool:
         """End the worker and the node; False when the worker did not end in time."""
-        ended = self.worker.stop(STOP_S)
+        # First, so that a goal whose job is cancelled now does not answer into what is shut down already.
         for server in self._action_servers:
             server.destroy()
+        ended = self.worker.stop(STOP_S)
         stop_forwarding(self._log_handler)
         self.destroy_node()
         return ended

@@ -160,7 +160,7 @@ def test_tf_without_tf2_says_what_to_install(bench):
     try:
         import tf2_ros  # noqa: F401
     except ImportError:
-        with pytest.raises(MissingDependencyError, match="tf2_ros"):
+        with pytest.raises(MissingDependencyError, match="pose_source 'tf' needs tf2_ros; install"):
             bench.source(pose_source="tf")
     else:
         bench.source(pose_source="tf")

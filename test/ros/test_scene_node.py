@@ -1,15 +1,16 @@
 """scene_node in this process: what becomes of frames that wait while the scene is busy or reset."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
 import rclpy
+from nodes import wait_for
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
 from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.scene.scene import Scene
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import image_message, time_message
 from instascene_ros.frame_assembly import AssembledFrame
@@ -88,13 +89,18 @@ def test_a_full_scene_lets_the_most_redundant_frame_go(node):
     assert len(node.worker.scene.frames) == node.worker.snapshot.num_frames == 3
 
 
-def test_idle_time_goes_into_the_scene(node):
-    """Frames without depth bring no surface, but they are taken up."""
+def test_idle_time_goes_into_the_scene(node, monkeypatch):
+    """Frames without depth bring no surface, but they are taken up; then there is nothing left to do."""
+    slices, work_ahead = [], Scene.work_ahead
+
+    def recorded(scene, seconds):
+        more = work_ahead(scene, seconds)
+        slices.append((len(scene.frames), more))
+        return more
+
+    monkeypatch.setattr(Scene, "work_ahead", recorded)
     node.frame_jobs.add(frame(1.0))
     node.frame_jobs.add(frame(2.0))
     settle(node)
-    end = time.monotonic() + 20
-    while not (node.worker.scene._online and len(node.worker.scene._online.names) == 2):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    assert node.worker.is_idle and not node.errors.snapshot()[0]
+    wait_for(lambda: (2, False) in slices, 20, "idle work on both frames, and its end")
+    assert node.worker.is_idle and not node.errors.snapshot().counts
