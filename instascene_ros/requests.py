@@ -131,6 +131,7 @@ class Requests:
                 progress,
                 iterations=request.iterations or None,
                 time_budget_s=request.time_budget_s or None,
+                again=True,
             )
             return self._worker.publish()
 

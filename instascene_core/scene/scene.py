@@ -65,10 +65,12 @@ class Scene:
         *,
         iterations: int | None = None,
         time_budget_s: float | None = None,
+        again: bool = False,
     ) -> dict[int, str]:
         """From frames to objects, up to and including one stage; by id, why objects were not completed.
 
-        iterations, time_budget_s: limits of the reconstruction; None takes the configuration's.  A cancelled
+        iterations, time_budget_s: limits of the reconstruction; None takes the configuration's.
+        again: reconstruct also where the Gaussians explain all frames already.  A cancelled
         reconstruction or decomposition leaves the scene as it was; of a cancelled completion the objects
         that were complete by then stay.  Raises NotReadyError with fewer than 2 frames.
         """
@@ -76,7 +78,7 @@ class Scene:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
         state = self.state
         # Section 3: 2D Gaussian Splatting explains all frames.
-        if until == "reconstruct" or not state.is_reconstructed:
+        if again or until == "reconstruct" or not state.is_reconstructed:
             begun = None if self._online is None else self._finish_online
             state = state.with_reconstruction(
                 reconstruct(

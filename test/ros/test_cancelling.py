@@ -15,11 +15,10 @@ from instascene.action import BuildScene, CompleteInstances
 from instascene.msg import InstanceArray
 from instascene.srv import GetInstance, SegmentAt
 from nodes import LATCHED, Client, result_of, scene_node_here, show_scene, wait_for
-from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from instascene_core.errors import InputError
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene, scene
 
 ITERATIONS = 20
 HELD = "held"  # the stage in which a held method waits
@@ -73,20 +72,20 @@ def test_cancelled_while_it_segments(world, monkeypatch):
     wait_for(lambda: instances, 10, "the instances of before")
     known = client.call(GetInstance, "get_instance", instance_id=BLUE)
     before = node.worker.snapshot
-    reconstructed = []
+    reconstructed, reconstruction_before = [], node.worker.scene.state.reconstruction
 
-    def segment(scene, progress):
-        reconstructed.append(scene.gaussians)
+    def decompose(reconstruction, config, progress, ids):
+        reconstructed.append(reconstruction)
         hold_until_cancelled(progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Scene, "segment", segment)
+        patch.setattr(scene, "decompose", decompose)
         outcome = cancelled_in_the_middle(
             client, BuildScene, "build_scene", iterations=ITERATIONS, segment=True
         )
     assert outcome.status == GoalStatus.STATUS_CANCELED and not outcome.result.success
     assert outcome.result.message == "Cancelled; the scene is as it was before."
-    assert reconstructed[0] is not before.gaussians  # the first stage was done, and is undone
+    assert reconstructed[0] is not reconstruction_before  # the first stage was done, and is undone
     after = node.worker.snapshot
     assert after.changes_since(before) == () and str(after.psnr) == str(before.psnr)  # both NaN
     answer = client.call(GetInstance, "get_instance", instance_id=BLUE)
@@ -104,43 +103,40 @@ def test_cancelled_while_it_reconstructs(world, monkeypatch):
     node, client = world
     before = node.worker.snapshot
 
-    def reconstruct(scene, progress, **limits):
+    def reconstruct(frames, config, progress, **options):
         hold_until_cancelled(progress)
 
-    monkeypatch.setattr(Scene, "reconstruct", reconstruct)
+    monkeypatch.setattr(scene, "reconstruct", reconstruct)
     outcome = cancelled_in_the_middle(client, BuildScene, "build_scene", segment=True)
     assert outcome.status == GoalStatus.STATUS_CANCELED
     assert outcome.result.message == "Cancelled; the scene is as it was before."
     assert node.worker.snapshot.changes_since(before) == ()
 
 
-def test_when_segmenting_fails_the_new_gaussians_are_published(world, monkeypatch):
+def test_a_build_that_fails_leaves_the_instances_and_says_why(world, monkeypatch):
     node, client = world
-    clouds = client.listen(PointCloud2, "gaussians", LATCHED)
-    wait_for(lambda: clouds, 10, "the Gaussians of before")
+    before = node.worker.snapshot
 
-    def segment(scene, progress):
+    def decompose(reconstruction, config, progress, ids):
         raise InputError("The masks are of another scene.")
 
-    monkeypatch.setattr(Scene, "segment", segment)
+    monkeypatch.setattr(scene, "decompose", decompose)
     outcome = result_of(client.send_goal(BuildScene, "build_scene", iterations=ITERATIONS, segment=True))
     assert outcome.status == GoalStatus.STATUS_ABORTED
     assert outcome.result.message == "The masks are of another scene."
     assert node.errors.snapshot() == ({"build_scene": 1}, "The masks are of another scene.")
-    wait_for(lambda: len(clouds) == 2, 10, "the new Gaussians")
-    scene, snapshot = node.worker.scene, node.worker.snapshot
-    assert clouds[1].width == len(scene.gaussians)
-    assert snapshot.gaussians is scene.gaussians and snapshot.instances is scene.instances
+    assert node.worker.snapshot.changes_since(before) == ()
+    assert client.call(GetInstance, "get_instance", instance_id=BLUE).success
 
 
 def test_objects_completed_before_the_cancelled_one_stay(world, monkeypatch):
     node, client = world
     complete = Scene.complete
 
-    def complete_first(scene, instance_id, num_samples, seed, progress):
+    def complete_first(owner, instance_id, num_samples, seed, progress):
         if instance_id == RED:
             hold_until_cancelled(progress)
-        return complete(scene, instance_id, num_samples, seed, progress)
+        return complete(owner, instance_id, num_samples, seed, progress)
 
     monkeypatch.setattr(Scene, "complete", complete_first)
     outcome = cancelled_in_the_middle(
