@@ -10,7 +10,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
 from instascene_core.camera import LensModel, PinholeCamera
-from instascene_core.scene.scene import Scene
+from instascene_core.scene import Scene
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import image_message, time_message
 from instascene_ros.frame_assembly import AssembledFrame

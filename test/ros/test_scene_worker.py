@@ -65,31 +65,6 @@ def test_who_cancels_is_told_what_has_changed_by_then(worker, published):
     assert published[-1].gaussians == "new"
 
 
-def test_stages_that_belong_together_are_undone_together(worker, published):
-    def two_stages(progress):
-        with worker.undone_when_cancelled() as scene:
-            scene.gaussians, scene.instances, scene.objects = "new", None, {}
-            scene.metrics.update(psnr=30.0)
-            scene.metrics["seconds"]["reconstruct"] = 1.0
-            raise Cancelled
-
-    with pytest.raises(Cancelled, match="as it was before"):
-        worker.submit("job", two_stages).result(5)
-    assert worker.snapshot.instances == "old" and worker.snapshot.objects == {1: "old"}
-    assert published[-1].psnr == 20.0 and worker.scene.metrics["seconds"] == {}
-
-
-def test_what_was_done_before_a_failure_stays(worker):
-    def two_stages(progress):
-        with worker.undone_when_cancelled() as scene:
-            scene.gaussians = "new"
-            raise InputError("No masks.")
-
-    with pytest.raises(InputError, match="No masks"):
-        worker.submit("job", two_stages).result(5)
-    assert worker.scene.gaussians == "new"
-
-
 def test_another_scene_has_no_selection(worker, published):
     worker.selected = 1
     other = StandInScene()
