@@ -55,6 +55,7 @@ class Scene:
         self.state = SceneState()
         self.origin: dict = {}  # where the frames can be read again: source and options of open_dataset
         self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
+        self._spare: Reconstruction | None = None  # made by a `run` that did not get to its end
 
     # ── the paper ─────────────────────────────────────────────────────────────────────────────────
 
@@ -70,22 +71,25 @@ class Scene:
         """From frames to objects, up to and including one stage; by id, why objects were not completed.
 
         iterations, time_budget_s: limits of the reconstruction; None takes the configuration's.
-        again: reconstruct also where the Gaussians explain all frames already.  A cancelled
-        reconstruction or decomposition leaves the scene as it was; of a cancelled completion the objects
-        that were complete by then stay.  Raises NotReadyError with fewer than 2 frames.
+        again: reconstruct also where the Gaussians explain all frames already.  A cancelled or failed
+        reconstruction or decomposition leaves the scene as it was, and a reconstruction that was finished by
+        then is not made again for the same frames; of a cancelled completion the objects that were complete
+        by then stay.  Raises NotReadyError with fewer than 2 frames.
         """
         if until not in STAGES:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
-        state = self.state
+        state, again = self.state, again or until == "reconstruct"
         # Section 3: 2D Gaussian Splatting explains all frames.
-        if again or until == "reconstruct" or not state.is_reconstructed:
-            begun = None if self._online is None else self._finish_online
-            state = state.with_reconstruction(
-                reconstruct(
+        if again or not state.is_reconstructed:
+            known = None if again else self._spare_reconstruction()
+            if known is None:
+                begun = None if self._online is None else self._finish_online
+                known = reconstruct(
                     state.frames, self.config, progress,
                     iterations=iterations, time_budget_s=time_budget_s, optimise=begun,
-                )
-            )  # fmt: skip
+                )  # fmt: skip
+            self._spare = known
+            state = state.with_reconstruction(known)
         # Sections 3.1 and 3.2: masks of single views become instances of the scene.
         if until != "reconstruct":
             state = state.with_decomposition(
@@ -438,9 +442,14 @@ class Scene:
         known = ", ".join(f.name for f in frames[:3]) or "none"
         raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
 
+    def _spare_reconstruction(self) -> Reconstruction | None:
+        """What an earlier `run` made of these very frames before it was cancelled or failed."""
+        spare = self._spare
+        return spare if spare is not None and spare.explains(self.state.frames) else None
+
     def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
         """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""
-        before, self.state = self.state.reconstruction, state
+        before, self.state, self._spare = self.state.reconstruction, state, None
         known = state.reconstruction
         if self._online is not None and known is not None and known is not before:
             self._online.adopt(frames, known.gaussians, known.background)
