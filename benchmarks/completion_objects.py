@@ -25,12 +25,13 @@ from benchmarks.provenance import cache_key
 from benchmarks.records import RECORDS
 from instascene_core.completion import PRIORS, complete_observation, make_prior, observe
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConvexPartsConfig
 from instascene_core.errors import InputError
 from instascene_core.files import write_bytes
 from instascene_core.geometry import TriangleMesh
 from instascene_core.objects import CompletedObject
 
-CONFIG = CompletionConfig(max_convex_parts=1)
+CONFIG = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
 VIEWS = (2, 4, 8, 16)
 PLAIN = ("box", "can")
 UPRIGHT = "mouth up"  # the vessels once more, as they are used

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from instascene_core.completion.explanations import primitives, revolution
+from instascene_core.completion.explanations.explain import explain
+from instascene_core.completion.explanations.explanation import Explanation
 from instascene_core.completion.meshing import appearance, fusion
 from instascene_core.completion.observing import view_selection
-from instascene_core.completion.observing.observation import Observation, covering, finer, grown, observe
-from instascene_core.completion.priors.carving import CarvingPrior, carve
+from instascene_core.completion.observing.observation import Observation, observe
+from instascene_core.completion.observing.regridding import enlarge_box
+from instascene_core.completion.priors.carving import CarvingPrior
 from instascene_core.completion.priors.learned import LearnedPrior
 from instascene_core.completion.priors.prior import CompletionPrior, Prediction
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConfidenceConfig, MeshingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
@@ -25,11 +28,11 @@ from instascene_core.transforms import apply, inverse
 PRIORS = {"carving": CarvingPrior, "learned": LearnedPrior}
 
 
-def make_prior(name: str) -> CompletionPrior:
-    """The prior called `name`; raises InputError naming the known ones."""
+def make_prior(name: str, config: CompletionConfig | None = None) -> CompletionPrior:
+    """The prior called `name`, with the settings in `config`; raises InputError naming the known ones."""
     if name not in PRIORS:
         raise InputError(f"Unknown completion prior '{name}'; known are {', '.join(PRIORS)}.")
-    return PRIORS[name]()
+    return PRIORS[name].from_config(config or CompletionConfig())
 
 
 def complete(
@@ -51,7 +54,7 @@ def complete(
     Raises InputError in one sentence when too little of it was seen; never returns an open mesh.
     """
     config = config or CompletionConfig()
-    prior = make_prior(config.prior)
+    prior = make_prior(config.prior, config)
     start = time.perf_counter()
     progress("complete", 0.0, f"observing instance {instance_id}")
     observation = observe(frames, instance_id, support, up, config)
@@ -85,59 +88,54 @@ def complete_observation(
     observation = guess.observation
     # 2. Observed surface and the first guess become one closed mesh, the other guesses closed surfaces.
     progress("complete", 0.55, "meshing")
-    mesh = fusion.body_mesh(observation, guess.fields[0], config)
-    others = tuple(fusion.closed_body(observation, field, config) for field in guess.fields[1:])
+    mesh = fusion.mesh_body(observation, guess.fields[0], config.meshing)
+    others = tuple(fusion.close_surface(observation, field, config.meshing) for field in guess.fields[1:])
     # 3. What is known about each vertex.
     if others:
         expected = _spread(mesh, others)
     else:
         expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
-    facts = appearance.vertex_facts(observation, mesh, expected)
+    facts = appearance.judge_vertices(observation, mesh, expected, config.meshing.appearance)
     # 4. Where a camera would see most of what is guessed.
     progress("complete", 0.7, "next best view")
-    view = view_selection.next_best_view(observation, mesh, facts.observed)
+    view = view_selection.next_best_view(observation, mesh, facts.observed, config.next_view)
     # 5. Convex parts for collision checks.
     progress("complete", 0.75, "convex parts")
-    parts = meshes.convex_parts(
-        mesh, config.convex_threshold, config.max_convex_parts, config.convex_max_triangles, seed
-    )
+    pieces = config.convex_parts
+    parts = meshes.convex_parts(mesh, pieces.threshold, pieces.max_parts, pieces.max_triangles, seed)
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
-    return _completed(guess, mesh, others, facts, view, parts, time.perf_counter() - start)
+    duration_s = time.perf_counter() - start
+    return _completed(guess, mesh, others, facts, view, parts, config.confidence, duration_s)
 
 
 @dataclass(frozen=True)
 class _Guess:
     """Whole bodies that agree with the observation."""
 
-    observation: Observation  # in the box they fit in
+    observation: Observation  # in the box they fit in, without what the explanation adds
     fields: list[np.ndarray]  # [nx, ny, nz] each: signed distance in metres, fused with what was seen
     uncertainty: np.ndarray  # [nx, ny, nz] metres
-    made_by: str  # prior, its licence, and the plain body that won
+    made_by: str  # prior, its licence, and the explanation
     notes: tuple[str, ...]
 
 
 def _guess(
     observation: Observation, prior: CompletionPrior, config: CompletionConfig, num_samples: int, seed: int
 ) -> _Guess:
-    """The prior's guesses, the first replaced by a plain body where the evidence says that it is one."""
-    observation, candidate, symmetry = _explained(observation, config, seed)
+    """What the explanation knows and the prior guesses, fused with what was seen, in a box grown until the
+    body fits."""
+    explanation: Explanation = explain(observation, config, seed)
+    observation = explanation.fit_grid(observation)
     for attempt in range(config.max_growths + 1):
-        seen = observation if symmetry is None else symmetry.applied(observation)
-        prediction = prior.predict(seen, num_samples, seed)
-        if symmetry is not None:
-            prediction = symmetry.surer(prediction, seen)
-            if symmetry.thin:  # solid is only what the prior and the thickness of the wall leave
-                prediction = replace(prediction, fields=np.maximum(prediction.fields, carve(seen)))
-        if candidate is not None:
-            prediction = primitives.preferred(observation, candidate, prediction)
-        fields, failed = _fused_fields(seen, prediction)
-        if candidate is not None:
-            fields[0] = primitives.confined(observation, candidate, fields[0])
+        known = explanation.known(observation)
+        prediction = explanation.adjust(prior.predict(known, num_samples, seed), known)
+        fields, failed = _fuse_guesses(known, prediction, config.meshing)
+        fields[0] = explanation.confine(fields[0], known)
         cut = any(fusion.touches_unseen_face(observation, field) for field in fields)
         if not cut or attempt == config.max_growths:
             break
-        observation = grown(observation)
-    made_by, notes = f"{prior.name} ({prior.licence})", ()
+        observation = enlarge_box(observation, config.growth)
+    notes: tuple[str, ...] = ()
     if cut:
         notes += (
             f"The body is cut off at the side of its box, which was enlarged {config.max_growths} times: "
@@ -145,44 +143,22 @@ def _guess(
         )
     if failed:
         notes += (f"{failed} of {num_samples} guesses contradict the observation and were left out.",)
-    if candidate is not None:
-        made_by += f", {candidate.shape.kind} fit"
-        notes += (f"What was seen is a {candidate.shape.kind} to within the noise; the rest was made one.",)
-    if symmetry is not None:
-        made_by += ", symmetry about an axis"
-        notes += (
-            f"{100 * symmetry.agrees:.0f} % of what was seen is symmetric about an axis; "
-            "it was taken to be so all around.",
-        )
-    return _Guess(observation, fields, prediction.uncertainty, made_by, notes)
+    made_by = f"{prior.name} ({prior.licence}){explanation.suffix}"
+    return _Guess(observation, fields, prediction.uncertainty, made_by, notes + explanation.notes)
 
 
-def _explained(
-    observation: Observation, config: CompletionConfig, seed: int
-) -> tuple[Observation, primitives.Candidate | None, revolution.Symmetry | None]:
-    """The plain body or else the symmetry that the evidence speaks for, and the observation in a box in
-    which that has room and, a vessel's wall, its two voxels."""
-    if not config.candidates:
-        return observation, None, None
-    candidate = primitives.best_candidate(observation, seed)
-    symmetry = revolution.find_symmetry(observation) if candidate is None else None
-    if symmetry is not None:
-        observation = covering(observation, symmetry.surface().positions)
-        if symmetry.thin:
-            observation = finer(observation, symmetry.wall / 2, config.max_thin_voxels)
-    return observation, candidate, symmetry
-
-
-def _fused_fields(observation: Observation, prediction: Prediction) -> tuple[list[np.ndarray], int]:
+def _fuse_guesses(
+    observation: Observation, prediction: Prediction, config: MeshingConfig
+) -> tuple[list[np.ndarray], int]:
     """The guesses fused with the observation, and how many of them left nothing of the body.
 
     Raises InputError when the first one leaves nothing.
     """
-    fields = [fusion.fused_field(observation, prediction.fields[0])]
+    fields = [fusion.fuse_guess(observation, prediction.fields[0], config)]
     failed = 0
     for field in prediction.fields[1:]:
         try:
-            fields.append(fusion.fused_field(observation, field))
+            fields.append(fusion.fuse_guess(observation, field, config))
         except InputError:
             failed += 1
     return fields, failed
@@ -195,16 +171,27 @@ def _spread(mesh: TriangleMesh, others: Sequence[TriangleMesh]) -> np.ndarray:
     return np.std(offsets, axis=0, ddof=1)
 
 
-def _completed(guess, mesh, others, facts, view, parts, duration_s) -> CompletedObject:
+def _completed(
+    guess: _Guess,
+    mesh: TriangleMesh,
+    others: tuple[TriangleMesh, ...],
+    facts: appearance.VertexFacts,
+    view: view_selection.NextView | None,
+    parts: tuple[TriangleMesh, ...],
+    config: ConfidenceConfig,
+    duration_s: float,
+) -> CompletedObject:
+    """Everything about one object in its place, with its confidence and notes."""
     observation = guess.observation
     world_from_object, dimensions = _object_pose(mesh, observation.up)
     fraction = appearance.mean_over_surface(mesh, facts.observed)
-    confidence = np.clip(1.25 * fraction, 0, 1) * np.clip(observation.num_views / 4, 0.25, 1)
-    confidence *= 1 - 0.5 * observation.cut_views
+    views = np.clip(observation.num_views / config.full_views, config.min_views, 1)
+    confidence = np.clip(config.full_fraction * fraction, 0, 1) * views
+    confidence *= 1 - config.cut_loss * observation.cut_views
     notes = observation.notes + guess.notes
-    if fraction < 0.3:
+    if fraction < config.low_fraction:
         notes = (*notes, f"Only {100 * fraction:.0f} % of the surface was observed: low confidence.")
-    if view is not None and fraction < 0.9:
+    if view is not None and fraction < config.high_fraction:
         eye = ", ".join(f"{x:.2f}" for x in view.world_from_camera[:3, 3])
         notes = (
             *notes,

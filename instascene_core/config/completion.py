@@ -1,36 +1,395 @@
-"""Settings of the completion."""
+"""Settings of the completion, one frozen dataclass per package of `completion/`.
 
-from dataclasses import dataclass
+Lengths are relative (voxels, pixels, noise, shares of a size) wherever they can be, since a scene from RGB
+only has an arbitrary scale.  "Footprint" is what one pixel covers at the object, "noise" the standard
+deviation of one depth reading; both are measured from the frames.
+"""
+
+from dataclasses import dataclass, field
+
+# --- observing ---
+
+
+@dataclass(frozen=True)
+class OwnershipConfig:
+    """Which unlabelled pixels belong to the instance."""
+
+    reach: float = 0.15  # how far from the mask, as a share of the square root of its pixels ...
+    min_reach: float = 2.0  # ... and at least, pixels
+    max_step: float = 3.0  # footprints per pixel of gap: a longer step is an edge of depth
+    max_rise: float = 0.2  # rise over the mask's surface, as a share of the step: more bends inward ...
+    rise_slack: float = 0.3  # ... footprints allowed on top of that
+    rim_weight: float = 0.05  # of normals at the mask's rim, next to 1 inside
+    smoothing: int = 5  # pixels, side of the square over which normals are averaged
+    support_height: float = 2.0  # footprints over the support within which a pixel is the support's
+    support_share: float = 0.8  # of a label's pixels lie there: the label is the support's own
+
+
+@dataclass(frozen=True)
+class WallConfig:
+    """When the observed surface is that of a thin-walled vessel, and how thick its wall is."""
+
+    max_thickness: float = 0.06  # longest walk into the body, as a share of the observed diagonal ...
+    min_walk: float = 2.5  # ... and at least, voxels
+    step: float = 0.5  # voxels, of that walk
+    max_points: int = 4000  # observed points from which a walk starts
+    min_share: float = 0.04  # of the points have empty space or surface close behind them ...
+    min_confirmed: float = 0.015  # ... and so many the other side of the wall, observed
+
+
+@dataclass(frozen=True)
+class ObservingConfig:
+    """From frames to confirmed points, a fused volume and the object's box."""
+
+    # Views
+    max_views: int = 48  # views fused, the widest spread of those that see the object best
+    unseen_value: float = 0.02  # of a frame that does not show the object, next to 1 of the best one
+    mask_erosion: int = 1  # pixels at a mask's rim that belong to nobody
+    thin_weight: float = 0.5  # trust in parts of a mask too thin to survive the erosion
+    flying_step: float = 0.03  # of the depth: a pixel with such steps to both sides hangs in the air
+    min_facing: float = 0.05  # cosine between normal and ray, the least that weighs a reading
+    # Points
+    max_points: int = 30000  # surface points checked against all views
+    min_points: int = 40  # with fewer confirmed surface points there is too little to complete
+    agreeing_footprints: float = 3.0  # two readings show one surface when they differ by less than this ...
+    agreeing_depth: float = 0.012  # ... or than this share of the depth
+    unowned_vote: float = 0.5  # of a view that sees an unlabelled surface at a point, against the instance
+    min_agreeing_views: int = 2  # views that confirm a point, unless only one sees its place
+    min_noise: float = 0.1  # footprints: depth is not taken to be better than this
+    min_readings: int = 50  # readings compared, from which the noise is measured
+    rough_noise: float = 0.3  # footprints of noise from which normals are taken from a neighbourhood ...
+    normal_footprints: float = 3.0  # ... of this radius, footprints ...
+    normal_noise: float = 4.0  # ... or this, standard deviations of the noise ...
+    normal_points: int = 40  # ... of at most so many points
+    piece_cell: float = 2.0  # footprints: cells that touch hold one piece of the surface
+    min_piece: float = 0.03  # of the points that a separate piece must hold
+    piece_gap: float = 0.5  # of the main piece's extent: a piece as large may be that far away ...
+    min_piece_gap: float = 0.3  # ... a smaller one proportionally less, but this share of it
+    # Neighbours
+    neighbour_views: int = 16  # frames in which neighbours are looked for
+    neighbour_points: int = 1500  # pixels of one frame taken
+    # Voxels
+    max_voxels: int = 600_000
+    min_voxel_pixels: float = 0.5  # a voxel is not finer than this many pixels' footprint
+    band_voxels: float = 1.5  # a view sees into a surface as deep as the largest of: so many voxels,
+    band_noise: float = 2.5  # standard deviations of the noise,
+    band_footprints: float = 0.5  # footprints
+    truncation_bands: float = 2.0  # surface distances are collected that many bands before it ...
+    truncation_voxels: float = 3.0  # ... or voxels
+    many_views: int = 6  # views of the object from which empty space needs two that look through it
+    free_ratio: int = 2  # views that look through a voxel, per view that sees surface there: it is empty
+    full_views: int = 2  # views that make a voxel's surface fully trusted
+    full_weight: float = 0.3  # of the weight of such a view that does, too
+    believed_trust: float = 0.5  # trust from which a voxel's surface is believed
+    # Box
+    box_scale: float = 1.15  # object box / observed box; a prior that touches its faces grows it
+    min_box_footprints: float = 4.0  # shortest side of the observed box
+    min_support_cosine: float = 0.3  # between up and the support's normal, in looking for its lowest point
+    # Notes
+    below_support: float = 3.0  # footprints under the support plane: a point there contradicts it ...
+    max_below_support: float = 0.5  # ... and of so many of the points the plane is not used
+    few_views: int = 3  # with fewer, the notes say that most is a guess
+    cut_rim: int = 3  # pixels at an image's border: an object that reaches them goes on outside ...
+    cut_length: float = 0.2  # ... along this many, as a share of the square root of its pixels
+    many_cut: float = 0.5  # share of cut views that is noted
+    min_common_up: float = 0.1  # length of the mean of the cameras' up: with less it is not believed
+    ownership: OwnershipConfig = field(default_factory=OwnershipConfig)
+    wall: WallConfig = field(default_factory=WallConfig)
+
+
+@dataclass(frozen=True)
+class NextViewConfig:
+    """Where to look next, and when a view counts as unoccluded (InstaScene, supplementary)."""
+
+    unoccluded: float = 0.85  # share of the object's pixels
+    same_depth: float = 0.05  # of the object's longest side
+    image: int = 64  # pixels, side of the square images in which occlusion is judged
+    min_cosine: float = 0.2  # between normal and ray, below which a surface is not taken for seen
+    azimuths: int = 16  # viewpoints on a circle
+    elevations: tuple[float, ...] = (30.0, 60.0)  # degrees above the object
+    min_distance: float = 1.5  # of the object's radius
+    samples: int = 1500  # points on the generated surface
+    observed: float = 0.5  # a triangle with less is generated
+    max_views: int = 12  # whose pixels stand for the rest of the scene
+
+
+# --- explanations ---
+
+
+@dataclass(frozen=True)
+class SurfaceConfig:
+    """How closely the observed surface must follow a body that explains it."""
+
+    tolerance_noise: float = 1.5  # standard deviations of the noise ...
+    tolerance_footprints: float = 1.0  # ... or footprints that the averaged surface may lie beside it
+    point_footprints: float = 0.3  # error of a point besides the noise
+    max_points: int = 6000
+    neighbours: int = 16  # points over which distances are averaged
+
+
+@dataclass(frozen=True)
+class FittingConfig:
+    """Boxes, cylinders and balls through observed points."""
+
+    max_points: int = 3000
+    rim: float = 0.995  # quantile at which a face that was not seen is put, where seen ones end
+    tries: int = 2  # starts of a kind that are refined
+    start_sigmas: float = 5.0  # a point lies on a start within so many standard deviations
+    start_share: float = 0.5  # of the points must lie on a start
+    max_planes: int = 4
+    plane_sigmas: float = 3.0  # a point lies on a plane within so many standard deviations ...
+    plane_cosine: float = 0.85  # ... and its normal agrees with the plane's
+    plane_share: float = 0.04  # of the points left unexplained, with fewer no plane is looked for
+    plane_draws: int = 120  # points whose tangent planes are tried
+    parallel_planes: float = 0.9  # cosine between planes from which they are one direction
+    square_planes: float = 0.2  # cosine between planes below which a box may lie along both
+    face_cosine: float = 0.8  # a point faces as a face does
+    face_share: float = 0.02  # of the points that make a face
+    face_gap: float = 0.1  # of the body's length: such a face lies no farther from where the points end ...
+    face_gap_footprints: float = 2.0  # ... plus this
+    min_half_footprints: float = 0.5  # least half side
+    axis_plane_cosine: float = 0.9  # points of the best plane, left out in looking for a cylinder's axis
+    same_axis: float = 0.98  # cosine between axes from which one is tried only
+    side_cosine: float = 0.5  # against the axis, below which a normal is the side's
+    side_share: float = 0.1  # of the points that make a side
+    round_sigmas: float = 2.0  # standard deviations at which a point's weight in a circle is halved
+    max_radius: float = 4.0  # of the points' diagonal: a larger circle is no circle
+    outward_share: float = 0.8  # of the normals that leave the centre
+    refine_points: int = 400  # in the least squares
+
+
+@dataclass(frozen=True)
+class PlainBodyConfig:
+    """When a box, a cylinder or a ball is what was seen."""
+
+    explained: float = 0.95  # of the observed surface that lies on it
+    systematic: float = 0.3  # of the tolerance: rms of what is left of the distances after averaging
+    filled: float = 0.01  # of its inside that may be known to be empty or another's
+    seen: float = 0.2  # of its surface that must have been observed
+    samples: int = 1500  # points on a body's surface
+    seen_face: float = 0.3  # of a flat face: it was seen
+    seen_cosine: float = 0.5  # between an observed normal and the surface's
+    seen_reach: float = 2.0  # footprints or voxels, plus the tolerance, within which a place was seen
+    lid_cosine: float = 0.7  # against up, from which a face closes the body at the top: a mouth may be there
+    foot_cosine: float = 0.9  # against the support, from which a face stands on it ...
+    foot_reach: float = 2.0  # ... from this far, voxels or twice as many footprints, plus the tolerance
+    rim_slack: float = 2.0  # voxels and footprints, plus the band, in which a seen face's rim is looked for
+    rim_quantile: float = 0.995  # of the points: where what was seen ends
+    rim_empty: float = 0.5  # of the places beyond the rim that must be known to be empty
+    margin_offsets: float = 3.0  # times the fit's offset that the fused body may stick out of it ...
+    margin_tolerance: float = 0.1  # ... or this share of the tolerance
+    doubt_tolerance: float = 0.5  # of the tolerance, doubt about a body that fits perfectly
+    doubt_prior: float = 0.25  # of the distance between body and prior, doubt because of that
+    fitting: FittingConfig = field(default_factory=FittingConfig)
+
+
+@dataclass(frozen=True)
+class OutlineConfig:
+    """The curve of radius over height that the points of a body of revolution make."""
+
+    cell_footprints: float = 0.5  # points are averaged within so many footprints ...
+    cell_noise: float = 0.7  # ... or standard deviations of the noise
+    min_normal: float = 0.7  # part of a normal that must lie in the half plane
+    straightened: float = 2.5  # cells around a place whose line it is moved onto
+    same_side: float = 0.3  # cosine between normals that face the same way
+    neighbourhood: float = 5.0  # cells within which the densest place is looked for
+    density_same_side: float = 0.15  # of the densest that faces the same way, and ...
+    density: float = 0.06  # ... of the densest at all, that a place must have
+    end: float = 1.5  # cells beyond the last place, where the curve has ended
+    interpolation: float = 0.2  # cells, softens the weights 1/distance² of the nearest places
+    opposed: float = -0.8  # cosine between the normals of a wall's two sides
+    straight: float = 0.9  # of the way between them that must lie along the normal
+    ring_trust: float = 0.3  # from which a voxel of a ring was seen
+    min_ring_voxels: int = 3  # known to be empty, or seen
+    ring_free: float = 0.5  # voxels seen on an empty ring, as a share of the empty ones, at most
+
+
+@dataclass(frozen=True)
+class RevolutionConfig:
+    """When what was seen is a body of revolution."""
+
+    agrees: float = 0.85  # of the observed surface, and of its side alone, that agrees with the axis
+    agrees_vessel: float = 0.75  # of a vessel's, which may have handles; both sides of its wall agree
+    better: float = 0.01  # by which a later axis must agree better than an earlier one
+    side_cosine: float = 0.7  # against the axis, below which a normal is the side's: ends agree with any axis
+    steady_noise: float = 0.6  # of the noise: rms of what is left of the agreeing surface's distances ...
+    steady_size: float = 0.0025  # ... or of the observed diagonal: a pebble is nearly round, too
+    around: float = 0.33  # of the circle on which rings of it were seen, on average
+    around_sectors: int = 24  # of that circle
+    around_level: float = 4.0  # voxels, height of a ring
+    contradicted: float = 0.04  # of the turned surface that may lie in known empty space
+    contradicted_points: int = 1500  # of the surface that are turned for that
+    both_sides: float = 0.1  # of an outline with another side behind it, from which a body is a vessel
+    turns: int = 12  # copies of the observed points about the axis
+    max_points: int = 30000  # of all copies together
+    apart: float = 0.06  # of the observed diagonal: so far around what does not agree, nothing is turned
+    lying_cosine: float = 0.7  # between axis and up, below which the body lies: its underside is known
+    surface_reach: float = 2.0  # voxels on both sides of the outline that take its distance
+    wall_voxels: int = 2  # across a vessel's wall
+    max_thin_voxels: int = 1_200_000  # of a vessel whose walls need finer ones
+    doubt_tolerance: float = 0.5  # of the tolerance, doubt about what was turned
+    # Finding the axis
+    axis_points: int = 4000
+    axis_error: float = 0.05  # of the diagonal: distance from the axis that halves a normal's weight
+    upright_error: float = 0.03  # the same for upright axes
+    upright_cosine: float = 0.98  # against up, from which an axis counts as upright
+    refine_points: int = 1500
+    refine_sigmas: tuple[float, ...] = (8.0, 4.0, 3.0)  # a point farther off its ring is left out, in turn
+    refine_min_points: int = 20
+    refine_rings: int = 40
+    end_cosine: float = 0.7  # against the axis, from which a normal is an end's
+    within_quantile: float = 0.01  # of the surface that must lie on either side of the axis
+    outline: OutlineConfig = field(default_factory=OutlineConfig)
+
+
+@dataclass(frozen=True)
+class ExplanationsConfig:
+    """Plain bodies first, then bodies of revolution."""
+
+    surface: SurfaceConfig = field(default_factory=SurfaceConfig)
+    plain_body: PlainBodyConfig = field(default_factory=PlainBodyConfig)
+    revolution: RevolutionConfig = field(default_factory=RevolutionConfig)
+
+
+# --- priors ---
+
+
+@dataclass(frozen=True)
+class VesselConfig:
+    """What is not filled inside a thin-walled vessel; multiples of its wall's thickness where not said."""
+
+    rim_depth: float = 1.5  # inside the hull, where a neighbour's surface still bounds the vessel
+    hull_slack: float = 2.0  # voxels beyond a wall's thickness outside the hull, where a lid is no wall
+    surface_reach: float = 3.0  # behind the observed surface
+    cavity_width: float = 1.5  # a narrower cavity is none: the core of a stem
+    opening: int = 2  # voxels between a cavity and the empty space that leads to it
+    surrounded: float = 0.2  # of the observed points in a neighbour's hull: that one surrounds the vessel
+    hull_points: int = 2000  # observed points looked at for that
+    min_neighbour: int = 20  # points of a neighbour that counts
+    support_footprints: float = 2.0  # median height below which a neighbour is the support itself
+    floor_cosine: float = 0.7  # between the way to a surface and its normal: right under it
+    floor_up: float = 0.5  # cosine against up: a surface that faces up is a floor
+
+
+@dataclass(frozen=True)
+class CarvingConfig:
+    """Space carving.  The learned prior was trained with these values: with others it errs more."""
+
+    error_growth: float = 0.35  # expected error of the guessed surface per metre from the observed one
+    surface_trust: float = 0.3  # from which a voxel is part of the observed surface
+    hull_resolution: float = 0.06  # of a hull's normals: facets that differ less are merged
+    start_below: int = 2  # voxels under an observed point, where letting it down starts
+    facing_up: float = 0.7  # cosine against up: a point of the top
+    top_only: float = 0.85  # of the points: nothing but the top was seen, all of it is let down
+    fall_quantile: float = 0.02  # of the falls: the lowest points' fall ...
+    fall_range: float = 0.06  # ... and, as a share of the height, how much more still stands on something
+    vessel: VesselConfig = field(default_factory=VesselConfig)
+
+
+@dataclass(frozen=True)
+class LearnedConfig:
+    """The network's grid and what is done with its answers."""
+
+    side: int = 64  # cube root of the number of voxels
+    floor_below: float = 1.0  # voxels under the support ...
+    floor_above: float = 3.0  # ... to over it: there a vessel keeps the floor of its carved body
+    mixture_likelihood: float = 2.0  # concentration of the mixtures (Dirichlet) per likelihood ...
+    mixture_base: float = 0.1  # ... and of every hypothesis
+    min_doubt: float = 0.1  # of the noise
+
+
+# --- meshing ---
+
+
+@dataclass(frozen=True)
+class AppearanceConfig:
+    """Which vertices were observed, how sure they are, their colours."""
+
+    reach_footprints: float = 1.5  # a vertex was observed within so many footprints, ...
+    reach_voxels: float = 1.0  # ... voxels ...
+    reach_noise: float = 2.0  # ... or standard deviations of the noise of a confirmed point
+    points: int = 6  # nearest ones looked at
+    full_facing: float = 2.0  # slope: a point facing the same way counts in full from 1 / this cosine
+    full_views: int = 3  # that agree on a point count in full
+    full_trust: float = 2.0  # slope: a voxel's trust counts in full from 1 / this
+    min_error: float = 0.25  # voxels
+    near: float = 0.3  # nearness to a confirmed point from which its colour is taken
+    color_footprints: float = 0.3  # softens the weights of the nearest points' colours
+    # Colours that reproduce the images
+    ray_voxels: float = 2.0  # a pixel shows the mesh within so many voxels, ...
+    ray_noise: float = 3.0  # ... standard deviations of the noise ...
+    ray_footprints: float = 1.5  # ... or footprints of its depth
+    min_cosine: float = 0.02  # between normal and ray, the least that weighs a pixel
+    border_weight: float = 0.02  # of a pixel at a mask's border
+    min_weight: float = 0.05  # of all pixels that show a vertex, from which it has their colour
+    fit_rounds: int = 3
+    fit_smoothness: float = 0.03  # pull toward the neighbours' colours
+    fit_min_residual: float = 6.0  # (0 … 255) at which a pixel's weight is halved ...
+    fit_residuals: float = 2.0  # ... or this times the median residual
+    # Edges halved where the colour varies
+    color_tolerance: float = 5.0  # deviation from linear colour along an edge (0 … 255) that is left
+    color_edge_footprints: float = 1.6  # no edge is halved that is shorter
+    color_passes: int = 8
+    color_known: float = 0.3  # of the voxels around a place that must have a colour
+
+
+@dataclass(frozen=True)
+class MeshingConfig:
+    """From signed distances to a closed mesh."""
+
+    trust_blur: float = 1.0  # voxels, standard deviation over which trust fades at its border ...
+    trust_gain: float = 1.5  # ... and by what it is multiplied then
+    guess_blur: float = 0.8  # voxels, standard deviation by which the guess is smoothed
+    outside: float = 0.5  # voxels: distance of what is known to be empty
+    smoothing_iterations: int = 4
+    max_observed_move: float = 0.001  # metres, and never more than ...
+    max_observed_move_voxels: float = 0.5  # ... this many voxels
+    max_guessed_move_voxels: float = 1.0
+    observed_trust: float = 0.3  # from which a vertex is moved no farther than an observed one may be
+    repair_blurs: tuple[float, ...] = (0.5, 0.8, 1.2)  # voxels, until a surface does not touch itself
+    simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
+    max_triangles: int = 20_000
+    shape_share: float = 0.7  # of them at most for the shape; the rest go where the colour varies
+    max_edge: float = 0.06  # longest edge of the mesh, as a share of its box's diagonal
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+
+
+@dataclass(frozen=True)
+class ConvexPartsConfig:
+    """Convex parts for collision checks."""
+
+    threshold: float = 0.1  # concavity left in a part, relative to the object's size
+    max_parts: int = 12
+    max_triangles: int = 500  # of the mesh that is decomposed
+
+
+@dataclass(frozen=True)
+class ConfidenceConfig:
+    """One number in [0, 1] for how far a completed object is to be believed, and what the notes say."""
+
+    full_fraction: float = 1.25  # times the observed fraction
+    full_views: int = 4
+    min_views: float = 0.25  # factor, however few views
+    cut_loss: float = 0.5  # lost where all images end before the object does
+    low_fraction: float = 0.3  # observed, below which the notes warn
+    high_fraction: float = 0.9  # observed, above which the notes suggest no further view
 
 
 @dataclass(frozen=True)
 class CompletionConfig:
-    """In-situ completion.  Lengths are relative (voxels, pixels, noise), since a scene from RGB only
-    has an arbitrary scale."""
+    """In-situ completion."""
 
     prior: str = "learned"  # "carving" asks no network: hull and footprint, less what was seen to be empty
-    candidates: bool = True  # boxes, cylinders and balls replace the prior's guess where the evidence says so
+    candidates: bool = True  # plain bodies and bodies of revolution are tried before the prior's guess
     num_samples: int = 1
     seed: int = 0
-    # Observation
-    max_views: int = 48  # views fused, the widest spread of those that see the object best
-    max_points: int = 30000  # surface points checked against all views
-    min_points: int = 40  # with fewer confirmed surface points there is too little to complete
-    mask_erosion: int = 1  # pixels at a mask's rim that belong to nobody
-    box_scale: float = 1.15  # object box / observed box; a prior that touches its faces grows it
-    max_growths: int = 3  # times the box is grown by 1.25
-    max_voxels: int = 600_000
-    max_thin_voxels: int = 1_200_000  # of a vessel whose walls need finer ones
-    min_voxel_pixels: float = 0.5  # a voxel is not finer than this many pixels' footprint
-    # Meshing
-    smoothing_iterations: int = 4
-    max_observed_move: float = 0.001  # metres, and never more than half a voxel
-    simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
-    max_triangles: int = 20_000
-    shape_share: float = 0.7  # of them at most for the shape; the rest go where the colour varies
-    color_tolerance: float = 5.0  # deviation from linear colour along an edge (0 … 255) that is left
-    max_edge: float = 0.06  # longest edge of the mesh, as a share of its box's diagonal
-    # Convex parts
-    convex_threshold: float = 0.1  # concavity left in a part, relative to the object's size
-    max_convex_parts: int = 12
-    convex_max_triangles: int = 500
+    max_growths: int = 3  # times the box is grown ...
+    growth: float = 1.25  # ... by this, where the body does not fit into it
+    observing: ObservingConfig = field(default_factory=ObservingConfig)
+    explanations: ExplanationsConfig = field(default_factory=ExplanationsConfig)
+    carving: CarvingConfig = field(default_factory=CarvingConfig)
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
+    meshing: MeshingConfig = field(default_factory=MeshingConfig)
+    next_view: NextViewConfig = field(default_factory=NextViewConfig)
+    convex_parts: ConvexPartsConfig = field(default_factory=ConvexPartsConfig)
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)

@@ -8,6 +8,7 @@ from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 from instascene_core.completion import complete, make_prior, observe
 from instascene_core.completion.observing.ownership import adopt_surface
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig, OwnershipConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
@@ -16,7 +17,11 @@ from instascene_core.geometry.depth_maps import edge_keeping_normals
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX, CAN, MUG, BOWL = 2, 3, 4, 5
-FAST = CompletionConfig(max_voxels=150_000, convex_threshold=0.2, convex_max_triangles=250)
+FAST = CompletionConfig(
+    observing=ObservingConfig(max_voxels=150_000),
+    convex_parts=ConvexPartsConfig(threshold=0.2, max_triangles=250),
+)
+COARSE = CompletionConfig(observing=ObservingConfig(max_voxels=60_000))
 
 
 def bodies() -> list[trimesh.Trimesh]:
@@ -64,14 +69,14 @@ def check_sound(result, support=TABLE_PLANE):
     assert mesh.volume > 0
     assert mesh.body_count == 1
     assert result.volume == pytest.approx(mesh.volume, rel=1e-6)
-    assert len(result.mesh.triangles) <= CompletionConfig().max_triangles
+    assert len(result.mesh.triangles) <= CompletionConfig().meshing.max_triangles
     count = len(result.mesh.vertices)
     assert result.colors.shape == (count, 3)
     assert result.observed.shape == result.vertex_uncertainty.shape == (count,)
     assert result.observed.min() >= 0
     assert result.observed.max() <= 1
     assert (result.vertex_uncertainty > 0).all()
-    assert 1 <= len(result.convex_parts) <= CompletionConfig().max_convex_parts
+    assert 1 <= len(result.convex_parts) <= CompletionConfig().convex_parts.max_parts
     if support is not None:
         assert support.height(result.mesh.vertices).min() > -0.0015
 
@@ -186,11 +191,11 @@ def test_only_surface_that_goes_on_is_adopted():
     labels = frame.labels.copy()
     labels[rows[0] : rows[0] + 2][mask[rows[0] : rows[0] + 2]] = UNLABELLED  # the far rim of the top
     labels[frame.labels == 1] = UNLABELLED  # the table has no label either
-    adopted = adopt_surface(frame.with_(labels=labels), BOX, TABLE_PLANE, normals)
+    adopted = adopt_surface(frame.with_(labels=labels), BOX, TABLE_PLANE, normals, OwnershipConfig())
     assert (adopted[mask] == BOX).mean() > 0.99
     assert ((adopted == BOX) & ~mask).sum() < 0.02 * mask.sum()
     # Without a plane to tell the table, it is still not the continuation of the box's upright sides.
-    adopted = adopt_surface(frame.with_(labels=labels), BOX, None, normals)
+    adopted = adopt_surface(frame.with_(labels=labels), BOX, None, normals, OwnershipConfig())
     assert ((adopted == BOX) & ~mask).sum() < 0.05 * mask.sum()
 
 
@@ -263,18 +268,16 @@ def test_a_single_view_gives_low_confidence_but_a_closed_mesh():
 
 
 def test_the_same_input_gives_the_same_mesh_and_samples_differ(around):
-    config = CompletionConfig(max_voxels=60_000)
-    first, again = (complete(around, CAN, TABLE_PLANE, config) for _ in range(2))
+    first, again = (complete(around, CAN, TABLE_PLANE, COARSE) for _ in range(2))
     np.testing.assert_array_equal(first.mesh.vertices, again.mesh.vertices)
     np.testing.assert_array_equal(first.mesh.triangles, again.mesh.triangles)
-    several = complete(around, CAN, TABLE_PLANE, config, num_samples=4, seed=3)
+    several = complete(around, CAN, TABLE_PLANE, COARSE, num_samples=4, seed=3)
     assert several.watertight
     assert several.uncertainty > 0
 
 
 def test_samples_of_the_prior_are_distinct_and_seeded(from_one_side):
-    config = CompletionConfig(max_voxels=60_000)
-    observation = observe(from_one_side, CAN, TABLE_PLANE, None, config)
+    observation = observe(from_one_side, CAN, TABLE_PLANE, None, COARSE)
     prior = make_prior("carving")
     fields = prior.predict(observation, 3, seed=1).fields
     assert fields.shape[0] == 3

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from instascene_core.completion import PRIORS, complete_observation, make_prior, observe
-from instascene_core.completion.priors.learned import LearnedPrior, resampled
+from instascene_core.completion.priors.learned import LearnedPrior, resample
 from instascene_core.completion.priors.network import (
     CHANNELS,
     HEADS,
@@ -18,26 +18,30 @@ from instascene_core.completion.priors.network import (
     save_network,
 )
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConvexPartsConfig, LearnedConfig, ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry.tsdf import VoxelGrid
 from instascene_core.training.completion.observations import (
     TARGET_LABEL,
-    placed,
-    simulated_frames,
+    place_body,
+    simulate_frames,
     true_distance,
 )
 from instascene_core.training.completion.shapes import make_shape
 
 UP = np.array([0.0, 0.0, 1.0])
-SMALL = CompletionConfig(max_points=4000, max_voxels=60_000, max_convex_parts=1)
+SMALL = CompletionConfig(
+    observing=ObservingConfig(max_points=4000, max_voxels=60_000),
+    convex_parts=ConvexPartsConfig(max_parts=1),
+)
 
 
 def observed_shape(seed: int):
     """(observation, body) of a procedural shape that no training seed makes."""
     rng = np.random.default_rng([909, seed])
     kind, body = make_shape(rng)
-    body = placed(rng, kind, body)
-    frames, support = simulated_frames(rng, body)
+    body = place_body(rng, kind, body)
+    frames, support = simulate_frames(rng, body)
     return observe(frames, TARGET_LABEL, support, UP, SMALL), body
 
 
@@ -67,7 +71,7 @@ def test_resampling_keeps_a_linear_field():
     target = VoxelGrid(matrix, 0.011, (10, 8, 14))
     values = source.centers() @ [1.0, -2.0, 0.5]
     np.testing.assert_allclose(
-        resampled(values, source, target), target.centers() @ [1.0, -2.0, 0.5], atol=1e-5
+        resample(values, source, target), target.centers() @ [1.0, -2.0, 0.5], atol=1e-5
     )
 
 
@@ -94,7 +98,7 @@ def test_the_network_starts_at_the_carved_body():
 
 def test_a_prediction_is_repeatable_and_its_samples_are_distinct(shapes):
     observation, _ = shapes[0]
-    prior = LearnedPrior(side=24)
+    prior = LearnedPrior(LearnedConfig(side=24))
     first, again = prior.predict(observation, 6, 3), prior.predict(observation, 6, 3)
     np.testing.assert_array_equal(first.fields, again.fields)
     np.testing.assert_array_equal(first.uncertainty, again.uncertainty)
@@ -115,7 +119,7 @@ def test_it_beats_carving_on_shapes_it_never_saw(shapes):
         truth = true_distance(body, observation.grid) < 0
         ious = []
         for name in ("carving", "learned"):
-            prior = LearnedPrior(side=32) if name == "learned" else make_prior(name)
+            prior = LearnedPrior(LearnedConfig(side=32)) if name == "learned" else make_prior(name)
             inside = prior.predict(observation, 1, 0).fields[0] < 0
             ious.append((inside & truth).sum() / (inside | truth).sum())
         gains.append(ious[1] - ious[0])
@@ -125,7 +129,7 @@ def test_it_beats_carving_on_shapes_it_never_saw(shapes):
 def test_doubted_surface_is_farther_from_the_truth(shapes):
     errors, doubts = [], []
     for observation, body in shapes:
-        prediction = LearnedPrior(side=32).predict(observation, 1, 0)
+        prediction = LearnedPrior(LearnedConfig(side=32)).predict(observation, 1, 0)
         voxel = observation.grid.voxel
         surface = np.abs(prediction.fields[0]) < voxel
         truth = true_distance(body, observation.grid, 8) * voxel
@@ -139,7 +143,7 @@ def test_doubted_surface_is_farther_from_the_truth(shapes):
 def test_a_learned_completion_is_closed_and_says_its_prior(shapes):
     from instascene_core.geometry import mesh as meshes
 
-    result = complete_observation(shapes[1][0], LearnedPrior(side=32), SMALL, 1, 0)
+    result = complete_observation(shapes[1][0], LearnedPrior(LearnedConfig(side=32)), SMALL, 1, 0)
     assert result.watertight and meshes.is_watertight(result.mesh)
     assert result.prior.startswith("learned") and "Apache-2.0" in result.prior
     assert isinstance(make_prior("learned"), LearnedPrior) and "learned" in PRIORS

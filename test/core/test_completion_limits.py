@@ -9,6 +9,7 @@ from completion_scene import orbit, render, table_mesh
 
 from instascene_core.completion import complete
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
@@ -16,7 +17,10 @@ from instascene_core.geometry import mesh as meshes
 from instascene_core.scene import Scene, SceneState
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
-FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=2, convex_max_triangles=250)
+FAST = CompletionConfig(
+    observing=ObservingConfig(max_voxels=60_000),
+    convex_parts=ConvexPartsConfig(max_parts=2, max_triangles=250),
+)
 BOX, CAN = 2, 3
 
 

@@ -19,15 +19,15 @@ from instascene_core.training.completion.data import (
     make_shard,
     read_shard,
     shard_path,
-    turned,
+    turn_example,
     write_shards,
 )
 from instascene_core.training.completion.observations import (
     Example,
+    fill_hidden_cavities,
     true_distance,
-    without_hidden_cavities,
 )
-from instascene_core.training.completion.scores import scores_of
+from instascene_core.training.completion.scores import score_network
 from instascene_core.training.completion.shapes import HOLLOW, KINDS, make_shape
 from instascene_core.training.completion.train import TrainingConfig, head_losses, train, voxel_weights
 
@@ -83,9 +83,9 @@ def pot(upside_down: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_cavity_is_to_be_learned_only_where_some_camera_saw_into_it():
     distance, inputs = pot(upside_down=False)
-    np.testing.assert_array_equal(without_hidden_cavities(distance, inputs), distance)
+    np.testing.assert_array_equal(fill_hidden_cavities(distance, inputs), distance)
     distance, inputs = pot(upside_down=True)
-    filled = without_hidden_cavities(distance, inputs)
+    filled = fill_hidden_cavities(distance, inputs)
     assert (distance[6:14, 6:14, 2:12] > 0).all() and (filled[6:14, 6:14, 2:12] < 0).all()
     np.testing.assert_array_equal(filled < 0, ~(inputs[2] > 0.5))
     outside = distance > CLIP - 1
@@ -133,7 +133,7 @@ def test_turning_an_example_turns_inputs_and_distances_alike():
     example = Example("box", np.stack([distance] * CHANNELS), distance)
     for quarters in range(4):
         for mirrored in (False, True):
-            result = turned(example, quarters, mirrored)
+            result = turn_example(example, quarters, mirrored)
             np.testing.assert_array_equal(result.inputs[3], result.distance)
             assert result.distance.shape == ((8, 16, 24) if quarters % 2 == 0 else (16, 8, 24))
             np.testing.assert_array_equal(  # up stays up
@@ -169,7 +169,7 @@ def test_a_training_goes_on_where_it_was_stopped(data, tmp_path):
     assert 0 < scores["iou_carving"] < 1 and scores["doubt_scale"] > 0
     network, notes = load_network(output)
     assert notes["steps"] == "3"
-    assert scores_of(network, data, range(VALIDATION, VALIDATION + 1))["iou"] > 0.3
+    assert score_network(network, data, range(VALIDATION, VALIDATION + 1))["iou"] > 0.3
     trainer = training.Trainer(TINY, output.with_suffix(".checkpoint"))
     assert trainer.step == 3 and trainer.seconds > 0
     more = TrainingConfig(**{**TINY.__dict__, "epochs": 5 / 32})
@@ -191,7 +191,7 @@ def test_five_minutes_of_training_lower_the_validation_error(tmp_path):
     output = tmp_path / "completion.safetensors"
     held_out = range(VALIDATION, VALIDATION + 1)
     config = TrainingConfig(shards=3, validation_shards=1, minutes=4.0, average=0.98)
-    before = scores_of(training.Trainer(config, tmp_path / "none").averaged, tmp_path, held_out)
+    before = score_network(training.Trainer(config, tmp_path / "none").averaged, tmp_path, held_out)
     after = train(tmp_path, output, config)
     assert after["error"] < 0.9 * before["error"]
     assert after["iou"] > max(before["iou"], after["iou_carving"]) + 0.02

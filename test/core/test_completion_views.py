@@ -10,13 +10,17 @@ from completion_scene import orbit, render, table_mesh
 from instascene_core.completion import complete, observe
 from instascene_core.completion.observing import view_selection
 from instascene_core.config import CompletionConfig, ExportConfig
+from instascene_core.config.completion import ConvexPartsConfig, NextViewConfig, ObservingConfig
 from instascene_core.export.object_files import export_object
 from instascene_core.export.object_loading import load_object
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
-FAST = CompletionConfig(max_voxels=60_000, max_convex_parts=1)
+FAST = CompletionConfig(
+    observing=ObservingConfig(max_voxels=60_000), convex_parts=ConvexPartsConfig(max_parts=1)
+)
+RULES = NextViewConfig()
 
 
 def cube(size: float = 0.1) -> TriangleMesh:
@@ -33,7 +37,7 @@ def wall(x: float) -> np.ndarray:
 
 def test_the_circle_looks_at_the_centre_from_its_height():
     center = np.array([0.1, 0.2, 0.3])
-    poses = view_selection.circle(center, 0.8, np.array([0, 0, 1.0]))
+    poses = view_selection.circle_poses(center, 0.8, np.array([0, 0, 1.0]))
     assert poses.shape == (16, 4, 4)
     offset = poses[:, :3, 3] - center
     np.testing.assert_allclose(np.linalg.norm(offset, axis=1), 0.8)
@@ -45,8 +49,8 @@ def test_the_circle_looks_at_the_centre_from_its_height():
 
 def test_a_wall_hides_the_object_from_behind_it_only():
     mesh = cube()
-    poses = view_selection.circle(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]))
-    scores = view_selection.score_views(mesh, np.zeros(len(mesh.vertices)), wall(0.2), 0.005, poses)
+    poses = view_selection.circle_poses(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]))
+    scores = view_selection.score_views(mesh, np.zeros(len(mesh.vertices)), wall(0.2), 0.005, poses, RULES)
     behind = poses[:, 0, 3] > 0.4
     assert scores.visible[behind].max() < 0.05
     assert scores.visible[poses[:, 0, 3] < 0].min() > 0.99
@@ -59,8 +63,8 @@ def test_a_wall_hides_the_object_from_behind_it_only():
 
 def test_what_stands_close_behind_the_object_hides_nothing():
     mesh = cube()
-    poses = view_selection.circle(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]), count=4)
-    scores = view_selection.score_views(mesh, np.zeros(len(mesh.vertices)), wall(0.052), 0.005, poses)
+    poses = view_selection.circle_poses(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]), count=4)
+    scores = view_selection.score_views(mesh, np.zeros(len(mesh.vertices)), wall(0.052), 0.005, poses, RULES)
     assert scores.unoccluded[poses[:, 0, 3] < -0.1].all()
 
 
@@ -68,8 +72,8 @@ def test_the_share_revealed_is_that_of_the_generated_surface():
     """One side of the cube is generated: seen in full from before it, not at all from behind."""
     mesh = cube()
     observed = (mesh.vertices[:, 0] < 0.0499).astype(float)
-    poses = view_selection.circle(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]))
-    scores = view_selection.score_views(mesh, observed, np.zeros((0, 3)), 0.005, poses)
+    poses = view_selection.circle_poses(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]))
+    scores = view_selection.score_views(mesh, observed, np.zeros((0, 3)), 0.005, poses, RULES)
     front = poses[:, 0, 3] > 0.4
     assert scores.reveals[front].min() > 0.8  # triangles of the rim lie on the other sides
     assert scores.reveals[poses[:, 0, 3] < -0.1].max() < 0.15
@@ -116,14 +120,16 @@ def test_it_is_quick(half_seen):
     frames, result = half_seen
     observation = observe(frames, 2, TABLE_PLANE, None, FAST)
     start = time.process_time()
-    view_selection.next_best_view(observation, result.mesh, result.observed)
+    view_selection.next_best_view(observation, result.mesh, result.observed, RULES)
     assert time.process_time() - start < 1.5  # 0.2 s alone on a core; others may be running
 
 
 def test_where_all_was_seen_there_is_no_next_view(half_seen):
     frames, result = half_seen
     observation = observe(frames, 2, TABLE_PLANE, None, FAST)
-    assert view_selection.next_best_view(observation, result.mesh, np.ones(len(result.observed))) is None
+    assert (
+        view_selection.next_best_view(observation, result.mesh, np.ones(len(result.observed)), RULES) is None
+    )
 
 
 def test_it_is_among_the_objects_files(half_seen, tmp_path):

@@ -1,1 +1,1 @@
-"""Explanations of what was seen: plain bodies, bodies of revolution."""
+"""Explanations of what was seen: plain bodies, bodies of revolution, or none."""

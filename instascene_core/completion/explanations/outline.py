@@ -10,6 +10,7 @@ import numpy as np
 
 from instascene_core.completion.explanations.shapes import perpendicular
 from instascene_core.completion.observing.observation import Observation
+from instascene_core.config.completion import OutlineConfig
 from instascene_core.geometry import SurfacePoints
 
 
@@ -32,8 +33,8 @@ class Axis:
         offset = points - self.point
         return np.arctan2(offset @ y, offset @ x)
 
-    def turned(self, points: np.ndarray, angle: float) -> np.ndarray:
-        """Points [N, 3] turned about the line."""
+    def rotate(self, points: np.ndarray, angle: float) -> np.ndarray:
+        """Points [N, 3] rotated about the line by `angle` radians."""
         return self.point + (points - self.point) @ self.rotation(angle).T
 
     def rotation(self, angle: float) -> np.ndarray:
@@ -46,7 +47,7 @@ class Axis:
 class Rings:
     """Evidence of the voxels on circles about an axis, a voxel apart in radius and height."""
 
-    def __init__(self, observation: Observation, axis: Axis) -> None:
+    def __init__(self, observation: Observation, axis: Axis, config: OutlineConfig) -> None:
         self._axis, self._voxel = axis, observation.grid.voxel
         radius, height = axis.profile(observation.grid.centers())
         self._low = float(height.min())
@@ -57,9 +58,10 @@ class Rings:
         ring = self._ring(radius, height).ravel()
         size = int(np.prod(self._shape))
         trust = observation.trust.ravel()
-        seen = np.bincount(ring, trust >= 0.3, size)
-        free = np.bincount(ring, observation.free.ravel() & (trust < 0.5), size)
-        self._free = (free >= 3) & ((seen < 3) | (seen < 0.5 * free))
+        seen = np.bincount(ring, trust >= config.ring_trust, size)
+        free = np.bincount(ring, (observation.free & ~observation.believed).ravel(), size)
+        least = config.min_ring_voxels
+        self._free = (free >= least) & ((seen < least) | (seen < config.ring_free * free))
 
     def _ring(self, radius: np.ndarray, height: np.ndarray) -> np.ndarray:
         row = np.clip(np.rint(radius / self._voxel).astype(int), 0, self._shape[0] - 1)
@@ -74,7 +76,9 @@ class Rings:
 class Outline:
     """The oriented curve."""
 
-    def __init__(self, points: SurfacePoints, axis: Axis, rings: Rings | None, cell: float) -> None:
+    def __init__(
+        self, points: SurfacePoints, axis: Axis, rings: Rings | None, cell: float, config: OutlineConfig
+    ) -> None:
         """rings: points on empty ones are left out; cell: metres within which points are averaged, the
         curve's detail."""
         radius, height = axis.profile(points.positions)
@@ -82,17 +86,19 @@ class Outline:
         radial /= np.maximum(radius, 1e-12)[:, None]
         normals = np.stack([(points.normals * radial).sum(axis=1), points.normals @ axis.direction], axis=1)
         length = np.linalg.norm(normals, axis=1)
-        its = length > 0.7  # a normal across the half plane is no body of revolution's
+        fits = length > config.min_normal  # a normal across the half plane is no body of revolution's
         if rings is not None:  # an empty ring holds something else at this place
-            its &= ~rings.empty(radius, height)
-        places = np.stack([radius, height], axis=1)[its]
-        normals = normals[its] / length[its, None]
-        places, normals, weight = _averaged(places, normals, cell)
+            fits &= ~rings.empty(radius, height)
+        places = np.stack([radius, height], axis=1)[fits]
+        normals = normals[fits] / length[fits, None]
+        places, normals, weight = _average(places, normals, cell)
         for _ in range(3):
-            places, normals, density = _straightened(places, normals, weight, 2.5 * cell)
-        kept = _dense(places, normals, density, 5 * cell)
+            places, normals, density = _straighten(
+                places, normals, weight, config.straightened * cell, config.same_side
+            )
+        kept = _dense(places, normals, density, config.neighbourhood * cell, config)
         self.places, self.normals = places[kept], normals[kept]
-        self._axis, self._cell = axis, cell
+        self._axis, self._cell, self._config = axis, cell, config
 
     def signed_distance(self, points: np.ndarray, reach: float) -> np.ndarray:
         """[...] metres of points [..., 3] from the curve, negative inside; NaN beyond `reach` metres and
@@ -108,35 +114,35 @@ class Outline:
         gap, index, flat = gap[found], index[found], flat[found]
         known = np.isfinite(gap)
         index = np.where(known, index, 0)
-        weight = np.where(known, 1 / (gap**2 + (0.2 * self._cell) ** 2), 0)
+        weight = np.where(known, 1 / (gap**2 + (self._config.interpolation * self._cell) ** 2), 0)
         offset = flat[:, None] - self.places[index]  # [M, 3, 2]
         beside = (offset * self.normals[index]).sum(axis=2)
         distance = (weight * beside).sum(axis=1) / weight.sum(axis=1)
         # Beyond an end of the curve the nearest place lies sideways.
         sideways = np.sqrt(np.maximum(gap[:, 0] ** 2 - beside[:, 0] ** 2, 0))
-        ends = (sideways > 1.5 * self._cell) | (np.abs(distance) > reach)
+        ends = (sideways > self._config.end * self._cell) | (np.abs(distance) > reach)
         result[found] = np.where(ends, np.nan, distance)
         return result.reshape(points.shape[:-1])
 
-    def wall(self, most: float) -> tuple[float, float]:
-        """Thickness in metres, median over the places that have another side at most `most` metres behind
-        them (NaN if none), and the share of those places."""
+    def measure_wall(self, limit: float) -> tuple[float | None, float]:
+        """Thickness in metres, median over the places that have another side at most `limit` metres behind
+        them (None without such), and the share of those places."""
         from scipy.spatial import cKDTree
 
-        pairs = cKDTree(self.places).query_pairs(most, output_type="ndarray")
-        opposed = (self.normals[pairs[:, 0]] * self.normals[pairs[:, 1]]).sum(axis=1) < -0.8
+        pairs = cKDTree(self.places).query_pairs(limit, output_type="ndarray")
+        opposed = (self.normals[pairs[:, 0]] * self.normals[pairs[:, 1]]).sum(axis=1) < self._config.opposed
         pairs = pairs[opposed]
         offset = self.places[pairs[:, 1]] - self.places[pairs[:, 0]]
         along = np.abs((offset * self.normals[pairs[:, 0]]).sum(axis=1))
         behind = (offset * self.normals[pairs[:, 0]]).sum(axis=1) < 0
-        straight = behind & (along > 0.9 * np.linalg.norm(offset, axis=1))
+        straight = behind & (along > self._config.straight * np.linalg.norm(offset, axis=1))
         if not straight.any():
-            return float("nan"), 0.0
+            return None, 0.0
         share = len(np.unique(pairs[straight])) / len(self.places)
         return float(np.median(along[straight])), share
 
 
-def _averaged(
+def _average(
     places: np.ndarray, normals: np.ndarray, cell: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means of the places and normals [N, 2] that share a cell and a direction (eighths), and counts."""
@@ -152,11 +158,11 @@ def _averaged(
     return mean(places), _unit(mean(normals)), count.astype(float)
 
 
-def _straightened(
-    places: np.ndarray, normals: np.ndarray, weight: np.ndarray, radius: float
+def _straighten(
+    places: np.ndarray, normals: np.ndarray, weight: np.ndarray, radius: float, same_side: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every place moved onto the line through its neighbours within `radius` that face the same way, the
-    normals of those lines, and the sum [N] of the neighbours' shares."""
+    """Every place moved onto the line through its neighbours within `radius` that face the same way (cosine
+    over `same_side`), the normals of those lines, and the sum [N] of the neighbours' shares."""
     from scipy.spatial import cKDTree
 
     tree = cKDTree(places)
@@ -165,7 +171,7 @@ def _straightened(
     first = np.concatenate([pairs[:, 0], pairs[:, 1], every])
     second = np.concatenate([pairs[:, 1], pairs[:, 0], every])
     share = weight[second] * (1 - (np.linalg.norm(places[first] - places[second], axis=1) / radius) ** 2)
-    share = share * np.clip((normals[first] * normals[second]).sum(axis=1) - 0.3, 0, None)
+    share = share * np.clip((normals[first] * normals[second]).sum(axis=1) - same_side, 0, None)
     total = np.maximum(np.bincount(first, share, len(places)), 1e-12)
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -177,15 +183,17 @@ def _straightened(
     return places + onto * facing, facing, total
 
 
-def _dense(places: np.ndarray, normals: np.ndarray, density: np.ndarray, radius: float) -> np.ndarray:
+def _dense(
+    places: np.ndarray, normals: np.ndarray, density: np.ndarray, radius: float, config: OutlineConfig
+) -> np.ndarray:
     """[N] bool: places with enough points, next to the densest place within `radius`, above all to the
     densest that faces the same way: the others are single bad readings inside a wall, or a handle's root."""
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(places).query_pairs(radius, output_type="ndarray")
-    alike = (normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(axis=1) > 0.3
+    alike = (normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(axis=1) > config.same_side
     dense = np.ones(len(places), dtype=bool)
-    for share, (first, second) in ((0.15, pairs[alike].T), (0.06, pairs.T)):
+    for share, (first, second) in ((config.density_same_side, pairs[alike].T), (config.density, pairs.T)):
         densest = density.copy()
         np.maximum.at(densest, first, density[second])
         np.maximum.at(densest, second, density[first])

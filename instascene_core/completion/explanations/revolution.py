@@ -6,73 +6,80 @@ What does not agree (a handle, a spout) keeps its own evidence around it.  Of a 
 that all its points make together is believed before the voxels, which mix its two sides.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from instascene_core.completion.explanations.axes import axis_candidates, refine_axis
 from instascene_core.completion.explanations.outline import Axis, Outline, Rings
-from instascene_core.completion.explanations.primitives import SteadySurface, tolerance
 from instascene_core.completion.explanations.shapes import perpendicular
+from instascene_core.completion.explanations.surface import AveragedSurface, point_error
 from instascene_core.completion.observing.observation import Observation
-from instascene_core.completion.priors import hollow
+from instascene_core.completion.observing.regridding import extend_box, refine_voxels
+from instascene_core.completion.priors.carving import carve
 from instascene_core.completion.priors.prior import Prediction
+from instascene_core.config.completion import CarvingConfig, ExplanationsConfig, RevolutionConfig
 from instascene_core.geometry import SurfacePoints
-
-AGREES = 0.85  # share of the observed surface that must agree with the axis, and of its side alone
-AGREES_THIN = 0.75  # of a vessel's, which may have handles; both sides of its wall agree with an axis
-AROUND = 0.33  # share of the circle on which rings of it were seen, on average
-BOTH_SIDES = 0.1  # share of an outline with another side behind it from which a body is a vessel
-CONTRADICTED = 0.04  # share of the turned surface that may lie in known empty space
-STEADY = 0.6  # of the noise, root mean square of what is left of the agreeing surface's distances ...
-FINE = 0.0025  # ... or of the observed diagonal: a pebble is nearly round, too
-TURNS = 12  # copies of the observed points about the axis
-APART = 0.06  # of the observed diagonal: so far around what does not agree, nothing is turned
 
 
 @dataclass(frozen=True)
-class Symmetry:
-    """An axis that the observed surface agrees with."""
+class Revolution:
+    """A body of revolution: an axis that the observed surface agrees with."""
 
     axis: Axis
     agrees: float  # share of the observed surface
     outliers: np.ndarray  # [M, 3] world points of the rest
     reach: float  # metres around those, where nothing is turned
     points: SurfacePoints  # what was seen, not turned
-    wall: float  # metres, thickness of a vessel's wall; NaN where none was seen from both sides
+    wall: float | None  # metres, thickness of a vessel's wall; None where none was seen from both sides
+    tolerance: float  # metres that the observed surface may lie beside the body
+    config: RevolutionConfig
+    carving: CarvingConfig
+
+    suffix = ", symmetry about an axis"
 
     @property
-    def direction(self) -> np.ndarray:
-        """[3] unit, of the axis."""
-        return self.axis.direction
+    def notes(self) -> tuple[str, ...]:
+        return (
+            f"{100 * self.agrees:.0f} % of what was seen is symmetric about an axis; "
+            "it was taken to be so all around.",
+        )
 
     @property
     def thin(self) -> bool:
         """Whether the outline replaces the fused surface, too."""
-        return bool(np.isfinite(self.wall))
+        return self.wall is not None
 
-    def surface(self) -> SurfacePoints:
+    def fit_grid(self, observation: Observation) -> Observation:
+        """The observation in a box that holds the turned surface, with voxels finer than a vessel's wall."""
+        observation = extend_box(observation, self.turned_points().positions)
+        if self.wall is None:
+            return observation
+        return refine_voxels(observation, self.wall / self.config.wall_voxels, self.config.max_thin_voxels)
+
+    def turned_points(self) -> SurfacePoints:
         """The points with copies about the axis of those that agree."""
-        mine = self.points.select(~self._apart(self.points.positions))
-        every = max(1, len(mine.positions) * TURNS // 30000)
+        turns = self.config.turns
+        mine = self.points.select(~self._near_outliers(self.points.positions))
+        every = max(1, len(mine.positions) * turns // self.config.max_points)
         mine = mine.select(np.arange(0, len(mine.positions), every))
         copies = [self.points]
-        for k in range(1, TURNS):
-            angle = 2 * np.pi * k / TURNS
+        for k in range(1, turns):
+            angle = 2 * np.pi * k / turns
             normals = mine.normals @ self.axis.rotation(angle).T
-            copies.append(replace(mine, positions=self.axis.turned(mine.positions, angle), normals=normals))
+            copies.append(replace(mine, positions=self.axis.rotate(mine.positions, angle), normals=normals))
         return SurfacePoints.joined(copies)
 
-    def applied(self, observation: Observation) -> Observation:
+    def known(self, observation: Observation) -> Observation:
         """The observation, in any grid, as if the body had been seen from all around."""
-        rings = Rings(observation, self.axis)
-        outline = _outline(observation, self.points, self.axis, rings)
+        rings = Rings(observation, self.axis, self.config.outline)
+        outline = _outline(observation, self.points, self.axis, rings, self.config)
         centers = observation.grid.centers()
-        distance = outline.signed_distance(centers, 2 * observation.grid.voxel)
-        kept = observation.neighbour | self._near(observation)
+        distance = outline.signed_distance(centers, self.config.surface_reach * observation.grid.voxel)
+        kept = observation.neighbour | self._voxels_near_outliers(observation)
         if observation.support is not None:
             kept |= observation.support.height(centers) < 0
-        seen = observation.free | (observation.trust >= 0.5)
+        seen = observation.free | observation.believed
         surface = np.isfinite(distance) & ~kept & (self.thin | ~seen)
         free = rings.empty(*self.axis.profile(centers)) & ~kept & ~seen & ~surface
         volume, full = observation.volume, max(2, observation.num_views)
@@ -86,19 +93,33 @@ class Symmetry:
             free_views=np.where(free, full, np.where(surface, 0, volume.free_views)).astype(np.int16),
             other_views=np.where(surface | free, 0, volume.other_views).astype(np.float32),
         )
-        return replace(observation, volume=volume, points=self.surface(), symmetry=self)
-
-    def surer(self, prediction: Prediction, observation: Observation) -> Prediction:
-        """The prediction with no more doubt about what was turned than about what was seen;
-        observation: as `applied` made it."""
-        sure = np.float32(0.5 * tolerance(observation))
-        doubt = np.where(
-            observation.trust >= 0.5, np.minimum(prediction.uncertainty, sure), prediction.uncertainty
+        lies = abs(self.axis.direction @ observation.up) < self.config.lying_cosine
+        return replace(
+            observation,
+            volume=volume,
+            points=self.turned_points(),
+            known_wall=self.wall,
+            all_around=True,
+            underside_known=bool(lies),
+            add_known=self.known,
         )
-        return replace(prediction, uncertainty=doubt)
 
-    def _apart(self, positions: np.ndarray) -> np.ndarray:
-        """[N] bool: which points lie near what does not agree."""
+    def adjust(self, prediction: Prediction, known: Observation) -> Prediction:
+        """The prediction with no more doubt about what was turned than about what was seen; of a vessel,
+        solid is only what the prior and the thickness of the wall leave."""
+        sure = np.float32(self.config.doubt_tolerance * self.tolerance)
+        doubt = np.where(known.believed, np.minimum(prediction.uncertainty, sure), prediction.uncertainty)
+        fields = prediction.fields
+        if self.thin:
+            fields = np.maximum(fields, carve(known, self.carving))
+        return Prediction(fields, doubt)
+
+    def confine(self, field: np.ndarray, known: Observation) -> np.ndarray:
+        """The field itself: what does not agree with the axis, a handle, is part of the body."""
+        return field
+
+    def _near_outliers(self, positions: np.ndarray) -> np.ndarray:
+        """[N] bool: which points [N, 3] lie near what does not agree."""
         from scipy.spatial import cKDTree
 
         if not len(self.outliers):
@@ -106,8 +127,8 @@ class Symmetry:
         gap, _ = cKDTree(self.outliers).query(positions, distance_upper_bound=self.reach)
         return np.isfinite(gap)
 
-    def _near(self, observation: Observation) -> np.ndarray:
-        """[nx, ny, nz] bool: as `_apart`, of the voxels."""
+    def _voxels_near_outliers(self, observation: Observation) -> np.ndarray:
+        """[nx, ny, nz] bool: which voxels lie near what does not agree."""
         from scipy.ndimage import distance_transform_edt
 
         grid = observation.grid
@@ -120,61 +141,101 @@ class Symmetry:
         return distance_transform_edt(away, sampling=grid.voxel) < self.reach
 
 
-def find_symmetry(observation: Observation) -> Symmetry | None:
+def find_revolution(
+    observation: Observation, config: ExplanationsConfig, carving: CarvingConfig
+) -> Revolution | None:
     """The axis that most of the observed surface agrees with, or None where no axis explains it."""
-    surface = SteadySurface(observation)
-    thin = hollow.is_shell(hollow.measure_wall(observation))
+    own = config.revolution
+    surface = AveragedSurface(observation, config.surface)
+    sigma = point_error(observation, config.surface)
     best = None
-    for start, upright in _axes(observation.points, observation.up):
-        found = _about(_refined(start, observation.points, observation, upright), observation, surface, thin)
-        if found is not None and (best is None or found.agrees > best.agrees + 0.01):
+    for start, upright in axis_candidates(observation.points, observation.up, own):
+        axis = refine_axis(start, observation.points, sigma, upright, own)
+        found = _judge(axis, observation, surface, own, carving)
+        if found is not None and (best is None or found.agrees > best.agrees + own.better):
             best = found
     return best
 
 
-def _about(axis: Axis, observation: Observation, surface: SteadySurface, thin: bool) -> Symmetry | None:
-    """The symmetry about this axis, or None where the evidence speaks against it (see the constants).
-
-    thin: whether walls were seen from both sides.
-    """
-    points = observation.points
-    if not _within(axis, points.positions):
+def _judge(
+    axis: Axis,
+    observation: Observation,
+    surface: AveragedSurface,
+    config: RevolutionConfig,
+    carving: CarvingConfig,
+) -> Revolution | None:
+    """The body of revolution about this axis, or None where the evidence speaks against it."""
+    points, vessel = observation.points, observation.wall is not None
+    if not _runs_within(axis, points.positions, config.within_quantile):
         return None
     diagonal = float(np.linalg.norm(np.ptp(points.positions, axis=0)))
-    reach = APART * diagonal
-    outline = _outline(observation, points, axis, Rings(observation, axis))
-    residual = surface.residual(_Reaching(outline, reach))
-    agrees = residual < tolerance(observation)
-    side = np.abs(surface.normals @ axis.direction) < 0.7  # ends across the axis agree with any
+    reach = config.apart * diagonal
+    rings = Rings(observation, axis, config.outline)
+    outline = _outline(observation, points, axis, rings, config)
+    residual = surface.residual(_BoundedOutline(outline, reach))
+    agrees = residual < surface.tolerance
+    # Ends across the axis agree with any.
+    side = np.abs(surface.normals @ axis.direction) < config.side_cosine
     share = min(float(agrees.mean()), float(agrees[side].mean())) if side.any() else 0.0
-    if share < (AGREES_THIN if thin else AGREES):
+    if share < (config.agrees_vessel if vessel else config.agrees):
         return None
-    if np.sqrt(np.mean(residual[agrees] ** 2)) > max(STEADY * observation.noise, FINE * diagonal):
+    steady = max(config.steady_noise * observation.noise, config.steady_size * diagonal)
+    if np.sqrt(np.mean(residual[agrees] ** 2)) > steady:
         return None
-    if _around(axis, surface.positions[agrees], observation) < AROUND:
+    if _share_around(axis, surface.positions[agrees], observation.grid.voxel, config) < config.around:
         return None
-    if _contradicted(axis, surface.positions[agrees], observation) > CONTRADICTED:
+    if _share_contradicted(axis, surface.positions[agrees], observation, config) > config.contradicted:
         return None
-    wall, both = outline.wall(reach)
-    wall = wall if thin or both > BOTH_SIDES else float("nan")
-    return Symmetry(axis, share, surface.positions[~agrees], reach, points, wall)
+    wall, both = outline.measure_wall(reach)
+    if not (vessel or both > config.both_sides):
+        wall = None
+    outliers = surface.positions[~agrees]
+    return Revolution(axis, share, outliers, reach, points, wall, surface.tolerance, config, carving)
 
 
-def _contradicted(axis: Axis, positions: np.ndarray, observation: Observation, most: int = 1500) -> float:
+def _share_contradicted(
+    axis: Axis, positions: np.ndarray, observation: Observation, config: RevolutionConfig
+) -> float:
     """Share of the surface at `positions` [N, 3], turned about the axis, that lies where space is known to
     be empty: what has corners sweeps through it."""
-    positions = positions[:: max(1, len(positions) // most)]
-    angles = 2 * np.pi * np.arange(1, TURNS) / TURNS
-    turned = np.concatenate([axis.turned(positions, angle) for angle in angles])
+    positions = positions[:: max(1, len(positions) // config.contradicted_points)]
+    angles = 2 * np.pi * np.arange(1, config.turns) / config.turns
+    turned = np.concatenate([axis.rotate(positions, angle) for angle in angles])
     return float(observation.grid.sample(observation.free.astype(np.float32), turned, order=0).mean())
 
 
-def _outline(observation: Observation, points: SurfacePoints, axis: Axis, rings: Rings) -> Outline:
-    return Outline(points, axis, rings, max(0.5 * observation.pixel, 0.7 * observation.noise))
+def _share_around(axis: Axis, positions: np.ndarray, voxel: float, config: RevolutionConfig) -> float:
+    """Share of the circle on which rings of the surface were seen, on average over the points [N, 3].
+
+    voxel: metres, of the observation's grid.
+    """
+    _, height = axis.profile(positions)
+    sectors = config.around_sectors
+    level = np.floor((height - height.min()) / (config.around_level * voxel)).astype(int)
+    sector = np.floor((axis.angle(positions) / (2 * np.pi) % 1) * sectors).astype(int) % sectors
+    seen = np.zeros((level.max() + 1, sectors), dtype=bool)
+    seen[level, sector] = True
+    return float(seen.mean(axis=1)[level].mean())
+
+
+def _runs_within(axis: Axis, positions: np.ndarray, quantile: float) -> bool:
+    """Whether the line runs through the observed surface's box, and not near its rim."""
+    x, y = perpendicular(axis.direction)
+    flat = np.stack([(positions - axis.point) @ x, (positions - axis.point) @ y], axis=1)
+    low, high = np.quantile(flat, [quantile, 1 - quantile], axis=0)
+    return bool((low < 0).all() and (high > 0).all())
+
+
+def _outline(
+    observation: Observation, points: SurfacePoints, axis: Axis, rings: Rings, config: RevolutionConfig
+) -> Outline:
+    outline = config.outline
+    cell = max(outline.cell_footprints * observation.pixel, outline.cell_noise * observation.noise)
+    return Outline(points, axis, rings, cell, outline)
 
 
 @dataclass(frozen=True)
-class _Reaching:
+class _BoundedOutline:
     """An outline as a shape: what is farther off than `reach` metres is just that far off."""
 
     outline: Outline
@@ -182,123 +243,3 @@ class _Reaching:
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         return np.nan_to_num(self.outline.signed_distance(points, self.reach), nan=self.reach)
-
-
-def _axes(points: SurfacePoints, up: np.ndarray) -> Iterator[tuple[Axis, bool]]:
-    """Lines that the normals' lines meet: upright, nearly upright, and of any direction; and whether they
-    are to stay upright, as what stands on something is."""
-    every = max(1, len(points.positions) // 4000)
-    positions, normals = points.positions[::every], points.normals[::every]
-    upright = Axis(_meeting_point(positions, normals, up), up)
-    yield upright, True
-    yield upright, False
-    # Normals' lines n, p × n meet a line (a, ā) where (p × n)·a + n·ā = 0 (Pottmann & Wallner 2001).
-    middle = positions.mean(axis=0)
-    scale = float(np.linalg.norm(np.ptp(positions, axis=0)))
-    moments = np.cross((positions - middle) / scale, normals)
-    weight = np.ones(len(normals))
-    direction, point = up, middle
-    for _ in range(5):
-        a = (moments * weight[:, None]).T @ moments
-        b = (moments * weight[:, None]).T @ normals
-        c = (normals * weight[:, None]).T @ normals + 1e-4 * weight.sum() * np.eye(3)
-        direction = np.linalg.eigh(a - b @ np.linalg.solve(c, b.T))[1][:, 0]
-        moment = -np.linalg.solve(c, b.T @ direction)
-        point = middle + scale * np.cross(direction, moment)
-        weight = 1 / (1 + ((moments @ direction + normals @ moment) / 0.05) ** 2)
-    if abs(direction @ up) < 0.98:
-        yield Axis(point, direction), False
-
-
-def _meeting_point(positions: np.ndarray, normals: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """[3] a point on the line along `direction` that most normals' lines meet."""
-    x, y = perpendicular(direction)
-    flat = np.stack([positions @ x, positions @ y], axis=1)
-    across = np.stack([-(normals @ y), normals @ x], axis=1)  # ⟂ to the normal, in the plane
-    middle, scale = flat.mean(axis=0), float(np.linalg.norm(np.ptp(flat, axis=0)))
-    offset = ((flat - middle) * across).sum(axis=1)
-    weight, center = np.ones(len(flat)), np.zeros(2)
-    for _ in range(8):
-        rows = across * weight[:, None]
-        center = np.linalg.lstsq(rows, offset * weight, rcond=None)[0]
-        weight = 1 / (1 + ((across @ center - offset) / (0.03 * scale)) ** 2)
-    center = center + middle
-    return center[0] * x + center[1] * y + (positions @ direction).mean() * direction
-
-
-def _refined(axis: Axis, points: SurfacePoints, observation: Observation, upright: bool) -> Axis:
-    """Moved, and unless `upright` tilted, until the points of a ring have one radius (its ends: one height).
-
-    First what lies off the middle of its ring is left out: a handle would pull the axis to its side.
-    """
-    every = max(1, len(points.positions) // 1500)
-    positions, normals = points.positions[::every], points.normals[::every]
-    sigma = float(np.hypot(observation.noise, 0.3 * observation.pixel))
-    for allowed in (8.0, 4.0, 3.0):
-        ring, value = _rings(axis, positions, normals)
-        kept = np.abs(value(axis) - _medians(ring, value(axis))) < allowed * sigma
-        if kept.sum() < 20:
-            return axis
-        axis = _centered(axis, positions[kept], normals[kept], sigma, upright)
-    return axis
-
-
-def _rings(axis: Axis, positions: np.ndarray, normals: np.ndarray, bins: int = 40):
-    """[N] number of the ring that each point lies on, apart for surface that faces in, out and along the
-    axis; and what is constant on a ring, as a function of the axis: [N] metres."""
-    radius, height = axis.profile(positions)
-    radial = (positions - axis.point) - height[:, None] * axis.direction
-    outward = np.sign((radial * normals).sum(axis=1)).astype(int)
-    end = np.abs(normals @ axis.direction) > 0.7
-    along = np.where(end, radius, height)
-    ring = np.clip(((along - along.min()) / (np.ptp(along) + 1e-12) * bins).astype(int), 0, bins - 1)
-    ring = ring + bins * ((outward + 1) + 3 * end)
-    return ring, lambda moved: np.where(end, *moved.profile(positions)[::-1])
-
-
-def _medians(ring: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """[N] the median of each point's ring."""
-    from scipy.ndimage import median
-
-    names, group = np.unique(ring, return_inverse=True)
-    return median(value, group.ravel(), np.arange(len(names)))[group.ravel()]
-
-
-def _centered(axis: Axis, positions: np.ndarray, normals: np.ndarray, sigma: float, upright: bool) -> Axis:
-    """The axis about which the rings of these points differ least from their means."""
-    from scipy.optimize import least_squares
-
-    x, y = perpendicular(axis.direction)
-    scale = float(np.linalg.norm(np.ptp(positions, axis=0)))
-    ring, value = _rings(axis, positions, normals)
-    count = np.maximum(np.bincount(ring), 1)
-
-    def moved(v: np.ndarray) -> Axis:
-        direction = axis.direction if upright else axis.direction + v[2] * x + v[3] * y
-        return Axis(axis.point + scale * (v[0] * x + v[1] * y), direction / np.linalg.norm(direction))
-
-    def residual(v: np.ndarray) -> np.ndarray:
-        now = value(moved(v))
-        return (now - (np.bincount(ring, now) / count)[ring]) / sigma
-
-    start = np.zeros(2 if upright else 4)
-    result = least_squares(residual, start, loss="soft_l1", f_scale=1.5, max_nfev=15, diff_step=1e-5)
-    return moved(result.x)
-
-
-def _within(axis: Axis, positions: np.ndarray) -> bool:
-    """Whether the line runs through the observed surface's box, and not near its rim."""
-    x, y = perpendicular(axis.direction)
-    flat = np.stack([(positions - axis.point) @ x, (positions - axis.point) @ y], axis=1)
-    low, high = np.quantile(flat, [0.01, 0.99], axis=0)
-    return bool((low < 0).all() and (high > 0).all())
-
-
-def _around(axis: Axis, positions: np.ndarray, observation: Observation, sectors: int = 24) -> float:
-    """Share of the circle on which rings of the surface were seen, on average over the points."""
-    _, height = axis.profile(positions)
-    level = np.floor((height - height.min()) / (4 * observation.grid.voxel)).astype(int)
-    sector = np.floor((axis.angle(positions) / (2 * np.pi) % 1) * sectors).astype(int) % sectors
-    seen = np.zeros((level.max() + 1, sectors), dtype=bool)
-    seen[level, sector] = True
-    return float(seen.mean(axis=1)[level].mean())

@@ -6,6 +6,7 @@ import numpy as np
 
 from instascene_core.completion.meshing import texture
 from instascene_core.completion.observing.observation import Observation
+from instascene_core.config.completion import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
@@ -19,7 +20,9 @@ class VertexFacts:
     colors: np.ndarray  # [V, 3] uint8
 
 
-def vertex_facts(observation: Observation, mesh: TriangleMesh, expected: np.ndarray) -> VertexFacts:
+def judge_vertices(
+    observation: Observation, mesh: TriangleMesh, expected: np.ndarray, config: AppearanceConfig
+) -> VertexFacts:
     """Judge every vertex by the confirmed points near it.
 
     expected: [V] metres, error expected where nothing was observed.  A vertex is observed when confirmed
@@ -29,30 +32,47 @@ def vertex_facts(observation: Observation, mesh: TriangleMesh, expected: np.ndar
 
     points = observation.points
     normals = meshes.vertex_normals(mesh)
-    reach = max(1.5 * observation.pixel, observation.grid.voxel, 2 * observation.noise)
-    distance, index = cKDTree(points.positions).query(mesh.vertices, k=min(6, len(points.positions)))
+    reach = max(
+        config.reach_footprints * observation.pixel,
+        config.reach_voxels * observation.grid.voxel,
+        config.reach_noise * observation.noise,
+    )
+    count = min(config.points, len(points.positions))
+    distance, index = cKDTree(points.positions).query(mesh.vertices, k=count)
     distance, index = np.atleast_2d(distance.T).T, np.atleast_2d(index.T).T  # [V, k]
     facing = np.einsum("vkc,vc->vk", points.normals[index], normals)
-    near = np.exp(-0.5 * (np.maximum(distance - reach, 0) / reach) ** 2) * np.clip(2 * facing, 0, 1)
-    agreeing = np.clip(points.support[index] / min(3, max(1, observation.num_views)), 0, 1)
+    near = np.exp(-0.5 * (np.maximum(distance - reach, 0) / reach) ** 2)
+    near = near * np.clip(config.full_facing * facing, 0, 1)
+    full_views = min(config.full_views, max(1, observation.num_views))
+    agreeing = np.clip(points.support[index] / full_views, 0, 1)
     observed = (near * agreeing).max(axis=1)
-    observed *= np.clip(observation.grid.sample(observation.trust, mesh.vertices) * 2, 0, 1)
+    trust = observation.grid.sample(observation.trust, mesh.vertices)
+    observed *= np.clip(trust * config.full_trust, 0, 1)
     measured = observation.noise / np.sqrt(np.maximum(points.support[index[:, 0]], 1))
-    measured = np.maximum(measured, 0.25 * observation.grid.voxel)
+    measured = np.maximum(measured, config.min_error * observation.grid.voxel)
     sigma = np.sqrt((observed * measured) ** 2 + ((1 - observed) * np.maximum(expected, measured)) ** 2)
-    colors, seen = texture.fit_colors(observation, mesh)
-    near_points = near.max(axis=1) > 0.3
-    colors = np.where(seen[:, None], colors, _colors(observation, distance, index, near))
+    colors, seen = texture.fit_colors(observation, mesh, config)
+    near_points = near.max(axis=1) > config.near
+    softness = config.color_footprints * observation.pixel
+    nearest = _nearest_colors(points.colors[index], distance, near, softness)
+    colors = np.where(seen[:, None], colors, nearest)
     colors = np.clip(np.rint(colors), 0, 255).astype(np.uint8)
     colors = _spread_along_surface(mesh, colors, seen | near_points)
     return VertexFacts(observed.astype(np.float32), sigma.astype(np.float32), colors)
 
 
-def _colors(observation, distance, index, near) -> np.ndarray:
-    """[V, 3] float64: mean of the nearest confirmed points, those facing the same way first."""
-    weight = (near + 1e-6) / (distance + 0.3 * observation.pixel)
+def _nearest_colors(
+    colors: np.ndarray, distance: np.ndarray, near: np.ndarray, softness: float
+) -> np.ndarray:
+    """[V, 3] float64: mean colour of the k confirmed points nearest to each vertex, those facing the same
+    way first.
+
+    colors: [V, k, 3] uint8; distance: [V, k] metres; near: [V, k] in [0, 1]; softness: metres added to the
+    distances.
+    """
+    weight = (near + 1e-6) / (distance + softness)
     weight /= weight.sum(axis=1, keepdims=True)
-    return np.einsum("vk,vkc->vc", weight, observation.points.colors[index].astype(np.float64))
+    return np.einsum("vk,vkc->vc", weight, colors.astype(np.float64))
 
 
 def _spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
+from instascene_core.config.completion import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import BORDER, TARGET, DepthView
@@ -26,19 +27,22 @@ class _Samples:
     colors: np.ndarray  # [P, 3] float64, 0 … 255
 
 
-def fit_colors(observation: Observation, mesh: TriangleMesh) -> tuple[np.ndarray, np.ndarray]:
+def fit_colors(
+    observation: Observation, mesh: TriangleMesh, config: AppearanceConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """Colours [V, 3] float64 (0 … 255) of the vertices, and [V] bool: which ones some pixel shows."""
-    samples = _samples(observation, mesh)
+    samples = _collect_samples(observation, mesh, config)
     seen = np.zeros(len(mesh.vertices))
     if len(samples.triangles) == 0:
         return np.zeros((len(mesh.vertices), 3)), seen > 0
-    colors = _robust_fit(mesh, samples)
+    colors = _fit_robustly(mesh, samples, config)
     corners = mesh.triangles[samples.triangles]
     seen = np.bincount(corners.ravel(), (samples.barycentric * samples.weight[:, None]).ravel(), len(seen))
-    return np.clip(colors, 0, 255), seen > 0.05
+    return np.clip(colors, 0, 255), seen > config.min_weight
 
 
-def _samples(observation: Observation, mesh: TriangleMesh) -> _Samples:
+def _collect_samples(observation: Observation, mesh: TriangleMesh, config: AppearanceConfig) -> _Samples:
+    """All pixels of all views that show the mesh."""
     from instascene_core.geometry.open3d_loader import open3d
 
     scene = open3d.t.geometry.RaycastingScene()
@@ -49,14 +53,20 @@ def _samples(observation: Observation, mesh: TriangleMesh) -> _Samples:
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    reach = max(2 * observation.grid.voxel, 3 * observation.noise, 1.5 * observation.pixel)
+    reach = max(
+        config.ray_voxels * observation.grid.voxel,
+        config.ray_noise * observation.noise,
+        config.ray_footprints * observation.pixel,
+    )
     scale = observation.pixel
-    parts = [_view_samples(scene, view, normals, reach, scale) for view in observation.views]
+    parts = [_view_samples(scene, view, normals, reach, scale, config) for view in observation.views]
     triangles, barycentric, weight, colors = (np.concatenate(column) for column in zip(*parts))
     return _Samples(triangles, barycentric, weight, colors)
 
 
-def _view_samples(scene, view: DepthView, normals: np.ndarray, reach: float, scale: float) -> tuple:
+def _view_samples(
+    scene, view: DepthView, normals: np.ndarray, reach: float, scale: float, config: AppearanceConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Triangles [P], barycentric coordinates [P, 3], weights [P] and colours [P, 3] of a view's pixels.
 
     reach: metres between mesh and measured depth.  scale: a pixel's footprint, metres, that has weight 1.
@@ -75,16 +85,14 @@ def _view_samples(scene, view: DepthView, normals: np.ndarray, reach: float, sca
     uv = cast["primitive_uvs"].numpy()[hit].astype(np.float64)
     cosine = -np.einsum("pc,pc->p", normals[triangles], directions) / np.linalg.norm(directions, axis=1)
     footprint = depth / view.camera.fx
-    weight = np.clip(cosine, 0.02, 1) ** 2 * (scale / footprint) ** 2
+    weight = np.clip(cosine, config.min_cosine, 1) ** 2 * (scale / footprint) ** 2
     # At a border the pixel mixes two things; it counts only where nothing better is known.
-    weight = weight * np.where(view.what.ravel()[pixels] == TARGET, 1.0, 0.02)
+    weight = weight * np.where(view.what.ravel()[pixels] == TARGET, 1.0, config.border_weight)
     barycentric = np.stack([1 - uv.sum(axis=1), uv[:, 0], uv[:, 1]], axis=1)
     return triangles, barycentric, weight, view.rgb.reshape(-1, 3)[pixels].astype(np.float64)
 
 
-def _robust_fit(
-    mesh: TriangleMesh, samples: _Samples, rounds: int = 3, smoothness: float = 0.03
-) -> np.ndarray:
+def _fit_robustly(mesh: TriangleMesh, samples: _Samples, config: AppearanceConfig) -> np.ndarray:
     """[V, 3] colours: least squares over the pixels, re-weighted by their residuals (Cauchy)."""
     from scipy.sparse import coo_matrix, diags
 
@@ -95,14 +103,14 @@ def _robust_fit(
     smooth = _laplacian(mesh)
     colors = np.full((size, 3), np.average(samples.colors, axis=0, weights=samples.weight))
     weight = samples.weight
-    for _ in range(rounds):
+    for _ in range(config.fit_rounds):
         weighted = matrix.T @ diags(weight)
         normal = (weighted @ matrix).tocsr()
         typical = float(np.median(normal.diagonal()[normal.diagonal() > 0]))
-        normal = normal + smoothness * min(1.0, typical) * smooth + diags(np.full(size, 1e-6))
+        normal = normal + config.fit_smoothness * min(1.0, typical) * smooth + diags(np.full(size, 1e-6))
         colors = _conjugate_gradients(normal, weighted @ samples.colors + 1e-6 * colors, colors)
         residual = np.linalg.norm(matrix @ colors - samples.colors, axis=1)
-        scale = max(6.0, 2.0 * float(np.median(residual)))
+        scale = max(config.fit_min_residual, config.fit_residuals * float(np.median(residual)))
         weight = samples.weight / (1 + (residual / scale) ** 2)
     return colors
 
@@ -141,16 +149,16 @@ def _conjugate_gradients(matrix, right: np.ndarray, start: np.ndarray, steps: in
 
 
 def refine_for_colors(
-    observation: Observation, mesh: TriangleMesh, max_triangles: int, tolerance: float, passes: int = 8
+    observation: Observation, mesh: TriangleMesh, max_triangles: int, config: AppearanceConfig
 ) -> TriangleMesh:
     """The same surface with edges halved where the colour along them is not linear.
 
-    tolerance: deviation (0 … 255) that stays.  No edge becomes shorter than about a pixel's
-    footprint; where the triangles do not suffice, the longest and worst edges go first.
+    No edge becomes shorter than about a pixel's footprint; where the triangles do not suffice, the longest
+    and worst edges go first.
     """
-    colors = _ColorLookup(observation)
-    shortest = 1.6 * observation.pixel
-    for _ in range(passes):
+    colors = _ColorLookup(observation, config.color_known)
+    shortest = config.color_edge_footprints * observation.pixel
+    for _ in range(config.color_passes):
         left = (max_triangles - len(mesh.triangles)) // 2  # halving an edge adds two triangles
         if left < 1:
             break
@@ -160,7 +168,7 @@ def refine_for_colors(
         error = np.zeros(len(pairs))
         long = np.flatnonzero(length > shortest)
         error[long] = colors.bend(a[long], b[long])
-        marked = error > tolerance
+        marked = error > config.color_tolerance
         if not marked.any():
             break
         # A triangle is halved at its longest edge first; so it does not become a needle.
@@ -180,10 +188,11 @@ def refine_for_colors(
 class _ColorLookup:
     """Fused colours of the observation at any point near its surface."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: Observation, least: float) -> None:
+        """least: share of the voxels around a place that must have a colour."""
         known = (observation.volume.views > 0).astype(np.float32)
         color = observation.volume.color.astype(np.float32)
-        self._grid, self._known = observation.grid, known
+        self._grid, self._known, self._least = observation.grid, known, least
         self._color = [color[..., k] * known for k in range(3)]
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
@@ -191,7 +200,7 @@ class _ColorLookup:
         known = self._grid.sample(self._known, points)
         with np.errstate(invalid="ignore", divide="ignore"):
             color = np.stack([self._grid.sample(c, points) / known for c in self._color], axis=-1)
-        return np.where(known[:, None] > 0.3, color, np.nan)
+        return np.where(known[:, None] > self._least, color, np.nan)
 
     def bend(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """[N] largest deviation between the colour on the way from a to b [N, 3] and its interpolation."""

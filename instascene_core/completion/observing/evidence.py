@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from instascene_core.camera import PinholeCamera
 from instascene_core.completion.observing.ownership import adopt_surface
-from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane, SurfacePoints
@@ -29,7 +30,7 @@ from instascene_core.transforms import apply, inverse
 
 
 def views_of_instance(
-    frames: Sequence[Frame], instance_id: int, support: Plane | None, config: CompletionConfig
+    frames: Sequence[Frame], instance_id: int, support: Plane | None, config: ObservingConfig
 ) -> list[DepthView]:
     """The frames as views of the instance, at most `config.max_views` of them.
 
@@ -41,14 +42,16 @@ def views_of_instance(
     pixels = np.array([((f.labels == instance_id) & (f.depth > 0)).sum() for f in usable])
     if pixels.max() == 0:
         raise InputError(f"No depth was measured on instance {instance_id}, so it cannot be completed.")
-    chosen = _spread_views(usable, pixels, config.max_views)
-    return [_view(usable[i], instance_id, support, config.mask_erosion) for i in chosen]
+    chosen = _spread_views(usable, pixels, config.max_views, config.unseen_value)
+    return [_view(usable[i], instance_id, support, config) for i in chosen]
 
 
 def neighbour_points(
-    frames: Sequence[Frame], instance_id: int, volume: FusedVolume, max_views: int = 16, limit: int = 1500
+    frames: Sequence[Frame], instance_id: int, volume: FusedVolume, max_views: int, limit: int
 ) -> tuple[np.ndarray, ...]:
     """Surface points [N, 3] of every other instance inside the volume's box, world frame, one array each.
+
+    max_views: frames looked at; limit: pixels of one frame taken.
 
     Points where most views see the target itself are mislabelled and left out.
     """
@@ -78,13 +81,16 @@ def neighbour_points(
     return tuple(points[owners == owner] for owner in np.unique(owners))
 
 
-def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int) -> list[int]:
+def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int, unseen: float) -> list[int]:
     """Indices (ascending) of at most `count` frames: the best one, then always the frame that is
-    farthest from those chosen, weighted by how much of the instance it shows."""
+    farthest from those chosen, weighted by how much of the instance it shows.
+
+    pixels: [F] of the instance in each frame; unseen: value of a frame that shows none, next to 1.
+    """
     if len(frames) <= count:
         return list(range(len(frames)))
     centers = np.stack([f.world_from_camera[:3, 3] for f in frames])
-    value = np.sqrt(pixels / pixels.max()) + 0.02  # a frame that does not show it still empties space
+    value = np.sqrt(pixels / pixels.max()) + unseen  # a frame that does not show it still empties space
     chosen = [int(np.argmax(pixels))]
     gap = np.linalg.norm(centers - centers[chosen[0]], axis=1)
     while len(chosen) < count:
@@ -95,91 +101,97 @@ def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int) -> li
     return sorted(chosen)
 
 
-def _view(frame: Frame, instance_id: int, support: Plane | None, erosion: int) -> DepthView:
+def _view(frame: Frame, instance_id: int, support: Plane | None, config: ObservingConfig) -> DepthView:
     """Sort a frame's pixels into target, other, border and nothing, and weigh the target's."""
     import cv2
 
     depth = np.where(np.isfinite(frame.depth) & (frame.depth > 0), frame.depth, np.float32(0))
     normals = edge_keeping_normals(depth, frame.camera)
-    labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals)
+    labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals, config.ownership)
+    erosion = config.mask_erosion
     mask = ((labels == instance_id) & (depth > 0)).astype(np.uint8)
     kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
     core = cv2.erode(mask, kernel) if erosion > 0 else mask
-    # Parts too thin to survive the erosion (handles, stems) are kept whole, with half the trust.
+    # Parts too thin to survive the erosion (handles, stems) are kept whole, with less trust.
     thin = mask & ~cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8)) & 1
     what = np.full(depth.shape, OTHER, dtype=np.uint8)
     what[labels == UNLABELLED] = UNOWNED
     what[cv2.dilate(mask, kernel) > 0] = BORDER
     what[(core | thin) > 0] = TARGET
-    what[(what == TARGET) & _is_flying(depth)] = BORDER
+    what[(what == TARGET) & _is_flying(depth, config.flying_step)] = BORDER
     what[depth <= 0] = NOTHING
-    weight = np.where(thin > 0, 0.5, 1.0) * _facing(frame.camera, normals)
+    weight = np.where(thin > 0, config.thin_weight, 1.0)
+    weight = weight * _facing_weight(frame.camera, normals, config.min_facing)
     return DepthView(frame.camera, frame.world_from_camera, depth, what, frame.rgb, weight.astype(np.float32))
 
 
-def _is_flying(depth: np.ndarray) -> np.ndarray:
-    """[H, W] bool: pixels that hang between two surfaces (a step of depth on both opposite sides)."""
+def _is_flying(depth: np.ndarray, share: float) -> np.ndarray:
+    """[H, W] bool: pixels that hang between two surfaces (a step of more than `share` of the depth on
+    both opposite sides)."""
     flying = np.zeros(depth.shape, dtype=bool)
     for d, f in ((depth, flying), (depth.T, flying.T)):
         step = np.diff(d, axis=1)
         before, after = step[:, :-1], step[:, 1:]
-        limit = 0.03 * d[:, 1:-1]
+        limit = share * d[:, 1:-1]
         f[:, 1:-1] |= (np.abs(before) > limit) & (np.abs(after) > limit) & (before * after > 0)
     return flying
 
 
-def _facing(camera, normals: np.ndarray) -> np.ndarray:
-    """[H, W] in [0.05, 1]: cosine between the surface normal and the ray."""
+def _facing_weight(camera: PinholeCamera, normals: np.ndarray, least: float) -> np.ndarray:
+    """[H, W] in [least, 1]: cosine between the surface normal and the ray."""
     rays = camera.rays
     cosine = -(normals * rays).sum(axis=-1) / np.linalg.norm(rays, axis=-1)
-    return np.clip(cosine, 0.05, 1.0)
+    return np.clip(cosine, least, 1.0)
 
 
 def confirmed_points(
-    views: Sequence[DepthView], instance_id: int, config: CompletionConfig
+    views: Sequence[DepthView], instance_id: int, config: ObservingConfig
 ) -> tuple[SurfacePoints, float, float]:
     """Confirmed surface points, the noise of a depth reading (metres) and the pixel footprint (metres).
 
     Raises InputError when fewer than `config.min_points` are confirmed.
     """
     points = _all_points(views, config.max_points)
-    _require_enough(len(points.positions), instance_id, config)
+    _require_enough(len(points.positions), instance_id, config.min_points)
     depths = [view.depth[view.what == TARGET] / view.camera.fx for view in views]
     pixel = float(np.median(np.concatenate(depths)))
     mean_depth = float(np.median(np.concatenate([d * v.camera.fx for d, v in zip(depths, views)])))
-    band = max(3 * pixel, 0.012 * mean_depth)
-    mine, other, through, residuals = _votes(points, views, band)
-    noise = 0.1 * pixel
-    if len(residuals) >= 50:  # two readings differ by √2 of one reading's noise
+    band = max(config.agreeing_footprints * pixel, config.agreeing_depth * mean_depth)
+    mine, other, through, residuals = _votes(points, views, band, config.unowned_vote)
+    noise = config.min_noise * pixel
+    if len(residuals) >= config.min_readings:  # two readings differ by √2 of one reading's noise
         noise = max(noise, float(np.median(np.abs(residuals))) * 1.4826 / np.sqrt(2))
     seen = mine + other + through
-    keep = (mine >= other) & (through <= mine) & ((mine >= 2) | (seen == 1))
+    keep = (mine >= other) & (through <= mine) & ((mine >= config.min_agreeing_views) | (seen == 1))
     points = SurfacePoints(points.positions, points.normals, points.colors, points.view, mine).select(keep)
-    _require_enough(len(points.positions), instance_id, config)
-    points = points.select(_belongs_to_body(points.positions, pixel))
-    _require_enough(len(points.positions), instance_id, config)
-    if noise > 0.3 * pixel:  # neighbouring pixels then differ more by noise than by shape
-        points = _with_steady_normals(points, views, max(3 * pixel, 4 * noise))
+    _require_enough(len(points.positions), instance_id, config.min_points)
+    points = points.select(_belongs_to_body(points.positions, pixel, config))
+    _require_enough(len(points.positions), instance_id, config.min_points)
+    if noise > config.rough_noise * pixel:  # neighbouring pixels then differ more by noise than by shape
+        radius = max(config.normal_footprints * pixel, config.normal_noise * noise)
+        points = _with_averaged_normals(points, views, radius, config.normal_points)
     return points, noise, pixel
 
 
-def _with_steady_normals(points: SurfacePoints, views: Sequence[DepthView], radius: float) -> SurfacePoints:
-    """The points with normals of the planes through their neighbours within `radius` metres, toward
-    the camera that saw each."""
+def _with_averaged_normals(
+    points: SurfacePoints, views: Sequence[DepthView], radius: float, count: int
+) -> SurfacePoints:
+    """The points with normals of the planes through at most `count` neighbours within `radius` metres,
+    toward the camera that saw each."""
     from instascene_core.geometry.open3d_loader import open3d
 
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.positions))
-    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(radius=radius, max_nn=40))
+    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(radius=radius, max_nn=count))
     normals = np.asarray(cloud.normals)
     centers = np.stack([view.world_from_camera[:3, 3] for view in views])[points.view]
     away = np.einsum("nc,nc->n", normals, centers - points.positions) < 0
     return replace(points, normals=np.where(away[:, None], -normals, normals))
 
 
-def _require_enough(count: int, instance_id: int, config: CompletionConfig) -> None:
-    if count < config.min_points:
+def _require_enough(count: int, instance_id: int, least: int) -> None:
+    if count < least:
         raise InputError(
-            f"Instance {instance_id} has only {count} confirmed surface points ({config.min_points} are "
+            f"Instance {instance_id} has only {count} confirmed surface points ({least} are "
             "needed), so it cannot be completed; show it to the camera from nearer or from more sides."
         )
 
@@ -211,10 +223,13 @@ def _all_points(views: Sequence[DepthView], limit: int) -> SurfacePoints:
 
 
 def _votes(
-    points: SurfacePoints, views: Sequence[DepthView], band: float
+    points: SurfacePoints, views: Sequence[DepthView], band: float, unowned_vote: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Per point [N]: views that see target there, something else there, or past it; and the depth
-    differences [M] (metres) of other views' readings at the same place."""
+    differences [M] (metres) of other views' readings at the same place.
+
+    band: metres within which a reading shows the point; unowned_vote: of an unlabelled surface there.
+    """
     count = len(points.positions)
     mine, through = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
     other = np.zeros(count, dtype=np.float64)
@@ -232,22 +247,23 @@ def _votes(
         difference, what = depth - z[inside], view.what[row, column]
         near = (np.abs(difference) < band) & (what != NOTHING)
         mine[inside] += near & (what == TARGET)
-        other[inside] += near * ((what == OTHER) + 0.5 * (what == UNOWNED))
+        other[inside] += near * ((what == OTHER) + unowned_vote * (what == UNOWNED))
         through[inside] += (difference > band) & (what != NOTHING) & (what != BORDER)
         foreign = points.view[inside] != index
         residuals.append(difference[near & (what == TARGET) & foreign])
     return mine, other, through, np.concatenate(residuals)
 
 
-def _belongs_to_body(positions: np.ndarray, pixel: float) -> np.ndarray:
-    """[N] bool: points in pieces that hold ≥ 3 % of the points, and not small ones far away.
+def _belongs_to_body(positions: np.ndarray, pixel: float, config: ObservingConfig) -> np.ndarray:
+    """[N] bool: points in pieces that hold a fair share of the points, and not small ones far away.
 
     Something in front of an object may cut its visible surface in two, so several pieces are kept.
     """
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    cells, cell = np.unique(np.floor(positions / (2 * pixel)).astype(np.int64), axis=0, return_inverse=True)
+    side = config.piece_cell * pixel
+    cells, cell = np.unique(np.floor(positions / side).astype(np.int64), axis=0, return_inverse=True)
     cell = cell.ravel()
     tree = cKDTree(cells)
     graph = tree.sparse_distance_matrix(tree, 2.9, output_type="coo_matrix")
@@ -257,9 +273,10 @@ def _belongs_to_body(positions: np.ndarray, pixel: float) -> np.ndarray:
     main = int(np.argmax(sizes))
     body = positions[piece == main]
     extent = float(np.linalg.norm(np.ptp(body, axis=0)))
-    keep = sizes >= 0.03 * len(positions)
+    keep = sizes >= config.min_piece * len(positions)
     main_tree = cKDTree(body)
     for index in np.flatnonzero(keep):
         gap = float(main_tree.query(positions[piece == index])[0].min())
-        keep[index] = index == main or gap < 0.5 * extent * max(0.3, sizes[index] / sizes[main])
+        share = max(config.min_piece_gap, sizes[index] / sizes[main])
+        keep[index] = index == main or gap < config.piece_gap * extent * share
     return keep[piece]

@@ -1,29 +1,20 @@
 """What the frames say about one instance: its surface, the space known to be free, and the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 
 from instascene_core.completion.observing import evidence
+from instascene_core.completion.observing.wall import measure_wall
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, SurfacePoints
 from instascene_core.geometry.mesh import smallest_rectangle
 from instascene_core.geometry.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
-from instascene_core.transforms import apply
-
-
-class Turning(Protocol):
-    """A symmetry of the observed thing."""
-
-    direction: np.ndarray  # [3] unit, of its axis
-    wall: float  # metres, thickness of a vessel's wall; NaN where the thing is none
-
-    def applied(self, observation: "Observation") -> "Observation":
-        """The observation, in any grid, with what follows from the symmetry."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +22,7 @@ class Observation:
     """One instance in its object box; the grid's z axis points up."""
 
     instance_id: int
+    config: ObservingConfig  # by which it was made, and is made again in another grid
     volume: FusedVolume
     points: SurfacePoints  # confirmed surface, world frame
     support: Plane | None
@@ -42,7 +34,11 @@ class Observation:
     neighbour_points: tuple[np.ndarray, ...] = ()  # per other instance in the box: [N, 3] world points
     cut_views: float = 0.0  # share of those views whose image ends before the object does
     notes: tuple[str, ...] = ()
-    symmetry: "Turning | None" = None  # by which more than was seen is known
+    # What an explanation adds (see `explanations`).
+    known_wall: float | None = None  # metres: a vessel's wall, measured better than the voxels can
+    all_around: bool = False  # points and volume are known on all sides, not only where cameras looked
+    underside_known: bool = False  # nothing is to be added between it and the support
+    add_known: "Callable[[Observation], Observation] | None" = None  # adds all that, in any grid
 
     @property
     def grid(self) -> VoxelGrid:
@@ -51,9 +47,9 @@ class Observation:
     @property
     def free(self) -> np.ndarray:
         """[nx, ny, nz] bool: known to be empty."""
-        volume = self.volume
-        needed = 2 if self.num_views >= 6 else 1
-        passed = (volume.free_views >= needed) & (volume.free_views > 2 * volume.views)
+        volume, config = self.volume, self.config
+        needed = 2 if self.num_views >= config.many_views else 1
+        passed = (volume.free_views >= needed) & (volume.free_views > config.free_ratio * volume.views)
         in_front_of_other = (volume.other_tsdf > 0) & (volume.other_views > volume.views)
         return passed | in_front_of_other
 
@@ -66,12 +62,25 @@ class Observation:
     @property
     def trust(self) -> np.ndarray:
         """[nx, ny, nz] float32 in [0, 1]: how far the fused surface distance is to be believed."""
-        volume = self.volume
-        full = np.float32(min(2, max(1, self.num_views)))
-        trust = np.clip(volume.views / full, 0, 1) * np.clip(volume.weight / (0.3 * full), 0, 1)
-        trust[volume.free_views > 2 * volume.views] = 0
+        volume, config = self.volume, self.config
+        full = np.float32(min(config.full_views, max(1, self.num_views)))
+        trust = np.clip(volume.views / full, 0, 1)
+        trust = trust * np.clip(volume.weight / (config.full_weight * full), 0, 1)
+        trust[volume.free_views > config.free_ratio * volume.views] = 0
         trust[volume.other_views > volume.views] = 0
         return trust.astype(np.float32)
+
+    @property
+    def believed(self) -> np.ndarray:
+        """[nx, ny, nz] bool: voxels whose fused surface distance holds."""
+        return self.trust >= self.config.believed_trust
+
+    @cached_property
+    def wall(self) -> float | None:
+        """Metres: thickness of the wall of a thin-walled vessel; None where the thing is none."""
+        return measure_wall(
+            self.volume, self.points, self.free, self.believed, self.config.wall, self.known_wall
+        )
 
 
 def observe(
@@ -87,24 +96,25 @@ def observe(
     from the cameras (said in the notes).
     Raises InputError when no frame has depth and labels, or too little of the instance was seen.
     """
-    views = evidence.views_of_instance(frames, instance_id, support, config)
-    up, notes = _upward(views, support, up)
-    points, noise, pixel = evidence.confirmed_points(views, instance_id, config)
-    if support is not None and (support.height(points.positions) < -3 * pixel).mean() > 0.5:
-        support = None
-        notes = (*notes, "Most of the object lies below the support plane, so the plane was not used.")
-    num_views = len(np.unique(points.view))
-    if num_views < 3:
-        notes = (*notes, f"Seen from {num_views} view(s) only: most of the shape is a guess.")
-    if support is None:
-        notes = (*notes, "No plane is known that the object stands on: where it ends below is a guess.")
-    cut_views = _cut_views(views)
-    if cut_views > 0.5:
-        notes = (*notes, f"In {100 * cut_views:.0f} % of the views the images end before the object does.")
-    grid = _object_grid(points.positions, views, support, up, pixel, config)
-    volume = _fused(views, grid, noise, pixel)
+    settings = config.observing
+    views = evidence.views_of_instance(frames, instance_id, support, settings)
+    up, notes = _upward(views, support, up, settings.min_common_up)
+    points, noise, pixel = evidence.confirmed_points(views, instance_id, settings)
+    if support is not None:
+        below = support.height(points.positions) < -settings.below_support * pixel
+        if below.mean() > settings.max_below_support:
+            support = None
+            notes = (*notes, "Most of the object lies below the support plane, so the plane was not used.")
+    num_views, cut_views = len(np.unique(points.view)), _cut_share(views, settings)
+    notes += _notes(num_views, support, cut_views, settings)
+    grid = _object_grid(points.positions, views, support, up, pixel, settings)
+    volume = _fused(views, grid, noise, pixel, settings)
+    neighbours = evidence.neighbour_points(
+        frames, instance_id, volume, settings.neighbour_views, settings.neighbour_points
+    )
     return Observation(
         instance_id=instance_id,
+        config=settings,
         volume=volume,
         points=points,
         support=support,
@@ -114,91 +124,61 @@ def observe(
         num_views=num_views,
         cut_views=cut_views,
         views=tuple(views),
-        neighbour_points=evidence.neighbour_points(frames, instance_id, volume),
+        neighbour_points=neighbours,
         notes=notes,
     )
 
 
-def grown(observation: Observation, factor: float = 1.25) -> Observation:
-    """The same observation in a box `factor` times as large about the same centre (same voxel count)."""
-    old = observation.grid
-    voxel = old.voxel * factor
-    center = apply(old.world_from_grid, old.size / 2)
-    matrix = old.world_from_grid.copy()
-    matrix[:3, 3] = center - matrix[:3, :3] @ ((np.array(old.shape) - 1) * voxel / 2)
-    return fused_again(observation, VoxelGrid(matrix, voxel, old.shape))
-
-
-def finer(observation: Observation, voxel: float, max_voxels: int) -> Observation:
-    """The same observation in the same box with voxels of about `voxel` metres, or as many as allowed."""
-    old = observation.grid
-    least = (float(np.prod(old.size)) / max_voxels) ** (1 / 3)
-    voxel = max(voxel, least)
-    if voxel >= old.voxel:
-        return observation
-    shape = tuple(int(n) for n in np.floor(old.size / voxel).astype(int) + 1)
-    return fused_again(observation, VoxelGrid(old.world_from_grid, voxel, shape))
-
-
-def fused_again(observation: Observation, grid: VoxelGrid) -> Observation:
-    """The same observation in another grid."""
-    volume = _fused(observation.views, grid, observation.noise, observation.pixel)
+def fuse_in_grid(observation: Observation, grid: VoxelGrid) -> Observation:
+    """The same observation in another grid, with what an explanation adds to it."""
+    volume = _fused(observation.views, grid, observation.noise, observation.pixel, observation.config)
     again = replace(observation, volume=volume)
-    return again if observation.symmetry is None else observation.symmetry.applied(again)
+    return again if observation.add_known is None else observation.add_known(again)
 
 
-def covering(observation: Observation, points: np.ndarray) -> Observation:
-    """The same observation in a box with the same axes and voxel count that also holds points [N, 3]."""
-    old = observation.grid
-    found = old.coordinates(points)
-    low = np.minimum(np.floor(found.min(axis=0)) - 4, 0)
-    high = np.maximum(np.ceil(found.max(axis=0)) + 4, np.array(old.shape) - 1)
-    if (low == 0).all() and (high == np.array(old.shape) - 1).all():
-        return observation
-    factor = max(1.0, float(np.prod((high - low + 1) / old.shape)) ** (1 / 3))
-    matrix = old.world_from_grid.copy()
-    matrix[:3, 3] = apply(old.world_from_grid, low * old.voxel)
-    shape = tuple(int(n) for n in np.ceil((high - low) / factor).astype(int) + 1)
-    return fused_again(observation, VoxelGrid(matrix, old.voxel * factor, shape))
+def _fused(
+    views: Sequence[DepthView], grid: VoxelGrid, noise: float, pixel: float, config: ObservingConfig
+) -> FusedVolume:
+    band = max(config.band_voxels * grid.voxel, config.band_noise * noise, config.band_footprints * pixel)
+    truncation = max(config.truncation_bands * band, config.truncation_voxels * grid.voxel)
+    return fuse(views, grid, band, truncation)
 
 
-def beyond_face(observation: Observation, axis: int, end: int) -> Observation:
-    """The same observation in the single layer of voxels beyond a face of the box.
-
-    axis: 0, 1, 2; end: 0 (low face) or -1 (high face).
-    """
-    old = observation.grid
-    corner, shape = np.zeros(3), list(old.shape)
-    corner[axis] = -old.voxel if end == 0 else old.shape[axis] * old.voxel
-    shape[axis] = 1
-    matrix = old.world_from_grid.copy()
-    matrix[:3, 3] = apply(old.world_from_grid, corner)
-    return fused_again(observation, VoxelGrid(matrix, old.voxel, tuple(shape)))
-
-
-def _fused(views: Sequence[DepthView], grid: VoxelGrid, noise: float, pixel: float) -> FusedVolume:
-    band = max(1.5 * grid.voxel, 2.5 * noise, 0.5 * pixel)
-    return fuse(views, grid, band, max(2 * band, 3 * grid.voxel))
+def _notes(
+    num_views: int, support: Plane | None, cut_views: float, config: ObservingConfig
+) -> tuple[str, ...]:
+    """Sentences about what was missing."""
+    notes: tuple[str, ...] = ()
+    if num_views < config.few_views:
+        notes = (*notes, f"Seen from {num_views} view(s) only: most of the shape is a guess.")
+    if support is None:
+        notes = (*notes, "No plane is known that the object stands on: where it ends below is a guess.")
+    if cut_views > config.many_cut:
+        notes = (*notes, f"In {100 * cut_views:.0f} % of the views the images end before the object does.")
+    return notes
 
 
-def _cut_views(views: Sequence[DepthView]) -> float:
+def _cut_share(views: Sequence[DepthView], config: ObservingConfig) -> float:
     """Share of the views of the target in which it goes on beyond the image's border."""
-    cut = []
+    cut, rim = [], config.cut_rim
     for view in views:
         target = view.what == TARGET
         if target.any():
             # Flying pixels and eroded masks may leave out the outermost ones.
-            rim = np.concatenate(
-                [target[:3].any(0), target[-3:].any(0), target[:, :3].any(1), target[:, -3:].any(1)]
+            border = np.concatenate(
+                [target[:rim].any(0), target[-rim:].any(0), target[:, :rim].any(1), target[:, -rim:].any(1)]
             )
-            cut.append(rim.sum() > 0.2 * np.sqrt(target.sum()))
+            cut.append(border.sum() > config.cut_length * np.sqrt(target.sum()))
     return float(np.mean(cut)) if cut else 0.0
 
 
 def _upward(
-    views: Sequence[DepthView], support: Plane | None, up: np.ndarray | None
+    views: Sequence[DepthView], support: Plane | None, up: np.ndarray | None, min_common: float
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The upward direction [3] unit and notes about where it came from."""
+    """The upward direction [3] unit and notes about where it came from.
+
+    min_common: least length of the mean of the cameras' own up directions.
+    """
     if up is not None:
         up = np.asarray(up, dtype=np.float64)
         if up.shape != (3,) or not np.isfinite(up).all() or np.linalg.norm(up) < 1e-6:
@@ -207,7 +187,7 @@ def _upward(
     if support is not None:
         return support.normal, ()
     mean = -np.mean([view.world_from_camera[:3, 1] for view in views], axis=0)
-    if np.linalg.norm(mean) < 0.1:
+    if np.linalg.norm(mean) < min_common:
         mean = np.array([0.0, 0.0, 1.0])
     note = "Neither gravity nor a support plane is known: up is estimated from how the cameras were held."
     return mean / np.linalg.norm(mean), (note,)
@@ -219,27 +199,29 @@ def _object_grid(
     support: Plane | None,
     up: np.ndarray,
     pixel: float,
-    config: CompletionConfig,
+    config: ObservingConfig,
 ) -> VoxelGrid:
     """Object box: observed points [N, 3] in their smallest upright box, down to the support, enlarged
     by `box_scale` away from the cameras."""
     rotation = smallest_rectangle(positions, up)
     local = positions @ rotation  # [N, 3] in upright axes
     low, high = local.min(axis=0), local.max(axis=0)
-    extent = np.maximum(high - low, 4 * pixel)
+    extent = np.maximum(high - low, config.min_box_footprints * pixel)
     if support is not None:
         # Lowest point of the support under the box; it may be slightly tilted against `up`.
-        drop = float(support.height(positions).min() / max(0.3, support.normal @ up))
+        cosine = max(config.min_support_cosine, support.normal @ up)
+        drop = float(support.height(positions).min() / cosine)
         if 0 < drop < extent.max():
             low[2] -= drop
-    extent = np.maximum(high - low, 4 * pixel)
+    extent = np.maximum(high - low, config.min_box_footprints * pixel)
     center = (local.min(axis=0) + local.max(axis=0)) / 2
     cameras = np.stack([view.world_from_camera[:3, 3] for view in views]) @ rotation - center
     toward = (cameras / np.linalg.norm(cameras, axis=1, keepdims=True)).mean(axis=0)  # [3] in [-1, 1]
     growth = (config.box_scale - 1.0) * extent
     low = low - growth * (0.5 + 0.5 * toward)
     high = high + growth * (0.5 - 0.5 * toward)
-    voxel = max((float(np.prod(high - low)) / config.max_voxels) ** (1 / 3), config.min_voxel_pixels * pixel)
+    least = config.min_voxel_pixels * pixel
+    voxel = max((float(np.prod(high - low)) / config.max_voxels) ** (1 / 3), least)
     low, high = low - 4 * voxel, high + 4 * voxel
     shape = tuple(int(n) for n in np.ceil((high - low) / voxel).astype(int) + 1)
     matrix = np.eye(4)

@@ -7,19 +7,19 @@ there without a step or an inward bend, and it does not lie on the support.
 
 import numpy as np
 
+from instascene_core.config.completion import OwnershipConfig
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
 from instascene_core.transforms import apply
 
 
 def adopt_surface(
-    frame: Frame, instance_id: int, support: Plane | None, normals: np.ndarray, reach: float = 0.15
+    frame: Frame, instance_id: int, support: Plane | None, normals: np.ndarray, config: OwnershipConfig
 ) -> np.ndarray:
     """Labels [H, W] of the frame, with the instance's own unlabelled surface added to it; what the
     support's label wrongly took near it has none.
 
-    normals: [H, W, 3], camera frame.  reach: how far from the mask, as a share of the square root of
-    its pixels.
+    normals: [H, W, 3], camera frame.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -28,7 +28,7 @@ def adopt_surface(
     count = int(mask.sum())
     if count == 0:
         return labels
-    limit = max(2.0, reach * np.sqrt(count))
+    limit = max(config.min_reach, config.reach * np.sqrt(count))
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     margin = int(2 * limit) + 2
     cut = np.s_[
@@ -40,30 +40,32 @@ def adopt_surface(
     footprint = depth / frame.camera.fx
     possible = depth > 0
     if support is not None:
-        possible &= ~_on_support(frame, points, footprint, support, labels, instance_id)
-    open_ = (labels == UNLABELLED) & possible
+        possible &= ~_on_support(frame, points, footprint, support, labels, instance_id, config)
+    unlabelled = (labels == UNLABELLED) & possible
     labelled = (labels != UNLABELLED) & (depth > 0)
     gap, (row, column) = distance_transform_edt(~labelled, return_indices=True)
-    pixels = np.flatnonzero(open_ & (gap <= limit) & (labels[row, column] == instance_id))
+    pixels = np.flatnonzero(unlabelled & (gap <= limit) & (labels[row, column] == instance_id))
     start = (row.ravel()[pixels], column.ravel()[pixels])
     step = points.reshape(-1, 3)[pixels] - points[start]
     length = np.linalg.norm(step, axis=1)
-    along = length <= 3 * footprint[start] * gap.ravel()[pixels] + footprint[start]
-    rise = np.einsum("nc,nc->n", step, _steady(normals, mask[cut])[start])
-    outward = rise <= 0.2 * length + 0.3 * footprint[start]
+    along = length <= config.max_step * footprint[start] * gap.ravel()[pixels] + footprint[start]
+    averaged = _averaged_normals(normals, mask[cut], config.rim_weight, config.smoothing)
+    rise = np.einsum("nc,nc->n", step, averaged[start])
+    outward = rise <= config.max_rise * length + config.rise_slack * footprint[start]
     labels.ravel()[pixels[along & outward]] = instance_id
     result = frame.labels.copy()
     result[cut] = labels
     return result
 
 
-def _steady(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """[h, w, 3] unit normals averaged over 5×5 pixels of the mask; at its rim single ones are poor."""
+def _averaged_normals(normals: np.ndarray, mask: np.ndarray, rim_weight: float, side: int) -> np.ndarray:
+    """[h, w, 3] unit normals averaged over `side` × `side` pixels of the mask [h, w]; single ones at its
+    rim are poor and weigh `rim_weight`."""
     import cv2
 
     inside = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
-    inside = np.maximum(inside, 0.05 * mask)[..., None].astype(np.float32)
-    mean = cv2.boxFilter((normals * inside).astype(np.float32), -1, (5, 5), normalize=False)
+    inside = np.maximum(inside, rim_weight * mask)[..., None].astype(np.float32)
+    mean = cv2.boxFilter((normals * inside).astype(np.float32), -1, (side, side), normalize=False)
     return mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-12)
 
 
@@ -74,16 +76,18 @@ def _on_support(
     support: Plane,
     labels: np.ndarray,
     instance_id: int,
-    tolerance: float = 2.0,
+    config: OwnershipConfig,
 ) -> np.ndarray:
-    """[h, w] bool: pixels within `tolerance` footprints of the support.  Labels that mostly lie there
-    are the support's own; where they climb higher they are taken off in `labels`."""
+    """[h, w] bool: pixels within a few footprints of the support.  Labels that mostly lie there are the
+    support's own; where they climb higher they are taken off in `labels`, which is changed."""
     height = support.height(apply(frame.world_from_camera, points.astype(np.float64)))
+    tolerance = config.support_height
     near = height < tolerance * footprint
     for label in np.unique(labels):
         if label in (UNLABELLED, instance_id):
             continue
-        its = labels == label
-        if near[its].mean() > 0.8 and np.abs(np.median(height[its])) < tolerance * np.median(footprint[its]):
-            labels[its & ~near] = UNLABELLED
+        mask = labels == label
+        mostly_near = near[mask].mean() > config.support_share
+        if mostly_near and np.abs(np.median(height[mask])) < tolerance * np.median(footprint[mask]):
+            labels[mask & ~near] = UNLABELLED
     return near

@@ -2,7 +2,8 @@
 
 As in the paper (InstaScene, supplementary): viewpoints on a circle 30° above the object, its depth alone
 against the depth of the whole scene.  A view is unoccluded if at 85 % of the object's pixels the two
-differ by less than 0.05 of the object's longest side.  The scene around it is what the frames measured.
+differ by less than 0.05 of the object's longest side (`NextViewConfig`).  The scene around it is what the
+frames measured.
 """
 
 from collections.abc import Sequence
@@ -12,15 +13,11 @@ import numpy as np
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.completion.observing.observation import Observation
+from instascene_core.config.completion import NextViewConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import BORDER, NOTHING, TARGET, DepthView
 from instascene_core.transforms import apply, inverse, look_at
-
-UNOCCLUDED = 0.85  # share of the object's pixels
-SAME_DEPTH = 0.05  # of the object's longest side
-IMAGE = 64  # pixels, side of the square images in which occlusion is judged
-GRAZING = 0.2  # cosine between normal and ray below which a surface is not taken for seen
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class ViewScores:
     world_from_camera: np.ndarray  # [K, 4, 4]
     visible: np.ndarray  # [K] share in [0, 1] of the object's pixels that nothing hides
     reveals: np.ndarray  # [K] share in [0, 1] of the generated surface that would be seen
+    required: float  # visible share from which a view is unoccluded
 
     @property
     def occluded(self) -> np.ndarray:
@@ -39,7 +37,7 @@ class ViewScores:
     @property
     def unoccluded(self) -> np.ndarray:
         """[K] bool, by the paper's rule."""
-        return self.visible >= UNOCCLUDED
+        return self.visible >= self.required
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class NextView:
     reveals: float  # share of the generated surface in [0, 1]
 
 
-def circle(
+def circle_poses(
     center: np.ndarray, distance: float, up: np.ndarray, count: int = 16, elevation: float = 30.0
 ) -> np.ndarray:
     """[count, 4, 4] cameras `elevation` degrees above `center` [3], looking at it; azimuths uniform.
@@ -73,7 +71,7 @@ def score_views(
     occluders: np.ndarray,
     spacing: float,
     poses: np.ndarray,
-    samples: int = 1500,
+    config: NextViewConfig,
 ) -> ViewScores:
     """How well cameras at `poses` [K, 4, 4] would see a completed mesh.
 
@@ -86,35 +84,44 @@ def score_views(
         open3d.core.Tensor(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
         open3d.core.Tensor(np.ascontiguousarray(mesh.triangles, dtype=np.uint32)),
     )
-    points, normals = _generated_points(mesh, observed, samples)
-    size = float(np.ptp(mesh.vertices, axis=0).max())
+    points, normals = _generated_points(mesh, observed, config.observed, config.samples)
+    near = config.same_depth * float(np.ptp(mesh.vertices, axis=0).max())
     visible, reveals = np.zeros(len(poses)), np.zeros(len(poses))
     for k, pose in enumerate(poses):
-        camera = _framing(mesh, pose)
+        camera = _framing_camera(mesh, pose, config.image)
         rays = camera.rays.reshape(-1, 3) @ pose[:3, :3].T
         origin = np.broadcast_to(pose[:3, 3], rays.shape)
         cast = scene.cast_rays(open3d.core.Tensor(np.concatenate([origin, rays], axis=1).astype(np.float32)))
-        alone = cast["t_hit"].numpy().reshape(IMAGE, IMAGE)  # rays have z = 1: the depth
+        alone = cast["t_hit"].numpy().reshape(config.image, config.image)  # rays have z = 1: the depth
         whole = np.minimum(alone, _depth_of_points(camera, pose, occluders, spacing))
         shown = np.isfinite(alone)
-        clear = shown & (np.where(shown, alone, 0) - np.where(shown, whole, 0) < SAME_DEPTH * size)
+        clear = shown & (np.where(shown, alone, 0) - np.where(shown, whole, 0) < near)
         visible[k] = clear.sum() / max(1, shown.sum())
         if len(points):
-            reveals[k] = _shown(camera, pose, points, normals, alone, clear, SAME_DEPTH * size).mean()
-    return ViewScores(np.asarray(poses), visible, reveals)
+            in_view = _shown(camera, pose, points, alone, clear, near)
+            reveals[k] = (in_view & _facing(pose, points, normals, config.min_cosine)).mean()
+    return ViewScores(np.asarray(poses), visible, reveals, config.unoccluded)
 
 
-def next_best_view(observation: Observation, mesh: TriangleMesh, observed: np.ndarray) -> NextView | None:
-    """The viewpoint, 30° or 60° up and as far away as the cameras were, that reveals most of the
-    generated surface; None where all was observed or no viewpoint shows more of it."""
+def next_best_view(
+    observation: Observation, mesh: TriangleMesh, observed: np.ndarray, config: NextViewConfig
+) -> NextView | None:
+    """The viewpoint, as far away as the cameras were, that reveals most of the generated surface; None
+    where all was observed or no viewpoint shows more of it.
+
+    observed: [V] in [0, 1].
+    """
     center = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
     eyes = np.stack([view.world_from_camera[:3, 3] for view in observation.views])
     radius = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0))) / 2
-    distance = max(float(np.median(np.linalg.norm(eyes - center, axis=1))), 1.5 * radius)
-    poses = np.concatenate([circle(center, distance, observation.up, elevation=e) for e in (30.0, 60.0)])
-    cell = max(2 * radius / IMAGE, 2 * observation.pixel)
-    around = scene_points(observation.views, center, distance, cell)
-    scores = score_views(mesh, observed, around, 1.5 * cell, poses)
+    distance = float(np.median(np.linalg.norm(eyes - center, axis=1)))
+    distance = max(distance, config.min_distance * radius)
+    poses = np.concatenate(
+        [circle_poses(center, distance, observation.up, config.azimuths, e) for e in config.elevations]
+    )
+    cell = max(2 * radius / config.image, 2 * observation.pixel)
+    around = scene_points(observation.views, center, distance, cell, config.max_views)
+    scores = score_views(mesh, observed, around, 1.5 * cell, poses, config)
     best = int(np.argmax(scores.reveals))
     if scores.reveals[best] <= 0:
         return None
@@ -122,12 +129,12 @@ def next_best_view(observation: Observation, mesh: TriangleMesh, observed: np.nd
 
 
 def scene_points(
-    views: Sequence[DepthView], center: np.ndarray, reach: float, cell: float, most: int = 12
+    views: Sequence[DepthView], center: np.ndarray, reach: float, cell: float, max_views: int
 ) -> np.ndarray:
     """[N, 3] world points on everything but the target within `reach` metres of `center`, at most one
-    in a cube of `cell` metres; from at most `most` of the views."""
+    in a cube of `cell` metres; from at most `max_views` of the views."""
     found = [np.zeros((0, 3))]
-    for view in views[:: max(1, -(-len(views) // most))]:
+    for view in views[:: max(1, -(-len(views) // max_views))]:
         every = max(1, int(0.5 * cell * view.camera.fx / max(float(np.median(view.depth)), 1e-6)))
         cut = np.s_[::every, ::every]
         what, depth = view.what[cut], view.depth[cut]
@@ -142,12 +149,15 @@ def scene_points(
     return points[np.unique(keys, return_index=True)[1]]
 
 
-def _generated_points(mesh: TriangleMesh, observed: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """About `count` points [N, 3] evenly on the generated triangles, and their normals [N, 3]."""
+def _generated_points(
+    mesh: TriangleMesh, observed: np.ndarray, limit: float, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """About `count` points [N, 3] evenly on the generated triangles (observed [V] below `limit` in the
+    mean), and their normals [N, 3]."""
     corners = mesh.vertices[mesh.triangles]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     doubled = np.linalg.norm(cross, axis=1)
-    generated = (observed[mesh.triangles].mean(axis=1) < 0.5) & (doubled > 0)
+    generated = (observed[mesh.triangles].mean(axis=1) < limit) & (doubled > 0)
     if not generated.any():
         return np.zeros((0, 3)), np.zeros((0, 3))
     corners, cross, doubled = corners[generated], cross[generated], doubled[generated]
@@ -158,12 +168,12 @@ def _generated_points(mesh: TriangleMesh, observed: np.ndarray, count: int) -> t
     return points, cross[chosen] / doubled[chosen, None]
 
 
-def _framing(mesh: TriangleMesh, pose: np.ndarray) -> PinholeCamera:
-    """A square camera at `pose` whose image the mesh fills."""
+def _framing_camera(mesh: TriangleMesh, pose: np.ndarray, side: int) -> PinholeCamera:
+    """A camera at `pose` whose image of `side` × `side` pixels the mesh fills."""
     local = apply(inverse(pose), mesh.vertices)
     spread = float(np.abs(local[:, :2] / np.maximum(local[:, 2:], 1e-6)).max())
-    focal = 0.48 * IMAGE / max(spread, 1e-6)
-    return PinholeCamera(IMAGE, IMAGE, focal, focal, IMAGE / 2, IMAGE / 2)
+    focal = 0.48 * side / max(spread, 1e-6)
+    return PinholeCamera(side, side, focal, focal, side / 2, side / 2)
 
 
 def _depth_of_points(
@@ -186,14 +196,27 @@ def _depth_of_points(
     return cv2.erode(image, np.ones((width, width), np.uint8), borderType=cv2.BORDER_REPLICATE)
 
 
-def _shown(camera, pose, points, normals, alone, clear, near: float) -> np.ndarray:
-    """[N] bool: which surface points [N, 3] this view shows, not at a grazing angle.
+def _facing(pose: np.ndarray, points: np.ndarray, normals: np.ndarray, least: float) -> np.ndarray:
+    """[N] bool: which surface points [N, 3] with normals [N, 3] the camera does not see at a grazing
+    angle, that is with a cosine of at least `least`."""
+    toward = pose[:3, 3] - points
+    cosine = np.einsum("nc,nc->n", toward, normals) / np.linalg.norm(toward, axis=1)
+    return cosine > least
+
+
+def _shown(
+    camera: PinholeCamera,
+    pose: np.ndarray,
+    points: np.ndarray,
+    alone: np.ndarray,
+    clear: np.ndarray,
+    near: float,
+) -> np.ndarray:
+    """[N] bool: which surface points [N, 3] lie within `near` metres of what this view shows.
 
     alone: [H, W] depth of the object; clear: [H, W] bool, where nothing is in front of it.
     """
-    toward = pose[:3, 3] - points
-    cosine = np.einsum("nc,nc->n", toward, normals) / np.linalg.norm(toward, axis=1)
     pixels, z = camera.project(apply(inverse(pose), points))
-    column, row = np.clip(pixels, 0, IMAGE - 1).astype(int).T
+    column, row = np.clip(pixels, 0, camera.width - 1).astype(int).T
     in_front = np.abs(z - alone[row, column]) < near
-    return (cosine > GRAZING) & in_front & clear[row, column]
+    return in_front & clear[row, column]

@@ -3,9 +3,12 @@
 import numpy as np
 
 
-def distance_to_hull(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Signed distance [nx, ny, nz] float32 in voxels to the convex hull of points [N, 3] in voxels."""
-    normals, offsets = hull_planes(points)
+def distance_to_hull(points: np.ndarray, shape: tuple[int, int, int], resolution: float) -> np.ndarray:
+    """Signed distance [nx, ny, nz] float32 in voxels to the convex hull of points [N, 3] in voxels.
+
+    resolution: as in `hull_planes`.
+    """
+    normals, offsets = hull_planes(points, resolution)
     axes = [np.arange(n, dtype=np.float32) for n in shape]
     field = np.full(shape, -np.inf, dtype=np.float32)
     for normal, offset in zip(normals, offsets):
@@ -14,9 +17,12 @@ def distance_to_hull(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndar
     return field
 
 
-def hull_planes(points: np.ndarray, resolution: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
+def hull_planes(points: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
     """Unit normals [F, 3] and offsets [F] (n·p ≤ offset inside) of the points' convex hull, nearly
-    parallel facets merged into one that still holds all points."""
+    parallel facets merged into one that still holds all points.
+
+    resolution: facets whose normals differ less, in each coordinate, are merged.
+    """
     from scipy.spatial import ConvexHull, QhullError
 
     try:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from instascene_core.completion.observing.observation import Observation, fused_again
+from instascene_core.completion.observing.observation import Observation, fuse_in_grid
 from instascene_core.completion.priors.carving import carve
+from instascene_core.config.completion import CarvingConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry.tsdf import VoxelGrid
 from instascene_core.weights import read_weights, write_weights
@@ -46,14 +47,15 @@ def network_grid(grid: VoxelGrid, side: int) -> VoxelGrid:
 
 def observed_at(observation: Observation, side: int) -> Observation:
     """The observation fused again in the network's grid of about `side`³ voxels."""
-    return fused_again(observation, network_grid(observation.grid, side))
+    return fuse_in_grid(observation, network_grid(observation.grid, side))
 
 
-def network_input(observation: Observation) -> np.ndarray:
+def network_input(observation: Observation, carving: CarvingConfig | None = None) -> np.ndarray:
     """[CHANNELS, nx, ny, nz] float32 in [−1, 1] of an observation whose grid is the network's.
 
     Observed surface distance (0 where none), trust in it, known free, neighbour's surface, share of
     views that pass, height over the support and whether it is known, carved distance near and far.
+    carving: of the carved body; None takes the defaults, which the network was trained with.
     """
     grid, volume = observation.grid, observation.volume
     trust = observation.trust
@@ -61,7 +63,7 @@ def network_input(observation: Observation) -> np.ndarray:
     height, known = np.zeros(grid.shape, np.float32), 0.0
     if observation.support is not None:
         height, known = np.clip(observation.support.height(grid.centers()) / grid.voxel / 8, -1, 1), 1.0
-    carved = carve(observation) / grid.voxel
+    carved = carve(observation, carving or CarvingConfig()) / grid.voxel
     channels = (
         tsdf,
         trust,

@@ -36,9 +36,9 @@ def main() -> None:
     write_shards(args.data, held_out)
     if args.score:
         from instascene_core.completion.priors.network import load_network
-        from instascene_core.training.completion.scores import scores_of
+        from instascene_core.training.completion.scores import score_network
 
-        scores = scores_of(load_network(args.score)[0], args.data, held_out)
+        scores = score_network(load_network(args.score)[0], args.data, held_out)
         sys.stdout.write(json.dumps(scores, indent=1) + "\n")
         return
     if not args.made:

@@ -75,7 +75,7 @@ def read_shard(path: Path) -> Shard:
     return Shard(tuple(kinds), tuple(inputs), tuple(distances))
 
 
-def examples_in_turn(
+def shuffle_examples(
     folder: Path, shards: int, rng: np.random.Generator, at_once: int = 6
 ) -> Iterator[Example]:
     """One pass over the training examples that are there (shards may still be made meanwhile), shuffled
@@ -87,10 +87,10 @@ def examples_in_turn(
         places = [(i, j) for i, shard in enumerate(read) for j in range(len(shard.kinds))]
         for place in rng.permutation(len(places)):
             i, j = places[place]
-            yield turned(read[i].example(j), int(rng.integers(4)), bool(rng.integers(2)))
+            yield turn_example(read[i].example(j), int(rng.integers(4)), bool(rng.integers(2)))
 
 
-def turned(example: Example, quarters: int, mirrored: bool) -> Example:
+def turn_example(example: Example, quarters: int, mirrored: bool) -> Example:
     """The example turned about gravity by `quarters` · 90° and mirrored."""
     inputs = np.rot90(example.inputs, quarters, axes=(1, 2))
     distance = np.rot90(example.distance, quarters, axes=(0, 1))

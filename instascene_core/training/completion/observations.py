@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.completion.observing.observation import fused_again, grown, observe
+from instascene_core.completion.observing.observation import fuse_in_grid, observe
+from instascene_core.completion.observing.regridding import enlarge_box
 from instascene_core.completion.priors.network import CLIP, network_grid, network_input
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
@@ -39,24 +41,25 @@ def make_example(rng: np.random.Generator, side: int | None = None) -> Example:
     """A random body, observed; `side` is that of the grid (random when None)."""
     while True:
         kind, body = make_shape(rng)
-        body = placed(rng, kind, body)
+        body = place_body(rng, kind, body)
         body, others = _among_others(rng, body)
-        frames, support = simulated_frames(rng, body, others)
+        frames, support = simulate_frames(rng, body, others)
         size = int(rng.choice(SIDES, p=SIDE_SHARES)) if side is None else side
         # The box is found at a resolution near the network's: nothing finer would be kept.
-        config = CompletionConfig(max_points=4000, max_voxels=int(1.3 * size**3))
+        observing = ObservingConfig(max_points=4000, max_voxels=int(1.3 * size**3))
+        config = CompletionConfig(observing=observing)
         try:
             observation = observe(frames, TARGET_LABEL, support, np.array([0.0, 0.0, 1.0]), config)
         except InputError:
             continue  # hidden by its neighbours
         if rng.uniform() < 0.15:
-            observation = grown(observation, float(rng.uniform(1.05, 1.3)))
-        observation = fused_again(observation, network_grid(observation.grid, size))
+            observation = enlarge_box(observation, float(rng.uniform(1.05, 1.3)))
+        observation = fuse_in_grid(observation, network_grid(observation.grid, size))
         inputs, distance = network_input(observation), true_distance(body, observation.grid)
-        return Example(kind, inputs, without_hidden_cavities(distance, inputs))
+        return Example(kind, inputs, fill_hidden_cavities(distance, inputs))
 
 
-def without_hidden_cavities(distance: np.ndarray, inputs: np.ndarray, sheltered: int = 5) -> np.ndarray:
+def fill_hidden_cavities(distance: np.ndarray, inputs: np.ndarray, sheltered: int = 5) -> np.ndarray:
     """The distance [nx, ny, nz] (voxels) of a body whose cavities, where no camera saw that they are empty,
     are filled: nothing tells them from solid, and a wrongly hollowed apple is worse than a filled cup.
 
@@ -111,7 +114,7 @@ def true_distance(body: TriangleMesh, grid: VoxelGrid, clip: float = CLIP) -> np
 # --- placing ---
 
 
-def placed(rng: np.random.Generator, kind: str, body: TriangleMesh) -> TriangleMesh:
+def place_body(rng: np.random.Generator, kind: str, body: TriangleMesh) -> TriangleMesh:
     """The body at a random size, resting on z = 0 (or, now and then, held at an angle)."""
     vertices = body.vertices * np.exp(rng.uniform(np.log(0.08), np.log(0.45)))
     upright = {"vessel": 0.55, "stemware": 0.5, "pan": 0.7, "tray": 0.7, "lathe": 0.5}.get(kind, 0.25)
@@ -159,7 +162,7 @@ def _among_others(rng: np.random.Generator, body: TriangleMesh) -> tuple[Triangl
         height = np.array([0.0, 0.0, block.vertices[:, 2].max()])
         return TriangleMesh(body.vertices + height, body.triangles), [*others, block]
     if draw < 0.2:
-        top = placed(rng, "any", make_shape(rng)[1])
+        top = place_body(rng, "any", make_shape(rng)[1])
         vertices = top.vertices * (
             size / np.linalg.norm(np.ptp(top.vertices, axis=0)) * rng.uniform(0.3, 0.9)
         )
@@ -183,7 +186,7 @@ def _others(rng: np.random.Generator, body: TriangleMesh) -> list[TriangleMesh]:
     low, high = body.vertices.min(axis=0), body.vertices.max(axis=0)
     size = float(np.linalg.norm(high - low))
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.45, 0.25, 0.2, 0.1]))):
-        other = placed(rng, "any", make_shape(rng)[1])
+        other = place_body(rng, "any", make_shape(rng)[1])
         vertices = other.vertices * (
             size / np.linalg.norm(np.ptp(other.vertices, axis=0)) * rng.uniform(0.4, 1.3)
         )
@@ -198,7 +201,7 @@ def _others(rng: np.random.Generator, body: TriangleMesh) -> list[TriangleMesh]:
 # --- cameras ---
 
 
-def simulated_frames(
+def simulate_frames(
     rng: np.random.Generator, body: TriangleMesh, others: Sequence[TriangleMesh] = ()
 ) -> tuple[list[Frame], Plane | None]:
     """Frames of the body (label 2) among others on a table, with faults, and the support (None now and
@@ -209,7 +212,7 @@ def simulated_frames(
     for part in (table, body, *others):
         scene.add_triangles(*_tensors(part))
     center = (body.vertices.min(axis=0) + body.vertices.max(axis=0)) / 2
-    faults = Faults.drawn(rng, size)
+    faults = Faults.draw(rng, size)
     frames = []
     for k, pose in enumerate(_poses(rng, center, size)):
         distance = float(np.linalg.norm(pose[:3, 3] - center))
@@ -224,7 +227,7 @@ def simulated_frames(
         seen = np.isfinite(depth)
         depth = np.where(seen, depth, 0).astype(np.float32)
         labels = np.where(seen, part.astype(np.int64) + 1, -1).astype(np.int32)
-        depth, labels, pose = faults.applied(rng, depth, labels, pose)
+        depth, labels, pose = faults.apply(rng, depth, labels, pose)
         rgb = np.full((*depth.shape, 3), 128, np.uint8)
         frames.append(Frame(f"{k}", float(k), camera, pose, rgb, depth, labels))
     known = rng.uniform() < 0.88
@@ -263,7 +266,7 @@ class Faults:
     drift: float  # of the camera's place
 
     @staticmethod
-    def drawn(rng: np.random.Generator, size: float) -> "Faults":
+    def draw(rng: np.random.Generator, size: float) -> "Faults":
         return Faults(
             noise=size * float(np.exp(rng.uniform(np.log(0.0008), np.log(0.012)))),
             bias=size * float(np.exp(rng.uniform(np.log(0.0006), np.log(0.012)))),
@@ -273,7 +276,7 @@ class Faults:
             drift=size * float(rng.uniform(0, 0.006)),
         )
 
-    def applied(self, rng, depth, labels, pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def apply(self, rng, depth, labels, pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         import cv2
 
         height, width = depth.shape

@@ -10,7 +10,7 @@ from instascene_core.training.completion.data import read_shard, shard_path
 from instascene_core.training.completion.shapes import HOLLOW
 
 
-def scores_of(network: CompletionNetwork, data: Path, seeds: range) -> dict[str, float]:
+def score_network(network: CompletionNetwork, data: Path, seeds: range) -> dict[str, float]:
     """Means over the shards `seeds` in `data`.
 
     iou, iou_hollow, iou_solid: of inside voxels, first head; iou_best: of the best head each time;

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from instascene_core.completion.priors.network import CLIP, HEADS, CompletionNetwork, save_network
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path
-from instascene_core.training.completion.data import VALIDATION, examples_in_turn, shard_path
+from instascene_core.training.completion.data import VALIDATION, shard_path, shuffle_examples
 from instascene_core.training.completion.observations import Example
-from instascene_core.training.completion.scores import scores_of
+from instascene_core.training.completion.scores import score_network
 
 logger = logging.getLogger(__name__)
 
@@ -198,11 +198,11 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
             trainer.save()
             saved = time.monotonic()
         if time.monotonic() - scored > config.score_every_s:
-            _record(output, trainer, float(np.mean(shown)), scores_of(trainer.averaged, data, validation))
+            _record(output, trainer, float(np.mean(shown)), score_network(trainer.averaged, data, validation))
             _write(output, trainer, config, {})
             scored = time.monotonic()
     trainer.save()
-    scores = scores_of(trainer.averaged, data, validation)
+    scores = score_network(trainer.averaged, data, validation)
     _record(output, trainer, float(np.mean(shown)) if shown else float("nan"), scores)
     _write(output, trainer, config, scores)
     logger.info("%s", scores)
@@ -220,7 +220,7 @@ def _endless(data: Path, config: TrainingConfig, trainer: Trainer) -> Iterator[E
     passes = 0
     while True:
         rng = np.random.default_rng([config.seed, trainer.step, passes])
-        yield from examples_in_turn(data, config.shards, rng)
+        yield from shuffle_examples(data, config.shards, rng)
         passes += 1
 
 

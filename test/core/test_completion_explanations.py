@@ -8,18 +8,24 @@ import trimesh
 from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 
 from instascene_core.completion import PRIORS, Prediction, complete, complete_observation, observe
-from instascene_core.completion.explanations import primitives, revolution
 from instascene_core.completion.explanations.outline import Axis, Outline
+from instascene_core.completion.explanations.plain_body import find_plain_body
+from instascene_core.completion.explanations.revolution import find_revolution
 from instascene_core.completion.explanations.shapes import Box, Cylinder, Sphere
 from instascene_core.completion.meshing import fusion
-from instascene_core.completion.observing.observation import beyond_face
+from instascene_core.completion.observing.regridding import observe_beyond_face
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig, OutlineConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry import Plane, SurfacePoints
 from instascene_core.geometry import mesh as meshes
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
-FAST = CompletionConfig(prior="carving", max_voxels=60_000, max_convex_parts=1)
+FAST = CompletionConfig(
+    prior="carving",
+    observing=ObservingConfig(max_voxels=60_000),
+    convex_parts=ConvexPartsConfig(max_parts=1),
+)
 
 
 def standing(mesh: trimesh.Trimesh, turned: float = 0.5, lying: bool = False) -> trimesh.Trimesh:
@@ -77,14 +83,14 @@ def cone() -> trimesh.Trimesh:
 @pytest.mark.parametrize("make", [rounded_box, pillow, cone, mug, bowl])
 def test_what_is_no_plain_body_is_left_to_the_prior(make):
     observation = observe(seen_from_one_side(make()), 2, TABLE_PLANE, None, FAST)
-    assert primitives.best_candidate(observation) is None
+    assert find_plain_body(observation, FAST.explanations) is None
 
 
 def test_a_can_whose_top_nobody_saw_may_be_open():
     can = standing(trimesh.creation.cylinder(0.035, 0.12, sections=64))
     frames = render([table_mesh(), can], orbit(6, (0.5,), (0, 100), target=(0, 0, 0.06)), noise=0.001)
     observation = observe(frames, 2, TABLE_PLANE, None, FAST)
-    assert primitives.best_candidate(observation) is None
+    assert find_plain_body(observation, FAST.explanations) is None
 
 
 def test_a_box_cut_by_what_stands_before_it_is_no_shorter_box():
@@ -95,8 +101,7 @@ def test_a_box_cut_by_what_stands_before_it_is_no_shorter_box():
     screen.apply_translation((0.12, -0.08, 0.15))
     poses = orbit(5, (30, 40), (-125, -95), target=(0, 0, 0.03))
     observation = observe(render([table_mesh(), box, screen], poses, noise=0.001), 2, TABLE_PLANE, None, FAST)
-    found = primitives.best_candidate(observation)
-    assert found is None
+    assert find_plain_body(observation, FAST.explanations) is None
 
 
 @pytest.mark.parametrize(
@@ -146,12 +151,12 @@ def test_a_lying_bottle_is_completed_about_its_axis():
 def test_the_axis_is_found_and_what_is_turned_is_where_the_body_is():
     truth = bottle()
     observation = observe(seen_from_one_side(truth, noise=0.001), 2, TABLE_PLANE, None, FAST)
-    symmetry = revolution.find_symmetry(observation)
+    symmetry = find_revolution(observation, FAST.explanations, FAST.carving)
     along = np.array([-np.sin(0.5), np.cos(0.5), 0])
     assert abs(symmetry.axis.direction @ along) > np.cos(np.deg2rad(3))
     radius, _ = symmetry.axis.profile(truth.vertices)
     assert radius.max() == pytest.approx(0.034, abs=0.003)
-    turned = symmetry.applied(observation)
+    turned = symmetry.known(observation)
     distance = meshes.signed_distance(meshes.from_trimesh(truth), turned.grid.centers())
     assert (turned.trust > 0.5).sum() > 1.5 * (observation.trust > 0.5).sum()
     new = (turned.trust > 0.5) & (observation.trust < 0.5)
@@ -164,7 +169,7 @@ def test_the_axis_is_found_and_what_is_turned_is_where_the_body_is():
 @pytest.mark.parametrize("make", [rounded_box, lambda: standing(trimesh.creation.box((0.1, 0.1, 0.1)))])
 def test_what_has_corners_is_left_alone(make):
     observation = observe(seen_from_one_side(make()), 2, TABLE_PLANE, None, FAST)
-    assert revolution.find_symmetry(observation) is None
+    assert find_revolution(observation, FAST.explanations, FAST.carving) is None
 
 
 def cup_with_thin_wall() -> trimesh.Trimesh:
@@ -178,7 +183,7 @@ def cup_with_thin_wall() -> trimesh.Trimesh:
 def test_vessels_get_the_walls_that_were_not_seen(make, least):
     truth = make()
     frames = seen_from_one_side(truth, noise=0.001)
-    config = replace(FAST, max_voxels=250_000)
+    config = replace(FAST, observing=ObservingConfig(max_voxels=250_000))
     result = complete(frames, 2, TABLE_PLANE, config)
     assert "symmetry about an axis" in result.prior
     assert result.watertight
@@ -197,7 +202,7 @@ def test_an_outline_keeps_the_sides_of_a_wall_apart_that_is_thinner_than_the_noi
     zeros = np.zeros(20000, dtype=np.int32)
     points = SurfacePoints(positions, side[:, None] * circle, zeros[:, None].astype(np.uint8), zeros, zeros)
     axis = Axis(np.zeros(3), np.array([0.0, 0, 1]))
-    curve = Outline(points, axis, None, 0.0008)
+    curve = Outline(points, axis, None, 0.0008, OutlineConfig())
     probes = np.array(
         [[0.05, 0, 0.05], [0.0522, 0, 0.05], [0, 0.0478, 0.05], [0.06, 0, 0.05], [0.051, 0, 0.12]]
     )
@@ -253,14 +258,14 @@ def test_an_empty_hypothesis_is_closed_too_and_one_that_leaves_nothing_is_droppe
     assert len(result.hypotheses) == 2
     assert all(meshes.is_watertight(other) for other in result.hypotheses)
     assert meshes.volume(result.hypotheses[0]) < 0.7 * result.volume
-    fused = fusion.fused_field
+    fuse = fusion.fuse_guess
 
-    def contradicting(observation, predicted):
+    def contradicting(observation, predicted, config):
         if predicted.min() > 0.5:
             raise InputError("Nothing remains.")
-        return fused(observation, predicted)
+        return fuse(observation, predicted, config)
 
-    monkeypatch.setattr(fusion, "fused_field", contradicting)
+    monkeypatch.setattr(fusion, "fuse_guess", contradicting)
     result = completed_with(half_seen, (0.0, -1.0, 0.002))
     assert len(result.hypotheses) == 1
     assert any("1 of 3 guesses" in note for note in result.notes)
@@ -289,13 +294,13 @@ def test_a_body_cut_by_its_box_says_so():
 
 def test_a_face_where_something_says_that_the_body_ends_does_not_count(half_seen):
     field = np.ones(half_seen.grid.shape, dtype=np.float32)
-    below = half_seen.support.height(beyond_face(half_seen, 2, 0).grid.centers())[..., 0] < 0
+    below = half_seen.support.height(observe_beyond_face(half_seen, 2, 0).grid.centers())[..., 0] < 0
     assert below.all()  # the box reaches below the support
     inside = field.copy()
     inside[..., 0] = -1
     assert not fusion.touches_unseen_face(half_seen, inside)
     for axis in range(3):
-        free = beyond_face(half_seen, axis, -1).free.take(0, axis=axis)
+        free = observe_beyond_face(half_seen, axis, -1).free.take(0, axis=axis)
         known, unknown = np.argwhere(free), np.argwhere(~free & _above(half_seen, axis))
         if len(known):
             inside = field.copy()
@@ -308,6 +313,6 @@ def test_a_face_where_something_says_that_the_body_ends_does_not_count(half_seen
 
 
 def _above(observation, axis):
-    layer = beyond_face(observation, axis, -1)
+    layer = observe_beyond_face(observation, axis, -1)
     solid = layer.neighbour | (observation.support.height(layer.grid.centers()) < 0)
     return ~solid.take(0, axis=axis)
