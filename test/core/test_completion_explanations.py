@@ -1,4 +1,4 @@
-"""Plain bodies as candidates, and several hypotheses."""
+"""What was seen, explained: plain bodies, bodies of revolution, or nothing."""
 
 from dataclasses import replace
 
@@ -7,16 +7,18 @@ import pytest
 import trimesh
 from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 
-from instascene_core.completion import PRIORS, Prediction, complete, complete_observation, observe
+from instascene_core.completion import Prediction, complete, observe
+from instascene_core.completion.explanations.explain import explain
+from instascene_core.completion.explanations.explanation import Unexplained
 from instascene_core.completion.explanations.outline import Axis, Outline
-from instascene_core.completion.explanations.plain_body import find_plain_body
-from instascene_core.completion.explanations.revolution import find_revolution
+from instascene_core.completion.explanations.plain_body import PlainBody, find_plain_body
+from instascene_core.completion.explanations.revolution import Revolution, find_revolution
 from instascene_core.completion.explanations.shapes import Box, Cylinder, Sphere
-from instascene_core.completion.meshing import fusion
-from instascene_core.completion.observing.regridding import observe_beyond_face
+from instascene_core.completion.observing import observation as observing
+from instascene_core.completion.observing.observation import fuse_in_grid
+from instascene_core.completion.observing.regridding import enlarge_box
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig, OutlineConfig
-from instascene_core.errors import InputError
 from instascene_core.geometry import Plane, SurfacePoints
 from instascene_core.geometry import mesh as meshes
 
@@ -57,9 +59,9 @@ def test_a_plain_body_seen_from_one_side_is_completed_as_one(name):
     assert result.prior == f"{FAST.prior} (Apache-2.0), {kind} fit"
     assert any(kind in note for note in result.notes)
     assert result.watertight
-    assert volume_iou(meshes.to_trimesh(result.mesh), truth) > 0.95
+    assert volume_iou(meshes.to_trimesh(result.mesh), truth) > 0.965
     error = meshes.distance(meshes.from_trimesh(truth), result.mesh.vertices)
-    assert np.percentile(error, 95) < 0.004
+    assert np.percentile(error, 95) < 0.0009
 
 
 def rounded_box() -> trimesh.Trimesh:
@@ -114,7 +116,7 @@ def test_a_box_cut_by_what_stands_before_it_is_no_shorter_box():
 )
 def test_shapes_agree_with_their_surfaces(shape):
     points, normals, faces = shape.surface(800)
-    assert 400 < len(points) < 1600
+    assert 800 <= len(points) < 1000
     np.testing.assert_allclose(shape.signed_distance(points), 0, atol=1e-9)
     np.testing.assert_allclose(shape.signed_distance(points + 0.01 * normals), 0.01, atol=1e-9)
     assert (shape.signed_distance(points - 0.01 * normals) < 0).all()
@@ -144,8 +146,8 @@ def test_a_lying_bottle_is_completed_about_its_axis():
     assert result.watertight
     alone = complete(frames, 2, TABLE_PLANE, replace(FAST, candidates=False))
     better, worse = (volume_iou(meshes.to_trimesh(r.mesh), truth) for r in (result, alone))
-    assert better > 0.88
-    assert better > worse + 0.03
+    assert better > 0.95
+    assert better > worse + 0.24
 
 
 def test_the_axis_is_found_and_what_is_turned_is_where_the_body_is():
@@ -153,17 +155,17 @@ def test_the_axis_is_found_and_what_is_turned_is_where_the_body_is():
     observation = observe(seen_from_one_side(truth, noise=0.001), 2, TABLE_PLANE, None, FAST)
     symmetry = find_revolution(observation, FAST.explanations, FAST.carving)
     along = np.array([-np.sin(0.5), np.cos(0.5), 0])
-    assert abs(symmetry.axis.direction @ along) > np.cos(np.deg2rad(3))
+    assert abs(symmetry.axis.direction @ along) > np.cos(np.deg2rad(0.05))
     radius, _ = symmetry.axis.profile(truth.vertices)
-    assert radius.max() == pytest.approx(0.034, abs=0.003)
+    assert radius.max() == pytest.approx(0.034, abs=0.00012)
     turned = symmetry.known(observation)
     distance = meshes.signed_distance(meshes.from_trimesh(truth), turned.grid.centers())
-    assert (turned.trust > 0.5).sum() > 1.5 * (observation.trust > 0.5).sum()
-    new = (turned.trust > 0.5) & (observation.trust < 0.5)
-    assert np.abs(distance - np.nan_to_num(turned.volume.tsdf))[new].mean() < 0.002
-    assert turned.free[distance < -0.004].mean() < 0.01
+    assert turned.believed.sum() > 2.5 * observation.believed.sum()
+    new = turned.believed & ~observation.believed
+    assert np.abs(distance - np.nan_to_num(turned.volume.tsdf))[new].mean() < 0.00014
+    assert not turned.free[distance < -0.004].any()
     back = meshes.distance(meshes.from_trimesh(truth), turned.points.positions)
-    assert np.quantile(back, 0.9) < 0.003
+    assert np.quantile(back, 0.9) < 0.00066
 
 
 @pytest.mark.parametrize("make", [rounded_box, lambda: standing(trimesh.creation.box((0.1, 0.1, 0.1)))])
@@ -179,7 +181,7 @@ def cup_with_thin_wall() -> trimesh.Trimesh:
     return standing(trimesh.creation.revolve(np.array(outer + inner), sections=96))
 
 
-@pytest.mark.parametrize(("make", "least"), [(mug, 0.75), (bowl, 0.8), (cup_with_thin_wall, 0.7)])
+@pytest.mark.parametrize(("make", "least"), [(mug, 0.85), (bowl, 0.82), (cup_with_thin_wall, 0.75)])
 def test_vessels_get_the_walls_that_were_not_seen(make, least):
     truth = make()
     frames = seen_from_one_side(truth, noise=0.001)
@@ -189,7 +191,7 @@ def test_vessels_get_the_walls_that_were_not_seen(make, least):
     assert result.watertight
     alone = complete(frames, 2, TABLE_PLANE, replace(config, candidates=False))
     better, worse = (volume_iou(meshes.to_trimesh(r.mesh), truth) for r in (result, alone))
-    assert better > max(least, worse + 0.05)
+    assert better > max(least, worse + 0.17)
 
 
 def test_an_outline_keeps_the_sides_of_a_wall_apart_that_is_thinner_than_the_noise():
@@ -211,108 +213,93 @@ def test_an_outline_keeps_the_sides_of_a_wall_apart_that_is_thinner_than_the_noi
     assert np.isnan(found[3:]).all()  # out of reach, beyond the end
 
 
-# ── several hypotheses ────────────────────────────────────────────────────────────────────────────
-
-
-class Shells:
-    """Carving, then bodies that are larger by given amounts; an infinite one leaves nothing."""
-
-    name, licence = "shells", "test"
-
-    def __init__(self, amounts):
-        self.amounts = amounts
-
-    def predict(self, observation, num_samples, seed):
-        base = PRIORS["carving"]().predict(observation, 1, seed)
-        fields = [base.fields[0] - np.float32(a) for a in self.amounts[:num_samples]]
-        return Prediction(np.stack(fields), base.uncertainty)
+# ── the choice, and what every explanation does ───────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
-def half_seen():
-    frames = seen_from_one_side(cone(), noise=0.001)
-    return observe(frames, 2, TABLE_PLANE, None, FAST)
+def seen_box():
+    return observe(seen_from_one_side(PLAIN["box"]()), 2, TABLE_PLANE, None, FAST)
 
 
-def completed_with(observation, amounts, **changes):
-    config = replace(FAST, candidates=False, **changes)
-    return complete_observation(observation, Shells(amounts), config, len(amounts), 0)
+@pytest.fixture(scope="module")
+def seen_mug():
+    return observe(seen_from_one_side(mug(), noise=0.001), 2, TABLE_PLANE, None, FAST)
 
 
-def test_the_spread_of_the_hypotheses_is_the_uncertainty(half_seen):
-    near = completed_with(half_seen, (0.0, 0.002, -0.002))
-    far = completed_with(half_seen, (0.0, 0.006, -0.006))
-    assert len(near.hypotheses) == 2
-    assert all(meshes.is_watertight(other) for other in far.hypotheses)
-    np.testing.assert_array_equal(near.mesh.vertices, far.mesh.vertices)  # the first one is the mesh
-    unseen = near.observed < 0.1
-    assert near.uncertainty < far.uncertainty
-    assert far.vertex_uncertainty[unseen].mean() > 1.5 * near.vertex_uncertainty[unseen].mean()
-    seen = near.observed > 0.9
-    assert far.vertex_uncertainty[seen].mean() < 0.3 * far.vertex_uncertainty[unseen].mean()
+def guess_of(observation, distance: float) -> Prediction:
+    """Two guesses, everywhere `distance` metres outside, and a doubt of one metre."""
+    fields = np.full((2, *observation.grid.shape), distance, dtype=np.float32)
+    return Prediction(fields, np.ones(observation.grid.shape, dtype=np.float32))
 
 
-def test_an_empty_hypothesis_is_closed_too_and_one_that_leaves_nothing_is_dropped(half_seen, monkeypatch):
-    """What was seen stays even where the guess is empty: a skin, but a closed one."""
-    result = completed_with(half_seen, (0.0, -1.0, 0.002))
-    assert len(result.hypotheses) == 2
-    assert all(meshes.is_watertight(other) for other in result.hypotheses)
-    assert meshes.volume(result.hypotheses[0]) < 0.7 * result.volume
-    fuse = fusion.fuse_guess
-
-    def contradicting(observation, predicted, config):
-        if predicted.min() > 0.5:
-            raise InputError("Nothing remains.")
-        return fuse(observation, predicted, config)
-
-    monkeypatch.setattr(fusion, "fuse_guess", contradicting)
-    result = completed_with(half_seen, (0.0, -1.0, 0.002))
-    assert len(result.hypotheses) == 1
-    assert any("1 of 3 guesses" in note for note in result.notes)
-    with pytest.raises(InputError, match="Nothing remains"):
-        completed_with(half_seen, (-1.0, 0.0))
+def test_the_first_explanation_that_fits_is_taken(seen_box, seen_mug):
+    assert isinstance(explain(seen_box, FAST, 0), PlainBody)
+    assert isinstance(explain(seen_mug, FAST, 0), Revolution)
+    soap = observe(seen_from_one_side(rounded_box()), 2, TABLE_PLANE, None, FAST)
+    assert isinstance(explain(soap, FAST, 0), Unexplained)
+    assert isinstance(explain(seen_box, replace(FAST, candidates=False), 0), Unexplained)
 
 
-def test_every_hypothesis_counts_for_the_size_of_the_box(half_seen):
-    """Only the second guess is too large for the box."""
-    large = float(half_seen.grid.size.max())
-    result = completed_with(half_seen, (0.0, large), max_growths=1)
-    assert any("cut off" in note for note in result.notes)
+def test_thresholds_come_from_the_configuration(seen_box, seen_mug):
+    settings = FAST.explanations
+    strict = replace(settings, plain_body=replace(settings.plain_body, explained=1.01))
+    assert find_plain_body(seen_box, strict) is None
+    strict = replace(settings, revolution=replace(settings.revolution, agrees_vessel=1.01))
+    assert find_revolution(seen_mug, strict, FAST.carving) is None
 
 
-# ── the box ───────────────────────────────────────────────────────────────────────────────────────
+def test_without_an_explanation_nothing_changes(seen_box):
+    nothing, prediction = Unexplained(), guess_of(seen_box, 0.1)
+    assert nothing.fit_grid(seen_box) is nothing.known(seen_box) is seen_box
+    assert nothing.adjust(prediction, seen_box) is prediction
+    assert nothing.confine(prediction.fields[0], seen_box) is prediction.fields[0]
+    assert nothing.suffix == "" and nothing.notes == ()
 
 
-def test_a_body_cut_by_its_box_says_so():
-    """The unseen side of a guess without end is cut; the mesh is closed there, and the notes tell."""
-    observation = observe(seen_from_one_side(cone(), noise=0.001), 2, None, np.array([0, 0, 1.0]), FAST)
-    result = completed_with(observation, (0.5,), max_growths=0)
-    assert result.watertight
-    assert any("cut off" in note for note in result.notes)
-    assert not any("cut off" in note for note in completed_with(observation, (0.0,)).notes)
+def test_a_plain_body_takes_the_first_place_and_lets_nothing_stick_out(seen_box):
+    body = find_plain_body(seen_box, FAST.explanations)
+    assert body.fit_grid(seen_box) is body.known(seen_box) is seen_box
+    prediction = guess_of(seen_box, 0.001)
+    adjusted = body.adjust(prediction, seen_box)
+    distance = body.shape.signed_distance(seen_box.grid.centers())
+    np.testing.assert_allclose(adjusted.fields[0], distance, atol=1e-6)
+    np.testing.assert_array_equal(adjusted.fields[1], prediction.fields[1])
+    # The doubt grows with the distance between body and prior.
+    near, far = np.abs(distance - 0.001) < 0.001, distance < -0.01
+    assert adjusted.uncertainty[near].max() < adjusted.uncertainty[far].min()
+    solid = body.confine(np.full(seen_box.grid.shape, -1, dtype=np.float32), seen_box)
+    assert (solid[distance > 0.005] > 0).all() and (solid[distance < 0] < 0).all()
 
 
-def test_a_face_where_something_says_that_the_body_ends_does_not_count(half_seen):
-    field = np.ones(half_seen.grid.shape, dtype=np.float32)
-    below = half_seen.support.height(observe_beyond_face(half_seen, 2, 0).grid.centers())[..., 0] < 0
-    assert below.all()  # the box reaches below the support
-    inside = field.copy()
-    inside[..., 0] = -1
-    assert not fusion.touches_unseen_face(half_seen, inside)
-    for axis in range(3):
-        free = observe_beyond_face(half_seen, axis, -1).free.take(0, axis=axis)
-        known, unknown = np.argwhere(free), np.argwhere(~free & _above(half_seen, axis))
-        if len(known):
-            inside = field.copy()
-            np.moveaxis(inside, axis, 0)[-1][tuple(known[0])] = -1
-            assert not fusion.touches_unseen_face(half_seen, inside)
-        if len(unknown):
-            inside = field.copy()
-            np.moveaxis(inside, axis, 0)[-1][tuple(unknown[0])] = -1
-            assert fusion.touches_unseen_face(half_seen, inside)
+def test_what_a_revolution_knows_is_there_in_every_grid(seen_mug):
+    body = find_revolution(seen_mug, FAST.explanations, FAST.carving)
+    known = body.known(body.fit_grid(seen_mug))
+    again = fuse_in_grid(known, seen_mug.grid)
+    direct = body.known(seen_mug)
+    np.testing.assert_array_equal(again.volume.tsdf, direct.volume.tsdf)
+    np.testing.assert_array_equal(again.points.positions, direct.points.positions)
+    assert again.all_around and not again.underside_known and not seen_mug.all_around
+    assert known.wall == again.wall == body.wall
+    # What was turned is as sure as what was seen, the rest as the prior says.
+    adjusted = body.adjust(guess_of(known, 0.001), known)
+    assert adjusted.uncertainty[known.believed].max() < 0.001
+    assert (adjusted.uncertainty[~known.believed] == 1).all()
 
 
-def _above(observation, axis):
-    layer = observe_beyond_face(observation, axis, -1)
-    solid = layer.neighbour | (observation.support.height(layer.grid.centers()) < 0)
-    return ~solid.take(0, axis=axis)
+# ── the wall ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_vessels_wall_is_measured_and_what_is_solid_has_none(seen_box, seen_mug):
+    assert seen_box.wall is None
+    assert seen_mug.wall == pytest.approx(0.004, abs=seen_mug.grid.voxel)
+
+
+def test_the_wall_is_measured_once_for_a_grid(seen_mug, monkeypatch):
+    measured = []
+    measure = observing.measure_wall
+    monkeypatch.setattr(observing, "measure_wall", lambda *args: measured.append(1) or measure(*args))
+    fresh = replace(seen_mug)
+    assert fresh.wall == fresh.wall == seen_mug.wall
+    assert len(measured) == 1
+    assert enlarge_box(fresh, 1.25).wall != fresh.wall  # coarser voxels measure for themselves
+    assert len(measured) == 2

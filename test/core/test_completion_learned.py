@@ -1,5 +1,7 @@
 """The learned completion prior: its grid, its inputs, what it predicts and how sure it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,8 @@ from instascene_core.completion.priors.network import (
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ConvexPartsConfig, LearnedConfig, ObservingConfig
 from instascene_core.errors import InputError
+from instascene_core.geometry import Plane
+from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import VoxelGrid
 from instascene_core.training.completion.observations import (
     TARGET_LABEL,
@@ -36,12 +40,17 @@ SMALL = CompletionConfig(
 )
 
 
-def observed_shape(seed: int):
-    """(observation, body) of a procedural shape that no training seed makes."""
+def simulated_shape(seed: int):
+    """(frames, support, body) of a procedural shape that no training seed makes."""
     rng = np.random.default_rng([909, seed])
     kind, body = make_shape(rng)
     body = place_body(rng, kind, body)
-    frames, support = simulate_frames(rng, body)
+    return *simulate_frames(rng, body), body
+
+
+def observed_shape(seed: int):
+    """(observation, body) of it."""
+    frames, support, body = simulated_shape(seed)
     return observe(frames, TARGET_LABEL, support, UP, SMALL), body
 
 
@@ -76,14 +85,25 @@ def test_resampling_keeps_a_linear_field():
 
 
 def test_inputs_do_not_depend_on_the_scale_of_the_scene(shapes):
-    from dataclasses import replace
-
-    observation, _ = shapes[0]
-    small = observed_at(observation, 24)
+    """The same frames with every length multiplied by 16."""
+    frames, support, _ = simulated_shape(0)
+    large = []
+    for frame in frames:
+        pose = frame.world_from_camera.copy()
+        pose[:3, 3] *= 16
+        large.append(frame.with_(depth=16 * frame.depth, world_from_camera=pose))
+    scaled = observe(large, TARGET_LABEL, Plane(support.normal, 16 * support.offset), UP, SMALL)
+    small, small_scaled = (observed_at(observation, 24) for observation in (shapes[0][0], scaled))
+    assert small_scaled.grid.voxel == pytest.approx(16 * small.grid.voxel)
     inputs = network_input(small)
     assert inputs.shape == (CHANNELS, *small.grid.shape) and np.abs(inputs).max() <= 1
-    without = network_input(replace(small, support=None))
-    assert not without[5].any() and not without[6].any()
+    np.testing.assert_allclose(network_input(small_scaled), inputs, atol=1e-5)
+
+
+def test_inputs_without_a_support_say_so(shapes):
+    small = replace(observed_at(shapes[0][0], 24), support=None)
+    inputs = network_input(small)
+    assert not inputs[5].any() and not inputs[6].any()
 
 
 def test_the_network_starts_at_the_carved_body():
@@ -93,7 +113,7 @@ def test_the_network_starts_at_the_carved_body():
         distances, doubt, rank = CompletionNetwork()(inputs)
     assert distances.shape == (1, HEADS, 16, 8, 24)
     assert doubt.shape == (1, 16, 8, 24) and rank.shape == (1, HEADS)
-    assert float((distances - 3 * inputs[:, 7:8]).abs().mean()) < 0.5
+    assert float((distances - 3 * inputs[:, 7:8]).abs().mean()) < 0.032
 
 
 def test_a_prediction_is_repeatable_and_its_samples_are_distinct(shapes):
@@ -106,11 +126,11 @@ def test_a_prediction_is_repeatable_and_its_samples_are_distinct(shapes):
     assert (first.uncertainty > 0).all() and np.isfinite(first.fields).all()
     for i in range(6):
         for j in range(i):
-            assert np.abs(first.fields[i] - first.fields[j]).max() > 0
+            assert np.abs(first.fields[i] - first.fields[j]).max() > 0.05 * observation.grid.voxel
     one = prior.predict(observation, 1, 3)
     np.testing.assert_array_equal(one.fields[0], first.fields[0])
     other = prior.predict(observation, 6, 4)
-    assert np.abs(other.fields[5] - first.fields[5]).max() > 0
+    assert np.abs(other.fields[5] - first.fields[5]).max() > 0.1 * observation.grid.voxel
 
 
 def test_it_beats_carving_on_shapes_it_never_saw(shapes):
@@ -123,7 +143,7 @@ def test_it_beats_carving_on_shapes_it_never_saw(shapes):
             inside = prior.predict(observation, 1, 0).fields[0] < 0
             ious.append((inside & truth).sum() / (inside | truth).sum())
         gains.append(ious[1] - ious[0])
-    assert np.mean(gains) > 0.03
+    assert np.mean(gains) > 0.15
 
 
 def test_doubted_surface_is_farther_from_the_truth(shapes):
@@ -137,12 +157,10 @@ def test_doubted_surface_is_farther_from_the_truth(shapes):
         doubts.append(prediction.uncertainty[surface] / voxel)
     errors, doubts = np.concatenate(errors), np.concatenate(doubts)
     quarters = [errors[part].mean() for part in np.array_split(np.argsort(doubts), 4)]
-    assert quarters[-1] > 2 * quarters[0]
+    assert quarters[-1] > 9 * quarters[0]
 
 
 def test_a_learned_completion_is_closed_and_says_its_prior(shapes):
-    from instascene_core.geometry import mesh as meshes
-
     result = complete_observation(shapes[1][0], LearnedPrior(LearnedConfig(side=32)), SMALL, 1, 0)
     assert result.watertight and meshes.is_watertight(result.mesh)
     assert result.prior.startswith("learned") and "Apache-2.0" in result.prior

@@ -64,13 +64,15 @@ def test_a_few_pixels_are_refused_in_one_sentence(frames, pixels):
         labels[rows[middle : middle + pixels], columns[middle : middle + pixels]] = CAN
         return labels
 
-    with pytest.raises(InputError, match=r"confirmed surface points|No depth was measured") as caught:
+    sentence = (
+        rf"^Instance {CAN} has only \d+ confirmed surface points \(40 are needed\), so it cannot be .*\.$"
+    )
+    with pytest.raises(InputError, match=sentence):
         complete(relabelled(frames, speck), CAN, TABLE_PLANE, FAST)
-    assert str(caught.value).count(".") <= 2
 
 
 @pytest.mark.parametrize("size", [9, 14])
-def test_a_patch_of_a_flat_face_is_a_closed_body_or_one_sentence(frames, size):
+def test_a_patch_of_a_flat_face_is_a_closed_body(frames, size):
     def patch(frame):
         rows, columns = np.nonzero(frame.labels == BOX)
         labels = np.where(frame.labels == BOX, UNLABELLED, frame.labels)
@@ -80,12 +82,7 @@ def test_a_patch_of_a_flat_face_is_a_closed_body_or_one_sentence(frames, size):
             labels[window] = np.where(frame.labels[window] == BOX, BOX, labels[window])
         return labels
 
-    try:
-        result = complete(relabelled(frames, patch), BOX, TABLE_PLANE, FAST)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        check_closed(result)
+    check_closed(complete(relabelled(frames, patch), BOX, TABLE_PLANE, FAST))
 
 
 @pytest.mark.parametrize("elevation", [20, 60, 89])
@@ -94,9 +91,9 @@ def test_a_single_view_gives_a_closed_body_of_low_confidence(label, elevation):
     single = render(bodies(), orbit(1, (elevation,), (40, 400)), noise=0.002)
     result = complete(single, label, TABLE_PLANE, FAST)
     check_closed(result)
-    assert result.confidence < 0.3
+    assert result.confidence < 0.16
     assert any("1 view" in note for note in result.notes)
-    assert result.mesh.vertices[:, 2].min() > -0.002
+    assert result.mesh.vertices[:, 2].min() > -0.0001
 
 
 def test_touching_things_in_one_label_are_one_closed_body(frames):
@@ -104,7 +101,7 @@ def test_touching_things_in_one_label_are_one_closed_body(frames):
     result = complete(merged, BOX, TABLE_PLANE, FAST)
     check_closed(result)
     together = sum(body.volume for body in bodies()[1:])
-    assert result.volume == pytest.approx(together, rel=0.15)
+    assert result.volume == pytest.approx(together, rel=0.01)
     assert "fit" not in result.prior  # two things are no plain body
 
 
@@ -118,17 +115,13 @@ def test_what_fills_every_image_is_closed_and_said_to_be_cut():
     )
     check_closed(result)
     assert any("images end" in note or "cut off" in note for note in result.notes)
-    assert result.confidence < 0.4
+    assert result.confidence == pytest.approx(0.138, rel=0.1)
 
 
-def test_the_table_itself_can_be_asked_for(frames):
-    """Larger than the scene's things, seen from above only, and the support of the others."""
-    try:
-        result = complete(frames, 1, TABLE_PLANE, FAST)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        check_closed(result)
+def test_the_support_itself_is_refused(frames):
+    """Nothing of it lies over it."""
+    with pytest.raises(InputError, match=r"^Nothing of the instance remains after carving; .*\.$"):
+        complete(frames, 1, TABLE_PLANE, FAST)
 
 
 def test_without_a_support_plane_the_result_is_closed(frames):
@@ -146,7 +139,7 @@ def test_unknown_gravity_is_estimated_and_said(frames, tilt):
     result = complete(turned, BOX, None, FAST)
     check_closed(result)
     assert any("up is estimated" in note for note in result.notes)
-    assert result.world_from_object[:3, 2] @ turn[:3, 2] > np.cos(np.deg2rad(10))
+    assert result.world_from_object[:3, 2] @ turn[:3, 2] > np.cos(np.deg2rad(1))
     asked = complete(turned, BOX, None, FAST, up=turn[:3, 2])
     np.testing.assert_allclose(asked.world_from_object[:3, 2], turn[:3, 2], atol=1e-9)
     assert not any("up is estimated" in note for note in asked.notes)

@@ -61,7 +61,7 @@ def test_shapes_are_about_one_unit_long_repeatable_and_not_those_of_the_syntheti
     assert "import household" not in source and "synthetic.household import" not in source
     assert "synthetic.unseen import" not in source and "import unseen" not in source
     shares = {name: share for name, (share, _) in KINDS.items()}
-    assert 0.2 < sum(shares[name] for name in HOLLOW) / sum(shares.values()) < 0.4
+    assert sum(shares[name] for name in HOLLOW) / sum(shares.values()) == pytest.approx(0.355, abs=0.01)
 
 
 def pot(upside_down: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -122,9 +122,9 @@ def test_what_is_seen_agrees_with_what_is_there(data):
             assert example.inputs.shape == (CHANNELS, *example.distance.shape)
             assert all(n % 8 == 0 for n in example.distance.shape)
             trusted = example.inputs[1] > 0.9
-            assert trusted.sum() > 30
-            assert np.abs(CLIP * example.inputs[0] - example.distance)[trusted].mean() < 1.5  # voxels
-            assert (example.distance[example.inputs[2] > 0.5] > -1).mean() > 0.9  # free space is empty
+            assert trusted.sum() > 100
+            assert np.abs(CLIP * example.inputs[0] - example.distance)[trusted].mean() < 0.64  # voxels
+            assert (example.distance[example.inputs[2] > 0.5] > -1).all()  # free space is empty
 
 
 def test_turning_an_example_turns_inputs_and_distances_alike():
@@ -169,7 +169,7 @@ def test_a_training_goes_on_where_it_was_stopped(data, tmp_path):
     assert 0 < scores["iou_carving"] < 1 and scores["doubt_scale"] > 0
     network, notes = load_network(output)
     assert notes["steps"] == "3"
-    assert score_network(network, data, range(VALIDATION, VALIDATION + 1))["iou"] > 0.3
+    assert score_network(network, data, range(VALIDATION, VALIDATION + 1))["iou"] > 0.58
     trainer = training.Trainer(TINY, output.with_suffix(".checkpoint"))
     assert trainer.step == 3 and trainer.seconds > 0
     more = TrainingConfig(**{**TINY.__dict__, "epochs": 5 / 32})

@@ -52,13 +52,13 @@ def test_a_wall_hides_the_object_from_behind_it_only():
     poses = view_selection.circle_poses(np.array([0, 0, 0.05]), 0.6, np.array([0, 0, 1.0]))
     scores = view_selection.score_views(mesh, np.zeros(len(mesh.vertices)), wall(0.2), 0.005, poses, RULES)
     behind = poses[:, 0, 3] > 0.4
-    assert scores.visible[behind].max() < 0.05
+    assert scores.visible[behind].max() == 0
     assert scores.visible[poses[:, 0, 3] < 0].min() > 0.99
     assert not scores.unoccluded[behind].any()
     assert scores.unoccluded[poses[:, 0, 3] < 0].all()
     np.testing.assert_allclose(scores.visible + scores.occluded, 1)
-    assert scores.reveals[behind].max() < 0.05
-    assert scores.reveals[poses[:, 0, 3] < 0].min() > 0.25
+    assert scores.reveals[behind].max() == 0
+    assert scores.reveals[poses[:, 0, 3] < 0].min() > 0.29
 
 
 def test_what_stands_close_behind_the_object_hides_nothing():
@@ -76,7 +76,7 @@ def test_the_share_revealed_is_that_of_the_generated_surface():
     scores = view_selection.score_views(mesh, observed, np.zeros((0, 3)), 0.005, poses, RULES)
     front = poses[:, 0, 3] > 0.4
     assert scores.reveals[front].min() > 0.8  # triangles of the rim lie on the other sides
-    assert scores.reveals[poses[:, 0, 3] < -0.1].max() < 0.15
+    assert scores.reveals[poses[:, 0, 3] < -0.1].max() < 0.11
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +92,17 @@ def half_seen():
 def test_the_next_best_view_is_from_the_unseen_side_but_not_through_the_wall(half_seen):
     frames, result = half_seen
     eye = result.next_best_view[:3, 3]
-    assert eye[0] < -0.1
-    assert eye[1] > -0.15
-    assert 0.5 < np.linalg.norm(eye) < 0.9  # as far as the cameras were
+    assert eye[0] < -0.31
+    assert eye[1] > -0.02
+    assert 0.67 < np.linalg.norm(eye) < 0.81  # as far as the cameras were
     center = result.mesh.vertices.mean(axis=0)
     ahead = (center - eye) / np.linalg.norm(center - eye)
     assert ahead @ result.next_best_view[:3, 2] > 0.99
-    assert 0.4 < result.next_view_reveals <= 1
+    assert 0.47 < result.next_view_reveals < 0.58
     assert any("would reveal" in note for note in result.notes)
     # The promise holds: a camera there sees the surface that was guessed.
     again = complete([*frames, *render_near(result.next_best_view)], 2, TABLE_PLANE, FAST)
-    assert again.observed_fraction > result.observed_fraction + 0.15
+    assert again.observed_fraction > result.observed_fraction + 0.28
 
 
 def render_near(pose):
