@@ -16,7 +16,7 @@ from instascene_core.synthetic import SyntheticConfig, generate_scene
 MOMENTS = 20  # of each stage
 SETTINGS = (
     "reconstruction.iterations=60", "reconstruction.max_gaussians=2500", "features.iterations=60",
-    "features.pixels_per_view=1000", "completion.prior=carving", "completion.max_voxels=20000",
+    "features.pixels_per_view=1000", "completion.prior=carving", "completion.observing.max_voxels=20000",
 )  # fmt: skip
 
 
