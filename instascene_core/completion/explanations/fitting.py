@@ -1,6 +1,7 @@
 """Plain bodies fitted to observed points: consensus for a start, then robust least squares."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from instascene_core.completion.explanations.shapes import Box, Cylinder, Shape,
 from instascene_core.config.completion import FittingConfig
 from instascene_core.geometry import SurfacePoints
 from instascene_core.geometry.mesh import smallest_rectangle
+
+AnyShape = TypeVar("AnyShape", bound=Shape)
 
 
 def fit_shapes(
@@ -36,8 +39,8 @@ def fit_shapes(
 
 
 def _promising(
-    starts: list[Shape], positions: np.ndarray, sigma: float, config: FittingConfig
-) -> list[Shape]:
+    starts: list[AnyShape], positions: np.ndarray, sigma: float, config: FittingConfig
+) -> list[AnyShape]:
     """The starts on which most points lie, if these are many: the others are not refined."""
     near = config.start_sigmas * sigma
     shares = [float((np.abs(start.signed_distance(positions)) < near).mean()) for start in starts]
