@@ -21,10 +21,12 @@ enum Plane { P_T, P_B, P_QX, P_QY, P_NZ, P_D, P_W, P_M1, P_M2, P_MEDIAN, P_COLOR
 
 // Lane sums of one Gaussian in one tile; colours follow.  a, b, c: gradients by the numerators of u, v and
 // by q; times dx, dy: those by ux … qy.
+// clang-format off
 enum Sum {
   A_A, A_AX, A_AY, A_B, A_BX, A_BY, A_C, A_CX, A_CY, A_EX, A_EY, A_OPACITY,
   A_NZ, A_D, A_IOTA_DISK, A_IOTA_SCREEN, A_COLOR
 };
+// clang-format on
 
 constexpr int64_t AHEAD = 8;  // entries to prefetch
 
@@ -36,7 +38,8 @@ struct Upstream {
 inline F gather(const float* image, const BlockPixels& p, const isk_scene& s, int width, int channel) {
   alignas(64) float tmp[L] = {};
   if (image)
-    for_each_pixel(p, s.width, s.height, [&](int lane, int64_t i) { tmp[lane] = image[i * width + channel]; });
+    for_each_pixel(p, s.width, s.height,
+                   [&](int lane, int64_t i) { tmp[lane] = image[i * width + channel]; });
   return load(tmp);
 }
 
@@ -87,8 +90,9 @@ void prepare_block(const isk_scene& s, const Upstream& up, const Camera& camera,
 
 // Adds one Gaussian's gradients in one block of pixels; returns whether it contributes there.
 template <int C, bool IOTA>
-__attribute__((always_inline)) inline bool accumulate(const Splat& g, const float* colors, int channels, float index, const BlockPixels& p,
-                       F inv_near, const float* state, float* planes, F* acc) {
+__attribute__((always_inline)) inline bool accumulate(const Splat& g, const float* colors, int channels,
+                                                      float index, const BlockPixels& p, F inv_near,
+                                                      const float* state, float* planes, F* acc) {
   auto plane = [&](int k) { return load(planes + k * L); };
   auto saved = [&](int k) { return load(state + k * L); };
   const Hit h = evaluate(g, p.x, p.y, inv_near);
@@ -188,14 +192,16 @@ void sum_lanes(const F* camera, const F* background, int channels, double* sums)
 void last_entries(const float* state, float* last) {
   for (int b = 0; b < BLOCKS; ++b) {
     last[b] = -1.0f;
-    for (int lane = 0; lane < L; ++lane) last[b] = std::max(last[b], state[(b * S_COUNT + S_LAST) * L + lane]);
+    for (int lane = 0; lane < L; ++lane)
+      last[b] = std::max(last[b], state[(b * S_COUNT + S_LAST) * L + lane]);
   }
 }
 
 template <int C, bool IOTA>
 void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const Camera& camera, int tile,
                    Scratch& scratch, double* partials) {
-  const int channels = C > 0 ? C : s.channels, stride = record_stride(channels), rows_stride = row_stride(channels);
+  const int channels = C > 0 ? C : s.channels, stride = record_stride(channels),
+            rows_stride = row_stride(channels);
   const int tile_x = tile % w.tiles_x, tile_y = tile / w.tiles_x;
   const uint32_t begin = w.tile_begin[tile], count = w.tile_begin[tile + 1] - begin;
   const float* records = load_records(w, s, tile, channels, scratch);
@@ -210,8 +216,8 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
   for (F& f : camera_sums) f = F(0.0f);
   for (int c = 0; c < channels; ++c) background[c] = F(0.0f);
   for (int b = 0; b < BLOCKS; ++b)
-    prepare_block(s, up, camera, state + b * S_COUNT * L, BlockPixels(tile_x, tile_y, b), planes + b * num_planes * L,
-                  camera_sums, background);
+    prepare_block(s, up, camera, state + b * S_COUNT * L, BlockPixels(tile_x, tile_y, b),
+                  planes + b * num_planes * L, camera_sums, background);
   sum_lanes(camera_sums, background, channels, partials);
   float last[BLOCKS];
   last_entries(state, last);
@@ -235,7 +241,7 @@ void backward_tile(Workspace& w, const isk_scene& s, const Upstream& up, const C
       if (last[b] < index) continue;
       const BlockPixels p(tile_x, tile_y, b);
       used |= accumulate<C, IOTA>(g, record + 16, channels, index, p, inv_near, state + b * S_COUNT * L,
-                                   planes + b * num_planes * L, acc);
+                                  planes + b * num_planes * L, acc);
     }
     w.row_used[entry.slot] = used;
     if (used) write_row(g, s, acc, channels, w.rows.data() + static_cast<size_t>(entry.slot) * rows_stride);

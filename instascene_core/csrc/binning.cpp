@@ -55,7 +55,8 @@ void sort_by_depth(Workspace& w, const isk_scene& s) {
 // Block columns [first, last] that the splat may reach, for L consecutive block rows from `row`.
 void spans(const Splat& g, const Extent& e, int row, F* first, F* last) {
   alignas(64) static const float LANES[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const F y0 = (F(static_cast<float>(row)) + load(LANES)) * F(static_cast<float>(BH)) + F(0.5f - g.my - g.rest_y);
+  const F y0 =
+      (F(static_cast<float>(row)) + load(LANES)) * F(static_cast<float>(BH)) + F(0.5f - g.my - g.rest_y);
   const F y1 = y0 + F(static_cast<float>(BH - 1)), zero(0.0f);
   // Circle of the screen filter.
   const F nearest = min(max(zero, y0), y1), margin(0.05f);
@@ -72,7 +73,8 @@ void spans(const Splat& g, const Extent& e, int row, F* first, F* last) {
   const F k0 = max(y0 - F(e.cy), F(-hy)), k1 = min(y1 - F(e.cy), F(hy));
   const Mask in_ellipse = (y0 - F(e.cy) <= F(hy + slack_y)) & (y1 - F(e.cy) >= F(-hy - slack_y));
   const float inv = e.syy > 1e-12f ? 1.0f / e.syy : 0.0f;
-  const F c0 = min(max(F(y_top), min(k0, k1)), max(k0, k1)), c1 = min(max(F(-y_top), min(k0, k1)), max(k0, k1));
+  const F c0 = min(max(F(y_top), min(k0, k1)), max(k0, k1)),
+          c1 = min(max(F(-y_top), min(k0, k1)), max(k0, k1));
   const F right = fma(c0, F(slope), sqrt(F(rest) * max(zero, F(1.0f) - c0 * c0 * F(inv)))) + F(e.cx + slack);
   const F left = fma(c1, F(slope), -sqrt(F(rest) * max(zero, F(1.0f) - c1 * c1 * F(inv)))) + F(e.cx - slack);
   hi = max(hi, select(in_ellipse, right, F(-1e9f)));
@@ -101,7 +103,8 @@ RowRange row_range(const Splat& g, const Extent& e, int rows) {
 constexpr uint32_t AHEAD = 12;  // Gaussians to prefetch
 
 // Append the pairs of one Gaussian.
-void emit(const Splat& g, const Extent& e, uint32_t index, int cols, int rows, int tiles_x, Scratch& scratch) {
+void emit(const Splat& g, const Extent& e, uint32_t index, int cols, int rows, int tiles_x,
+          Scratch& scratch) {
   const RowRange range = row_range(g, e, rows);
   if (range.first > range.last) return;
   constexpr int MAX_TILE_ROWS_AT_ONCE = L / BLOCK_ROWS > 0 ? L / BLOCK_ROWS : 1;
@@ -151,7 +154,8 @@ void emit(const Splat& g, const Extent& e, uint32_t index, int cols, int rows, i
 // The Gaussians, by rank in depth, that a thread takes.
 struct Ranks {
   Ranks(uint32_t visible, int chunk, int chunks)
-      : begin(static_cast<uint64_t>(visible) * chunk / chunks), end(static_cast<uint64_t>(visible) * (chunk + 1) / chunks) {}
+      : begin(static_cast<uint64_t>(visible) * chunk / chunks),
+        end(static_cast<uint64_t>(visible) * (chunk + 1) / chunks) {}
   uint32_t begin, end;
 };
 
@@ -230,7 +234,8 @@ void bin(Workspace& w, const isk_scene& s) {
     for (uint32_t rank = ranks.begin; rank < ranks.end; ++rank) segments[rank] += bases[chunk];
     for (size_t i = 0; i < scratch.num_pairs; ++i) {
       const Pair& pair = scratch.pairs[i];
-      entries[scratch.tile_counts[pair.tile]++] = {pair.gaussian, bases[chunk] + static_cast<uint32_t>(i), pair.blocks};
+      entries[scratch.tile_counts[pair.tile]++] = {pair.gaussian, bases[chunk] + static_cast<uint32_t>(i),
+                                                   pair.blocks};
     }
   }
 }

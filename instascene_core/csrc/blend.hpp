@@ -12,7 +12,7 @@ struct Hit {
   F q, iq;      // q of Splat and its inverse
   F u, v, rho;  // disk coordinates in standard deviations; rho = squared distance that counts
   F gauss, alpha;
-  Mask disk;    // true: the disk's own Gaussian, false: the screen filter (2DGS eq. 11)
+  Mask disk;  // true: the disk's own Gaussian, false: the screen filter (2DGS eq. 11)
 };
 
 inline Hit evaluate(const Splat& g, F px, F py, F inv_near) {
@@ -63,7 +63,8 @@ inline int record_stride(int channels) { return 16 + (channels + 3) / 4 * 4; }
 inline int row_stride(int channels) { return (R_COLOR + channels + 3) / 4 * 4; }
 
 // The tile's splats and colours, copied side by side; [entries, record_stride].
-inline const float* load_records(const Workspace& w, const isk_scene& s, int tile, int channels, Scratch& scratch) {
+inline const float* load_records(const Workspace& w, const isk_scene& s, int tile, int channels,
+                                 Scratch& scratch) {
   const uint32_t begin = w.tile_begin[tile], count = w.tile_begin[tile + 1] - begin;
   const int stride = record_stride(channels);
   float* records = scratch.records.reserve(static_cast<size_t>(count) * stride + 16);

@@ -39,7 +39,8 @@ void write_block(const isk_scene& s, const isk_images& out, const Camera& camera
   });
   for (int c = 0; c < channels; ++c) {
     store(tmp[0], s.background ? fma(a.t, F(s.background[c]), color[c]) : color[c]);
-    for_each_pixel(p, s.width, s.height, [&](int lane, int64_t i) { out.color[i * channels + c] = tmp[0][lane]; });
+    for_each_pixel(p, s.width, s.height,
+                   [&](int lane, int64_t i) { out.color[i * channels + c] = tmp[0][lane]; });
   }
 }
 

@@ -13,9 +13,9 @@ void trace_write(Workspace& w, const isk_scene& s, float t_min, float w_min, con
                  int32_t* indices, float* weights, float* transmittance);
 void sh_forward(int64_t n, int coefficients, int degree, int threads, const float* means, const float* camera,
                 const float* sh, float* colors);
-void sh_backward(int64_t n, int coefficients, int degree, int threads, const float* means, const float* camera,
-                 const float* sh, const float* colors, const float* g_colors, float* g_sh, float* g_means,
-                 float* g_camera);
+void sh_backward(int64_t n, int coefficients, int degree, int threads, const float* means,
+                 const float* camera, const float* sh, const float* colors, const float* g_colors,
+                 float* g_sh, float* g_means, float* g_camera);
 }  // namespace isk
 
 namespace {
@@ -57,9 +57,10 @@ int64_t isk_workspace_pairs(const void* workspace) { return of(workspace).num_en
 
 int64_t isk_workspace_bytes(const void* workspace) {
   const isk::Workspace& w = of(workspace);
-  size_t total = w.splats.bytes() + w.extents.bytes() + w.order.bytes() + w.order_tmp.bytes() + w.keys.bytes() +
-                 w.keys_tmp.bytes() + w.segments.bytes() + w.entries.bytes() + w.tile_begin.bytes() +
-                 w.state.bytes() + w.rows.bytes() + w.row_used.bytes() + w.partials.bytes();
+  size_t total = w.splats.bytes() + w.extents.bytes() + w.order.bytes() + w.order_tmp.bytes() +
+                 w.keys.bytes() + w.keys_tmp.bytes() + w.segments.bytes() + w.entries.bytes() +
+                 w.tile_begin.bytes() + w.state.bytes() + w.rows.bytes() + w.row_used.bytes() +
+                 w.partials.bytes();
   for (const isk::Scratch& s : w.scratch)
     total += s.records.bytes() + s.pixels.bytes() + s.sums.bytes() + s.lists.bytes() + s.pairs.bytes();
   return static_cast<int64_t>(total);
@@ -69,7 +70,8 @@ int isk_forward(void* workspace, const isk_scene* scene, const isk_images* image
   return guarded([&] { isk::forward(of(workspace), *scene, *images); });
 }
 
-int isk_backward(void* workspace, const isk_scene* scene, const isk_images* gradients, const isk_gradients* out) {
+int isk_backward(void* workspace, const isk_scene* scene, const isk_images* gradients,
+                 const isk_gradients* out) {
   return guarded([&] { isk::backward(of(workspace), *scene, *gradients, *out); });
 }
 
@@ -88,7 +90,8 @@ int isk_trace_count(void* workspace, const isk_scene* scene, float transmittance
 int isk_trace_write(void* workspace, const isk_scene* scene, float transmittance_min, float weight_min,
                     const int64_t* offsets, int32_t* indices, float* weights, float* transmittance) {
   return guarded([&] {
-    isk::trace_write(of(workspace), *scene, transmittance_min, weight_min, offsets, indices, weights, transmittance);
+    isk::trace_write(of(workspace), *scene, transmittance_min, weight_min, offsets, indices, weights,
+                     transmittance);
   });
 }
 
@@ -98,40 +101,46 @@ int isk_sh_forward(int64_t n, int32_t coefficients, int32_t degree, int32_t thre
 }
 
 int isk_sh_backward(int64_t n, int32_t coefficients, int32_t degree, int32_t threads, const float* means,
-                    const float* camera, const float* sh, const float* colors, const float* g_colors, float* g_sh,
-                    float* g_means, float* g_camera) {
+                    const float* camera, const float* sh, const float* colors, const float* g_colors,
+                    float* g_sh, float* g_means, float* g_camera) {
   return guarded([&] {
-    isk::sh_backward(n, coefficients, degree, threads, means, camera, sh, colors, g_colors, g_sh, g_means, g_camera);
+    isk::sh_backward(n, coefficients, degree, threads, means, camera, sh, colors, g_colors, g_sh, g_means,
+                     g_camera);
   });
 }
 
-int isk_photometric(const float* image, const float* target, const uint8_t* valid, int32_t width, int32_t height,
-                    int32_t channels, float ssim_weight, int32_t threads, float* gradient, double* loss) {
-  return guarded(
-      [&] { *loss = isk::photometric(image, target, valid, width, height, channels, ssim_weight, threads, gradient); });
+int isk_photometric(const float* image, const float* target, const uint8_t* valid, int32_t width,
+                    int32_t height, int32_t channels, float ssim_weight, int32_t threads, float* gradient,
+                    double* loss) {
+  return guarded([&] {
+    *loss = isk::photometric(image, target, valid, width, height, channels, ssim_weight, threads, gradient);
+  });
 }
 
-int isk_normal_consistency(int32_t width, int32_t height, const double* camera, const float* world_from_camera,
-                           const float* normal, const float* depth, const float* alpha, float weight, int32_t threads,
-                           float* g_normal, float* g_depth, float* g_alpha, double* loss) {
+int isk_normal_consistency(int32_t width, int32_t height, const double* camera,
+                           const float* world_from_camera, const float* normal, const float* depth,
+                           const float* alpha, float weight, int32_t threads, float* g_normal, float* g_depth,
+                           float* g_alpha, double* loss) {
   const isk::Geometry geometry{width, height, camera[0], camera[1], camera[2], camera[3], world_from_camera};
   return guarded([&] {
-    *loss = isk::normal_consistency(geometry, normal, depth, alpha, weight, threads, g_normal, g_depth, g_alpha);
+    *loss =
+        isk::normal_consistency(geometry, normal, depth, alpha, weight, threads, g_normal, g_depth, g_alpha);
   });
 }
 
-int isk_robust_depth(int64_t pixels, const float* depth, const float* measured, const float* trust, float tolerance,
-                     float weight, int32_t threads, float* g_depth, double* loss) {
-  return guarded(
-      [&] { *loss = isk::robust_depth(pixels, depth, measured, trust, tolerance, weight, threads, g_depth); });
+int isk_robust_depth(int64_t pixels, const float* depth, const float* measured, const float* trust,
+                     float tolerance, float weight, int32_t threads, float* g_depth, double* loss) {
+  return guarded([&] {
+    *loss = isk::robust_depth(pixels, depth, measured, trust, tolerance, weight, threads, g_depth);
+  });
 }
 
 int isk_adam(int64_t rows, int32_t width, float* parameter, const float* gradient, float* mean, float* square,
              const uint8_t* chosen, float rate, float beta1, float beta2, float epsilon, float correction1,
              float correction2, int32_t threads) {
   return guarded([&] {
-    isk::adam(rows, width, parameter, gradient, mean, square, chosen, rate, beta1, beta2, epsilon, correction1,
-              correction2, threads);
+    isk::adam(rows, width, parameter, gradient, mean, square, chosen, rate, beta1, beta2, epsilon,
+              correction1, correction2, threads);
   });
 }
 
@@ -139,7 +148,8 @@ const char* isk_best_instruction_set(void) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma"))
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("fma"))
     return "avx512";
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
     return "avx2";

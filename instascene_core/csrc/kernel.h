@@ -17,88 +17,89 @@ extern "C" {
 
 typedef struct {
   int32_t num_gaussians, channels, width, height, num_threads;
-  double fx, fy, cx, cy;         /* pixels */
-  float near_plane;              /* metres */
-  float world_from_camera[12];   /* upper three rows */
-  const float *means;            /* [N, 3] */
-  const float *quaternions;      /* [N, 4] wxyz */
-  const float *log_scales;       /* [N, 2] */
-  const float *logit_opacities;  /* [N] */
-  const float *colors;           /* [N, C], may be NULL for trace */
-  const float *background;       /* [C] or NULL for black */
+  double fx, fy, cx, cy;        /* pixels */
+  float near_plane;             /* metres */
+  float world_from_camera[12];  /* upper three rows */
+  const float* means;           /* [N, 3] */
+  const float* quaternions;     /* [N, 4] wxyz */
+  const float* log_scales;      /* [N, 2] */
+  const float* logit_opacities; /* [N] */
+  const float* colors;          /* [N, C], may be NULL for trace */
+  const float* background;      /* [C] or NULL for black */
 } isk_scene;
 
 /* Output of isk_forward and, with the same shapes, gradients given to isk_backward (NULL = zero). */
 typedef struct {
-  float *color;        /* [H, W, C] */
-  float *alpha;        /* [H, W] */
-  float *depth;        /* [H, W] */
-  float *median_depth; /* [H, W] */
-  float *normal;       /* [H, W, 3] */
-  float *distortion;   /* [H, W] */
+  float* color;        /* [H, W, C] */
+  float* alpha;        /* [H, W] */
+  float* depth;        /* [H, W] */
+  float* median_depth; /* [H, W] */
+  float* normal;       /* [H, W, 3] */
+  float* distortion;   /* [H, W] */
 } isk_images;
 
 /* Written by isk_backward; camera and background may be NULL. */
 typedef struct {
   float *means, *quaternions, *log_scales, *logit_opacities, *colors;
-  float *screen;     /* [N] norm of the gradient by the projected mean, per pixel; may be NULL */
-  float *camera;     /* [12] */
-  float *background; /* [C] */
+  float* screen;     /* [N] norm of the gradient by the projected mean, per pixel; may be NULL */
+  float* camera;     /* [12] */
+  float* background; /* [C] */
 } isk_gradients;
 
-ISK_API const char *isk_instruction_set(void);
+ISK_API const char* isk_instruction_set(void);
 ISK_API int isk_lanes(void);
 
-ISK_API void *isk_workspace_new(void);
-ISK_API void isk_workspace_free(void *workspace);
-ISK_API int64_t isk_workspace_bytes(const void *workspace);
-ISK_API int64_t isk_workspace_pairs(const void *workspace); /* Gaussian × tile pairs of the last view */
+ISK_API void* isk_workspace_new(void);
+ISK_API void isk_workspace_free(void* workspace);
+ISK_API int64_t isk_workspace_bytes(const void* workspace);
+ISK_API int64_t isk_workspace_pairs(const void* workspace); /* Gaussian × tile pairs of the last view */
 
-ISK_API int isk_forward(void *workspace, const isk_scene *scene, const isk_images *images);
+ISK_API int isk_forward(void* workspace, const isk_scene* scene, const isk_images* images);
 /* Needs the workspace and the scene of the isk_forward call it belongs to. */
-ISK_API int isk_backward(void *workspace, const isk_scene *scene, const isk_images *gradients,
-                         const isk_gradients *out);
+ISK_API int isk_backward(void* workspace, const isk_scene* scene, const isk_images* gradients,
+                         const isk_gradients* out);
 /* visible [N] uint8: 1 where the Gaussian reaches at least one block of pixels in the last view. */
-ISK_API void isk_visible(const void *workspace, const isk_scene *scene, uint8_t *visible);
+ISK_API void isk_visible(const void* workspace, const isk_scene* scene, uint8_t* visible);
 
 /* Two calls: count fills offsets [H*W+1]; write then fills the arrays of length offsets[H*W]. */
-ISK_API int isk_trace_count(void *workspace, const isk_scene *scene, float transmittance_min,
-                            float weight_min, int64_t *offsets);
-ISK_API int isk_trace_write(void *workspace, const isk_scene *scene, float transmittance_min,
-                            float weight_min, const int64_t *offsets, int32_t *indices, float *weights,
-                            float *transmittance);
+ISK_API int isk_trace_count(void* workspace, const isk_scene* scene, float transmittance_min,
+                            float weight_min, int64_t* offsets);
+ISK_API int isk_trace_write(void* workspace, const isk_scene* scene, float transmittance_min,
+                            float weight_min, const int64_t* offsets, int32_t* indices, float* weights,
+                            float* transmittance);
 
 /* colors [N, 3] = max(0, 0.5 + sh·Y(mean − camera)); sh [N, coefficients, 3], camera [3] the position. */
 ISK_API int isk_sh_forward(int64_t n, int32_t coefficients, int32_t degree, int32_t num_threads,
-                           const float *means, const float *camera, const float *sh, float *colors);
+                           const float* means, const float* camera, const float* sh, float* colors);
 /* Adds to g_means [N, 3] and g_camera [3] (may be NULL), overwrites g_sh. */
 ISK_API int isk_sh_backward(int64_t n, int32_t coefficients, int32_t degree, int32_t num_threads,
-                            const float *means, const float *camera, const float *sh, const float *colors,
-                            const float *g_colors, float *g_sh, float *g_means, float *g_camera);
+                            const float* means, const float* camera, const float* sh, const float* colors,
+                            const float* g_colors, float* g_sh, float* g_means, float* g_camera);
 
 /* Losses write their value to *loss and their gradients at once.
  * photometric: (1 − w)·L1 + w·(1 − SSIM) of image and target [H, W, C], mean over the pixels valid [H, W]
  * (NULL: all); overwrites gradient [H, W, C] unless it is NULL. */
-ISK_API int isk_photometric(const float *image, const float *target, const uint8_t *valid, int32_t width,
+ISK_API int isk_photometric(const float* image, const float* target, const uint8_t* valid, int32_t width,
                             int32_t height, int32_t channels, float ssim_weight, int32_t num_threads,
-                            float *gradient, double *loss);
+                            float* gradient, double* loss);
 /* weight · mean(alpha − normal·N) with N the normal of the depth image (2DGS eq. 14); adds to the gradients.
  * camera: fx fy cx cy in pixels; world_from_camera [12]. */
-ISK_API int isk_normal_consistency(int32_t width, int32_t height, const double *camera,
-                                   const float *world_from_camera, const float *normal, const float *depth,
-                                   const float *alpha, float weight, int32_t num_threads, float *g_normal,
-                                   float *g_depth, float *g_alpha, double *loss);
-/* weight · mean(trust · e / (e + tolerance)), e = relative depth error where measured > 0; adds to g_depth. */
-ISK_API int isk_robust_depth(int64_t pixels, const float *depth, const float *measured, const float *trust,
-                             float tolerance, float weight, int32_t num_threads, float *g_depth, double *loss);
+ISK_API int isk_normal_consistency(int32_t width, int32_t height, const double* camera,
+                                   const float* world_from_camera, const float* normal, const float* depth,
+                                   const float* alpha, float weight, int32_t num_threads, float* g_normal,
+                                   float* g_depth, float* g_alpha, double* loss);
+/* weight · mean(trust · e / (e + tolerance)), e = relative error where measured > 0; adds to g_depth */
+ISK_API int isk_robust_depth(int64_t pixels, const float* depth, const float* measured, const float* trust,
+                             float tolerance, float weight, int32_t num_threads, float* g_depth,
+                             double* loss);
 /* One step of Adam on [rows, width]; chosen [rows] limits it to some rows (NULL: all).
  * correction = 1 − beta^step. */
-ISK_API int isk_adam(int64_t rows, int32_t width, float *parameter, const float *gradient, float *mean,
-                     float *square, const uint8_t *chosen, float rate, float beta1, float beta2, float epsilon,
-                     float correction1, float correction2, int32_t num_threads);
+ISK_API int isk_adam(int64_t rows, int32_t width, float* parameter, const float* gradient, float* mean,
+                     float* square, const uint8_t* chosen, float rate, float beta1, float beta2,
+                     float epsilon, float correction1, float correction2, int32_t num_threads);
 
 /* "avx512", "avx2" or "baseline": the best that this processor and its system run. */
-ISK_API const char *isk_best_instruction_set(void);
+ISK_API const char* isk_best_instruction_set(void);
 
 #ifdef __cplusplus
 }

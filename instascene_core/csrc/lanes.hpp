@@ -89,13 +89,13 @@ struct Camera {
   }
 };
 
-struct Disk {            // L disks
-  D3 offset;             // mean − camera centre, world frame
-  D3 tu, tv, n;          // columns of the rotation, world frame
+struct Disk {    // L disks
+  D3 offset;     // mean − camera centre, world frame
+  D3 tu, tv, n;  // columns of the rotation, world frame
   F su, sv;
-  F opacity, clear;      // clear = 1 − opacity, exact also near 0
+  F opacity, clear;            // clear = 1 − opacity, exact also near 0
   D qw, qx, qy, qz, inv_norm;  // normalised quaternion
-  Mask finite;           // no parameter is NaN or infinite
+  Mask finite;                 // no parameter is NaN or infinite
 };
 
 inline Disk load_disks(const float* means, const float* quaternions, const float* log_scales,
@@ -107,9 +107,11 @@ inline Disk load_disks(const float* means, const float* quaternions, const float
   load_rows<1>(logit_opacities, first, count, o);
   Disk d;
   F poison(0.0f);  // 0 · NaN and 0 · ∞ are NaN
-  for (const F& x : {m[0], m[1], m[2], q[0], q[1], q[2], q[3], s[0], s[1], o[0]}) poison = fma(x, F(0.0f), poison);
+  for (const F& x : {m[0], m[1], m[2], q[0], q[1], q[2], q[3], s[0], s[1], o[0]})
+    poison = fma(x, F(0.0f), poison);
   d.finite = poison == F(0.0f);
-  d.offset = {widen(m[0]) - widen(camera.t[0]), widen(m[1]) - widen(camera.t[1]), widen(m[2]) - widen(camera.t[2])};
+  d.offset = {widen(m[0]) - widen(camera.t[0]), widen(m[1]) - widen(camera.t[1]),
+              widen(m[2]) - widen(camera.t[2])};
   const D a = widen(q[0]), b = widen(q[1]), c = widen(q[2]), e = widen(q[3]);
   const D norm2 = a * a + b * b + c * c + e * e;
   D inv = widen(F(1.0f) / sqrt(max(narrow(norm2), F(1e-24f))));

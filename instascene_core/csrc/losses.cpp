@@ -58,7 +58,8 @@ void add_gradients(const NormalTask& task, size_t base, int lanes, V3 g_normal, 
 }
 
 // Loss of one row and the gradients by along_x, along_y (6 planes in `out`).  N = (∂y × ∂x) normalised.
-void normal_row(const NormalTask& task, const Camera& camera, int y, bool counted, Rows& depth, Rows& out, int slot) {
+void normal_row(const NormalTask& task, const Camera& camera, int y, bool counted, Rows& depth, Rows& out,
+                int slot) {
   const Geometry& c = task.c;
   float* planes[6];
   for (int k = 0; k < 6; ++k) {
@@ -80,7 +81,8 @@ void normal_row(const NormalTask& task, const Camera& camera, int y, bool counte
     const F rx = (column + F(0.5 - c.cx)) * ix;
     const F left = load(depth.at(1) + x - 1), right = load(depth.at(1) + x + 1);
     const F up = load(depth.at(0) + x), down = load(depth.at(2) + x);
-    const Mask known = (left > zero) & (right > zero) & (up > zero) & (down > zero) & (column >= one) & (column <= last);
+    const Mask known =
+        (left > zero) & (right > zero) & (up > zero) & (down > zero) & (column >= one) & (column <= last);
     if (!any(known)) continue;
     const V3 ax = {fma(rx, right - left, ix * (right + left)), ry * (right - left), right - left};
     const V3 ay = {rx * (down - up), fma(ry, down - up, iy * (down + up)), down - up};
@@ -109,7 +111,8 @@ void normal_row(const NormalTask& task, const Camera& camera, int y, bool counte
     for (int k = 0; k < 6; ++k) store(planes[k] + x, columns[k]);
     if (!counted) continue;
     const V3 world = camera.to_world(unit * (zero - weight));
-    const V3 g_normal = {zero_unless(counts, world.x), zero_unless(counts, world.y), zero_unless(counts, world.z)};
+    const V3 g_normal = {zero_unless(counts, world.x), zero_unless(counts, world.y),
+                         zero_unless(counts, world.z)};
     add_gradients(task, base, lanes, g_normal, zero_unless(counts, weight));
   }
   if (counted) task.sums[y] = sum_of(total);
@@ -136,12 +139,12 @@ void depth_row(const NormalTask& task, int y, Rows& planes, int slot_up, int slo
 
 }  // namespace
 
-double normal_consistency(const Geometry& c, const float* normal, const float* depth, const float* alpha, float weight,
-                          int threads, float* g_normal, float* g_depth, float* g_alpha) {
+double normal_consistency(const Geometry& c, const float* normal, const float* depth, const float* alpha,
+                          float weight, int threads, float* g_normal, float* g_depth, float* g_alpha) {
   std::vector<double> sums(c.height);
   const double pixels = static_cast<double>(c.width) * c.height;
-  const NormalTask task{c, normal, depth, alpha, static_cast<float>(weight / pixels), g_normal, g_depth, g_alpha,
-                        sums.data()};
+  const NormalTask task{c,        normal,  depth,   alpha,      static_cast<float>(weight / pixels),
+                        g_normal, g_depth, g_alpha, sums.data()};
   const Camera camera(c.world_from_camera);
   const int bands = (c.height + BAND - 1) / BAND;
   bool failed = false;
@@ -167,12 +170,13 @@ double normal_consistency(const Geometry& c, const float* normal, const float* d
   return weight * total / pixels;
 }
 
-double robust_depth(int64_t pixels, const float* depth, const float* measured, const float* trust, float tolerance,
-                    float weight, int threads, float* g_depth) {
+double robust_depth(int64_t pixels, const float* depth, const float* measured, const float* trust,
+                    float tolerance, float weight, int threads, float* g_depth) {
   constexpr int64_t CHUNK = 4096;
   const int64_t chunks = (pixels + CHUNK - 1) / CHUNK;
   std::vector<double> sums(chunks);
-  const F scale(static_cast<double>(weight) / static_cast<double>(pixels)), zero(0.0f), one(1.0f), tol(tolerance);
+  const F scale(static_cast<double>(weight) / static_cast<double>(pixels)), zero(0.0f), one(1.0f),
+      tol(tolerance);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t end = std::min(pixels, (chunk + 1) * CHUNK);
@@ -229,7 +233,8 @@ void adam(int64_t rows, int width, float* parameter, const float* gradient, floa
         store(square + i, v);
         continue;
       }
-      for (int lane = 0; lane < lanes; ++lane) tmp[4][lane] = !chosen || chosen[(i + lane) / width] ? 1.0f : 0.0f;
+      for (int lane = 0; lane < lanes; ++lane)
+        tmp[4][lane] = !chosen || chosen[(i + lane) / width] ? 1.0f : 0.0f;
       const Mask moves = load(tmp[4]) > F(0.0f);
       store(tmp[0], select(moves, next, p));
       store(tmp[2], select(moves, m, old_m));

@@ -36,7 +36,10 @@ const Window WINDOW;
 class Band {
  public:
   Band(int width, int channels)
-      : width_(width), channels_(channels), pad_(RADIUS * channels), stride_((width + 2 * pad_ + 2 * L + 15) / 16 * 16) {
+      : width_(width),
+        channels_(channels),
+        pad_(RADIUS * channels),
+        stride_((width + 2 * pad_ + 2 * L + 15) / 16 * 16) {
     const size_t rows = 8 + 5 * TAPS + 3 * TAPS;
     float* data = storage_.reserve(rows * stride_);
     std::fill(data, data + rows * stride_, 0.0f);
@@ -77,7 +80,9 @@ F weights_of(const Photometric& p, int row, int i) {
   if (!p.valid && i + L <= width) return F(1.0f);
   for (int lane = 0; lane < L; ++lane) {
     const int at = i + lane;
-    tmp[lane] = at < width && (!p.valid || p.valid[static_cast<size_t>(row) * p.width + at / p.channels]) ? 1.0f : 0.0f;
+    tmp[lane] = at < width && (!p.valid || p.valid[static_cast<size_t>(row) * p.width + at / p.channels])
+                    ? 1.0f
+                    : 0.0f;
   }
   return load(tmp);
 }
@@ -86,10 +91,12 @@ F weights_of(const Photometric& p, int row, int i) {
 void first_means(const Photometric& p, Band& band, int row) {
   const int width = p.width * p.channels, pad = band.pad();
   if (row < 0 || row >= p.height) {
-    for (int k = 0; k < 5; ++k) std::fill(band.ring5(row + TAPS, k), band.ring5(row + TAPS, k) + width + L, 0.0f);
+    for (int k = 0; k < 5; ++k)
+      std::fill(band.ring5(row + TAPS, k), band.ring5(row + TAPS, k) + width + L, 0.0f);
     return;
   }
-  const float *x = p.image + static_cast<size_t>(row) * width, *y = p.target + static_cast<size_t>(row) * width;
+  const float *x = p.image + static_cast<size_t>(row) * width,
+              *y = p.target + static_cast<size_t>(row) * width;
   float* rows[5];
   for (int k = 0; k < 5; ++k) rows[k] = band.padded(k) + pad;
   for (int i = 0; i < width; ++i) {
@@ -106,7 +113,8 @@ void first_means(const Photometric& p, Band& band, int row) {
 void similarity(const Photometric& p, Band& band, int row, bool counted) {
   const int width = p.width * p.channels, pad = band.pad();
   if (row < 0 || row >= p.height) {
-    for (int k = 0; k < 3; ++k) std::fill(band.ring3(row + TAPS, k), band.ring3(row + TAPS, k) + width + L, 0.0f);
+    for (int k = 0; k < 3; ++k)
+      std::fill(band.ring3(row + TAPS, k), band.ring3(row + TAPS, k) + width + L, 0.0f);
     return;
   }
   const float* ring[TAPS][5];
@@ -185,8 +193,8 @@ void finish(const Photometric& p, Band& band, int row) {
 
 }  // namespace
 
-double photometric(const float* image, const float* target, const uint8_t* valid, int width, int height, int channels,
-                   float ssim_weight, int threads, float* gradient) {
+double photometric(const float* image, const float* target, const uint8_t* valid, int width, int height,
+                   int channels, float ssim_weight, int threads, float* gradient) {
   const int64_t pixels = static_cast<int64_t>(width) * height;
   int64_t counted = pixels;
   if (valid) {
@@ -195,7 +203,8 @@ double photometric(const float* image, const float* target, const uint8_t* valid
   }
   const double values = static_cast<double>(std::max<int64_t>(counted, 1)) * channels;
   std::vector<double> sums(static_cast<size_t>(height) * 2);
-  const Photometric p{image, target, valid, width, height, channels, ssim_weight, static_cast<float>(1.0 / values),
+  const Photometric p{image,    target,     valid,       width,
+                      height,   channels,   ssim_weight, static_cast<float>(1.0 / values),
                       gradient, sums.data()};
   const int bands = (height + BAND - 1) / BAND;
   bool failed = false;

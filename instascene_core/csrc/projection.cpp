@@ -36,7 +36,8 @@ View view_of(const Disk& disk, const Camera& camera) {
 // To whole pixels, where rounding works; projections farther out need no such care.
 F round_pixel(F x) { return select((x < F(1e6f)) & (x > F(-1e6f)), round_nearest(x), x); }
 
-void store_extents(const View& v, const Disk& disk, const isk_scene& s, Mask visible, Extent* out, int lanes) {
+void store_extents(const View& v, const Disk& disk, const isk_scene& s, Mask visible, Extent* out,
+                   int lanes) {
   // r² where opacity · exp(−r² / 2) falls to ALPHA_MIN, a little enlarged against rounding.
   alignas(64) float r2[L], columns[8][L];
   store(r2, disk.opacity);
@@ -96,7 +97,8 @@ void project(Workspace& w, const isk_scene& s) {
     F sum = c[0];
     for (int k = 1; k < 16; ++k) sum += k == 8 ? zero : c[k] * F(1e-8f);
     const Mask finite = (sum - sum) == zero;  // false for NaN and infinity
-    const Mask visible = (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & finite & disk.finite;
+    const Mask visible =
+        (narrow(v.p.z) > F(s.near_plane)) & (disk.opacity >= F(ALPHA_MIN)) & finite & disk.finite;
     const int lanes = n - first < L ? static_cast<int>(n - first) : L;
     alignas(64) float columns[16][L];
     for (int k = 0; k < 16; ++k) store(columns[k], c[k]);
@@ -124,8 +126,8 @@ void quaternion_gradient(const Disk& d, V3 gu, V3 gv, V3 gn, F* out) {
 }
 
 // Sums of the rows of L Gaussians, as columns; Gaussians out of view get zeros.
-void gather_rows(const Workspace& w, const isk_scene& s, int stride, int64_t first,
-                 float* color_gradients, F* columns) {
+void gather_rows(const Workspace& w, const isk_scene& s, int stride, int64_t first, float* color_gradients,
+                 F* columns) {
   alignas(64) float tmp[12][L];
   alignas(64) float sum[16];
   std::vector<float> wide;
@@ -181,8 +183,8 @@ void add_pose_gradient(const Disk& disk, const V3* camera_frame, V3 g_mean, Mask
 }
 
 // From the gradients g [12] by the splats of L disks (columns of workspace.hpp); adds to `pose` [12].
-DiskGradient disk_gradient(const isk_scene& s, const Camera& camera, const Disk& disk, Mask used, const View& v,
-                           const F* g, F* pose) {
+DiskGradient disk_gradient(const isk_scene& s, const Camera& camera, const Disk& disk, Mask used,
+                           const View& v, const F* g, F* pose) {
   const F ix(1.0 / s.fx), iy(1.0 / s.fy), zero(0.0f);
   const F isu = F(1.0f) / disk.su, isv = F(1.0f) / disk.sv;
   const V3 p = narrow(v.p), tu = narrow(v.tu), tv = narrow(v.tv), n_away = narrow(v.n);
@@ -199,9 +201,14 @@ DiskGradient disk_gradient(const isk_scene& s, const Camera& camera, const Disk&
   g_p.y += gy;
   g_p.z += g[R_PZ] - (gx * p.x + gy * p.y) * inv_pz;
   V3 parts[4] = {g_p, g_tu, g_tv, g_n};
-  for (V3& part : parts) part = {zero_unless(used, part.x), zero_unless(used, part.y), zero_unless(used, part.z)};
-  DiskGradient out = {camera.to_world(parts[0]), camera.to_world(parts[1]), camera.to_world(parts[2]),
-                      camera.to_world(parts[3]), {zero, zero}, zero};
+  for (V3& part : parts)
+    part = {zero_unless(used, part.x), zero_unless(used, part.y), zero_unless(used, part.z)};
+  DiskGradient out = {camera.to_world(parts[0]),
+                      camera.to_world(parts[1]),
+                      camera.to_world(parts[2]),
+                      camera.to_world(parts[3]),
+                      {zero, zero},
+                      zero};
   add_pose_gradient(disk, parts, out.mean, used, pose);
   // U ∝ 1 / su: the logarithm's gradient is −g·U.
   out.log_scales[0] = zero_unless(used, -(g[R_UX] * cu.x * ix + g[R_UY] * cu.y * iy));
@@ -211,8 +218,8 @@ DiskGradient disk_gradient(const isk_scene& s, const Camera& camera, const Disk&
 }
 
 // Writes the gradients of the Gaussians `first` … `first` + L; adds to `pose` [12].
-void project_backward_lanes(const Workspace& w, const isk_scene& s, const Camera& camera, int stride, int64_t first,
-                            const isk_gradients& out, F* pose) {
+void project_backward_lanes(const Workspace& w, const isk_scene& s, const Camera& camera, int stride,
+                            int64_t first, const isk_gradients& out, F* pose) {
   const int64_t n = s.num_gaussians;
   F g[12];
   gather_rows(w, s, stride, first, out.colors, g);

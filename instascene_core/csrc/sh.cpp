@@ -115,7 +115,8 @@ void evaluate_colors(const Arguments& a, int threads, float* colors) {
 
 // Writes the rows of dL/dsh [K·3] and adds those of dL/dmean; returns the latter, lanes beyond the end zero.
 template <int K>
-V3 store_gradients(const Arguments& a, int64_t first, const F* g, const F* y, V3 g_mean, float* g_sh, float* g_means) {
+V3 store_gradients(const Arguments& a, int64_t first, const F* g, const F* y, V3 g_mean, float* g_sh,
+                   float* g_means) {
   alignas(64) float tmp[3 * K][L], mean[3][L];
   for (int k = 0; k < K; ++k)
     for (int c = 0; c < 3; ++c) store(tmp[3 * k + c], g[c] * y[k]);
@@ -159,7 +160,8 @@ void backpropagate(const Arguments& a, int threads, const float* colors, const f
         g_dir += grad[k] * fma(g[0], sh[3 * k], fma(g[1], sh[3 * k + 1], g[2] * sh[3 * k + 2]));
       const V3 g_mean = (g_dir - d.unit * dot(d.unit, g_dir)) * d.inv_norm;
       const Mask finite = (d.inv_norm - d.inv_norm) == F(0.0f);
-      const V3 kept = {zero_unless(finite, g_mean.x), zero_unless(finite, g_mean.y), zero_unless(finite, g_mean.z)};
+      const V3 kept = {zero_unless(finite, g_mean.x), zero_unless(finite, g_mean.y),
+                       zero_unless(finite, g_mean.z)};
       camera_sum += store_gradients<K>(a, first, g, y, kept, g_sh, g_means);
     }
     const F sums[3] = {camera_sum.x, camera_sum.y, camera_sum.z};
@@ -188,9 +190,9 @@ void sh_forward(int64_t n, int coefficients, int degree, int threads, const floa
   if (degree == 3) evaluate_colors<3>(a, threads, colors);
 }
 
-void sh_backward(int64_t n, int coefficients, int degree, int threads, const float* means, const float* camera,
-                 const float* sh, const float* colors, const float* g_colors, float* g_sh, float* g_means,
-                 float* g_camera) {
+void sh_backward(int64_t n, int coefficients, int degree, int threads, const float* means,
+                 const float* camera, const float* sh, const float* colors, const float* g_colors,
+                 float* g_sh, float* g_means, float* g_camera) {
   const Arguments a{n, coefficients, means, camera, sh};
   if (degree == 0) backpropagate<0>(a, threads, colors, g_colors, g_sh, g_means, g_camera);
   if (degree == 1) backpropagate<1>(a, threads, colors, g_colors, g_sh, g_means, g_camera);

@@ -103,9 +103,7 @@ inline uint32_t bits(Mask a) { return static_cast<uint32_t>(_mm256_movemask_ps(a
 inline bool any(Mask a) { return bits(a) != 0; }
 inline F select(Mask m, F yes, F no) { return _mm256_blendv_ps(no.v, yes.v, m.m); }
 inline F zero_unless(Mask m, F a) { return _mm256_and_ps(m.m, a.v); }
-inline F round_nearest(F a) {
-  return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
+inline F round_nearest(F a) { return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline F scale_by_power_of_two(F a, F n) {
   __m256i e = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), e));
@@ -172,10 +170,13 @@ inline uint32_t bits(Mask a) { return static_cast<uint32_t>(_mm_movemask_ps((__m
 inline F min(F a, F b) { return select(a < b, a, b); }
 inline F max(F a, F b) { return select(a > b, a, b); }
 inline F sqrt(F a) {
-  return V4{__builtin_sqrtf(a.v[0]), __builtin_sqrtf(a.v[1]), __builtin_sqrtf(a.v[2]), __builtin_sqrtf(a.v[3])};
+  return V4{__builtin_sqrtf(a.v[0]), __builtin_sqrtf(a.v[1]), __builtin_sqrtf(a.v[2]),
+            __builtin_sqrtf(a.v[3])};
 }
 #if defined(__ARM_NEON) && defined(__aarch64__)
-inline F fma(F a, F b, F c) { return reinterpret_cast<V4>(vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v)); }
+inline F fma(F a, F b, F c) {
+  return reinterpret_cast<V4>(vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v));
+}
 #else
 inline F fma(F a, F b, F c) { return a.v * b.v + c.v; }
 #endif

@@ -52,7 +52,8 @@ void trace_block(const Workspace& w, const isk_scene& s, int tile, const float* 
     live = and_not(live, done) & (t > max(t_min, F(0.0f)));
     if (!any(live)) break;
   }
-  if (out.counts) for_each_pixel(p, s.width, s.height, [&](int lane, int64_t i) { out.counts[i] = cursor[lane]; });
+  if (out.counts)
+    for_each_pixel(p, s.width, s.height, [&](int lane, int64_t i) { out.counts[i] = cursor[lane]; });
 }
 
 }  // namespace

@@ -11,19 +11,19 @@
 
 namespace isk {
 
-constexpr int TILE = 16;                       // pixels; a tile is the unit of work of one thread
-constexpr int BW = 4, BH = L / 4;              // one vector holds a block of BW × BH pixels
-constexpr int BLOCKS = TILE * TILE / L;        // blocks of a tile, at most 64 (bits of a mask)
+constexpr int TILE = 16;                 // pixels; a tile is the unit of work of one thread
+constexpr int BW = 4, BH = L / 4;        // one vector holds a block of BW × BH pixels
+constexpr int BLOCKS = TILE * TILE / L;  // blocks of a tile, at most 64 (bits of a mask)
 constexpr int BLOCK_COLS = TILE / BW, BLOCK_ROWS = TILE / BH;
 constexpr int TILE_PIXELS = TILE * TILE;
 
-constexpr float ALPHA_MIN = 1.0f / 255.0f;     // contributions below are skipped
+constexpr float ALPHA_MIN = 1.0f / 255.0f;  // contributions below are skipped
 constexpr float ALPHA_MAX = 0.999f;
-constexpr float TRANSMITTANCE_MIN = 1e-4f;     // a pixel is finished before falling below
-constexpr float LOW_PASS = 2.0f;               // 1 / σ² of the paper's screen filter, σ = √2 / 2 pixels
-constexpr float EDGE_ON = 1e-7f;               // metres from the camera centre to the disk's plane
-constexpr float GRAZING = 1e-3f;               // least cosine (per unit ray z) of the mean plane for a depth
-constexpr float DISTORTION_NEAR = 0.2f;        // distortion compares 1 − near / z
+constexpr float TRANSMITTANCE_MIN = 1e-4f;  // a pixel is finished before falling below
+constexpr float LOW_PASS = 2.0f;            // 1 / σ² of the paper's screen filter, σ = √2 / 2 pixels
+constexpr float EDGE_ON = 1e-7f;            // metres from the camera centre to the disk's plane
+constexpr float GRAZING = 1e-3f;            // least cosine (per unit ray z) of the mean plane for a depth
+constexpr float DISTORTION_NEAR = 0.2f;     // distortion compares 1 − near / z
 
 // Grows, never shrinks, never initialises.
 template <class T>
@@ -124,8 +124,8 @@ struct Workspace {
   Buffer<float> state;                                // [tiles, BLOCKS, S_COUNT, L]
   Buffer<float> rows;                                 // [slots, row stride] gradients per Gaussian and tile
   Buffer<uint8_t> row_used;
-  Buffer<Slots> slots;                                // [N] the rows of each Gaussian
-  Buffer<double> partials;                            // per tile / per chunk sums of the camera's gradient
+  Buffer<Slots> slots;      // [N] the rows of each Gaussian
+  Buffer<double> partials;  // per tile / per chunk sums of the camera's gradient
   std::vector<Scratch> scratch;
   uint32_t num_visible = 0, num_entries = 0;
   int tiles_x = 0, tiles_y = 0;
