@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from instascene_core.rendering.view import RasterImages
+from instascene_core.rendering.view import SurfaceImages
 
 _BETAS = (0.8, 0.98)  # of each frame, visited some ten to a hundred times; of all frames together
 _EPSILON = 1e-12
@@ -113,7 +113,7 @@ class PoseRefiner:
 
 
 def add_normal_torque(
-    images: RasterImages, gradients: RasterImages, world_from_camera: np.ndarray, gradient: torch.Tensor
+    images: SurfaceImages, gradients: SurfaceImages, world_from_camera: np.ndarray, gradient: torch.Tensor
 ) -> None:
     """Add to `gradient` [4, 4] what the kernel does not see: the pose turns the normals compared with.
 

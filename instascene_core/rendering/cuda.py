@@ -80,8 +80,8 @@ def gsplat() -> ModuleType:
     if problem := cuda_problem():
         raise MissingDependencyError(problem)
     logger.info("Loading gsplat; where its kernels are not built yet this takes minutes.")
-    import gsplat as module
-    from gsplat.cuda import _backend
+    import gsplat as module  # pyright: ignore[reportMissingImports] (optional: the extra `cuda`)
+    from gsplat.cuda import _backend  # pyright: ignore[reportMissingImports] (optional: the extra `cuda`)
 
     if _backend._C is None:
         raise MissingDependencyError(
@@ -227,15 +227,15 @@ def _sums_by_gsplat(rendering: CudaRendering, features: torch.Tensor, median_dep
     view, splats, tiles = rendering.view, rendering.splats, rendering.tiles
     camera, (mean, matrix, opacity) = view.camera, _inputs(splats, features.dtype)
     normals, unused = splats.normal[None].to(features), torch.zeros_like(mean)
-    first, blended = None, []
+    blended, firsts = [], []
     for part in padded_parts(features, with_index=median_depth):
         found = gsplat().rasterize_to_pixels_2dgs(
             mean, matrix, part.channels[None], opacity, normals, unused, camera.width, camera.height, TILE,
             tiles.offsets, tiles.splats,
         )  # fmt: skip
         blended.append(found[0][0, ..., : part.used])
-        first = first or found
-    _, alpha, normal, _, last = first
+        firsts.append(found[1:])
+    alpha, normal, _, last = firsts[0]
     alpha = alpha[0, ..., 0]
     median = _median_depth(view, splats, last[0, ..., 0], alpha) if median_depth else None
     return Sums(torch.cat(blended, dim=-1), alpha, normal[0], median)

@@ -7,8 +7,8 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering.cuda import CudaRendering, render
 from instascene_core.rendering.sh import sh_colors
-from instascene_core.rendering.training_pass import ModelGradients
-from instascene_core.rendering.view import NEAR_PLANE, RasterImages, RasterView, pose_tensor
+from instascene_core.rendering.training_pass import ModelGradients, rendered
+from instascene_core.rendering.view import NEAR_PLANE, ImageGradients, RasterImages, RasterView, pose_tensor
 
 _TRAINED = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
 
@@ -24,7 +24,12 @@ class CudaTrainingPass:
         self._leaves: dict[str, torch.Tensor] = {}
         self._rendering: CudaRendering | None = None
         self._screen: torch.Tensor | None = None
-        self.image_gradients: RasterImages | None = None  # zero after `render`, to be filled
+        self._image_gradients: ImageGradients | None = None
+
+    @property
+    def image_gradients(self) -> ImageGradients:
+        """Zero after `render`, to be filled."""
+        return rendered(self._image_gradients)
 
     @torch.enable_grad()
     def render(
@@ -56,29 +61,32 @@ class CudaTrainingPass:
         )
         self._leaves, self._screen = {**leaves, "world_from_camera": pose}, like.new_zeros(len(like))
         self._rendering = render(view, self._screen, median_depth=False, distortion=False)
-        images = vars(self._rendering.images)
-        size = (camera.height, camera.width)
-        self.image_gradients = RasterImages(
-            **{name: like.new_zeros(size) if t is None else torch.zeros_like(t) for name, t in images.items()}
-        )
-        return RasterImages(
-            **{name: None if t is None else t.detach().contiguous() for name, t in images.items()}
+        images = self._rendering.images
+        self._image_gradients = ImageGradients.zeros(camera, colors.shape[1], images.color.dtype, like.device)
+        return RasterImages(  # median_depth and distortion were not asked for
+            images.color.detach().contiguous(),
+            images.alpha.detach().contiguous(),
+            images.depth.detach().contiguous(),
+            None,
+            images.normal.detach().contiguous(),
+            None,
         )
 
     @property
     def visible(self) -> torch.Tensor:
         """[N] bool: the Gaussians that reach the image rendered last."""
-        return self._rendering.visible
+        return rendered(self._rendering).visible
 
     @torch.enable_grad()
     def backward(self, median_depth: bool = False, distortion: bool = False) -> ModelGradients:
         """Gradients of the loss whose image gradients are in `image_gradients`; once after each `render`."""
-        images, upstream = self._rendering.images, vars(self.image_gradients)
+        rendering, upstream = rendered(self._rendering), vars(self.image_gradients)
+        images = rendering.images
         outputs = {name: getattr(images, name) for name in ("color", "alpha", "depth", "normal")}
         if median_depth:
-            outputs["median_depth"] = self._rendering.lists.median_depth()
+            outputs["median_depth"] = rendering.lists.median_depth()
         if distortion:
-            outputs["distortion"] = self._rendering.lists.distortion()
+            outputs["distortion"] = rendering.lists.distortion()
         found = torch.autograd.grad(
             list(outputs.values()),
             list(self._leaves.values()),
@@ -90,4 +98,4 @@ class CudaTrainingPass:
             for (name, leaf), gradient in zip(self._leaves.items(), found)
         }
         gradients["world_from_camera"] = gradients["world_from_camera"].cpu()
-        return ModelGradients(**gradients, screen=self._screen)
+        return ModelGradients(**gradients, screen=rendered(self._screen))

@@ -8,6 +8,7 @@ for loops without autograd (`training_pass.py`); `photometric_loss`, `normal_con
 """
 
 import ctypes
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.rendering import fused_torch
 from instascene_core.rendering.library import check, kernel, num_threads, pointer
-from instascene_core.rendering.view import RasterImages
+from instascene_core.rendering.view import SurfaceImages
 
 
 def write_photometric(
@@ -49,11 +50,11 @@ def write_photometric(
 
 
 def add_normal_consistency(
-    images: RasterImages,
+    images: SurfaceImages,
     camera: PinholeCamera,
     world_from_camera: torch.Tensor,
     weight: float,
-    gradients: RasterImages,
+    gradients: SurfaceImages,
 ) -> float:
     """weight · mean(alpha − normal·N), N the normal of the depth image by central differences.
 
@@ -171,14 +172,21 @@ def photometric_loss(
     return _Photometric.apply(image, target, ssim_weight, valid)
 
 
+@dataclass
+class _Surface:
+    """Images that make SurfaceImages."""
+
+    normal: torch.Tensor
+    depth: torch.Tensor
+    alpha: torch.Tensor
+
+
 class _NormalConsistency(torch.autograd.Function):
     @staticmethod
     def forward(ctx, normal, depth, alpha, camera, pose):
         normal, depth, alpha = _plain(normal), _plain(depth), _plain(alpha)
-        images = RasterImages(None, alpha, depth, None, normal, None)
-        gradients = RasterImages(
-            None, torch.zeros_like(alpha), torch.zeros_like(depth), None, torch.zeros_like(normal), None
-        )
+        images = _Surface(normal, depth, alpha)
+        gradients = _Surface(torch.zeros_like(normal), torch.zeros_like(depth), torch.zeros_like(alpha))
         ctx.gradients = gradients
         return torch.tensor(add_normal_consistency(images, camera, pose, 1.0, gradients))
 

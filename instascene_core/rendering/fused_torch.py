@@ -6,7 +6,7 @@ import torch
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.rendering import losses
-from instascene_core.rendering.view import RasterImages
+from instascene_core.rendering.view import SurfaceImages
 
 
 def write_photometric(
@@ -25,11 +25,11 @@ def write_photometric(
 
 
 def add_normal_consistency(
-    images: RasterImages,
+    images: SurfaceImages,
     camera: PinholeCamera,
     world_from_camera: torch.Tensor,
     weight: float,
-    gradients: RasterImages,
+    gradients: SurfaceImages,
 ) -> float:
     value, found = _value_and_gradients(
         lambda normal, depth, alpha: (
@@ -71,9 +71,9 @@ def adam_step(
 ) -> None:
     if chosen is not None:
         rows = torch.nonzero(chosen).flatten()
-        part = [t[rows] for t in (parameter, gradient, mean, square)]
-        adam_step(*part, step, learning_rate, betas, epsilon, None)
-        for whole, changed in zip((parameter, mean, square), (part[0], part[2], part[3])):
+        part, part_mean, part_square = parameter[rows], mean[rows], square[rows]
+        adam_step(part, gradient[rows], part_mean, part_square, step, learning_rate, betas, epsilon, None)
+        for whole, changed in ((parameter, part), (mean, part_mean), (square, part_square)):
             whole[rows] = changed
         return
     mean.lerp_(gradient, 1 - betas[0])

@@ -14,9 +14,17 @@ from torch.autograd.function import once_differentiable
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering.library import Gradients, Workspace, check, pointer
+from instascene_core.rendering.library import Gradients, Images, Workspace, check, pointer
 from instascene_core.rendering.sh import evaluate_sh
-from instascene_core.rendering.view import NEAR_PLANE, RasterImages, RasterView, float32_tensor, pose_tensor
+from instascene_core.rendering.view import (
+    NEAR_PLANE,
+    ImageGradients,
+    RasterImages,
+    RasterView,
+    float32_tensor,
+    image_pointers,
+    pose_tensor,
+)
 
 
 @dataclass
@@ -71,15 +79,25 @@ def forward(view: RasterView, images: RasterImages, workspace: Workspace) -> Non
 
 
 def backward(
-    view: RasterView, image_gradients: RasterImages, workspace: Workspace, gradients: RasterGradients
+    view: RasterView,
+    image_gradients: RasterImages | ImageGradients,
+    workspace: Workspace,
+    gradients: RasterGradients,
 ) -> None:
     """Overwrite `gradients` with those of the view last rendered by `forward` in `workspace`."""
+    backward_from_pointers(view, image_gradients.pointers(), workspace, gradients)
+
+
+def backward_from_pointers(
+    view: RasterView, image_gradients: Images, workspace: Workspace, gradients: RasterGradients
+) -> None:
+    """As `backward`, for some of the images; their tensors must live until this returns."""
     out = Gradients(
         pointer(gradients.means), pointer(gradients.quaternions), pointer(gradients.log_scales),
         pointer(gradients.logit_opacities), pointer(gradients.colors), pointer(gradients.screen),
         pointer(gradients.camera), pointer(gradients.background),
     )  # fmt: skip
-    check(workspace.library.isk_backward(workspace.handle, view.scene(), image_gradients.pointers(), out))
+    check(workspace.library.isk_backward(workspace.handle, view.scene(), image_gradients, out))
 
 
 def visible(view: RasterView, workspace: Workspace) -> torch.Tensor:
@@ -109,12 +127,14 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *image_gradients):
-        *tensors, background = ctx.saved_tensors
-        view = RasterView(*tensors, ctx.camera, background, ctx.near)
+        means, quaternions, log_scales, logits, colors, pose, background = ctx.saved_tensors
+        view = RasterView(
+            means, quaternions, log_scales, logits, colors, pose, ctx.camera, background, ctx.near
+        )
         gradients = RasterGradients.empty_like(view)
         gradients.screen = ctx.screen
         contiguous = [None if g is None else g.float().contiguous() for g in image_gradients]
-        backward(view, RasterImages(*contiguous), ctx.workspace, gradients)
+        backward_from_pointers(view, image_pointers(*contiguous), ctx.workspace, gradients)
         return (
             gradients.means, gradients.quaternions, gradients.log_scales, gradients.logit_opacities,
             gradients.colors, gradients.camera, gradients.background, None, None, None, None,

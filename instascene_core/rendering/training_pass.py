@@ -8,6 +8,7 @@ adam_step(model.means, gradients.means, …)
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,16 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering.library import Workspace
-from instascene_core.rendering.rasterizer import RasterGradients, backward, forward, visible
+from instascene_core.rendering.rasterizer import RasterGradients, backward_from_pointers, forward, visible
 from instascene_core.rendering.sh import sh_backward, sh_forward
-from instascene_core.rendering.view import NEAR_PLANE, RasterImages, RasterView, float32_tensor, pose_tensor
+from instascene_core.rendering.view import (
+    NEAR_PLANE,
+    ImageGradients,
+    RasterImages,
+    RasterView,
+    float32_tensor,
+    pose_tensor,
+)
 
 
 @dataclass
@@ -44,7 +52,13 @@ class TrainingPass:
         self._workspace = Workspace()
         self._view: RasterView | None = None
         self._images: RasterImages | None = None
-        self.image_gradients: RasterImages | None = None  # zero after `render`, to be filled
+        self._image_gradients: ImageGradients | None = None
+        self._raster_gradients: RasterGradients | None = None
+
+    @property
+    def image_gradients(self) -> ImageGradients:
+        """Zero after `render`, to be filled."""
+        return rendered(self._image_gradients)
 
     @torch.no_grad()
     def render(
@@ -75,7 +89,7 @@ class TrainingPass:
         )
         if self._images is None or self._images.alpha.shape != (camera.height, camera.width):
             self._images = RasterImages.empty(camera, 3)
-            self.image_gradients = RasterImages.empty(camera, 3)
+            self._image_gradients = ImageGradients.zeros(camera, 3)
         for tensor in vars(self.image_gradients).values():
             tensor.zero_()
         forward(self._view, self._images, self._workspace)
@@ -84,7 +98,7 @@ class TrainingPass:
     @property
     def visible(self) -> torch.Tensor:
         """[N] bool: the Gaussians that reach the image rendered last."""
-        return visible(self._view, self._workspace)
+        return visible(rendered(self._view), self._workspace)
 
     @torch.no_grad()
     def backward(self, median_depth: bool = False, distortion: bool = False) -> ModelGradients:
@@ -93,17 +107,10 @@ class TrainingPass:
         Gradients of the median depth and the distortion are read only where asked for: the pass is faster
         without them.
         """
-        view, given = self._view, self.image_gradients
-        upstream = RasterImages(
-            given.color,
-            given.alpha,
-            given.depth,
-            given.median_depth if median_depth else None,
-            given.normal,
-            given.distortion if distortion else None,
-        )
+        view = rendered(self._view)
+        upstream = self.image_gradients.pointers(median_depth, distortion)
         raster = self._buffers(view)
-        backward(view, upstream, self._workspace, raster)
+        backward_from_pointers(view, upstream, self._workspace, raster)
         position = torch.zeros(3)
         sh_backward(
             view.means, self._sh, self._position, self._degree, view.colors, raster.colors, self._g_sh,
@@ -116,7 +123,18 @@ class TrainingPass:
         )  # fmt: skip
 
     def _buffers(self, view: RasterView) -> RasterGradients:
-        kept = getattr(self, "_gradients", None)
+        kept = self._raster_gradients
         if kept is None or len(kept.means) != len(view.means) or self._g_sh.shape != self._sh.shape:
-            self._gradients, self._g_sh = RasterGradients.empty_like(view), torch.empty_like(self._sh)
-        return self._gradients
+            kept, self._g_sh = RasterGradients.empty_like(view), torch.empty_like(self._sh)
+            self._raster_gradients = kept
+        return kept
+
+
+_Rendered = TypeVar("_Rendered")
+
+
+def rendered(part: _Rendered | None) -> _Rendered:
+    """`part`, which exists once something has been rendered; RuntimeError before."""
+    if part is None:
+        raise RuntimeError("Nothing has been rendered yet; call `render` first.")
+    return part

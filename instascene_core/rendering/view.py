@@ -1,6 +1,7 @@
 """One view to render and the images it becomes: what the kernel and the GPU path share."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,14 +43,14 @@ class RasterView:
 
 @dataclass
 class RasterImages:
-    """The six images of RenderResult, or the gradients of a loss by them (None: zero)."""
+    """The six images of RenderResult."""
 
-    color: torch.Tensor | None  # [H, W, C]
-    alpha: torch.Tensor | None  # [H, W]
-    depth: torch.Tensor | None
-    median_depth: torch.Tensor | None
-    normal: torch.Tensor | None  # [H, W, 3]
-    distortion: torch.Tensor | None
+    color: torch.Tensor  # [H, W, C]
+    alpha: torch.Tensor  # [H, W]
+    depth: torch.Tensor  # [H, W]
+    median_depth: torch.Tensor | None  # [H, W]; None where it was not asked for
+    normal: torch.Tensor  # [H, W, 3]
+    distortion: torch.Tensor | None  # [H, W]; None where it was not asked for
 
     @classmethod
     def empty(cls, camera: PinholeCamera, channels: int) -> "RasterImages":
@@ -61,10 +62,65 @@ class RasterImages:
         )
 
     def pointers(self) -> Images:
-        return Images(
-            pointer(self.color), pointer(self.alpha), pointer(self.depth), pointer(self.median_depth),
-            pointer(self.normal), pointer(self.distortion),
-        )  # fmt: skip
+        return image_pointers(
+            self.color, self.alpha, self.depth, self.median_depth, self.normal, self.distortion
+        )
+
+
+@dataclass
+class ImageGradients:
+    """Gradients of a loss by the six images, shaped like them."""
+
+    color: torch.Tensor  # [H, W, C]
+    alpha: torch.Tensor  # [H, W]
+    depth: torch.Tensor  # [H, W]
+    median_depth: torch.Tensor  # [H, W]
+    normal: torch.Tensor  # [H, W, 3]
+    distortion: torch.Tensor  # [H, W]
+
+    @classmethod
+    def zeros(
+        cls,
+        camera: PinholeCamera,
+        channels: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "ImageGradients":
+        """All zero, to be filled."""
+        shape = (camera.height, camera.width)
+        sizes = ((*shape, channels), shape, shape, shape, (*shape, 3), shape)
+        return cls(*(torch.zeros(size, dtype=dtype, device=device) for size in sizes))
+
+    def pointers(self, median_depth: bool = True, distortion: bool = True) -> Images:
+        """For the kernel; False leaves an image out, which counts as zero."""
+        return image_pointers(
+            self.color,
+            self.alpha,
+            self.depth,
+            self.median_depth if median_depth else None,
+            self.normal,
+            self.distortion if distortion else None,
+        )
+
+
+class SurfaceImages(Protocol):
+    """What the losses on the rendered surface look at, and where they write: images or their gradients."""
+
+    normal: torch.Tensor  # [H, W, 3]
+    depth: torch.Tensor  # [H, W]
+    alpha: torch.Tensor  # [H, W]
+
+
+def image_pointers(*images: torch.Tensor | None) -> Images:
+    """The kernel's view of colour, alpha, depth, median depth, normal and distortion (None: zero).
+
+    Valid while the tensors live.
+    """
+    color, alpha, depth, median_depth, normal, distortion = images
+    return Images(
+        pointer(color), pointer(alpha), pointer(depth), pointer(median_depth), pointer(normal),
+        pointer(distortion),
+    )  # fmt: skip
 
 
 def float32_tensor(tensor: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
