@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from instascene_core.errors import InputError
+
 
 @dataclass(frozen=True)
 class SurfacePoints:
@@ -25,15 +27,27 @@ class SurfacePoints:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def column(self, name: str) -> np.ndarray:
+        """The column `name`; InputError where the points do not have it."""
+        values = getattr(self, name)
+        if values is None:
+            raise InputError(f"These points have no {name}.")
+        return values
+
     def select(self, index: np.ndarray) -> "SurfacePoints":
         """The points at `index` (integers or booleans)."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return SurfacePoints(**{n: None if c is None else c[index] for n, c in columns.items()})
+        columns = {n: c[index] for n in _COLUMNS if (c := getattr(self, n)) is not None}
+        return SurfacePoints(self.positions[index], self.normals[index], **columns)
 
     @classmethod
     def joined(cls, parts: "Sequence[SurfacePoints]") -> "SurfacePoints":
         """All points of `parts`, in order; only the columns that all of them have."""
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        columns = {n: [getattr(part, n) for part in parts] for n in _COLUMNS}
         return cls(
-            **{n: None if any(c is None for c in cs) else np.concatenate(cs) for n, cs in columns.items()}
+            np.concatenate([part.positions for part in parts]),
+            np.concatenate([part.normals for part in parts]),
+            **{n: np.concatenate(cs) for n, cs in columns.items() if all(c is not None for c in cs)},
         )
+
+
+_COLUMNS = tuple(f.name for f in fields(SurfacePoints) if f.name not in ("positions", "normals"))

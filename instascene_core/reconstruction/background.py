@@ -31,13 +31,14 @@ class BackgroundColor:
         """Starts from `color` [3], or from what the frames show where they have no depth."""
         start = torch.from_numpy(_usual_color(frames)) if color is None else color.float().clone()
         self.color = start.to(device)  # [3] float32, changed in place
-        self.color.grad = torch.zeros_like(self.color)
+        self._gradient = torch.zeros_like(self.color)
+        self.color.grad = self._gradient
         self._adam = torch.optim.Adam([self.color], lr=learning_rate)
 
     @torch.no_grad()
     def step(self, gradient: torch.Tensor, alpha: torch.Tensor) -> None:
         """Learn from dL/d color [H, W, 3] of an image with coverage alpha [H, W]."""
-        self.color.grad.copy_(torch.tensordot(1 - alpha, gradient, dims=2))
+        self._gradient.copy_(torch.tensordot(1 - alpha, gradient, dims=2))
         self._adam.step()
         self.color.clamp_(0, 1)
 
@@ -65,12 +66,12 @@ def shell_points(frames: list[Frame], surface: SurfacePoints) -> SurfacePoints:
         float(np.quantile(np.linalg.norm(surface.positions - center, axis=1), 0.99)),
         1.5 * float(np.linalg.norm(cameras - center, axis=1).max()),
     )
-    parts = [_shell_part(frame, center, radius) for frame in frames if frame.depth is not None]
+    parts = [_shell_part(f, f.depth, center, radius) for f in frames if f.depth is not None]
     return SurfacePoints.joined(parts)
 
 
-def _shell_part(frame: Frame, center: np.ndarray, radius: float) -> SurfacePoints:
-    gaps = _large_gaps(frame.depth)
+def _shell_part(frame: Frame, depth: np.ndarray, center: np.ndarray, radius: float) -> SurfacePoints:
+    gaps = _large_gaps(depth)
     rows, columns = np.nonzero(gaps if frame.valid is None else gaps & frame.valid)
     chosen = (rows % _STRIDE == 0) & (columns % _STRIDE == 0)
     rows, columns = rows[chosen], columns[chosen]
@@ -102,4 +103,4 @@ def _large_gaps(depth: np.ndarray) -> np.ndarray:
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
     large = statistics[:, cv2.CC_STAT_AREA] > _MIN_SHARE * depth.size
     large[0] = False  # OpenCV's label of everything else
-    return large[labels]
+    return large[np.asarray(labels, dtype=np.int32)]

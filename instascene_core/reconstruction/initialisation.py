@@ -65,7 +65,7 @@ def gaussians_from_depth(frames: list[Frame], budget: int) -> GaussianModel:
 def back_project_frames(frames: list[Frame]) -> SurfacePoints:
     """Every trusted depth pixel of the frames as a world point (subsampled to a few million)."""
     with_depth = [frame for frame in frames if frame.depth is not None]
-    pixels = sum(frame.depth.size for frame in with_depth)
+    pixels = sum(frame.depth.size for frame in frames if frame.depth is not None)
     stride = max(1, int(np.ceil(np.sqrt(pixels / _MAX_SAMPLES))))
     parts = [back_project(frame, stride, offset=i) for i, frame in enumerate(with_depth)]
     if sum(len(part) for part in parts) < 10:
@@ -76,7 +76,12 @@ def back_project_frames(frames: list[Frame]) -> SurfacePoints:
 def back_project(
     frame: Frame, stride: int = 1, offset: int = 0, where: np.ndarray | None = None
 ) -> SurfacePoints:
-    """The trusted depth pixels of one frame, every `stride`-th each way; only `where` [H, W] bool."""
+    """The trusted depth pixels of one frame, every `stride`-th each way; only `where` [H, W] bool.
+
+    Raises InputError when the frame has no depth image.
+    """
+    if frame.depth is None:
+        raise InputError(f"The frame '{frame.name}' has no depth image, so no surface can be taken from it.")
     found = normals_from_depth(frame.depth, frame.camera)
     usable = found.valid if frame.valid is None else found.valid & frame.valid
     if where is not None:
@@ -118,7 +123,7 @@ def thin_out(points: SurfacePoints, budget: int) -> SurfacePoints:
     points = points.select(order)
     levels = _octree_levels(codes[order], points, span)
     # Leaves grow in number as the limit falls; bisection on its logarithm.
-    low, high = -20.0, float(np.log(points.importances.sum()))
+    low, high = -20.0, float(np.log(points.column("importances").sum()))
     starts = np.array([0])
     for _ in range(24):
         limit = 0.5 * (low + high)
@@ -160,7 +165,7 @@ def _morton_codes(unit: np.ndarray) -> np.ndarray:
 
 def _octree_levels(codes: np.ndarray, points: SurfacePoints, span: float) -> list[_Level]:
     """All levels, coarsest first, of the octree over sorted Morton codes."""
-    total = np.concatenate([[0.0], np.cumsum(points.importances, dtype=np.float64)])
+    total = np.concatenate([[0.0], np.cumsum(points.column("importances"), dtype=np.float64)])
     all_starts = []
     for depth in range(_OCTREE_DEPTH + 1):
         prefix = codes >> (3 * (_OCTREE_DEPTH - depth))
@@ -170,7 +175,7 @@ def _octree_levels(codes: np.ndarray, points: SurfacePoints, span: float) -> lis
         last = depth == _OCTREE_DEPTH
         finer = all_starts[depth] if last else all_starts[depth + 1]
         children = np.append(np.searchsorted(finer, starts), len(finer))
-        nearest = np.minimum.reduceat(points.footprints, starts)
+        nearest = np.minimum.reduceat(points.column("footprints"), starts)
         cell = span / 2**depth
         levels.append(
             _Level(
@@ -209,9 +214,9 @@ def _average(points: SurfacePoints, starts: np.ndarray) -> SurfacePoints:
     return SurfacePoints(
         positions=mean(points.positions)[good].astype(np.float32),
         normals=(normals / np.maximum(length, 1e-12)[:, None])[good].astype(np.float32),
-        colors=mean(points.colors)[good].astype(np.float32),
-        footprints=mean(points.footprints)[good].astype(np.float32),
-        importances=(mean(points.importances) * counts)[good].astype(np.float32),
+        colors=mean(points.column("colors"))[good].astype(np.float32),
+        footprints=mean(points.column("footprints"))[good].astype(np.float32),
+        importances=(mean(points.column("importances")) * counts)[good].astype(np.float32),
     )
 
 
@@ -222,7 +227,7 @@ def gaussians_from_points(points: SurfacePoints) -> GaussianModel:
     n = len(points)
     neighbours = min(4, n)
     distances, _ = cKDTree(points.positions).query(points.positions, k=neighbours)
-    spacing = distances.reshape(n, neighbours)[:, 1:].mean(axis=1) if n > 1 else points.footprints
+    spacing = distances.reshape(n, neighbours)[:, 1:].mean(axis=1) if n > 1 else points.column("footprints")
     spacing = np.clip(spacing, 1e-3 * np.median(spacing) + 1e-9, 30 * np.median(spacing) + 1e-9)
     log_scales = np.log(_COVERAGE * spacing)[:, None].repeat(2, axis=1)
     # The smallest rotation of +z onto ±normal; the sign of a disk's normal means nothing.
@@ -237,5 +242,5 @@ def gaussians_from_points(points: SurfacePoints) -> GaussianModel:
         quaternions=torch.from_numpy(quaternions.astype(np.float32)),
         log_scales=torch.from_numpy(log_scales.astype(np.float32)),
         logit_opacities=torch.full((n,), opacity),
-        sh=torch.from_numpy(((points.colors - 0.5) / SH_C0)[:, None].astype(np.float32)),
+        sh=torch.from_numpy(((points.column("colors") - 0.5) / SH_C0)[:, None].astype(np.float32)),
     )

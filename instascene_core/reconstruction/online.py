@@ -125,7 +125,7 @@ class OnlineReconstruction:
         if self._trainer is None or (limited and self._trainer.num_lacking > config.iterations):
             return None
         if limited:
-            self._catch_up(progress)
+            self._catch_up(self._trainer, progress)
             if config.polish_time_s > 0:
                 least = config.polish_least * self._trainer.seconds_per_step
                 time_budget_s = max(config.polish_time_s, least)
@@ -140,9 +140,8 @@ class OnlineReconstruction:
             begin=config.polish_begin,
         )
 
-    def _catch_up(self, progress: ProgressCallback) -> None:
+    def _catch_up(self, trainer: "_OnlineTrainer", progress: ProgressCallback) -> None:
         """The iterations without which a polish would start from too little."""
-        trainer = self._trainer
         total = trainer.num_lacking
         while trainer.num_lacking:
             trainer.step()
@@ -152,7 +151,7 @@ class OnlineReconstruction:
 
     def _unexplained(self, frame: Frame) -> GaussianModel | None:
         """Gaussians for the surface that a frame shows and the model does not; None where that is little."""
-        if not _has_depth(frame):
+        if frame.depth is None or not _has_depth(frame):
             return None
         where = frame.depth > 0
         if self._trainer is not None:
@@ -172,7 +171,9 @@ class OnlineReconstruction:
         points = thin_out(points, max(1, int(density * pixels)))
         new = gaussians_from_points(points)
         # In slivers the nearest neighbours are far: no disk is wider than the pixels it was made from.
-        widest = np.log(_WIDEST * points.footprints * np.sqrt(points.importances))[:, None]
+        widest = np.log(_WIDEST * points.column("footprints") * np.sqrt(points.column("importances")))[
+            :, None
+        ]
         new.log_scales = torch.minimum(new.log_scales, torch.from_numpy(widest.astype(np.float32)))
         return new
 

@@ -140,7 +140,7 @@ def _choose_sources(references: list[_Reference], index: int, points: SparsePoin
         sides[j] = baseline / max(np.linalg.norm(baseline), 1e-9)
     chosen: list[int] = []
     while scores and len(chosen) < _NUM_SOURCES:
-        best = max(scores, key=scores.get)
+        best = max(scores, key=scores.__getitem__)
         if scores.pop(best) < 0.05:
             break
         chosen.append(best)

@@ -170,7 +170,7 @@ class Trainer:
             self._poses.step(index, gradients.world_from_camera, share)
         self.iteration += 1
         if self._poses is not None and not self._poses_judged and fraction >= self.config.pose_judged:
-            self._judge_poses()
+            self._judge(self._poses)
         if fraction < self.config.refine_until:
             self._refine()
         if self.iteration % 50 == 0:
@@ -215,7 +215,7 @@ class Trainer:
             add_normal_prior(view.normals, pose, config.normal_prior_weight, back.normal)
         if config.distortion_weight > 0:
             back.distortion.fill_(config.distortion_weight / back.distortion.numel())
-        if config.depth_weight > 0 and view.depth is not None:
+        if config.depth_weight > 0 and view.depth is not None and view.trust is not None:
             add_depth_loss(images.depth, view.depth, view.trust, config.depth_weight, back.depth)
         gradients = self._pass.backward(distortion=config.distortion_weight > 0)
         if self._poses is not None:
@@ -233,14 +233,14 @@ class Trainer:
         if every > 0 and self.iteration % every == 0:
             reset_opacities(self._optimiser, _RESET_OPACITY * config.min_opacity)
 
-    def _judge_poses(self) -> None:
+    def _judge(self, poses: PoseRefiner) -> None:
         """Go back to the given poses for the rest of the run where refining hardly moved the images.
 
         Noise of the gradients moves exact poses, too: by fractions of a pixel, and to the scene's harm.
         """
         self._poses_judged = True
         camera = self._frames[0].camera.scaled(training_scale(self._frames, self.config))
-        pixels = self._poses.image_motion() * camera.fx
+        pixels = poses.image_motion() * camera.fx
         logger.info("pose refinement has moved the images by %.2f pixels", pixels)
         if pixels < self.config.pose_min_pixels:
             self._poses = None

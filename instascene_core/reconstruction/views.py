@@ -31,9 +31,9 @@ class View:
 
     def to(self, device: torch.device) -> "View":
         """The same view with its images on `device`."""
-        images = (self.rgb, self.depth, self.trust, self.valid, self.normals)
-        moved = (None if image is None else image.to(device) for image in images)
-        return View(self.camera, self.world_from_camera, *moved)
+        optional = (self.depth, self.trust, self.valid, self.normals)
+        moved = (None if image is None else image.to(device) for image in optional)
+        return View(self.camera, self.world_from_camera, self.rgb.to(device), *moved)
 
 
 def scale_view(frame: Frame, factor: float, reference_depth: float) -> View:
