@@ -28,7 +28,7 @@ def serve(folder: Path, port: int, say: Callable[[str], None], wait: bool = True
     Gaussians as splats, instances as coloured points, completed objects as meshes; each can be switched
     off in the page.  Raises InputError where there is no saved scene.
     """
-    import viser
+    import viser  # pyright: ignore[reportMissingImports] (optional: the caller says what to install)
 
     folder = Path(folder)
     file = read_gaussians(folder / "scene.ply")

@@ -1,6 +1,7 @@
 """The 2D Gaussian Splatting scene: N flat disks (Huang et al. 2024, section 4)."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -80,8 +81,7 @@ class GaussianModel:
 
     def select(self, index: torch.Tensor) -> "GaussianModel":
         """The Gaussians at `index` (bool mask or int64 indices)."""
-        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
-        return GaussianModel(**{k: None if v is None else v[index] for k, v in chosen.items()})
+        return self._mapped(lambda tensor: tensor[index])
 
     def with_features(self, features: torch.Tensor | np.ndarray | None) -> "GaussianModel":
         """The same Gaussians, not copied, with instance features [N, 16] (None: without)."""
@@ -92,10 +92,19 @@ class GaussianModel:
 
     def to(self, device: torch.device | str) -> "GaussianModel":
         """The same Gaussians on `device`; not copied where they are there already."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return GaussianModel(**{k: None if v is None else v.to(device) for k, v in values.items()})
+        return self._mapped(lambda tensor: tensor.to(device))
 
     def detached(self) -> "GaussianModel":
         """A copy without gradients."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return GaussianModel(**{k: None if v is None else v.detach().clone() for k, v in values.items()})
+        return self._mapped(lambda tensor: tensor.detach().clone())
+
+    def _mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "GaussianModel":
+        """`change` applied to every tensor."""
+        return GaussianModel(
+            means=change(self.means),
+            quaternions=change(self.quaternions),
+            log_scales=change(self.log_scales),
+            logit_opacities=change(self.logit_opacities),
+            sh=change(self.sh),
+            features=None if self.features is None else change(self.features),
+        )

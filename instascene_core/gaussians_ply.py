@@ -103,7 +103,7 @@ def _columns(gaussians: GaussianModel) -> dict[str, np.ndarray]:
 
     log_scales, sh = flat(model.log_scales), model.sh.cpu()
     thin = log_scales.min(axis=1, keepdims=True) + np.float32(_LOG_THICKNESS)
-    groups = [
+    groups: list[tuple[tuple[str, ...], np.ndarray]] = [
         (("x", "y", "z"), flat(model.means)),
         (("nx", "ny", "nz"), flat(model.normals)),
         (("f_dc_0", "f_dc_1", "f_dc_2"), flat(sh[:, 0])),
@@ -122,7 +122,7 @@ def _columns(gaussians: GaussianModel) -> dict[str, np.ndarray]:
 
 
 def _model_from_vertices(vertices: np.ndarray, path: Path) -> GaussianModel:
-    names = vertices.dtype.names
+    names = vertices.dtype.names or ()
 
     def stack(wanted: list[str]) -> np.ndarray:
         return np.stack([vertices[name].astype(np.float32) for name in wanted], axis=-1)
@@ -228,11 +228,12 @@ def _parse_header(header: str, path: Path) -> tuple[str, list[tuple[str, int, li
 
 
 def _parse_ascii(body: bytes, count: int, dtype: np.dtype, path: Path) -> np.ndarray:
+    names = dtype.names or ()
     try:
-        rows = np.array(body.split()[: count * len(dtype)], dtype=np.float64).reshape(count, len(dtype))
+        rows = np.array(body.split()[: count * len(names)], dtype=np.float64).reshape(count, len(names))
     except ValueError as error:
         raise InputError(f"{path} is cut short or holds something else than numbers.") from error
     vertices = np.empty(count, dtype=dtype)
-    for i, name in enumerate(dtype.names):
+    for i, name in enumerate(names):
         vertices[name] = rows[:, i]
     return vertices

@@ -5,6 +5,7 @@ A transform is named `target_from_source`, so that neighbours cancel when compos
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from instascene_core.errors import InputError
 
@@ -75,7 +76,7 @@ def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
     return xyzw[:, [3, 0, 1, 2]].reshape(*rotation.shape[:-2], 4)
 
 
-def look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray = (0.0, 0.0, 1.0)) -> np.ndarray:
+def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> np.ndarray:
     """`world_from_camera` [4, 4] of an OpenCV camera at `eye` that looks at `target`."""
     eye, target, up = (np.asarray(v, dtype=np.float64) for v in (eye, target, up))
     forward = (target - eye) / np.linalg.norm(target - eye)

@@ -21,7 +21,10 @@ EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 
 def parse(requirement: str) -> tuple[str, frozenset[str]]:
     """Canonical name and extras of one requirement line."""
-    name, extras = NAME.match(requirement.strip()).groups()
+    found = NAME.match(requirement.strip())
+    if found is None:
+        raise ValueError(f"'{requirement}' is not a requirement.")
+    name, extras = found.groups()
     return re.sub(r"[-_.]+", "-", name).lower(), frozenset((extras or "").replace(" ", "").split(","))
 
 

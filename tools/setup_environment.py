@@ -71,7 +71,7 @@ def run(command: list[str], log: str, interesting, env: dict[str, str] | None = 
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 sink.write(line)
                 shown = interesting(line.rstrip())
                 if shown:
@@ -238,7 +238,7 @@ def copy_kernel() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--force", action="store_true", help="do both steps even where nothing changed")
     arguments = parser.parse_args()
     try:

@@ -4,12 +4,16 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.transforms import quaternion_from_matrix
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
 
 OPTICAL_FRAME = "camera_optical_frame"
 DEPTH_ENCODINGS = ("32FC1", "16UC1")
@@ -61,7 +65,7 @@ class _BagWriter:
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._writer = Writer(path, version=9, storage_plugin=plugins[storage])
         self._depth_encoding, self._map_frame = depth_encoding, map_frame
-        self._connections: dict[str, object] = {}
+        self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> "_BagWriter":
         self._writer.open()

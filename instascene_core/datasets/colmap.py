@@ -54,8 +54,9 @@ class ColmapReader:
         lenses = {key: lens_from_colmap(camera) for key, camera in reconstruction.cameras.items()}
         self._lenses = [lenses[i.camera_id] for i in images]
         self.has_labels = use_masks and masks is not None
-        dataset = self._folder.parent
-        self._labels = [label_file(dataset, masks, p) if self.has_labels else None for p in self._paths]
+        self._labels: list[Path | None] = [None] * len(self._paths)
+        if use_masks and masks is not None:
+            self._labels = [label_file(self._folder.parent, masks, p) for p in self._paths]
         self.dropped = {"images not registered": reconstruction.num_images() - len(images)}
         if any(self.dropped.values()):
             logger.warning(

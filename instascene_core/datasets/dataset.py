@@ -39,6 +39,7 @@ class Reader(Protocol):
 
     def read(self, index: int) -> RawFrame:
         """Frame `index`; InputError when its files are bad."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,10 @@ class NerfstudioReader:
     def __init__(self, file: Path, use_depth: bool = True, use_masks: bool = True, masks: str | None = None):
         self._folder = file.parent
         self._meta = _load(file)
-        self._frames = self._meta.get("frames")
-        if not isinstance(self._frames, list) or not self._frames:
+        frames = self._meta.get("frames")
+        if not isinstance(frames, list) or not frames:
             raise InputError(f"{file} has no frames, so there are no poses to use.")
+        self._frames = frames
         self._paths = [self._image_path(entry) for entry in self._frames]
         self.names = unique_names([p.relative_to(self._folder) if p.is_relative_to(self._folder) else p
                                    for p in self._paths])  # fmt: skip
@@ -73,10 +74,10 @@ class NerfstudioReader:
         entry, depth, labels = self._frames[index], self._depths[index], self._labels[index]
         normals = self._normals[index]
         rgb = read_rgb(self._paths[index])
-        unit = self._number(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
+        unit = self._number_or(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
         return RawFrame(
             name=self.names[index],
-            stamp=self._number(entry, "timestamp", float(index)),
+            stamp=self._number_or(entry, "timestamp", float(index)),
             lens=self.lens(index),
             world_from_camera=self.poses[index],
             rgb=rgb,
@@ -92,12 +93,13 @@ class NerfstudioReader:
         if width is None or height is None:
             width, height = image_size(self._paths[index])
         width, height = round(width), round(height)
-        fx = self._focal(entry, "fl_x", "camera_angle_x", width)
-        fy = self._focal(entry, "fl_y", "camera_angle_y", height)
-        if fx is None and fy is None:
+        own_fx = self._focal(entry, "fl_x", "camera_angle_x", width)
+        own_fy = self._focal(entry, "fl_y", "camera_angle_y", height)
+        fx = own_fx if own_fx is not None else own_fy  # one given focal length holds for both axes
+        fy = own_fy if own_fy is not None else own_fx
+        if fx is None or fy is None:
             raise InputError(f"The frame '{self.names[index]}' has neither fl_x nor camera_angle_x.")
-        fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
-        cx, cy = self._number(entry, "cx", width / 2), self._number(entry, "cy", height / 2)
+        cx, cy = self._number_or(entry, "cx", width / 2), self._number_or(entry, "cy", height / 2)
         model, coefficients = self._distortion(entry)
         key = (width, height, fx, fy, cx, cy, model, coefficients)
         if key not in self._lenses:
@@ -112,8 +114,8 @@ class NerfstudioReader:
         if name not in CAMERA_MODELS:
             known = ", ".join(CAMERA_MODELS)
             raise InputError(f"The camera model '{name}' is not known; known are {known}.")
-        k = [self._number(entry, f"k{i}", 0.0) for i in range(1, 7)]
-        p = [self._number(entry, f"p{i}", 0.0) for i in range(1, 3)]
+        k = [self._number_or(entry, f"k{i}", 0.0) for i in range(1, 7)]
+        p = [self._number_or(entry, f"p{i}", 0.0) for i in range(1, 3)]
         model = CAMERA_MODELS[name]
         if model == "none":
             return "none", ()
@@ -135,10 +137,14 @@ class NerfstudioReader:
         """A frame's own value, else the global one, else None."""
         return entry[key] if key in entry else self._meta.get(key)
 
-    def _number(self, entry: dict, key: str, default: float | None = None) -> float | None:
+    def _number_or(self, entry: dict, key: str, default: float) -> float:
+        value = self._number(entry, key)
+        return default if value is None else value
+
+    def _number(self, entry: dict, key: str) -> float | None:
         value = self._value(entry, key)
         if value is None:
-            return default
+            return None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
             raise InputError(f"transforms.json: '{key}' is {value!r}, not a finite number.")
         return float(value)

@@ -2,8 +2,10 @@
 
 import logging
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +123,9 @@ class _Bag:
         weakref.finalize(self, self._reader.close)
         self.topics = {c.topic: c.msgtype for c in self._reader.connections}
 
-    def messages(self, topics: set[str], start: int | None = None, stop: int | None = None):
+    def messages(
+        self, topics: set[str], start: int | None = None, stop: int | None = None
+    ) -> Iterator[tuple[str, int, Any]]:
         """(topic, nanoseconds recorded, message) of some topics, start ≤ recorded < stop."""
         connections = [c for c in self._reader.connections if c.topic in topics]
         stream = iter(self._reader.messages(connections, start, stop) if connections else ())
@@ -219,10 +223,11 @@ class _Index:
         seen = set()
         for entry, frame_id in sorted(self.images, key=lambda image: image[0].stamp):
             pose = self._pose(entry.stamp, frame_id)
-            reason = "images without a pose at their stamp" if pose is None else ""
-            if entry.stamp in seen:
-                reason = "images with the stamp of another"
-            if reason:
+            if entry.stamp in seen or pose is None:
+                twice = entry.stamp in seen
+                reason = (
+                    "images with the stamp of another" if twice else "images without a pose at their stamp"
+                )
                 dropped[reason] = dropped.get(reason, 0) + 1
                 continue
             seen.add(entry.stamp)

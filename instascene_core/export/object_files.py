@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, inverse, quaternion_from_matrix
+
+if TYPE_CHECKING:
+    import trimesh
 
 FORMATS = ("ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf")
 NEEDS_COLLISION = {"urdf", "sdf", "mjcf"}
@@ -58,7 +62,7 @@ def _write_all(obj: CompletedObject, folder: Path, formats: tuple[str, ...], con
     if "glb" in formats:
         (folder / "mesh.glb").write_bytes(_glb(obj))
     if "stl" in formats:
-        (folder / "mesh.stl").write_bytes(meshes.to_trimesh(obj.mesh).export(file_type="stl"))
+        (folder / "mesh.stl").write_bytes(_encoded(meshes.to_trimesh(obj.mesh), "stl"))
     body = inertial(_in_object_frame(obj, obj.mesh), config.density)
     if "collision" in formats or NEEDS_COLLISION & set(formats):
         parts = _write_collision(obj, folder / "collision")
@@ -83,7 +87,15 @@ def _glb(obj: CompletedObject) -> bytes:
     """Binary glTF; glTF is y up by definition, and its readers for z-up worlds turn it back, so the
     vertices are kept as they are, like most robotics tools do."""
     rgba = np.concatenate([obj.colors, np.full((len(obj.colors), 1), 255, np.uint8)], axis=1)
-    return meshes.to_trimesh(obj.mesh, rgba).export(file_type="glb")
+    return _encoded(meshes.to_trimesh(obj.mesh, rgba), "glb")
+
+
+def _encoded(mesh: "trimesh.Trimesh", kind: str) -> bytes:
+    """The file of a binary format (trimesh's other formats are text or a dict)."""
+    data = mesh.export(file_type=kind)
+    if not isinstance(data, bytes):
+        raise TypeError(f"trimesh writes {kind} as {type(data).__name__}, not as bytes.")
+    return data
 
 
 def _write_collision(obj: CompletedObject, folder: Path) -> list[str]:

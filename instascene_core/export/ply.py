@@ -6,14 +6,13 @@ import numpy as np
 
 from instascene_core.objects import CompletedObject
 
-VERTEX = np.dtype(
-    [
-        *((axis, "<f4") for axis in "xyz"),
-        *((channel, "u1") for channel in ("red", "green", "blue")),
-        ("observed", "<f4"),
-        ("uncertainty", "<f4"),
-    ]
+PROPERTIES = (  # of a vertex: name, type in the file, type in numpy
+    *((axis, "float", "<f4") for axis in "xyz"),
+    *((channel, "uchar", "u1") for channel in ("red", "green", "blue")),
+    ("observed", "float", "<f4"),
+    ("uncertainty", "float", "<f4"),
 )
+VERTEX = np.dtype([(name, numpy_type) for name, _, numpy_type in PROPERTIES])
 FACE = np.dtype([("count", "u1"), ("indices", "<i4", (3,))])
 
 
@@ -28,8 +27,7 @@ def write(path: Path, obj: CompletedObject) -> None:
     vertices["observed"], vertices["uncertainty"] = obj.observed, obj.vertex_uncertainty
     faces = np.empty(len(obj.mesh.triangles), dtype=FACE)
     faces["count"], faces["indices"] = 3, obj.mesh.triangles
-    names = {"<f4": "float", "|u1": "uchar"}
-    properties = [f"property {names[VERTEX[name].str]} {name}" for name in VERTEX.names]
+    properties = [f"property {kind} {name}" for name, kind, _ in PROPERTIES]
     header = [
         "ply",
         "format binary_little_endian 1.0",

@@ -56,7 +56,8 @@ class VoxelGrid:
     def contains(self, points: np.ndarray) -> np.ndarray:
         """[N] bool: which world points [N, 3] lie in the grid's box."""
         coordinates = self.coordinates(points)
-        return ((coordinates >= -0.5) & (coordinates <= np.array(self.shape) - 0.5)).all(axis=-1)
+        inside = (coordinates >= -0.5) & (coordinates <= np.array(self.shape) - 0.5)
+        return np.asarray(inside.all(axis=-1))
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
     truths = []
     for file in files:
         try:
-            mesh, number = trimesh.load(file, process=False, force="mesh"), int(file.stem)
+            mesh, number = trimesh.load_mesh(file, process=False), int(file.stem)
         except Exception as error:  # trimesh raises several kinds for damaged files
             raise InputError(f"The ground truth mesh {file} cannot be read ({error}).") from error
         entry = known.get(number, {})

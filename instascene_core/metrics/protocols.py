@@ -237,7 +237,10 @@ def read_points(folder: Path) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"{folder} holds {len(paths)} {suffix} files; one .ply and one .txt are needed.")
     (cloud,), (ids,) = found.values()
     try:
-        points = np.asarray(trimesh.load(cloud, process=False).vertices, dtype=np.float64)
+        loaded = trimesh.load(cloud, process=False)
+        if not isinstance(loaded, (trimesh.PointCloud, trimesh.Trimesh)):
+            raise ValueError(f"it holds a {type(loaded).__name__}")
+        points = np.asarray(loaded.vertices, dtype=np.float64)
         truth = np.loadtxt(ids, dtype=np.int64, ndmin=1)
     except Exception as error:  # trimesh raises several kinds for damaged files
         raise InputError(f"The points of {folder} cannot be read ({error}).") from error

@@ -1,17 +1,18 @@
 """Bodies of revolution from outlines: what a lathe or a potter's wheel makes."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from instascene_core.synthetic.solids import Solid, convex_slices, revolve, ring, shell_parts, solid
 
 
-def smooth_profile(control: np.ndarray, samples: int) -> np.ndarray:
+def smooth_profile(control: ArrayLike, samples: int) -> np.ndarray:
     """[samples, 2] points on the monotone cubic through control points [K, 2] (radius, height)."""
     from scipy.interpolate import PchipInterpolator
 
-    control = np.asarray(control, dtype=np.float64)
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(control, axis=0), axis=1))])
-    return PchipInterpolator(length, control)(np.linspace(0.0, length[-1], samples))
+    points = np.asarray(control, dtype=np.float64)
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    return PchipInterpolator(length, points)(np.linspace(0.0, length[-1], samples))
 
 
 def round_edge(radius: float, height: float, fillet: float, top: bool, steps: int = 5) -> np.ndarray:

@@ -49,7 +49,7 @@ def _nearest_other(labels: np.ndarray, mask_id: int) -> int:
     others = (labels > 0) & (labels != mask_id)
     if not others.any() or not (labels == mask_id).any():
         return 0
-    distance = distance_transform_edt(labels != mask_id)
+    distance = np.asarray(distance_transform_edt(labels != mask_id))
     return int(labels[others][distance[others].argmin()])
 
 
@@ -70,7 +70,7 @@ def _moved_borders(labels: np.ndarray, rng: np.random.Generator, border: int) ->
         box = tuple(slice(max(s.start - border - 1, 0), s.stop + border + 1) for s in box)
         inside = np.pad(labels[box] == index, border + 1, mode="edge")  # the image's rim is no border
         # The border runs between pixel centres, half a pixel from either.
-        inner, outer = distance_transform_edt(inside), distance_transform_edt(~inside)
+        inner, outer = (np.asarray(distance_transform_edt(part)) for part in (inside, ~inside))
         depth = np.where(inside, inner - 0.5, 0.5 - outer)[border + 1 : -border - 1, border + 1 : -border - 1]
         depth = depth + offset
         wins = (depth > 0) & (depth > claim[box])

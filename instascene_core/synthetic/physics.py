@@ -1,6 +1,7 @@
 """Dropping solids onto fixtures with mujoco until they lie still."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,15 @@ def settle(
     progress("physics", len(drops) / (len(drops) + 1), "settling")
     simulation.set_pen(closed=False)
     simulation.run(shortest=0.3, longest=3.0)
-    for _ in range(pen.retries if pen else 0):
+    if pen is not None:
+        _return_strays(simulation, pen)
+    progress("physics", 1.0, "at rest")
+    return simulation.poses()
+
+
+def _return_strays(simulation: "_Simulation", pen: Pen) -> None:
+    """Drop again what has rolled out of the pen's place, up to `pen.retries` times."""
+    for _ in range(pen.retries):
         strays = np.flatnonzero(np.linalg.norm(simulation.poses()[:, :2, 3], axis=1) > pen.keep_radius)
         if not len(strays):
             break
@@ -67,8 +76,6 @@ def settle(
             simulation.run(shortest=0.15, longest=0.8)
         simulation.set_pen(closed=False)
         simulation.run(shortest=0.3, longest=3.0)
-    progress("physics", 1.0, "at rest")
-    return simulation.poses()
 
 
 def poses_as_planned(drops: list[Drop]) -> np.ndarray:
@@ -79,14 +86,19 @@ def poses_as_planned(drops: list[Drop]) -> np.ndarray:
     return poses
 
 
+def _load_mujoco() -> Any:  # a compiled module without types
+    try:
+        import mujoco
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Procedural scenes need mujoco; install it with `pip install 'instascene[synthetic]'`."
+        ) from error
+    return mujoco
+
+
 class _Simulation:
     def __init__(self, drops: list[Drop], fixtures: list[np.ndarray], pen: Pen | None) -> None:
-        try:
-            import mujoco
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Procedural scenes need mujoco; install it with `pip install 'instascene[synthetic]'`."
-            ) from error
+        mujoco = _load_mujoco()
         self._drops = drops
         self._released = 0
         self._model = _compile(drops, fixtures, pen)
@@ -108,8 +120,7 @@ class _Simulation:
 
     def run(self, shortest: float, longest: float) -> None:
         """Step until everything released lies still (seconds of simulated time)."""
-        import mujoco
-
+        mujoco = _load_mujoco()
         check = 10  # steps between looks at the speeds
         for elapsed in np.arange(0.0, longest, check * TIMESTEP):
             mujoco.mj_step(self._model, self._data, nstep=check)
@@ -148,8 +159,7 @@ class _Simulation:
 
 
 def _compile(drops: list[Drop], fixtures: list[np.ndarray], pen: Pen | None):
-    import mujoco
-
+    mujoco = _load_mujoco()
     spec = mujoco.MjSpec()
     spec.option.timestep = TIMESTEP
     spec.option.gravity = [0.0, 0.0, -GRAVITY]
@@ -170,8 +180,7 @@ def _compile(drops: list[Drop], fixtures: list[np.ndarray], pen: Pen | None):
 
 
 def _add_hull(spec, body, name: str, points: np.ndarray) -> None:
-    import mujoco
-
+    mujoco = _load_mujoco()
     spec.add_mesh(name=name, uservert=np.asarray(points, dtype=np.float64).ravel().tolist())
     body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, **_contact())
 
@@ -188,8 +197,7 @@ def _contact() -> dict:
 
 
 def _add_pen(spec, pen: Pen, panels: int = 16) -> None:
-    import mujoco
-
+    mujoco = _load_mujoco()
     half_width = pen.radius * np.tan(np.pi / panels) + 0.02
     for i in range(panels):
         angle = 2 * np.pi * i / panels

@@ -99,7 +99,7 @@ def blur(image: np.ndarray, sigma: float | tuple[float, float]) -> np.ndarray:
     falloff = np.exp(-2 * (np.pi * sigma_v * np.fft.fftfreq(SIZE)) ** 2)[:, None]
     falloff = falloff * np.exp(-2 * (np.pi * sigma_u * np.fft.rfftfreq(SIZE)) ** 2)
     planes = np.moveaxis(image.reshape(SIZE, SIZE, -1).astype(np.float32), 2, 0)
-    smooth = irfft2(rfft2(planes) * falloff.astype(np.float32), s=(SIZE, SIZE))
+    smooth = np.asarray(irfft2(rfft2(planes) * falloff.astype(np.float32), s=(SIZE, SIZE)))
     return np.ascontiguousarray(np.moveaxis(smooth, 0, 2)).reshape(image.shape)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core import __version__
+from instascene_core.errors import InputError
 from instascene_core.files import atomic_path, write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.geometry import TriangleMesh
@@ -58,6 +59,8 @@ def write_dataset(scene: SyntheticScene, folder: Path, progress: ProgressCallbac
 
 def _write_frame(frame: Frame, folder: Path) -> dict:
     """Write one frame's images; its entry for transforms.json."""
+    if frame.depth is None or frame.labels is None:
+        raise InputError(f"The frame '{frame.name}' lacks depth or labels; a synthetic scene has both.")
     name = f"{frame.name}.png"
     steps = np.round(frame.depth.astype(np.float64) / DEPTH_UNIT)
     depth = np.where(steps > 65535, 0, steps).astype(np.uint16)  # beyond the range: no measurement

@@ -39,7 +39,7 @@ def write_recording(folder: Path, frames: Sequence[Frame]) -> None:
         entries.append(entry)
     unit = max((float(f.depth.max()) for f in frames if f.depth is not None), default=0.0) / STEPS or 1.0
     for frame, entry in zip(frames, entries):
-        if "depth_file_path" in entry:
+        if frame.depth is not None and "depth_file_path" in entry:
             steps = np.round(frame.depth.astype(np.float64) / unit).astype(np.uint16)
             write_image(folder / entry["depth_file_path"], steps)
     write_json(folder / "transforms.json", {"depth_unit_scale_factor": unit, "frames": entries})
