@@ -23,10 +23,8 @@ demo: setup  ## frames -> ROS 2 topics -> complete meshes, a picture and a table
 test: setup  ## all tests (core and ROS)
 	@$(RUN) python -m pytest test $(ARGS)
 
-lint: setup  ## style and formatting
-	@$(RUN) ruff check .
-	@$(RUN) ruff format --check .
-	@bash -n tools/activate.sh tools/run .ci/run
+lint: setup  ## style, formatting and types of Python, C++ and shell
+	@$(RUN) tools/lint
 
 bench: setup  ## BENCH=kernel (default), reconstruction, streaming, memory, association, completion, gpu, …
 	@$(RUN) python -m benchmarks.$(BENCH) $(ARGS)

@@ -1,0 +1,14 @@
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+class QhullError(RuntimeError): ...
+
+class ConvexHull:
+    area: float
+    volume: float
+    equations: Any
+    points: Any
+    simplices: Any
+    vertices: Any
+    def __init__(self, points: ArrayLike, *args: Any, **kwargs: Any) -> None: ...
