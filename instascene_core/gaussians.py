@@ -1,7 +1,7 @@
 """The 2D Gaussian Splatting scene: N flat disks (Huang et al. 2024, section 4)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -85,10 +85,8 @@ class GaussianModel:
 
     def with_features(self, features: torch.Tensor | np.ndarray | None) -> "GaussianModel":
         """The same Gaussians, not copied, with instance features [N, 16] (None: without)."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        if features is not None:
-            features = torch.as_tensor(features, device=self.means.device)
-        return GaussianModel(**(values | {"features": features}))
+        tensor = None if features is None else torch.as_tensor(features, device=self.means.device)
+        return replace(self, features=tensor)
 
     def to(self, device: torch.device | str) -> "GaussianModel":
         """The same Gaussians on `device`; not copied where they are there already."""
