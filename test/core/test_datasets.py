@@ -1,15 +1,14 @@
-"""Readers of transforms.json folders and COLMAP models; what Dataset does to every frame."""
+"""What every format has in common: Dataset, undistorting and resizing frames, image files, options."""
 
-import json
-import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_folders import W, write_scene
 from PIL import Image
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets import RawFrame, make_frame, open_dataset
-from instascene_core.datasets.colmap import lens_from_colmap
 from instascene_core.datasets.dataset import evenly
 from instascene_core.datasets.images import read_depth, read_labels, read_rgb
 from instascene_core.datasets.nerfstudio import unique_names
@@ -17,165 +16,6 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.images import resize
 from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
-
-W, H = 8, 6
-LOOKING_DOWN_X = [[0.0, 0.0, -1.0, 5.0], [-1.0, 0.0, 0.0, 6.0], [0.0, 1.0, 0.0, 7.0], [0, 0, 0, 1]]
-
-
-def write_scene(folder, frames=2, **meta):
-    """A transforms.json folder whose pixels can be checked by hand; `meta` overrides global keys."""
-    for name in ("rgb", "depth", "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    entries = []
-    for i in range(frames):
-        Image.fromarray(np.full((H, W, 3), 10 * i + 5, np.uint8)).save(folder / f"rgb/{i}.png")
-        Image.fromarray(np.full((H, W), 1500 + i, np.uint16)).save(folder / f"depth/{i}.png")
-        labels = np.zeros((H, W), np.uint16)
-        labels[:, W // 2 :] = 300
-        Image.fromarray(labels).save(folder / f"masks/{i}.png")
-        matrix = np.array(LOOKING_DOWN_X)
-        matrix[2, 3] += i
-        entries.append(
-            {
-                "file_path": f"rgb/{i}.png",
-                "depth_file_path": f"depth/{i}.png",
-                "label_file_path": f"masks/{i}.png",
-                "transform_matrix": matrix.tolist(),
-            }
-        )
-    content = {"fl_x": 10.0, "fl_y": 11.0, "cx": 4.5, "cy": 2.5, "w": W, "h": H, "frames": entries, **meta}
-    content = {k: v for k, v in content.items() if v is not None}
-    (folder / "transforms.json").write_text(json.dumps(content))
-    return folder
-
-
-def edit(folder, change):
-    """Apply `change(meta)` to a transforms.json."""
-    file = folder / "transforms.json"
-    meta = json.loads(file.read_text())
-    change(meta)
-    file.write_text(json.dumps(meta))
-
-
-# --- transforms.json ---
-
-
-def test_frames_come_with_pose_depth_and_labels(tmp_path):
-    dataset = open_dataset(write_scene(tmp_path))
-    assert (len(dataset), dataset.names, dataset.kind) == (2, ("0", "1"), "transforms.json")
-    assert dataset.has_depth and dataset.has_labels and dataset.ground_truth is None
-    first, second = dataset
-    assert first.camera == PinholeCamera(W, H, 10.0, 11.0, 4.5, 2.5)
-    # The OpenGL camera above looks along world +x with z up: OpenCV x = −y world, y = −z, z = +x.
-    expected = [[0, 0, 1, 5], [-1, 0, 0, 6], [0, -1, 0, 7], [0, 0, 0, 1]]
-    np.testing.assert_allclose(first.world_from_camera, expected)
-    np.testing.assert_allclose(dataset.poses[1], second.world_from_camera)
-    assert (first.rgb == 5).all() and (second.rgb == 15).all()
-    np.testing.assert_allclose(second.depth, 1.501, rtol=1e-6)  # default unit: millimetres
-    assert (first.labels[:, :4] == UNLABELLED).all() and (first.labels[:, 4:] == 300).all()
-    assert first.valid is None and (first.stamp, second.stamp) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_normals_come_along_as_unit_vectors(tmp_path, dtype):
-    cv2 = pytest.importorskip("cv2")
-    write_scene(tmp_path)
-    full = np.iinfo(dtype).max
-    image = np.zeros((H, W, 3), dtype)
-    image[:, : W // 2] = np.round([0.5 * full, 0.5 * full, 0.0])  # (0, 0, −1): towards the camera
-    image[0, 0] = full  # (1, 1, 1) is made a unit vector
-    cv2.imwrite(str(tmp_path / "n.png"), image[..., ::-1])
-    edit(tmp_path, lambda m: m["frames"][1].update(normal_file_path="n.png"))
-    first, second = open_dataset(tmp_path)
-    assert first.normals is None and second.normals.dtype == np.float32
-    np.testing.assert_allclose(second.normals[2, 1], [0, 0, -1], atol=3 / full)
-    np.testing.assert_allclose(second.normals[0, 0], 3**-0.5, atol=1e-6)
-    assert not second.normals[:, W // 2 :].any()  # black: unknown
-    small = open_dataset(tmp_path, scale=0.5)[1]
-    assert small.normals.shape == (H // 2, W // 2, 3)
-
-
-def test_bad_normals_are_refused(tmp_path):
-    write_scene(tmp_path)
-    edit(tmp_path, lambda m: m["frames"][0].update(normal_file_path="depth/0.png"))
-    with pytest.raises(InputError, match="RGB of 8 or 16 bits"):
-        open_dataset(tmp_path)[0]
-    (tmp_path / "n.png").write_bytes(b"nothing")
-    edit(tmp_path, lambda m: m["frames"][0].update(normal_file_path="n.png"))
-    with pytest.raises(InputError, match="not an image"):
-        open_dataset(tmp_path)[0]
-    Image.fromarray(np.ones((3, 3, 3), np.uint8)).save(tmp_path / "n.png")
-    with pytest.raises(InputError, match="normals of '0' is 3×3"):
-        open_dataset(tmp_path)[0]
-
-
-def test_a_path_to_the_file_itself_works(tmp_path):
-    assert len(open_dataset(write_scene(tmp_path) / "transforms.json")) == 2
-
-
-def test_depth_and_masks_can_be_left_out(tmp_path):
-    dataset = open_dataset(write_scene(tmp_path), use_depth=False, use_masks=False)
-    assert dataset[0].depth is None and dataset[0].labels is None
-    assert not dataset.has_depth and not dataset.has_labels
-
-
-def test_another_folder_of_masks(tmp_path):
-    write_scene(tmp_path)
-    (tmp_path / "masks_noisy").mkdir()
-    for i in range(2):
-        Image.fromarray(np.full((H, W), 7, np.uint8)).save(tmp_path / f"masks_noisy/{i}.png")
-    assert (open_dataset(tmp_path, masks="masks_noisy")[1].labels == 7).all()
-    (tmp_path / "masks_noisy/1.png").unlink()
-    with pytest.raises(InputError, match="missing"):
-        open_dataset(tmp_path, masks="masks_noisy")
-    with pytest.raises(InputError, match="no folder"):
-        open_dataset(tmp_path, masks="nowhere")
-
-
-def test_depth_unit_stamp_and_intrinsics_per_frame(tmp_path):
-    write_scene(tmp_path, depth_unit_scale_factor=0.01)
-    edit(
-        tmp_path,
-        lambda m: m["frames"][1].update(timestamp=12.5, fl_x=20.0, cx=1.0, depth_unit_scale_factor=1),
-    )
-    first, second = open_dataset(tmp_path)
-    assert (first.camera.fx, second.camera.fx, second.camera.cx) == (10.0, 20.0, 1.0)
-    assert second.stamp == 12.5
-    np.testing.assert_allclose([first.depth[0, 0], second.depth[0, 0]], [15.0, 1501.0], rtol=1e-6)
-
-
-def test_camera_angle_and_default_principal_point(tmp_path):
-    write_scene(tmp_path, fl_x=None, fl_y=None, cx=None, cy=None, w=None, h=None, camera_angle_x=np.pi / 2)
-    camera = open_dataset(tmp_path)[0].camera
-    assert (camera.fx, camera.fy) == (pytest.approx(4.0), pytest.approx(4.0))  # half of 8 px at 45°
-    assert (camera.width, camera.height, camera.cx, camera.cy) == (W, H, 4.0, 3.0)
-
-
-def test_sizes_written_as_floats(tmp_path):
-    assert open_dataset(write_scene(tmp_path, w=8.0, h=6.0))[0].camera.width == 8
-
-
-def test_blender_file_names_without_suffix_and_grey_with_alpha(tmp_path):
-    write_scene(tmp_path)
-    Image.fromarray(np.full((H, W, 2), 77, np.uint8), "LA").save(tmp_path / "rgb/0.png")
-    edit(tmp_path, lambda m: m["frames"][0].update(file_path="./rgb/0"))
-    frame = open_dataset(tmp_path)[0]
-    assert frame.name == "0" and (frame.rgb == 77).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "keys", "model", "coefficients"),
-    [
-        ("PINHOLE", {"k1": 0.5}, "none", ()),
-        ("SIMPLE_RADIAL", {"k1": 0.1}, "plumb_bob", (0.1, 0, 0, 0, 0)),
-        ("OPENCV", {"k1": 1, "k2": 2, "p1": 3, "p2": 4, "k3": 5}, "plumb_bob", (1, 2, 3, 4, 5)),
-        ("FULL_OPENCV", {f"k{i}": i for i in range(1, 7)}, "rational_polynomial", (1, 2, 0, 0, 3, 4, 5, 6)),
-        ("OPENCV_FISHEYE", {"k1": 1, "k2": 2, "k3": 3, "k4": 4}, "fisheye", (1, 2, 3, 4)),
-    ],
-)
-def test_camera_models(tmp_path, name, keys, model, coefficients):
-    lens = open_dataset(write_scene(tmp_path, camera_model=name, **keys)).reader.lens(0)
-    assert (lens.model, lens.coefficients) == (model, coefficients)
 
 
 def test_distorted_images_are_undistorted_and_outside_pixels_marked(tmp_path):
@@ -192,11 +32,6 @@ def test_distorted_images_are_undistorted_and_outside_pixels_marked(tmp_path):
     assert frame.depth[40, 70] == 2.0 and frame.labels[40, 70] == 9  # nearest, not mixed
     assert set(np.unique(frame.depth)) == {0.0, 2.0}
     assert not frame.valid[0, 0] and frame.valid[40, 50] and frame.labels[0, 0] == UNLABELLED
-
-
-def test_shared_intrinsics_share_one_undistortion(tmp_path):
-    reader = open_dataset(write_scene(tmp_path, camera_model="OPENCV", k1=0.1)).reader
-    assert reader.lens(0) is reader.lens(1)
 
 
 def test_scale_and_max_width(tmp_path):
@@ -241,68 +76,6 @@ def test_synthetic_scene_and_reader_agree(tmp_path):
         np.testing.assert_allclose(frame.depth, true.depth, atol=6e-5)
 
 
-# --- bad transforms.json ---
-
-
-def _drop(key):
-    return lambda m: m["frames"][1].pop(key)
-
-
-def _set(**values):
-    return lambda m: m["frames"][1].update(**values)
-
-
-def _matrix(change):
-    def edit_matrix(meta):
-        matrix = np.array(meta["frames"][1]["transform_matrix"])
-        change(matrix)
-        meta["frames"][1]["transform_matrix"] = matrix.tolist()
-
-    return edit_matrix
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda m: m.update(frames=[]), "no frames"),
-        (lambda m: m.pop("frames"), "no frames"),
-        (_drop("transform_matrix"), "no transform_matrix"),
-        (_drop("file_path"), "no file_path"),
-        (_set(file_path="rgb/9.png"), "missing"),
-        (_set(depth_file_path="depth/9.png"), "missing"),
-        (_set(label_file_path="masks/9.png"), "missing"),
-        (_set(file_path="rgb/0.png"), "more than once"),
-        (_matrix(lambda a: a.__setitem__((0, 3), np.nan)), "NaN"),
-        (_matrix(lambda a: a.__imul__(2)), "not a rigid"),
-        (_set(transform_matrix=[[1, 2], [3, 4]]), "4×4"),
-        (_set(transform_matrix="here"), "not a matrix"),
-        (_set(transform_matrix=[[1, 2], [3]]), "not a matrix"),
-    ],
-)
-def test_bad_entries_are_refused_when_opening(tmp_path, change, words):
-    edit(write_scene(tmp_path), change)
-    with pytest.raises(InputError, match=words):
-        open_dataset(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda m: m.update(camera_model="EQUIRECTANGULAR"), "not known"),
-        (lambda m: m.update(k4=0.1), "FULL_OPENCV"),
-        (lambda m: (m.pop("fl_x"), m.pop("fl_y")), "neither fl_x nor camera_angle_x"),
-        (lambda m: m.update(fl_x="wide"), "not a finite number"),
-        (lambda m: m.update(fl_x=-3.0), "not usable"),
-        (lambda m: m.update(k1=float("nan")), "not a finite number"),
-        (lambda m: m.update(w=16), "the camera says 16×6"),
-    ],
-)
-def test_bad_cameras_are_refused_when_reading(tmp_path, change, words):
-    edit(write_scene(tmp_path), change)
-    with pytest.raises(InputError, match=words):
-        open_dataset(tmp_path)[0]
-
-
 def test_depth_and_labels_of_another_size_are_refused(tmp_path):
     write_scene(tmp_path)
     Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "depth/0.png")
@@ -311,13 +84,6 @@ def test_depth_and_labels_of_another_size_are_refused(tmp_path):
     with pytest.raises(InputError, match="label image"):
         Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "masks/0.png")
         open_dataset(tmp_path, use_depth=False)[0]
-
-
-@pytest.mark.parametrize("content", ["{", "[1]", "\x00\xff"])
-def test_a_transforms_file_that_is_not_json(tmp_path, content):
-    (tmp_path / "transforms.json").write_text(content)
-    with pytest.raises(InputError, match="JSON"):
-        open_dataset(tmp_path)
 
 
 def test_no_dataset_at_all(tmp_path):
@@ -334,9 +100,6 @@ def test_no_dataset_at_all(tmp_path):
 def test_bad_options(tmp_path, options):
     with pytest.raises(InputError, match="scale"):
         open_dataset(write_scene(tmp_path), **options)
-
-
-# --- image files ---
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -376,9 +139,6 @@ def test_depth_from_npy_without_bad_values(tmp_path):
         read_depth(tmp_path / "c.npy", 1.0)
 
 
-# --- helpers ---
-
-
 def test_evenly():
     assert evenly(5, 0) == (0, 1, 2, 3, 4) == evenly(5, 9)
     assert evenly(5, 1) == (2,) and evenly(5, 2) == (0, 4)
@@ -391,133 +151,8 @@ def test_resize_takes_pixel_centres_or_means():
 
 
 def test_unique_names_use_folders_where_stems_repeat():
-    from pathlib import Path
-
     assert unique_names([Path("a/0.png"), Path("b/1.png")]) == ("0", "1")
     assert unique_names([Path("a/0.png"), Path("b/0.png")]) == ("a_0", "b_0")
-
-
-# --- COLMAP ---
-
-
-def write_colmap(folder, model="PINHOLE", params="10 11 4.5 2.5", pose="0 1 0 0 1 2 3", suffix="txt"):
-    """A text model with one camera and two images; quaternion wxyz and translation of camera_from_world."""
-    sparse = folder / "sparse" / "0"
-    sparse.mkdir(parents=True)
-    (folder / "images").mkdir()
-    for name in ("b.png", "a.png"):
-        Image.fromarray(np.full((H, W, 3), ord(name[0]), np.uint8)).save(folder / "images" / name)
-    (sparse / "cameras.txt").write_text(f"1 {model} {W} {H} {params}\n")
-    (sparse / "images.txt").write_text(f"1 {pose} 1 b.png\n\n2 1 0 0 0 0 0 0 1 a.png\n\n")
-    (sparse / "points3D.txt").write_text("")
-    return folder
-
-
-@pytest.mark.parametrize("where", ["", "sparse", "sparse/0"])
-def test_a_colmap_model(tmp_path, where):
-    dataset = open_dataset(write_colmap(tmp_path) / where)
-    assert (dataset.kind, dataset.names) == ("COLMAP model", ("a", "b"))
-    a, b = dataset
-    assert (a.rgb == ord("a")).all() and a.camera == PinholeCamera(W, H, 10.0, 11.0, 4.5, 2.5)
-    np.testing.assert_allclose(a.world_from_camera, np.eye(4), atol=1e-12)
-    # Half a turn about x, then (1, 2, 3): the centre is −Rᵀt = (−1, 2, 3).
-    np.testing.assert_allclose(b.world_from_camera[:3, 3], [-1, 2, 3], atol=1e-12)
-    np.testing.assert_allclose(b.world_from_camera[:3, :3], np.diag([1, -1, -1]), atol=1e-12)
-
-
-def test_a_binary_colmap_model_with_masks(tmp_path):
-    import pycolmap
-
-    write_colmap(tmp_path)
-    sparse = tmp_path / "sparse/0"
-    pycolmap.Reconstruction(str(sparse)).write_binary(str(sparse))
-    for file in sparse.glob("*.txt"):
-        file.unlink()
-    (tmp_path / "labels").mkdir()
-    for name in ("a", "b"):
-        Image.fromarray(np.full((H, W), 5, np.uint16)).save(tmp_path / f"labels/{name}.png")
-    assert (open_dataset(tmp_path, masks="labels")[0].labels == 5).all()
-
-
-@pytest.mark.parametrize(
-    ("model", "params", "ours", "coefficients"),
-    [
-        ("SIMPLE_PINHOLE", "10 4 3", "none", ()),
-        ("SIMPLE_RADIAL", "10 4 3 0.1", "plumb_bob", (0.1, 0, 0, 0)),
-        ("RADIAL", "10 4 3 0.1 0.2", "plumb_bob", (0.1, 0.2, 0, 0)),
-        ("OPENCV", "10 10 4 3 1 2 3 4", "plumb_bob", (1, 2, 3, 4)),
-        ("FULL_OPENCV", "10 10 4 3 1 2 3 4 5 6 7 8", "rational_polynomial", (1, 2, 3, 4, 5, 6, 7, 8)),
-        ("OPENCV_FISHEYE", "10 10 4 3 1 2 3 4", "fisheye", (1, 2, 3, 4)),
-        ("SIMPLE_RADIAL_FISHEYE", "10 4 3 1", "fisheye", (1, 0, 0, 0)),
-    ],
-)
-def test_colmap_camera_models(model, params, ours, coefficients):
-    import pycolmap
-
-    camera = pycolmap.Camera.create_from_model_name(1, model, 1.0, W, H)
-    camera.params = [float(p) for p in params.split()]
-    lens = lens_from_colmap(camera)
-    assert (lens.model, lens.coefficients) == (ours, coefficients)
-    assert lens.camera == PinholeCamera(W, H, 10.0, 10.0, 4.0, 3.0)
-
-
-@pytest.mark.parametrize(
-    ("params", "model"),
-    [("60 60 50.5 40.5 0.2 0.05 0.01 -0.02", "OPENCV"), ("60 60 50.5 40.5 0.1 0.02 0 0", "OPENCV_FISHEYE")],
-)
-def test_undistortion_agrees_with_colmap(params, model):
-    """A smooth image through COLMAP's projection and our undistortion gives back the pinhole image."""
-    import pycolmap
-    from scipy.ndimage import binary_erosion
-
-    width, height = 101, 81
-    camera = pycolmap.Camera.create_from_model_name(1, model, 60.0, width, height)
-    camera.params = [float(p) for p in params.split()]
-    lens = lens_from_colmap(camera)
-    rows, columns = np.mgrid[:height, :width] + 0.5
-    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
-    seen = np.array(camera.cam_from_img(pixels)).reshape(height, width, 2)  # pinhole x, y of each pixel
-
-    def pattern(x, y):
-        return 128 + 100 * np.sin(6 * x) * np.cos(5 * y)
-
-    ideal = pattern((columns - 50.5) / 60, (rows - 40.5) / 60)
-    result = lens.undistort(pattern(seen[..., 0], seen[..., 1]).astype(np.float32))
-    inner = binary_erosion(lens.valid_pixels(), iterations=2)
-    assert inner.sum() > 2000
-    assert np.abs(result - ideal)[inner].max() < 1.5
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"model": "FOV", "params": "10 10 4 3 0.5"}, "not known"),
-        ({"pose": "nan 0 0 0 0 0 0"}, "NaN|cannot be read"),
-        ({"params": "10"}, "cannot be read"),
-    ],
-)
-def test_bad_colmap_models(tmp_path, options, words):
-    with pytest.raises(InputError, match=words):
-        open_dataset(write_colmap(tmp_path, **options))
-
-
-def test_colmap_models_with_missing_parts(tmp_path):
-    write_colmap(tmp_path)
-    (tmp_path / "images/a.png").unlink()
-    with pytest.raises(InputError, match="not found"):
-        open_dataset(tmp_path)
-    shutil.rmtree(tmp_path / "images")
-    with pytest.raises(InputError, match="not found"):
-        open_dataset(tmp_path)
-    (tmp_path / "sparse/0/images.txt").write_text("")
-    with pytest.raises(InputError, match="no registered images"):
-        open_dataset(tmp_path)
-    (tmp_path / "sparse/0/points3D.txt").unlink()
-    with pytest.raises(InputError, match="points3D"):
-        open_dataset(tmp_path)
-
-
-# --- real data ---
 
 
 @pytest.mark.parametrize(
