@@ -275,8 +275,8 @@ def test_damaged_masks_still_give_every_object(seed):
         assert counts.max() >= 0.9 * counts.sum()  # nothing glued together
         found[counts.argmax()] = max(found[counts.argmax()], counts.max())
     share = found / np.bincount(owner[seen], minlength=9)
-    assert share.min() > 0.3 and share.mean() > 0.5, share
-    assert len(result.clusters) <= 10
+    assert share.min() > 0.85 and share.mean() > 0.9, share
+    assert len(result.clusters) == 9
 
 
 def test_real_shelf_with_a_poor_network(shared_data):

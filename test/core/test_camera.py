@@ -51,10 +51,16 @@ def test_resized_and_cropped_keep_the_rays():
 
 
 @pytest.mark.parametrize(
-    "values", [(0, 6, 1, 1, 1, 1), (8, 6, 0, 1, 1, 1), (8, 6, 1, -1, 1, 1), (8, 6, 1, 1, np.nan, 1)]
+    ("values", "words"),
+    [
+        ((0, 6, 1, 1, 1, 1), "image size 0×6 is empty"),
+        ((8, 6, 0, 1, 1, 1), r"fx fy cx cy = \(0, 1, 1, 1\) are not usable"),
+        ((8, 6, 1, -1, 1, 1), r"\(1, -1, 1, 1\) are not usable"),
+        ((8, 6, 1, 1, np.nan, 1), r"\(1, 1, nan, 1\) are not usable"),
+    ],
 )
-def test_unusable_cameras_are_refused(values):
-    with pytest.raises(InputError):
+def test_unusable_cameras_are_refused(values, words):
+    with pytest.raises(InputError, match=words):
         PinholeCamera(*values)
 
 

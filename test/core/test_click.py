@@ -371,7 +371,7 @@ def test_a_pixel_where_nothing_is(shared):
 
 
 def test_nothing_to_click_on_yet():
-    with pytest.raises(NotReadyError):
+    with pytest.raises(NotReadyError, match="There is no reconstruction yet"):
         Scene().segment_at(point=np.zeros(3))
 
 

@@ -41,9 +41,8 @@ def test_damaged_masks_give_every_object_once(twins):
     rng = np.random.default_rng(0)
     damaged = [damage_labels(f.labels, rng) for f in frames]
     result, scores = scores_of(frames, gaussians, damaged)
-    # A fragment may be left over, but the views agree on it less than on any object: AP stays whole.
-    assert len(result.objects) <= NUM_OBJECTS + 1
-    assert scores.miou > 0.75 and scores.ap50 == 1.0
+    assert len(result.objects) == NUM_OBJECTS
+    assert scores.miou > 0.85 and scores.ap50 == 1.0
     assert all(0 < i.confidence <= 1 for i in result.instances)
     # Ids stay where the Gaussians do, also when other masks come.
     rng = np.random.default_rng(1)
@@ -62,7 +61,7 @@ def test_a_pair_split_in_three_of_ten_views_ends_as_two(twins):
     masks = [f.labels if i in split else np.where(f.labels == 2, 1, f.labels) for i, f in enumerate(frames)]
     result, scores = scores_of(frames, gaussians, masks)
     assert len(result.objects) == NUM_OBJECTS
-    assert min(scores.iou[1], scores.iou[2]) > 0.8
+    assert min(scores.iou[1], scores.iou[2]) > 0.85
 
 
 def test_damage_is_what_it_says(twins):
@@ -101,7 +100,7 @@ def test_traces_stay_within_the_stated_memory(twins):
         pixels = trace.height * trace.width
         assert pixels <= 10_000 * 1.02
         assert trace.weights.itemsize + trace.transmittance.itemsize + trace.indices.itemsize == 8
-        assert trace.weights.min() >= 0.0199 and len(trace.indices) <= 50 * pixels
+        assert trace.weights.min() >= 0.0199 and len(trace.indices) <= 9 * pixels
 
 
 def test_nothing_labelled_gives_no_object(twins):

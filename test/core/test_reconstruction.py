@@ -30,15 +30,15 @@ def test_new_views_and_depth_are_right(frames, result):
     unseen = tabletop_frames(12, phase=0.5)[:4]
     before = evaluate(gaussians_from_depth(frames, 3000), unseen).summary()
     after = evaluate(result.gaussians, unseen).summary()
-    assert after["psnr"] > before["psnr"] + 1 and after["psnr"] > 24
-    assert after["depth_error"] < 0.0015
-    assert after["normal_error"] < 8
-    assert after["covered"] > 0.95
+    assert after["psnr"] > before["psnr"] + 2.9 and after["psnr"] > 25
+    assert after["depth_error"] < 0.00013
+    assert after["normal_error"] < 0.95
+    assert after["covered"] > 0.99
 
 
 def test_result_tells_what_happened(result):
     assert result.iterations == 120 and len(result.gaussians) <= 4000
-    assert len(result.gaussians) > 3000  # it grew
+    assert len(result.gaussians) > 3400  # it grew
     assert [entry.iteration for entry in result.history] == [50, 100, 120]
     assert result.history[-1].psnr == result.psnr_train > result.history[0].psnr
     assert 0 < result.history[-1].seconds <= result.seconds
@@ -68,7 +68,7 @@ def test_same_seed_same_bits(frames):
 def test_continues_from_given_gaussians(frames, result):
     more = reconstruct(frames, SMALL, initial=result.gaussians, iterations=20)
     assert more.iterations == 20
-    assert more.psnr_train > result.history[0].psnr
+    assert more.psnr_train > result.psnr_train - 0.5
 
 
 def test_time_budget_ends_the_run_and_its_schedules(frames):
@@ -99,7 +99,7 @@ def test_exposure_changes_are_taken_out(frames):
     quick = replace(SMALL, iterations=60, finer_at=())
     plain = reconstruct(flickering, quick).psnr_train
     compensated = reconstruct(flickering, replace(quick, exposure=True, exposure_lr=0.02)).psnr_train
-    assert compensated > plain + 1
+    assert compensated > plain + 2.1
 
 
 def test_a_backdrop_is_learned_as_one_colour(frames):
@@ -113,17 +113,17 @@ def test_a_backdrop_is_learned_as_one_colour(frames):
     black = reconstruct(train, replace(SMALL, learn_background=False))
     assert np.allclose(learned.background.numpy() * 255, color, atol=8) and black.background is None
     figures, without = (evaluate(r.gaussians, unseen, r.background).summary() for r in (learned, black))
-    assert figures["psnr"] > without["psnr"] + 2
+    assert figures["psnr"] > without["psnr"] + 13
     assert figures["depth_error"] < without["depth_error"]
     blind = reconstruct([f.with_(depth=None) for f in train], SMALL)
-    assert evaluate(blind.gaussians, unseen, blind.background).summary()["psnr"] > without["psnr"]
+    assert evaluate(blind.gaussians, unseen, blind.background).summary()["psnr"] > without["psnr"] + 10
 
 
 def test_gradient_strategy_trains_too(frames):
     result = reconstruct(
         frames, replace(SMALL, iterations=60, densification="gradient", densify_gradient=1e-6)
     )
-    assert 3000 < len(result.gaussians) <= 4000 and result.psnr_train > 22
+    assert 3900 < len(result.gaussians) <= 4000 and result.psnr_train > 25
 
 
 def test_opacity_reset_is_survived_by_what_the_images_need(frames):
@@ -131,10 +131,10 @@ def test_opacity_reset_is_survived_by_what_the_images_need(frames):
     plain = reconstruct(frames, config, iterations=150)
     often = replace(config, opacity_reset_every=60)  # the last time just before refinement ends
     at_reset, reset = (reconstruct(frames, often, iterations=n).gaussians for n in (60 + 42, 150))
-    assert at_reset.opacities.median() < plain.gaussians.opacities.median() - 0.1
+    assert at_reset.opacities.median() < plain.gaussians.opacities.median() - 0.32
     assert reset.opacities.median() > at_reset.opacities.median()
-    assert 0.5 * len(plain.gaussians) < len(reset) <= len(plain.gaussians)
-    assert evaluate(reset, frames[:3]).summary()["psnr"] > 20
+    assert 0.95 * len(plain.gaussians) < len(reset) <= len(plain.gaussians)
+    assert evaluate(reset, frames[:3]).summary()["psnr"] > 25
 
 
 def test_unusable_input_is_refused(frames):
@@ -146,7 +146,7 @@ def test_unusable_input_is_refused(frames):
 
 def test_evaluate_without_depth_and_without_gaussians(frames, result):
     blind = evaluate(result.gaussians, [frames[0].with_(depth=None)])
-    assert np.isnan(blind.depth_error[0]) and blind.psnr[0] > 20
+    assert np.isnan(blind.depth_error[0]) and blind.psnr[0] > 27
     nothing = evaluate(result.gaussians.select(torch.zeros(0, dtype=torch.int64)), frames[:1])
     assert nothing.covered[0] == 0 and np.isnan(nothing.depth_error[0])
 
@@ -159,5 +159,5 @@ def test_given_normals_straighten_what_nothing_else_holds(frames):
     loose = replace(SMALL, depth_weight=0.0, normal_weight=0.0, normal_prior_weight=4.0)
     unseen = tabletop_frames(12, phase=0.5)[:4]
     without, held = (evaluate(reconstruct(f, loose).gaussians, unseen).summary() for f in (frames, guessed))
-    assert held["normal_error"] < 0.6 * without["normal_error"]
-    assert held["depth_error"] < without["depth_error"]
+    assert held["normal_error"] < 0.38 * without["normal_error"]
+    assert held["depth_error"] < 0.73 * without["depth_error"]

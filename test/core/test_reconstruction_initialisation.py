@@ -55,15 +55,15 @@ def test_edges_grazing_surfaces_and_holes_are_dropped():
 def test_gaussians_lie_on_the_surface_in_any_unit(scale):
     frames = tabletop_frames(8, scale=scale)
     model = gaussians_from_depth(frames, 4000)
-    assert 3200 <= len(model) <= 4000 * 1.1
+    assert 3800 <= len(model) <= 4200
     points, normals = model.means.numpy() / scale, model.normals.numpy()
     table = np.abs(points[:, 2]) < 0.004
-    assert table.mean() > 0.5
-    assert np.abs(normals[table, 2]).mean() > 0.98
+    assert table.mean() > 0.75
+    assert np.abs(normals[table, 2]).mean() > 0.99
     assert (points[:, 2] > -0.01).all() and (np.abs(points[:, :2]) < 0.61).all()
     # Neighbours overlap: a disk is about as wide as its neighbours are far.
     spacing = np.sqrt(1.2 * 1.2 / 4000)
-    assert 0.3 * spacing < np.median(model.scales.numpy()) / scale < spacing
+    assert 0.6 * spacing < np.median(model.scales.numpy()) / scale < 0.7 * spacing
 
 
 def flat_points(n: int, **changes) -> SurfacePoints:
@@ -82,7 +82,7 @@ def test_thin_out_meets_the_budget_and_averages():
     points = flat_points(40_000)
     thin = thin_out(points, 2000)
     # Uniform points split all at once, fourfold: as near to the budget as a power of four comes.
-    assert 900 < len(thin) < 4200
+    assert 1900 < len(thin) < 2200
     assert np.allclose(thin.colors, 0.25) and np.allclose(thin.normals, [0, 0, 1])
     assert np.isclose(thin.importances.sum(), 40_000)
     weighted = np.average(thin.positions, axis=0, weights=thin.importances)
@@ -95,11 +95,11 @@ def test_important_places_get_more_and_pixels_limit_the_detail():
     left = positions[:, 0] < 0.5
     busy = flat_points(40_000, importances=np.where(left, 10, 1).astype(np.float32))
     thin = thin_out(busy, 3000)
-    assert 2500 < len(thin) < 3500
-    assert (thin.positions[:, 0] < 0.5).mean() > 0.7
+    assert 2750 < len(thin) < 3150
+    assert (thin.positions[:, 0] < 0.5).mean() > 0.8
     # A pixel covers 5 cm: cells of 1.2 × that or up to half of it, so at most (1 / 0.03)² of them.
     coarse = thin_out(flat_points(40_000, footprints=np.full(40_000, 0.05, dtype=np.float32)), 20_000)
-    assert len(coarse) < 1200
+    assert 950 < len(coarse) < 1111
 
 
 def test_disks_face_along_the_normals():
@@ -126,7 +126,7 @@ def test_depth_of_zeros_means_no_depth_and_empty_depth_is_refused():
 def test_pairs_are_neighbours_by_pose():
     frames = tabletop_frames(20, 32, 24)
     pairs = neighbour_pairs(frames)
-    assert len(pairs) < 20 * 19 / 2 * 0.8
+    assert len(pairs) < 67  # of 190
     assert all(i < j for i, j in pairs)
     assert {i for pair in pairs for i in pair} == set(range(20))
     forward = np.stack([f.world_from_camera[:3, 2] for f in frames])
@@ -150,7 +150,7 @@ def textured() -> list[Frame]:
 
 def test_triangulated_points_lie_on_the_scene(textured):
     points = triangulate([f.with_(depth=None) for f in textured])
-    assert len(points.positions) > 200
+    assert len(points.positions) > 1150
     errors = []
     for index, frame in enumerate(textured):
         z = points.depths(index, frame)
@@ -159,7 +159,7 @@ def test_triangulated_points_lie_on_the_scene(textured):
         pixels, _ = frame.camera.project(camera_points)
         columns, rows = np.clip(pixels.astype(int), 0, [239, 179]).T
         errors.append(np.abs(frame.depth[rows, columns] - z))
-    assert np.median(np.concatenate(errors)) < 0.005
+    assert np.median(np.concatenate(errors)) < 0.0009
 
 
 def test_stereo_depth_is_right_where_it_is_given(textured):
@@ -173,16 +173,16 @@ def test_stereo_depth_is_right_where_it_is_given(textured):
         covered.append(both.sum() / (truth.depth > 0).sum())
         errors.append((mine.depth - truth.depth)[both])
     errors = np.concatenate(errors)
-    assert np.mean(covered) > 0.5
-    assert np.median(np.abs(errors)) < 0.004
-    assert abs(np.median(errors)) < 0.002
+    assert np.mean(covered) > 0.72
+    assert np.median(np.abs(errors)) < 0.00125
+    assert abs(np.median(errors)) < 0.0002
 
 
 def test_gaps_are_shown_on_a_shell_behind_everything():
     frames = tabletop_frames(8)  # beyond the table: nothing, in a dark grey
     surface = back_project_frames(frames)
     shell = shell_points(frames, surface)
-    assert len(shell) > 500
+    assert len(shell) > 2600
     center = np.median(surface.positions, axis=0)
     radius = np.linalg.norm(shell.positions - center, axis=1)
     assert np.allclose(radius, radius[0], rtol=1e-4)

@@ -43,8 +43,8 @@ def test_a_short_polish_reaches_the_offline_result(frames, streamed):
     offline = reconstruct(frames, SMALL)
     reached = evaluate(polished.gaussians, unseen, polished.background).summary()
     wanted = evaluate(offline.gaussians, unseen, offline.background).summary()
-    assert reached["psnr"] > wanted["psnr"] - 1
-    assert reached["depth_error"] < 0.0015 and reached["covered"] > 0.93
+    assert reached["psnr"] > wanted["psnr"] - 0.6
+    assert reached["depth_error"] < 0.00035 and reached["covered"] > 0.99
 
 
 def test_new_views_bring_only_what_is_new(frames):
@@ -55,8 +55,8 @@ def test_new_views_bring_only_what_is_new(frames):
         online.add(frame)
         counts.append(len(online.gaussians))
     first, again, opposite = np.diff([0, *counts])
-    assert first > 100 and again < 0.1 * first  # the same view again shows nothing new
-    assert 0.1 * first < opposite < first  # the back of things, but the same table
+    assert first > 940 and again < 0.013 * first  # the same view again shows nothing new
+    assert 0.46 * first < opposite < 0.56 * first  # the back of things, but the same table
 
 
 def test_large_frames_with_normals_bring_what_is_new():
@@ -94,7 +94,7 @@ def test_without_depth_it_waits_for_a_sensor(frames):
     assert online.gaussians is None and online.polish(blind[:2]) is None
     assert online.names == {"000", "001"}
     online.add(frames[2])
-    assert online.names == {"000", "001", "002"} and len(online.gaussians) > 100
+    assert online.names == {"000", "001", "002"} and len(online.gaussians) > 880
     online.drop("001")
     assert online.names == {"000", "002"}
     online.work(60.0)
@@ -116,7 +116,7 @@ def test_the_scene_works_ahead_and_then_only_polishes(frames):
     assert not scene.is_reconstructed
     scene.reconstruct(iterations=20)
     assert scene.is_reconstructed and scene.metrics["iterations"] == 20
-    assert len(scene.gaussians) > 0.7 * before
+    assert len(scene.gaussians) > 0.95 * before
 
 
 def test_a_scene_asked_for_at_once_catches_up_first(frames):
@@ -166,4 +166,4 @@ def test_a_restored_scene_goes_on_where_it_was(frames):
     second.reconstruct()
     assert second.is_reconstructed and second.metrics["iterations"] == SMALL.polish_iterations
     second.evaluate_held_out(tabletop_frames(12, phase=0.5)[:4])
-    assert second.metrics["held_out_psnr"] > 25
+    assert second.metrics["held_out_psnr"] > 28.5

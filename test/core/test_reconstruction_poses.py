@@ -52,7 +52,7 @@ def test_steps_find_the_pose_that_minimises_a_loss():
     refiner = PoseRefiner(ring(1), 1.2, PoseRates(5e-3, 5e-3, prior=0.0), fix_gauge=False)
     for i in range(300):
         refiner.step(0, torch.from_numpy(refiner.pose(0) - target), 0.01 ** (i / 300))
-    assert np.abs(refiner.pose(0) - target).max() < 1e-4
+    assert np.abs(refiner.pose(0) - target).max() < 1e-12
     assert np.allclose(refiner.pose(0)[:3, :3] @ refiner.pose(0)[:3, :3].T, np.eye(3), atol=1e-12)
 
 
@@ -63,7 +63,7 @@ def test_the_prior_draws_back_where_the_images_say_nothing():
     away = np.abs(refiner.pose(0) - ring(1)[0]).max()
     for i in range(200):
         refiner.step(0, torch.zeros(4, 4), 0.01 ** (i / 200))
-    assert away > 5e-3 and np.abs(refiner.pose(0) - ring(1)[0]).max() < 0.02 * away
+    assert away > 5e-3 and np.abs(refiner.pose(0) - ring(1)[0]).max() < 1e-6 * away
 
 
 def test_moving_all_cameras_alike_is_not_a_refinement():
@@ -89,7 +89,7 @@ def test_growing_the_ring_of_cameras_is_held_back():
             gradient[:3, 3] = -torch.from_numpy(given[i % 8, :3, 3])
             refiner.step(i % 8, gradient)
     held, free = (np.linalg.norm(r.world_from_camera[:, :2, 3], axis=1).mean() - 1 for r in outward)
-    assert free > 5e-3 and abs(held) < 0.2 * free
+    assert free > 5e-3 and abs(held) < 1e-3 * free
 
 
 def test_normal_consistency_gives_the_torque_of_the_depth_images_normals(frames):
@@ -112,7 +112,7 @@ def test_normal_consistency_gives_the_torque_of_the_depth_images_normals(frames)
         expected = (loss(step @ pose) - loss(np.linalg.inv(step) @ pose)) / 0.04
         generator = np.cross(axis, pose[:3, :3].T).T  # d(turned R)/d angle
         found = float((gradient[:3, :3].numpy() * generator).sum())
-        assert abs(found - expected) < 0.02 * abs(expected) + 2e-6
+        assert abs(found - expected) < 5e-4 * abs(expected)
         assert abs(expected) > 1e-5
 
 
@@ -124,12 +124,12 @@ def test_disturbed_poses_are_recovered_and_exact_ones_kept(frames):
     refined = reconstruct(bad, replace(QUICK, refine_poses=True))
     assert np.array_equal(plain.world_from_camera, [f.world_from_camera for f in bad])
     before, after = (pixels_off(r.world_from_camera, truths) for r in (plain, refined))
-    assert before > 1.2 and after < 0.5 * before
-    assert refined.psnr_train > plain.psnr_train + 1.5
+    assert before > 1.9 and after < 0.3 * before
+    assert refined.psnr_train > plain.psnr_train + 3.7
     exact = reconstruct(frames, replace(QUICK, iterations=240, refine_poses=True))
     assert np.array_equal(exact.world_from_camera, truths)  # refining hardly moved them: given ones hold
     unseen = tabletop_frames(12, phase=0.5)[:4]
-    assert evaluate(exact.gaussians, unseen).summary()["psnr"] > 24
+    assert evaluate(exact.gaussians, unseen).summary()["psnr"] > 25
 
 
 def test_a_held_out_frame_finds_its_place(frames):
@@ -138,5 +138,5 @@ def test_a_held_out_frame_finds_its_place(frames):
     off = truth.with_(world_from_camera=moved(truth.world_from_camera, 0.7, 0.006, np.random.default_rng(5)))
     aligned = align_frame(gaussians, off, 0.8)
     given, found = (pixels_off([f.world_from_camera], [truth.world_from_camera]) for f in (off, aligned))
-    assert given > 1 and found < 0.25 * given
-    assert evaluate(gaussians, [off], align=True).psnr[0] > evaluate(gaussians, [off]).psnr[0] + 1
+    assert given > 2.2 and found < 0.036 * given
+    assert evaluate(gaussians, [off], align=True).psnr[0] > evaluate(gaussians, [off]).psnr[0] + 6.9
