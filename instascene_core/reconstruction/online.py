@@ -158,6 +158,7 @@ class OnlineReconstruction:
             # Half its training resolution is enough to see what is new.
             half = frame.camera.scaled(0.5 * training_scale([frame], self._config))
             small = frame.resized(half.width, half.height)
+            assert small.depth is not None  # resizing keeps what the frame has
             rendered = self._trainer.render(small)
             nearer = small.depth < (1 - _DEPTH_TOLERANCE) * rendered.depth.cpu().numpy()
             where &= _enlarge((rendered.alpha.cpu().numpy() < _MIN_COVERAGE) | nearer, where.shape)

@@ -48,7 +48,7 @@ def objects_picture(scene: Scene) -> np.ndarray:
 def telling_frames(scene: Scene, count: int) -> list[Frame]:
     """The frame that shows the most instances, and one far from it in the sequence that shows many."""
     if not scene.instances:
-        return scene.posed_frames[:1]
+        return list(scene.posed_frames[:1])
     seen = np.array([len(np.unique(scene.instances.label_images[f.name])) for f in scene.posed_frames])
     index = np.arange(len(seen))
     first = int(seen.argmax())
