@@ -83,6 +83,12 @@ class GaussianModel:
         """The Gaussians at `index` (bool mask or int64 indices)."""
         return self._mapped(lambda tensor: tensor[index])
 
+    def require_features(self) -> torch.Tensor:
+        """The instance features [N, 16].  Raises InputError where there are none yet."""
+        if self.features is None:
+            raise InputError("The Gaussians have no instance features yet; call segment_instances first.")
+        return self.features
+
     def with_features(self, features: torch.Tensor | np.ndarray | None) -> "GaussianModel":
         """The same Gaussians, not copied, with instance features [N, 16] (None: without)."""
         tensor = None if features is None else torch.as_tensor(features, device=self.means.device)

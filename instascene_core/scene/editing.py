@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from instascene_core import features
-from instascene_core.config import Config
+from instascene_core.config import ClickConfig, Config
 from instascene_core.errors import InputError
 from instascene_core.features import Click, Segment, Surface
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
-from instascene_core.scene.results import Decomposition
+from instascene_core.scene.results import Decomposition, SceneState
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,29 @@ class Selection:
     sizes: tuple[int, ...]  # Gaussians of each
     index: int  # which of them this is
     notes: tuple[str, ...]  # one sentence each: what the caller should know
+
+
+def click_on(
+    state: SceneState,
+    config: ClickConfig,
+    frame: str = "",
+    pixel: tuple[int, int] | None = None,
+    point: np.ndarray | None = None,
+) -> Click:
+    """What lies at a pixel (column, row) of a frame ("" = the newest), or at a point [3] in metres.
+
+    Raises NotReadyError before there are instances, InputError where nothing was clicked, or too much.
+    """
+    known = state.require_decomposition()
+    labels = known.instances.gaussian_labels
+    if pixel is not None and point is None:
+        view = state.posed_frame(frame)
+        return features.click_pixel(
+            known.gaussians, view.camera, view.world_from_camera, pixel, labels, config
+        )
+    if point is not None and pixel is None:
+        return features.click_point(known.surface, point, labels, config)
+    raise InputError("Give either a pixel of a frame or a point.")
 
 
 def answer_click(
@@ -217,7 +240,7 @@ def describe_again(
     own = np.flatnonzero(labels == instance.id)
     if not len(own):
         return replace(instance, num_gaussians=0, confidence=0.0)
-    feature = gaussians.features[own].mean(dim=0).numpy()
+    feature = gaussians.require_features()[own].mean(dim=0).numpy()
     feature = (feature / max(float(np.linalg.norm(feature)), 1e-8)).astype(np.float32)
     # A box of all but the outermost percent: one stray Gaussian must not blow it up.
     low, high = np.percentile(surface.means[own], [percentile, 100 - percentile], axis=0)

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from instascene_core.config import RemovalConfig
+from instascene_core.config import Config, RemovalConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
-from instascene_core.scene.results import Decomposition
+from instascene_core.scene.results import Decomposition, SceneState, surface_when_asked
 from instascene_core.segmentation import Support
 from instascene_core.transforms import quaternion_from_matrix
 
@@ -28,6 +28,41 @@ class Removal:
     removed: int  # Gaussians that left
     filled: int  # Gaussians that cover the support where the object stood
     notes: tuple[str, ...]  # one sentence each
+
+
+def remove_instance(state: SceneState, instance_id: int, config: Config) -> tuple[SceneState, Removal]:
+    """The scene without an object: see `without_instance`; in all frames its pixels no longer count."""
+    known, reconstruction = state.require_decomposition(), state.require_reconstruction()
+    images = known.instances.label_images
+
+    def clear(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+        return tuple(
+            without_pixels(f, images[f.name], instance_id, config.removal) if f.name in images else f
+            for f in frames
+        )
+
+    views = clear(known.views)
+    result = without_instance(instance_id, replace(known, views=views), config.removal)
+    after = replace(
+        known,
+        views=views,
+        gaussians=result.gaussians,
+        instances=result.instances,
+        surface_of=surface_when_asked(result.gaussians, views, config.click),
+    )
+    state = replace(
+        state,
+        frames=clear(state.frames),
+        reconstruction=replace(
+            reconstruction,
+            posed_frames=clear(reconstruction.posed_frames),
+            gaussians=result.gaussians.with_features(None),
+        ),
+        decomposition=after,
+        objects={k: v for k, v in state.objects.items() if k != instance_id},
+        ids=state.ids.after(after),
+    )
+    return state, result
 
 
 def without_instance(instance_id: int, decomposition: Decomposition, config: RemovalConfig) -> Removal:
@@ -206,7 +241,7 @@ def without_pixels(frame: Frame, labels: np.ndarray, instance_id: int, config: R
     """
     from scipy.ndimage import binary_dilation
 
-    gone = binary_dilation(labels == instance_id, iterations=config.outline_pixels)
+    gone = np.asarray(binary_dilation(labels == instance_id, iterations=config.outline_pixels), dtype=bool)
     if not gone.any():
         return frame
     valid = ~gone if frame.valid is None else frame.valid & ~gone

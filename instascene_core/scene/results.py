@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from instascene_core.config import ClickConfig
+from instascene_core.errors import InputError, NotReadyError
 from instascene_core.features import Surface, make_surface
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
@@ -130,6 +131,31 @@ class SceneState:
         """The frames that the Gaussians explain, with their final poses."""
         return () if self.reconstruction is None else self.reconstruction.posed_frames
 
+    def require_reconstruction(self) -> Reconstruction:
+        """The reconstruction, or NotReadyError."""
+        if self.reconstruction is None:
+            raise NotReadyError(
+                "There is no reconstruction yet; call segment_instances or build_scene first."
+            )
+        return self.reconstruction
+
+    def require_decomposition(self) -> Decomposition:
+        """The decomposition, or NotReadyError that says which step is missing."""
+        self.require_reconstruction()
+        if self.decomposition is None:
+            raise NotReadyError("There are no instances yet; call segment_instances first.")
+        return self.decomposition
+
+    def posed_frame(self, name: str = "") -> Frame:
+        """The frame of that name among those reconstructed; "" is the newest.  InputError for another."""
+        if not name and self.posed_frames:
+            return self.posed_frames[-1]
+        for frame in self.posed_frames:
+            if frame.name == name:
+                return frame
+        known = ", ".join(f.name for f in self.posed_frames[:3]) or "none"
+        raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
+
     def with_reconstruction(self, reconstruction: Reconstruction) -> SceneState:
         """New Gaussians end the instances and objects of the old ones; the ids given are remembered."""
         return replace(
@@ -152,9 +178,10 @@ class SceneState:
 
     def with_instances(self, instances: InstanceMap) -> SceneState:
         """Instances changed by hand: objects stay whose instance is the very same as before."""
-        known = {id(instance) for instance in self.decomposition.instances.instances}
+        before = self.require_decomposition()
+        known = {id(instance) for instance in before.instances.instances}
         same = {instance.id for instance in instances.instances if id(instance) in known}
-        decomposition = self.decomposition.with_instances(instances)
+        decomposition = before.with_instances(instances)
         return replace(
             self,
             decomposition=decomposition,

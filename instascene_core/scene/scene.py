@@ -11,7 +11,7 @@ import torch
 
 from instascene_core import features, reconstruction, segmentation
 from instascene_core.config import Config
-from instascene_core.errors import InputError, NotReadyError
+from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceMap
@@ -78,23 +78,13 @@ class Scene:
         """
         if until not in STAGES:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
-        state, again = self.state, again or until == "reconstruct"
         # Section 3: 2D Gaussian Splatting explains all frames.
-        if again or not state.is_reconstructed:
-            known = None if again else self._spare_reconstruction()
-            if known is None:
-                begun = None if self._online is None else self._finish_online
-                known = reconstruct(
-                    state.frames, self.config, progress,
-                    iterations=iterations, time_budget_s=time_budget_s, optimise=begun,
-                )  # fmt: skip
-            self._spare = known
-            state = state.with_reconstruction(known)
+        again = again or until == "reconstruct"
+        state = self._explain_frames(again, progress, iterations, time_budget_s)
         # Sections 3.1 and 3.2: masks of single views become instances of the scene.
         if until != "reconstruct":
-            state = state.with_decomposition(
-                decompose(state.reconstruction, self.config, progress, ids=state.ids)
-            )
+            known = state.require_reconstruction()
+            state = state.with_decomposition(decompose(known, self.config, progress, ids=state.ids))
         self._replace(state, state.frames)
         # Section 4: every object is completed under all its observations.
         return self.complete_all(progress=progress) if until == "complete" else {}
@@ -130,7 +120,7 @@ class Scene:
         metrics: dict = {"seconds": {}}
         with timed("complete", metrics):
             result = complete(
-                self._require_decomposition(), instance_id, self.config, progress,
+                self.state.require_decomposition(), instance_id, self.config, progress,
                 num_samples=num_samples, seed=seed,
             )  # fmt: skip
         self.state = self.state.with_object(result, metrics)
@@ -214,8 +204,28 @@ class Scene:
                 if time.perf_counter() > end:
                     return
 
-    def _finish_online(self, frames: list[Frame], progress: ProgressCallback, **limits):
-        """The result of what `work_ahead` has begun, or None where that is too little."""
+    def _explain_frames(
+        self, again: bool, progress: ProgressCallback, iterations: int | None, time_budget_s: float | None
+    ) -> SceneState:
+        """The state in which the Gaussians explain all frames; the present one where they do (unless
+        `again`).  What an earlier `run` made of these very frames before it was cancelled is taken up."""
+        state, spare = self.state, self._spare
+        if state.is_reconstructed and not again:
+            return state
+        if again or spare is None or not spare.explains(state.frames):
+            spare = reconstruct(
+                state.frames, self.config, progress,
+                iterations=iterations, time_budget_s=time_budget_s, optimise=self._finish_begun,
+            )  # fmt: skip
+        self._spare = spare
+        return state.with_reconstruction(spare)
+
+    def _finish_begun(
+        self, frames: list[Frame], progress: ProgressCallback, **limits
+    ) -> reconstruction.ReconstructionResult | None:
+        """What `work_ahead` has begun, finished; None where that is nothing, or too little."""
+        if self._online is None:
+            return None
         self._fold_in(self._online)
         return self._online.polish(frames, progress, **limits)
 
@@ -235,22 +245,12 @@ class Scene:
         Made where no mask ever was; a `threshold` other than τ grows or shrinks what is known, `level`
         steps to coarser (> 0) or finer (< 0) answers.  preview: only tell, change nothing.
         """
-        self.require_gaussians()
-        decomposition, settings = self._require_decomposition(), self.config.click
-        if (pixel is None) == (point is None):
-            raise InputError("Give either a pixel of a frame or a point.")
-        labels = decomposition.instances.gaussian_labels
-        if pixel is not None:
-            view = self._posed_frame(frame)
-            click = features.click_pixel(
-                decomposition.gaussians, view.camera, view.world_from_camera, pixel, labels, settings
-            )
-        else:
-            click = features.click_point(decomposition.surface, point, labels, settings)
+        click = editing.click_on(self.state, self.config.click, frame, pixel, point)
+        known = self.state.require_decomposition()
         instances, selection = editing.answer_click(
-            click, decomposition, self.config, self.state.ids.highest + 1, threshold, level
+            click, known, self.config, self.state.ids.highest + 1, threshold, level
         )
-        if not preview and instances is not decomposition.instances:
+        if not preview and instances is not known.instances:
             # A completed mesh is that of the extent it was made from.
             self.state = self.state.with_instances(instances)
         return selection
@@ -258,43 +258,8 @@ class Scene:
     def remove(self, instance_id: int) -> removal.Removal:
         """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
         no longer count."""
-        self.require_gaussians()
-        state, decomposition = self.state, self._require_decomposition()
-        images = decomposition.instances.label_images
-
-        def cleared(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-            return tuple(
-                removal.without_pixels(f, images[f.name], instance_id, self.config.removal)
-                if f.name in images
-                else f
-                for f in frames
-            )
-
-        views = cleared(decomposition.views)
-        result = removal.without_instance(
-            instance_id, replace(decomposition, views=views), self.config.removal
-        )
-        after = replace(
-            decomposition,
-            views=views,
-            gaussians=result.gaussians,
-            instances=result.instances,
-            surface_of=surface_when_asked(result.gaussians, views, self.config.click),
-        )
-        known = replace(
-            state.reconstruction,
-            posed_frames=cleared(state.posed_frames),
-            gaussians=result.gaussians.with_features(None),
-        )
-        state = replace(
-            state,
-            frames=cleared(state.frames),
-            reconstruction=known,
-            decomposition=after,
-            objects={k: v for k, v in state.objects.items() if k != instance_id},
-            ids=state.ids.after(after),
-        )
-        self._replace(state, known.posed_frames)  # else the next reconstruction would bring it back
+        state, result = removal.remove_instance(self.state, instance_id, self.config)
+        self._replace(state, state.posed_frames)  # else the next reconstruction would bring it back
         return result
 
     def restore(
@@ -407,45 +372,21 @@ class Scene:
 
     def surface(self) -> features.Surface:
         """The Gaussians as a graph over the surface, made once for a decomposition."""
-        return self._require_decomposition().surface
+        return self.state.require_decomposition().surface
 
     def require_gaussians(self) -> GaussianModel:
         """The Gaussians, or NotReadyError."""
-        if self.state.gaussians is None:
-            raise NotReadyError(
-                "There is no reconstruction yet; call segment_instances or build_scene first."
-            )
-        return self.state.gaussians
+        gaussians = self.state.gaussians
+        return self.state.require_reconstruction().gaussians if gaussians is None else gaussians
 
     def require_instances(self) -> InstanceMap:
         """The latest decomposition's instances, or NotReadyError."""
-        return self._require_decomposition().instances
-
-    def _require_decomposition(self) -> Decomposition:
-        if self.state.decomposition is None:
-            raise NotReadyError("There are no instances yet; call segment_instances first.")
-        return self.state.decomposition
+        return self.state.require_decomposition().instances
 
     @property
     def _background(self) -> torch.Tensor | None:
         known = self.state.reconstruction
         return None if known is None else known.background
-
-    def _posed_frame(self, name: str) -> Frame:
-        """The frame of that name among those reconstructed; "" is the newest."""
-        frames = self.state.posed_frames
-        if not name and frames:
-            return frames[-1]
-        for frame in frames:
-            if frame.name == name:
-                return frame
-        known = ", ".join(f.name for f in frames[:3]) or "none"
-        raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
-
-    def _spare_reconstruction(self) -> Reconstruction | None:
-        """What an earlier `run` made of these very frames before it was cancelled or failed."""
-        spare = self._spare
-        return spare if spare is not None and spare.explains(self.state.frames) else None
 
     def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
         """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""

@@ -80,8 +80,7 @@ def scene(frames):
     scene = Scene(load_config(None, SETTINGS))
     for frame in frames[:-1]:
         scene.add_frame(frame)
-    scene.run("segment")
-    scene.complete(scene.instances.objects[0].id)
+    scene.complete(scene.segment().objects[0].id)
     scene.add_frame(frames[-1])
     return scene
 
@@ -89,7 +88,9 @@ def scene(frames):
 STAGES = {
     "reconstruct": lambda scene, progress: scene.reconstruct(progress),
     "segment": lambda scene, progress: scene.segment(progress),  # reconstructs first: a frame is new
-    "complete": lambda scene, progress: scene.complete(scene.instances.objects[-1].id, progress=progress),
+    "complete": lambda scene, progress: scene.complete(
+        scene.require_instances().objects[-1].id, progress=progress
+    ),
 }
 
 
