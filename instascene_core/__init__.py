@@ -23,7 +23,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     frame gaussians objects                                         layer 4: what one step hands to the next
     instances gaussians_ply                                         layer 5
     datasets rendering                                              layer 6
-    metrics                                                         layer 7
+    metrics ownership                                               layer 7
     synthetic                                                       layer 8
     reconstruction segmentation association features completion     layer 9: the steps of the paper
     scene training                                                  layer 10: the paper in order

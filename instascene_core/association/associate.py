@@ -27,6 +27,7 @@ from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
+from instascene_core.ownership import labels_of_masks
 from instascene_core.progress import ProgressCallback, no_progress
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def associate(
     # Fragments that meet only at their rims, in frames seen from the side, find one another then.
     while True:
         owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
-        filtered = _filtered_labels(label_images, masks, cluster_of_mask)
+        filtered = labels_of_masks(label_images, masks.frame, masks.label, cluster_of_mask)
         owner, refused = owners_by_weight(filtered, traces, means, len(views), config)
         if config.clustering == "ids":
             break
@@ -104,7 +105,7 @@ def associate(
             break
         cluster_of_mask = masks_shown(owner, left, masks, config)
     owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
-    filtered = _filtered_labels(label_images, masks, cluster_of_mask)
+    filtered = labels_of_masks(label_images, masks.frame, masks.label, cluster_of_mask)
     clusters = tuple(
         Cluster(np.flatnonzero(owner == c), np.flatnonzero(cluster_of_mask == c), int(count), float(share))
         for c, (count, share) in enumerate(zip(views, mask_agreement(owner, len(views), masks, config)))
@@ -171,15 +172,3 @@ def _kept(
     number = np.full(count + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
     number[kept] = np.arange(len(kept))
     return number[owner], number[cluster_of_mask], shown[kept].sum(axis=1)
-
-
-def _filtered_labels(label_images, masks: MaskMatrices, cluster_of_mask: np.ndarray) -> list[np.ndarray]:
-    """The input label images with cluster index + 1 in place of the ids; the rest UNLABELLED."""
-    filtered = []
-    for index, image in enumerate(label_images):
-        image = np.maximum(np.asarray(image), 0)
-        table = np.full(int(image.max(initial=0)) + 1, UNLABELLED, dtype=np.int32)
-        here = (masks.frame == index) & (cluster_of_mask >= 0)
-        table[masks.label[here]] = cluster_of_mask[here] + 1
-        filtered.append(table[image])
-    return filtered

@@ -17,11 +17,9 @@ from instascene_core.features.click import (
     make_surface,
 )
 from instascene_core.features.field import prototypes_of, train_features
-from instascene_core.features.rendered_labels import Evidence, label_pixels, render_label_images
 
 __all__ = [
     "Click",
-    "Evidence",
     "Segment",
     "Surface",
     "assign",
@@ -30,10 +28,8 @@ __all__ = [
     "feature_segments",
     "fill_from_neighbours",
     "grown_segments",
-    "label_pixels",
     "make_surface",
     "prototypes_of",
-    "render_label_images",
     "stable_ids",
     "train_features",
     "transfer_labels",

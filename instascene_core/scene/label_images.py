@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from instascene_core import features
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
+from instascene_core.ownership import Evidence, label_pixels
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import evaluate_sh, trace
 
@@ -27,20 +27,20 @@ def label_images(
     for index, view in enumerate(views):
         progress("labels", index / len(views), view.name)
         view_trace = trace(gaussians, view.camera, view.world_from_camera)
-        images[view.name] = features.label_pixels(gaussian_labels, view_trace, evidence_of(view, gaussians))
+        images[view.name] = label_pixels(gaussian_labels, view_trace, evidence_of(view, gaussians))
     return images
 
 
-def evidence_of(view: Frame, gaussians: GaussianModel) -> list[features.Evidence]:
+def evidence_of(view: Frame, gaussians: GaussianModel) -> list[Evidence]:
     """What the view says about whose a pixel is: its colour, and its depth where it has one."""
     position = view.world_from_camera[:3, 3]
     means = gaussians.means.detach().cpu()
     colors = evaluate_sh(means, gaussians.sh.detach().cpu(), torch.tensor(position, dtype=torch.float32))
     valid = np.ones(view.rgb.shape[:2], dtype=bool) if view.valid is None else view.valid
-    result = [features.Evidence(colors.numpy(), view.rgb / np.float32(255), valid)]
+    result = [Evidence(colors.numpy(), view.rgb / np.float32(255), valid)]
     if view.depth is not None:
         along = (means.numpy() - position) @ view.world_from_camera[:3, 2]  # metres along the optical axis
-        result.append(features.Evidence(along[:, None], view.depth[:, :, None], view.depth > 0))
+        result.append(Evidence(along[:, None], view.depth[:, :, None], view.depth > 0))
     return result
 
 

@@ -9,7 +9,6 @@ import trimesh
 from completion_scene import bowl, mug, orbit, render, table_mesh, volume_iou
 
 from instascene_core.completion import complete, make_prior, observe
-from instascene_core.completion.observing.ownership import adopt_surface
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import (
     ConvexPartsConfig,
@@ -23,6 +22,7 @@ from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.depth_maps import edge_keeping_normals
+from instascene_core.ownership import adopt_surface
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX, CAN, MUG, BOWL = 2, 3, 4, 5

@@ -11,11 +11,8 @@ from association_cases import FakeTrace, directions, labels_of_trace, spheres, t
 from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
 from instascene_core.features import (
-    Evidence,
     assign,
-    label_pixels,
     prototypes_of,
-    render_label_images,
     stable_ids,
     train_features,
     transfer_labels,
@@ -23,6 +20,7 @@ from instascene_core.features import (
 from instascene_core.features.assign import fill_from_neighbours
 from instascene_core.features.field import contrastive_loss, sample_pixels
 from instascene_core.frame import UNLABELLED
+from instascene_core.ownership import Evidence, label_pixels
 
 CONFIG = FeaturesConfig(pixels_per_view=1500, pixels_per_batch=1024, gaussians_per_batch=2048)
 
@@ -171,7 +169,7 @@ def test_rendered_label_is_the_one_with_most_weight():
         1, 3, np.array([0, 3, 4, 4]), np.array([0, 1, 2, 3], dtype=np.int32),
         np.array([0.4, 0.3, 0.3, 0.9], dtype=np.float32), np.ones(4, dtype=np.float32),
     )  # fmt: skip
-    (image,) = render_label_images(np.array([7, 5, 5, UNLABELLED], dtype=np.int32), [trace])
+    image = label_pixels(np.array([7, 5, 5, UNLABELLED], dtype=np.int32), trace)
     np.testing.assert_array_equal(image, [[5, UNLABELLED, UNLABELLED]])
 
 

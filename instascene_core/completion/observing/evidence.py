@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.completion.observing.ownership import adopt_surface
 from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
@@ -26,6 +25,7 @@ from instascene_core.geometry.tsdf import (
     FusedVolume,
     visible_box,
 )
+from instascene_core.ownership import adopt_surface
 from instascene_core.transforms import apply, inverse
 
 

@@ -1,4 +1,4 @@
-"""Surface without a label that belongs to the instance all the same.
+"""Rule 3: surface without a label that belongs to an instance all the same.
 
 Label images are ragged: they leave out the rim of an object, or give its lowest rows to the support.
 A pixel without label is the instance's when the nearest labelled pixel is, the surface goes on from

@@ -1,4 +1,4 @@
-"""From labels of Gaussians to labels of pixels.
+"""Rule 2: a pixel belongs to the label whose Gaussians explain best what the camera saw there.
 
 A pixel at a border shows Gaussians of several instances, and their weights alone put the border about
 half a Gaussian off.  The frame knows better: each label there predicts a colour and a distance of its
@@ -95,8 +95,3 @@ def _deviation(source: Evidence, trace, entries, group, pixel, weight, plain) ->
     if scale <= 0:
         return np.zeros(len(pixel))
     return np.where(valid[pixel], np.minimum(deviation / scale, MAX_DEVIATION), 0.0)
-
-
-def render_label_images(gaussian_labels: np.ndarray, traces: Sequence[PixelTrace]) -> list[np.ndarray]:
-    """`label_pixels` of every trace, by the blending weights alone."""
-    return [label_pixels(gaussian_labels, trace) for trace in traces]
