@@ -61,7 +61,7 @@ class Association:
     """Result of `associate`."""
 
     clusters: tuple[Cluster, ...]
-    filtered_labels: list[np.ndarray]  # per frame [H, W] int32: cluster index + 1, or UNLABELLED
+    filtered_labels: list[np.ndarray]  # per frame [H, W] int32 cluster index, or UNLABELLED
     gaussian_clusters: np.ndarray  # [N] int32 cluster index, or UNLABELLED
     refused: np.ndarray  # [N] bool: seen where clusters have masks, and in none of them often enough
     masks: MaskTable

@@ -91,7 +91,7 @@ def owners_by_masks(
 
 
 def owners_by_weight(
-    label_images: Sequence[np.ndarray],
+    cluster_images: Sequence[np.ndarray],
     traces: Sequence[PixelTrace],
     means: np.ndarray,
     num_clusters: int,
@@ -101,26 +101,26 @@ def owners_by_weight(
 
     Refused are those that frames with masks of clusters do show, but that belong to none.
 
-    label_images: per frame [H, W] cluster + 1 where one shows, ≤ 0 elsewhere.  Counted is blending
+    cluster_images: per frame [H, W] int32 cluster index, UNLABELLED where none shows.  Counted is blending
     weight, so the faint Gaussians that the tracker leaves out find their place as well; those that
     hardly ever lie on the visible surface, but shine through it, do not.  The borders of masks scatter;
     neighbours on the surface (means: [N, 3]) are asked together.
     """
-    inside = np.zeros((len(means), num_clusters + 1))
+    inside = np.zeros((len(means), num_clusters + 1))  # the first column is for pixels of no cluster
     seen = np.zeros((len(means), num_clusters))
     total, surface = np.zeros(len(means)), np.zeros(len(means))
     for start in range(0, len(traces), FRAMES_AT_ONCE):  # each adds to all of the matrices, zeros too
         part = slice(start, start + FRAMES_AT_ONCE)
-        weight, labels, shown = [], [], []
-        for image, trace in zip(label_images[part], traces[part], strict=True):
-            pixel_labels = np.maximum(image, 0).ravel()
-            shown.append(np.bincount(pixel_labels, minlength=num_clusters + 1)[1:] > 0)
-            labels.append(np.repeat(pixel_labels, np.diff(trace.offsets)))
+        weight, columns, shown = [], [], []
+        for image, trace in zip(cluster_images[part], traces[part], strict=True):
+            column_of_pixel = (image - UNLABELLED).ravel()
+            shown.append(np.bincount(column_of_pixel, minlength=num_clusters + 1)[1:] > 0)
+            columns.append(np.repeat(column_of_pixel, np.diff(trace.offsets)))
             weight.append(np.bincount(trace.indices, trace.weights, minlength=len(means)))
             front = trace.weights * (trace.transmittance > config.min_transmittance)
             surface += np.bincount(trace.indices, front, minlength=len(means))
         keys = np.concatenate([t.indices for t in traces[part]]) * np.int64(num_clusters + 1)
-        keys += np.concatenate(labels)
+        keys += np.concatenate(columns)
         entry_weights = np.concatenate([t.weights for t in traces[part]])
         inside += np.bincount(keys, entry_weights, minlength=inside.size).reshape(inside.shape)
         seen += np.stack(weight, axis=1) @ np.stack(shown).astype(np.float64)

@@ -51,10 +51,10 @@ def train_features(
 ) -> np.ndarray:
     """Learn f [N, 16] float32, unit norm: alike within an instance, apart between instances.
 
-    label_images: per frame [H, W], c + 1 where `clusters[c]` shows, ≤ 0 elsewhere (the filtered
-    masks; with `filtered_masks` off any ids ≥ 1, which mean nothing in another view).  clusters: per
-    instance the indices of its Gaussians, int64.  Frames in order of time: the cross-view loss pools
-    neighbours.  Stops early once the assignment has settled.
+    label_images: per frame [H, W] integer, c where `clusters[c]` shows, UNLABELLED elsewhere (the
+    filtered masks; with `filtered_masks` off any numbers ≥ 0, which mean nothing in another view).
+    clusters: per instance the indices of its Gaussians, int64.  Frames in order of time: the cross-view
+    loss pools neighbours.  Stops early once the assignment has settled.
     Raises InputError where a label has no cluster.
     """
     import torch
@@ -142,10 +142,12 @@ def sample_pixels(
     indices, weights, lengths, labels, counts = [], [], [], [], [0]
     for trace, image in zip(traces, label_images, strict=True):
         flat = np.asarray(image).ravel()
-        if flat.size and flat.max() > num_clusters:
-            raise InputError(f"A label image contains {flat.max()}, but there are {num_clusters} instances.")
+        if flat.size and flat.max() >= num_clusters:
+            raise InputError(
+                f"A label image contains cluster {flat.max()}, but there are {num_clusters} clusters."
+            )
         covered = np.diff(trace.offsets) > 0
-        pixels = np.flatnonzero((flat > 0) & covered)
+        pixels = np.flatnonzero((flat >= 0) & covered)
         if len(pixels) > config.pixels_per_view:
             size = np.bincount(flat[pixels])
             share = 1 / np.sqrt(size[flat[pixels]])  # an instance counts by the root of its area
@@ -161,7 +163,7 @@ def sample_pixels(
         indices.append(trace.indices[entries])
         weights.append((w / total[row]).astype(np.float32))
         lengths.append(length)
-        labels.append(flat[pixels].astype(np.int64) - 1)
+        labels.append(flat[pixels].astype(np.int64))
         counts.append(len(pixels))
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
     matrix = sp.csr_matrix(

@@ -13,7 +13,7 @@ def labels_of_masks(
     label_of_mask: np.ndarray,
     cluster_of_mask: np.ndarray,
 ) -> list[np.ndarray]:
-    """Per frame [H, W] int32: cluster index + 1 in place of the mask's id; the rest is UNLABELLED.
+    """Per frame [H, W] int32: index of the mask's cluster in place of the mask's id, else UNLABELLED.
 
     label_images: per frame [H, W] integer, ids ≥ 1, everything ≤ 0 is unlabelled.  For each mask that is
     used, [M] int32: its frame's index, its id in that frame's label image, and its cluster's index
@@ -24,6 +24,6 @@ def labels_of_masks(
         image = np.maximum(np.asarray(image), 0)
         table = np.full(int(image.max(initial=0)) + 1, UNLABELLED, dtype=np.int32)
         here = (frame_of_mask == index) & (cluster_of_mask >= 0)
-        table[label_of_mask[here]] = cluster_of_mask[here] + 1
+        table[label_of_mask[here]] = cluster_of_mask[here]
         filtered.append(table[image])
     return filtered

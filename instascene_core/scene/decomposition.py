@@ -60,7 +60,7 @@ def find_instances(
     kind_index = cluster_of_structure(clusters, len(result.clusters), len(means))
     labels = add_structure(result.filtered_labels, small_masks, traces, kind_index)
     if not config.features.filtered_masks:
-        labels = small_masks
+        labels = [np.where(mask > 0, mask.astype(np.int32), UNLABELLED) for mask in small_masks]
     # 4. Contrastive features, from filtered 2D masks and 3D instances together.
     field = features.train_features(
         traces, labels, clusters, len(means), config.features, config.features.seed, progress

@@ -43,10 +43,10 @@ def structure_clusters(
 
 
 def cluster_of_structure(clusters: Sequence[np.ndarray], first: int, num_gaussians: int) -> np.ndarray:
-    """[N] int32: cluster index + 1 of the Gaussians in clusters `first` and later, else UNLABELLED."""
+    """[N] int32 cluster index of the Gaussians in clusters `first` and later, else UNLABELLED."""
     index_of = np.full(num_gaussians, UNLABELLED, dtype=np.int32)
     for index in range(first, len(clusters)):
-        index_of[clusters[index]] = index + 1
+        index_of[clusters[index]] = index
     return index_of
 
 
@@ -60,7 +60,7 @@ def add_structure(filtered, masks, traces, index_of_gaussian) -> list[np.ndarray
     for labels, mask, view in zip(filtered, masks, traces):
         front = frontmost(view)
         shown = np.where(front >= 0, index_of_gaussian[front], UNLABELLED).reshape(labels.shape)
-        result.append(np.where((mask <= 0) & (shown > 0), shown, labels))
+        result.append(np.where((mask <= 0) & (shown >= 0), shown, labels))
     return result
 
 

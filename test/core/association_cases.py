@@ -65,6 +65,12 @@ def labels_of_trace(trace: FakeTrace, owner: np.ndarray) -> np.ndarray:
     return front.reshape(trace.height, trace.width)
 
 
+def cluster_image(trace: FakeTrace, owner: np.ndarray) -> np.ndarray:
+    """[H, W] int32: the front Gaussian's owner, UNLABELLED where there is nothing."""
+    labels = labels_of_trace(trace, owner)
+    return np.where(labels > 0, labels - 1, -1)
+
+
 def directions(count: int, seed: int = 0, lift: float = 1.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 3)) + np.array([0, 0, lift])
 

@@ -72,8 +72,8 @@ def test_two_objects_by_hand():
     result = associate(images, [trace] * 3, means, CONFIG)
     assert partition(result.gaussian_clusters) == {frozenset(range(10)), frozenset(range(10, 20))}
     assert [c.num_views for c in result.clusters] == [3, 3]
-    # The label images carry cluster index + 1 and nothing else; id 0 never appears.
-    np.testing.assert_array_equal(result.filtered_labels[0], labels(*[1] * 10, *[2] * 10))
+    # The filtered label images carry the cluster index and nothing else.
+    np.testing.assert_array_equal(result.filtered_labels[0], labels(*[0] * 10, *[1] * 10))
     assert result.filtered_labels[2][0, -3] == UNLABELLED
     assert result.filtered_labels[0].dtype == np.int32
 

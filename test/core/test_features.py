@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from association_cases import FakeTrace, directions, labels_of_trace, spheres, trace_of_points
+from association_cases import FakeTrace, cluster_image, directions, spheres, trace_of_points
 
 from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
@@ -28,7 +28,7 @@ CONFIG = FeaturesConfig(pixels_per_view=1500, pixels_per_batch=1024, gaussians_p
 def labelled_scene(count, points=120, views=8, seed=0):
     means, _, owner = spheres(count, points, seed)
     traces = [trace_of_points(means, d, size=96) for d in directions(views, seed)]
-    images = [labels_of_trace(t, owner) for t in traces]
+    images = [cluster_image(t, owner) for t in traces]
     clusters = [np.flatnonzero(owner == i) for i in range(count)]
     return means, owner, traces, images, clusters
 
@@ -145,7 +145,7 @@ def test_no_cluster_and_bad_input():
     means, _, traces, images, clusters = labelled_scene(2)
     features = train_features(traces, [np.full_like(i, UNLABELLED) for i in images], [], len(means), CONFIG)
     assert (assign(features, [], means, CONFIG) == UNLABELLED).all()
-    with pytest.raises(InputError, match="there are 1 instances"):
+    with pytest.raises(InputError, match="contains cluster 1, but there are 1 clusters"):
         train_features(traces, images, clusters[:1], len(means), CONFIG)
     features[3] = np.nan
     with pytest.raises(InputError, match="1 Gaussians contain NaN"):
