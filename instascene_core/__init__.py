@@ -20,8 +20,8 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     transforms camera colors config images                          layer 1: plain values
     files config_file                                               layer 2
     weights geometry                                                layer 3
-    frame gaussians objects                                         layer 4: what one step hands to the next
-    instances gaussians_ply                                         layer 5
+    frame gaussians instances                                       layer 4: what one step hands to the next
+    objects gaussians_ply                                           layer 5
     datasets rendering                                              layer 6
     metrics ownership                                               layer 7
     synthetic                                                       layer 8

@@ -1,19 +1,29 @@
-"""The scene decomposed: which Gaussian, and which pixel of each frame, belongs to which instance."""
+"""The scene decomposed: which Gaussian, and which pixel of each frame, belongs to which instance.
+
+An instance has one number everywhere outside association: its `InstanceId`.  Association itself counts masks
+(rows of its mask table) and clusters (0 … C−1); the scene gives every cluster an id once, by
+`features.stable_ids`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NewType
 
 import numpy as np
 
 from instascene_core.errors import InputError
 from instascene_core.geometry import Plane
 
+# ≥ 1, never 0, stable from one update to the next.  In arrays of labels (int32) UNLABELLED = −1 means none.
+InstanceId = NewType("InstanceId", int)
+FIRST_ID = InstanceId(1)
+
 
 @dataclass(frozen=True)
 class Instance:
     """One thing in the scene."""
 
-    id: int  # ≥ 1, stable from one update to the next
+    id: InstanceId
     kind: str  # "object", "support" (a plane things stand on) or "background"
     confidence: float  # [0, 1]
     box_min: np.ndarray  # [3] metres, world frame
@@ -28,11 +38,12 @@ class InstanceMap:
     """Result of association and features."""
 
     instances: tuple[Instance, ...]
-    gaussian_labels: np.ndarray  # [N] int32, UNLABELLED or an instance id
-    label_images: Mapping[str, np.ndarray] = field(default_factory=dict)  # frame name → [H, W] int32
+    gaussian_labels: np.ndarray  # [N] int32, UNLABELLED or an InstanceId
+    label_images: Mapping[str, np.ndarray] = field(default_factory=dict)  # frame name → [H, W], the same
     support: Plane | None = None  # the plane the objects stand on, if one was found
 
-    def __getitem__(self, instance_id: int) -> Instance:
+    def __getitem__(self, instance_id: InstanceId) -> Instance:
+        """The instance of that id; InputError where there is none."""
         for instance in self.instances:
             if instance.id == instance_id:
                 return instance

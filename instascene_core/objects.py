@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from instascene_core.geometry import TriangleMesh
+from instascene_core.instances import InstanceId
 
 
 @dataclass(frozen=True)
 class CompletedObject:
     """One instance with its unseen parts filled in; everything in the world frame, metres."""
 
-    instance_id: int
+    instance_id: InstanceId
     mesh: TriangleMesh
     colors: np.ndarray  # [V, 3] uint8
     observed: np.ndarray  # [V] float32, 0 = generated … 1 = observed

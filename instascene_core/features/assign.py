@@ -12,6 +12,7 @@ from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
 from instascene_core.features.field import prototypes_of
 from instascene_core.frame import UNLABELLED
+from instascene_core.instances import FIRST_ID, InstanceId
 
 
 def assign(
@@ -68,23 +69,28 @@ def fill_from_neighbours(labels: np.ndarray, means: np.ndarray, config: Features
 
 
 def stable_ids(
-    labels: np.ndarray, previous: np.ndarray, num_labels: int, min_overlap: float, first_free: int = 1
+    cluster_of_gaussian: np.ndarray,
+    previous: np.ndarray,
+    num_clusters: int,
+    min_overlap: float,
+    first_free: InstanceId = FIRST_ID,
 ) -> np.ndarray:
-    """[num_labels] int32 ids ≥ 1 for the instances 0 … num_labels−1 of a new decomposition.
+    """[C] int32: the InstanceId of every cluster of a new decomposition; here clusters become instances.
 
-    labels: [N] int32 new index per Gaussian; previous: [N] int32 the id the same Gaussian had
-    (UNLABELLED for new ones).  Instances take the id of the old one they share most Gaussians with
-    (Hungarian on intersection over union, at least `min_overlap`); the rest get ids never used, from
-    `first_free` on.
+    cluster_of_gaussian: [N] int32 cluster index (0 … C−1) or UNLABELLED; previous: [N] int32 the InstanceId
+    the same Gaussian had (UNLABELLED for new ones).  A cluster takes the id of the old instance it shares
+    most Gaussians with (Hungarian on intersection over union, at least `min_overlap`); the rest get ids
+    never used, from `first_free` on.
     """
     old = np.unique(previous[previous >= 1])
-    ids = np.zeros(num_labels, dtype=np.int32)
-    if len(old) and num_labels:
+    ids = np.zeros(num_clusters, dtype=np.int32)  # 0 = none yet
+    if len(old) and num_clusters:
         column = np.searchsorted(old, previous)
-        both = (labels >= 0) & (previous >= 1)
-        common = np.zeros((num_labels, len(old)))
-        np.add.at(common, (labels[both], column[both]), 1)
-        new_size = np.bincount(labels[labels >= 0], minlength=num_labels)
+        clustered = cluster_of_gaussian >= 0
+        both = clustered & (previous >= 1)
+        common = np.zeros((num_clusters, len(old)))  # Gaussians in the new cluster and in the old instance
+        np.add.at(common, (cluster_of_gaussian[both], column[both]), 1)
+        new_size = np.bincount(cluster_of_gaussian[clustered], minlength=num_clusters)
         old_size = np.bincount(column[previous >= 1], minlength=len(old))
         overlap = common / np.maximum(new_size[:, None] + old_size[None] - common, 1)
         for i, j in zip(*linear_sum_assignment(-overlap), strict=True):

@@ -10,11 +10,12 @@ import numpy as np
 from instascene_core.config.completion import OwnershipConfig
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
+from instascene_core.instances import InstanceId
 from instascene_core.transforms import apply
 
 
 def adopt_surface(
-    frame: Frame, instance_id: int, support: Plane | None, normals: np.ndarray, config: OwnershipConfig
+    frame: Frame, instance_id: InstanceId, support: Plane | None, normals: np.ndarray, config: OwnershipConfig
 ) -> np.ndarray:
     """Labels [H, W] of the frame, with the instance's own unlabelled surface added to it; what the
     support's label wrongly took near it has none.
@@ -75,7 +76,7 @@ def _on_support(
     footprint: np.ndarray,
     support: Plane,
     labels: np.ndarray,
-    instance_id: int,
+    instance_id: InstanceId,
     config: OwnershipConfig,
 ) -> np.ndarray:
     """[h, w] bool: pixels within a few footprints of the support.  Labels that mostly lie there are the
