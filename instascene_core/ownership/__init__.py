@@ -4,9 +4,11 @@ The pixels of a frame get their owner three times, each time with more knowledge
 
 1. `by_masks`: what the masks say.  Association has found out which masks show the same object, and writes
    that back into the label images: `labels_of_masks`.  A pixel of a mask belongs to the mask's cluster; a
-   pixel of a mask that was dropped belongs to nobody.  The feature field is trained on these images.
+   pixel of a mask that was dropped belongs to nobody.  The scene then gives what no mask covers to the
+   support or the background, where their Gaussians show: `add_structure`.  The feature field is trained on
+   these images.
 2. `by_gaussians`: what the Gaussians, the colour and the depth say.  The scene calls `label_pixels` when
-   every Gaussian has its instance, with what the frame measured as `Evidence`: a pixel belongs to the
+   every Gaussian has its instance, with what the frame measured (`evidence_of`): a pixel belongs to the
    instance whose Gaussians explain best what the camera saw there.  Its results are the label images of the
    `InstanceMap`, which every later step and every reader outside gets.
 3. `by_surface`: surface without a label that belongs to an instance all the same.  Completion calls
@@ -16,8 +18,8 @@ The pixels of a frame get their owner three times, each time with more knowledge
 The rules lie below the steps that call them, because the steps do not import one another.
 """
 
-from instascene_core.ownership.by_gaussians import Evidence, label_pixels
-from instascene_core.ownership.by_masks import labels_of_masks
+from instascene_core.ownership.by_gaussians import Evidence, evidence_of, label_pixels
+from instascene_core.ownership.by_masks import add_structure, labels_of_masks
 from instascene_core.ownership.by_surface import adopt_surface
 
-__all__ = ["Evidence", "adopt_surface", "label_pixels", "labels_of_masks"]
+__all__ = ["Evidence", "add_structure", "adopt_surface", "evidence_of", "label_pixels", "labels_of_masks"]

@@ -16,6 +16,8 @@ import numpy as np
 from instascene_core.frame import UNLABELLED
 
 if TYPE_CHECKING:
+    from instascene_core.frame import Frame
+    from instascene_core.gaussians import GaussianModel
     from instascene_core.rendering.trace import PixelTrace
 
 MIN_WEIGHT = 0.02  # blending weight below which a label does not compete for a pixel
@@ -30,6 +32,23 @@ class Evidence:
     predicted: np.ndarray  # [N, C] float, of every Gaussian
     measured: np.ndarray  # [H, W, C] float
     valid: np.ndarray  # [H, W] bool, False = no measurement
+
+
+def evidence_of(frame: Frame, gaussians: GaussianModel) -> list[Evidence]:
+    """What the frame says about whose a pixel is: its colour, and its depth where it has one."""
+    import torch
+
+    from instascene_core.rendering import evaluate_sh
+
+    position = frame.world_from_camera[:3, 3]
+    means = gaussians.means.detach().cpu()
+    colors = evaluate_sh(means, gaussians.sh.detach().cpu(), torch.tensor(position, dtype=torch.float32))
+    valid = np.ones(frame.rgb.shape[:2], dtype=bool) if frame.valid is None else frame.valid
+    result = [Evidence(colors.numpy(), frame.rgb / np.float32(255), valid)]
+    if frame.depth is not None:
+        along = (means.numpy() - position) @ frame.world_from_camera[:3, 2]  # metres along the optical axis
+        result.append(Evidence(along[:, None], frame.depth[:, :, None], frame.depth > 0))
+    return result
 
 
 def label_pixels(

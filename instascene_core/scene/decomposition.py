@@ -14,11 +14,12 @@ from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.images import resize
 from instascene_core.instances import Instance, InstanceMap
+from instascene_core.ownership import add_structure
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import PixelTrace, trace
 from instascene_core.scene.label_images import label_images
 from instascene_core.scene.results import IdHistory
-from instascene_core.scene.structure import add_structure, cluster_of_structure, structure_clusters
+from instascene_core.scene.structure import cluster_of_structure, structure_clusters
 from instascene_core.segmentation import Support
 
 
@@ -57,8 +58,8 @@ def find_instances(
     # 3. What no mask claims is structure: the support plane, and the background behind it.
     structure = structure_clusters(small_masks, traces, means, result.gaussian_clusters, support, how)
     clusters = [c.gaussians for c in result.clusters] + [gaussian_ids for _, gaussian_ids in structure]
-    kind_index = cluster_of_structure(clusters, len(result.clusters), len(means))
-    labels = add_structure(result.filtered_labels, small_masks, traces, kind_index)
+    structure_of_gaussian = cluster_of_structure(clusters, len(result.clusters), len(means))
+    labels = add_structure(result.filtered_labels, small_masks, traces, structure_of_gaussian)
     if not config.features.filtered_masks:
         labels = [np.where(mask > 0, mask.astype(np.int32), UNLABELLED) for mask in small_masks]
     # 4. Contrastive features, from filtered 2D masks and 3D instances together.

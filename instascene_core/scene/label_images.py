@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.ownership import Evidence, label_pixels
+from instascene_core.ownership import evidence_of, label_pixels
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.rendering import evaluate_sh, trace
+from instascene_core.rendering import trace
 
 DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
 RIM_PIXELS = 4  # its screen filter makes small disks this wide at most
@@ -29,19 +28,6 @@ def label_images(
         view_trace = trace(gaussians, view.camera, view.world_from_camera)
         images[view.name] = label_pixels(gaussian_labels, view_trace, evidence_of(view, gaussians))
     return images
-
-
-def evidence_of(view: Frame, gaussians: GaussianModel) -> list[Evidence]:
-    """What the view says about whose a pixel is: its colour, and its depth where it has one."""
-    position = view.world_from_camera[:3, 3]
-    means = gaussians.means.detach().cpu()
-    colors = evaluate_sh(means, gaussians.sh.detach().cpu(), torch.tensor(position, dtype=torch.float32))
-    valid = np.ones(view.rgb.shape[:2], dtype=bool) if view.valid is None else view.valid
-    result = [Evidence(colors.numpy(), view.rgb / np.float32(255), valid)]
-    if view.depth is not None:
-        along = (means.numpy() - position) @ view.world_from_camera[:3, 2]  # metres along the optical axis
-        result.append(Evidence(along[:, None], view.depth[:, :, None], view.depth > 0))
-    return result
 
 
 @dataclass(frozen=True)

@@ -48,30 +48,3 @@ def cluster_of_structure(clusters: Sequence[np.ndarray], first: int, num_gaussia
     for index in range(first, len(clusters)):
         index_of[clusters[index]] = index
     return index_of
-
-
-def add_structure(filtered, masks, traces, index_of_gaussian) -> list[np.ndarray]:
-    """The filtered label images with the structure's pixels added.
-
-    A pixel without a mask is evidence for structure only where the Gaussian it mostly shows is one:
-    segmenters miss objects.
-    """
-    result = []
-    for labels, mask, view in zip(filtered, masks, traces):
-        front = frontmost(view)
-        shown = np.where(front >= 0, index_of_gaussian[front], UNLABELLED).reshape(labels.shape)
-        result.append(np.where((mask <= 0) & (shown >= 0), shown, labels))
-    return result
-
-
-def frontmost(view: PixelTrace) -> np.ndarray:
-    """[H·W] int64: the Gaussian with the largest weight in each pixel, −1 where there is none."""
-    counts = np.diff(view.offsets)
-    winner = np.full(len(counts), -1, dtype=np.int64)
-    filled = counts > 0
-    if filled.any():
-        largest = np.maximum.reduceat(view.weights, view.offsets[:-1][filled])
-        is_largest = np.flatnonzero(view.weights == np.repeat(largest, counts[filled]))[::-1]
-        rows = np.repeat(np.arange(len(counts)), counts)
-        winner[rows[is_largest]] = view.indices[is_largest]  # of equals the first, written last
-    return winner
