@@ -13,9 +13,6 @@ from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.config import AssociationConfig
 from instascene_core.frame import UNLABELLED
 
-MIN_COHESION = 0.5  # what frames cut in more than half of all cases is not excused by that
-MIN_VOTERS = 3  # Gaussians of a cluster below which a frame does not say where it lies
-
 
 def join_fragments(
     owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
@@ -80,7 +77,7 @@ class _Ballots:
     def _vote(self, cluster: int) -> None:
         held, frame = self.held[:, cluster], self.masks.frame
         labelled = np.bincount(frame, held, minlength=self.masks.num_frames)
-        least = max(self.config.min_shown * labelled.max(initial=0), MIN_VOTERS)
+        least = max(self.config.min_shown * labelled.max(initial=0), self.config.min_voters)
         # Where its own mask is missing, the grown border of a neighbour's reaches over part of it.
         enough = (1 - self.config.max_unseen) * self.visible[:, cluster]
         shown = (labelled >= least) & (labelled >= enough - TOLERANCE)
@@ -109,7 +106,7 @@ class _Ballots:
         )
         together = (votes @ votes.T).toarray()
         inside = (self.whole.T @ shown) / np.maximum(both, 1)  # [a, b]: of a, in the frames that show b
-        expected = np.maximum(np.sqrt(inside * inside.T), MIN_COHESION)
+        expected = np.maximum(np.sqrt(inside * inside.T), self.config.min_cohesion)
         result = together / ((both + self.doubt) * expected)
         result[~alive] = result[:, ~alive] = -1
         np.fill_diagonal(result, -1)

@@ -43,7 +43,8 @@ def candidates_from_groups(
         total = np.asarray(rows.sum(axis=0)).ravel()
         for part in range(parts.max(initial=-1) + 1):
             inside = rows[parts == part]
-            own = np.asarray(inside.sum(axis=0)).ravel() > 0.5 * total  # a mask goes where most of it lies
+            # A mask goes where most of it lies.
+            own = np.asarray(inside.sum(axis=0)).ravel() > config.majority * total
             if len(np.unique(masks.frame[group_masks[own]])) < config.min_views:
                 continue
             support = np.asarray(inside[:, np.flatnonzero(own)].sum(axis=1)).ravel()

@@ -59,7 +59,7 @@ def masks_shown(
     held = (masks.membership.T @ member).toarray()  # [M, C]
     visible = (masks.visible.T @ member).toarray()[masks.frame]  # [M, C] in the mask's frame
     size = np.maximum(np.bincount(owner[owner >= 0], minlength=num_clusters), 1)
-    taken = (visible >= (1 - config.max_unseen) * size - TOLERANCE) & (held > 0.5 * visible)
+    taken = (visible >= (1 - config.max_unseen) * size - TOLERANCE) & (held > config.majority * visible)
     best = held.argmax(axis=1)
     mask = np.arange(len(held))
     taken[mask, best] = False
@@ -68,7 +68,8 @@ def masks_shown(
     size_of_mask = np.asarray(masks.membership.sum(axis=0)).ravel()
     least = (1 - config.max_unseen) * np.minimum(size_of_mask, visible[mask, best])
     related = most >= least - TOLERANCE
-    sure = (most > 0.5 * total) & ~taken.any(axis=1) | (most > 0) & (most >= config.recovery * total)
+    alone = (most > config.majority * total) & ~taken.any(axis=1)
+    sure = alone | (most > 0) & (most >= config.recovery * total)
     return np.where(sure & related, best, UNLABELLED).astype(np.int32)
 
 
@@ -159,8 +160,8 @@ def _share(inside: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def _smoothed(share: np.ndarray, means: np.ndarray, config: AssociationConfig) -> np.ndarray:
     """`share` [K, C], moved in place towards the mean of the nearest neighbours, a few times over.
 
-    The more in doubt the more: half-way at 0.5, not at all where the masks agree (0 or 1), so that
-    exact masks keep their borders.
+    The more in doubt the more: `smoothing_strength` of the way at a share of 0.5, not at all where the
+    masks agree (0 or 1), so that exact masks keep their borders.
     """
     count = min(config.smoothing_neighbours, len(means) - 1)
     if count < 1 or not share.shape[1]:
@@ -173,7 +174,7 @@ def _smoothed(share: np.ndarray, means: np.ndarray, config: AssociationConfig) -
     for _ in range(config.smoothing_rounds):
         own = share[doubted]
         doubt = 1 - np.abs(2 * own - 1)
-        share[doubted] = own + 0.5 * doubt * (mean @ share - own)
+        share[doubted] = own + config.smoothing_strength * doubt * (mean @ share - own)
     return share
 
 

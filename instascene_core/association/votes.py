@@ -34,8 +34,8 @@ def cluster_by_votes(masks: MaskMatrices, means: np.ndarray, config: Association
     kept = patch >= 0
     group[kept] = agglomerate(rows[kept], masks, patch[kept], 0.0, config)[patch[kept]]
     group = _divide_strangers(rows, masks, masks.visible[labelled], patch, group, config)
-    for _ in range(2):  # Gaussians follow the votes, patches were only their first guess
-        group = _reassign(rows, masks, group)
+    for _ in range(config.reassign_rounds):  # Gaussians follow the votes, patches were only their first guess
+        group = _reassign(rows, masks, group, config)
     return _candidates(rows, masks, labelled, group, means, config)
 
 
@@ -53,10 +53,10 @@ def grow_patches(
         if patch.max() < config.max_patches:
             break
         cell_size *= 1.1 * np.sqrt(patch.max() / config.max_patches)
-    for _ in range(3):
+    for _ in range(config.patch_divisions):
         winner, _ = winners(rows, masks, patch)
         agree = _agreement(rows, masks, winner[patch])
-        patch = np.unique(2 * patch + (agree < 0.5), return_inverse=True)[1].ravel()
+        patch = np.unique(2 * patch + (agree < config.majority), return_inverse=True)[1].ravel()
     small = np.bincount(patch) < config.patch_min_gaussians
     patch = np.where(small[patch], -1, patch)
     _, renumbered = np.unique(patch, return_inverse=True)
@@ -92,7 +92,7 @@ def agglomerate(
     """
     winner, size = winners(rows, masks, patch)
     count = len(winner)
-    shown = (winner >= 0) & (size >= 2)
+    shown = (winner >= 0) & (size >= config.min_patch_voters)
     row, frame = np.nonzero(shown)
     ones = np.ones(len(row), dtype=np.float32)
     same = sp.csr_matrix((ones, (row, winner[row, frame])), shape=(count, len(masks.frame)))
@@ -161,11 +161,11 @@ def _divide_strangers(rows, masks: MaskMatrices, visible, patch, group, config) 
         if len(members) < config.min_gaussians:
             continue
         local = np.unique(patch[members], return_inverse=True)[1].ravel()
-        part = agglomerate(rows[members], masks, local, 1.0, config)[local]
+        part = agglomerate(rows[members], masks, local, config.separation_prior, config)[local]
         winner, size = winners(rows[members], masks, part)
         count = len(winner)
         pool = sp.csr_matrix((np.ones(len(part)), (part, np.arange(len(part)))), shape=(count, len(part)))
-        covered = (winner >= 0) & (size >= 0.5 * (pool @ visible[members]).toarray())
+        covered = (winner >= 0) & (size >= config.majority * (pool @ visible[members]).toarray())
         known = (covered.sum(axis=1) >= config.min_views) & (np.bincount(part) >= config.min_gaussians)
         common = [((winner == winner[p]) & covered & covered[p]).sum(axis=1) for p in range(count)]
         met = np.stack(common) >= config.min_views
@@ -189,8 +189,10 @@ def _agreement(rows: sp.csr_matrix, masks: MaskMatrices, winner: np.ndarray) -> 
     return np.bincount(row, agree, minlength=rows.shape[0]) / np.maximum(count, 1)
 
 
-def _reassign(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> np.ndarray:
-    """[K] int: the group whose winning masks hold most of the Gaussian's sightings, −1 below half."""
+def _reassign(
+    rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray, config: AssociationConfig
+) -> np.ndarray:
+    """[K] int: the group whose winning masks hold most of the Gaussian's sightings, −1 below `majority`."""
     kept = group >= 0
     winner, _ = winners(rows[kept], masks, group[kept])
     # How often each mask is the winner of each group: [M, G], then votes of the Gaussians [K, G].
@@ -206,7 +208,7 @@ def _reassign(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> np
     order = np.lexsort((-votes.col, votes.data))
     best[votes.row[order]], most[votes.row[order]] = votes.col[order], votes.data[order]
     best = np.where(own >= most, group, best)  # of equals its own
-    return np.where(most >= 0.5 * np.diff(rows.indptr) - TOLERANCE, best, -1)
+    return np.where(most >= config.majority * np.diff(rows.indptr) - TOLERANCE, best, -1)
 
 
 def _candidates(rows, masks: MaskMatrices, labelled, group, means, config) -> list[Candidate]:
