@@ -10,6 +10,7 @@ from instascene_core.config.association import AssociationConfig
 from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
+from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
 from instascene_core.config.reconstruction import ReconstructionConfig
 from instascene_core.config.removal import RemovalConfig
 from instascene_core.config.segmentation import SegmentationConfig
@@ -45,8 +46,10 @@ __all__ = [
     "Config",
     "ExportConfig",
     "FeaturesConfig",
+    "PixelLabelsConfig",
     "ReconstructionConfig",
     "RemovalConfig",
     "SegmentationConfig",
+    "SurfaceAdoptionConfig",
     "SyntheticConfig",
 ]

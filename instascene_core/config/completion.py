@@ -7,22 +7,9 @@ deviation of one depth reading; both are measured from the frames.
 
 from dataclasses import dataclass, field
 
+from instascene_core.config.ownership import SurfaceAdoptionConfig
+
 # --- observing ---
-
-
-@dataclass(frozen=True)
-class OwnershipConfig:
-    """Which unlabelled pixels belong to the instance."""
-
-    reach: float = 0.15  # how far from the mask, as a share of the square root of its pixels ...
-    min_reach: float = 2.0  # ... and at least, pixels
-    max_step: float = 3.0  # footprints per pixel of gap: a longer step is an edge of depth
-    max_rise: float = 0.2  # rise over the mask's surface, as a share of the step: more bends inward ...
-    rise_slack: float = 0.3  # ... footprints allowed on top of that
-    rim_weight: float = 0.05  # of normals at the mask's rim, next to 1 inside
-    smoothing: int = 5  # pixels, side of the square over which normals are averaged
-    support_height: float = 2.0  # footprints over the support within which a pixel is the support's
-    support_share: float = 0.8  # of a label's pixels lie there: the label is the support's own
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,7 @@ class ObservingConfig:
     cut_length: float = 0.2  # ... along this many, as a share of the square root of its pixels
     many_cut: float = 0.5  # share of cut views that is noted
     min_common_up: float = 0.1  # length of the mean of the cameras' up: with less it is not believed
-    ownership: OwnershipConfig = field(default_factory=OwnershipConfig)
+    ownership: SurfaceAdoptionConfig = field(default_factory=SurfaceAdoptionConfig)
     wall: WallConfig = field(default_factory=WallConfig)
 
 

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instascene_core.config import PixelLabelsConfig
 from instascene_core.frame import UNLABELLED
 
 if TYPE_CHECKING:
     from instascene_core.frame import Frame
     from instascene_core.gaussians import GaussianModel
     from instascene_core.rendering.trace import PixelTrace
-
-MIN_WEIGHT = 0.02  # blending weight below which a label does not compete for a pixel
-MAX_DEVIATION = 6.0  # scales that one measurement can speak against a label: it may be an outlier
-SCALES = 2.0  # median deviations inside instances that make a scale; borders deviate more
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,10 @@ def evidence_of(frame: Frame, gaussians: GaussianModel) -> list[Evidence]:
 
 
 def label_pixels(
-    gaussian_labels: np.ndarray, trace: PixelTrace, evidence: Sequence[Evidence] = ()
+    gaussian_labels: np.ndarray,
+    trace: PixelTrace,
+    evidence: Sequence[Evidence] = (),
+    config: PixelLabelsConfig | None = None,
 ) -> np.ndarray:
     """[H, W] int32: the label most likely to be what the pixel shows.
 
@@ -61,6 +61,7 @@ def label_pixels(
     summed blending weight times, for each evidence, a Laplace density of the deviation of the label's
     own rendered value from the measured one; its scale is that of pixels that show one label only.
     """
+    config = config or PixelLabelsConfig()
     labels = np.where(gaussian_labels < 0, UNLABELLED, gaussian_labels).astype(np.int64)
     entry_labels = labels[trace.indices] - UNLABELLED
     counts = np.diff(trace.offsets)
@@ -84,14 +85,14 @@ def label_pixels(
     weight = np.bincount(group, trace.weights[entries])
     score = np.log(np.maximum(weight, 1e-12))
     for source in evidence:
-        score -= _deviation(source, trace, entries, group, pixel, weight, filled[low == high])
-    score[weight < MIN_WEIGHT] -= 1e3  # these compete only among themselves
+        score -= _deviation(source, trace, entries, group, pixel, weight, filled[low == high], config)
+    score[weight < config.min_weight] -= 1e3  # these compete only among themselves
     order = np.lexsort((score, pixel))
     result[pixel[order]] = label[order] + UNLABELLED  # the last written is the likeliest
     return result.reshape(trace.height, trace.width)
 
 
-def _deviation(source: Evidence, trace, entries, group, pixel, weight, plain) -> np.ndarray:
+def _deviation(source: Evidence, trace, entries, group, pixel, weight, plain, config) -> np.ndarray:
     """[G] float ≥ 0: how far each group's rendered value is from the measured one, in scales.
 
     plain: the pixels that show one label only, by which the scale is told.
@@ -110,7 +111,7 @@ def _deviation(source: Evidence, trace, entries, group, pixel, weight, plain) ->
         deviation += np.abs(own - measured[pixel, channel])
         rendered = np.add.reduceat(weighted, starts, dtype=np.float64) / np.maximum(total, 1e-12)
         typical += np.abs(rendered[place] - measured[plain, channel])
-    scale = SCALES * float(np.median(typical)) if len(plain) else 0.0
+    scale = config.deviations_per_scale * float(np.median(typical)) if len(plain) else 0.0
     if scale <= 0:
         return np.zeros(len(pixel))
-    return np.where(valid[pixel], np.minimum(deviation / scale, MAX_DEVIATION), 0.0)
+    return np.where(valid[pixel], np.minimum(deviation / scale, config.max_scales), 0.0)

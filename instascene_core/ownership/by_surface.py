@@ -1,13 +1,13 @@
 """Rule 3: surface without a label that belongs to an instance all the same.
 
-Label images are ragged: they leave out the rim of an object, or give its lowest rows to the support.
-A pixel without label is the instance's when the nearest labelled pixel is, the surface goes on from
-there without a step or an inward bend, and it does not lie on the support.
+Label images have ragged borders: they leave out the rim of an object, or give the lowest rows of it to the
+support.  A pixel without label belongs to the instance if three things hold: the nearest labelled pixel does,
+the surface continues from there without a step or an inward bend, and the pixel does not lie on the support.
 """
 
 import numpy as np
 
-from instascene_core.config.completion import OwnershipConfig
+from instascene_core.config import SurfaceAdoptionConfig
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
 from instascene_core.instances import InstanceId
@@ -15,12 +15,16 @@ from instascene_core.transforms import apply
 
 
 def adopt_surface(
-    frame: Frame, instance_id: InstanceId, support: Plane | None, normals: np.ndarray, config: OwnershipConfig
+    frame: Frame,
+    instance_id: InstanceId,
+    support: Plane | None,
+    normals: np.ndarray,
+    config: SurfaceAdoptionConfig,
 ) -> np.ndarray:
-    """Labels [H, W] of the frame, with the instance's own unlabelled surface added to it; what the
-    support's label wrongly took near it has none.
+    """[H, W] int32: the frame's labels, with the instance's own unlabelled surface added to it.
 
-    normals: [H, W, 3], camera frame.
+    Near the instance, what the label of the support wrongly took above the support becomes UNLABELLED.
+    frame: with labels and depth (metres).  normals: [H, W, 3] unit, camera frame.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -29,7 +33,7 @@ def adopt_surface(
     count = int(mask.sum())
     if count == 0:
         return labels
-    limit = max(config.min_reach, config.reach * np.sqrt(count))
+    limit = max(config.min_reach, config.reach * np.sqrt(count))  # pixels
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     margin = int(2 * limit) + 2
     cut = np.s_[
@@ -49,19 +53,22 @@ def adopt_surface(
     start = (row.ravel()[pixels], column.ravel()[pixels])
     step = points.reshape(-1, 3)[pixels] - points[start]
     length = np.linalg.norm(step, axis=1)
-    along = length <= config.max_step * footprint[start] * gap.ravel()[pixels] + footprint[start]
+    continuous = length <= config.max_step * footprint[start] * gap.ravel()[pixels] + footprint[start]
     averaged = _averaged_normals(normals, mask[cut], config.rim_weight, config.smoothing)
     rise = np.einsum("nc,nc->n", step, averaged[start])
     outward = rise <= config.max_rise * length + config.rise_slack * footprint[start]
-    labels.ravel()[pixels[along & outward]] = instance_id
+    labels.ravel()[pixels[continuous & outward]] = instance_id
     result = frame.labels.copy()
     result[cut] = labels
     return result
 
 
 def _averaged_normals(normals: np.ndarray, mask: np.ndarray, rim_weight: float, side: int) -> np.ndarray:
-    """[h, w, 3] unit normals averaged over `side` × `side` pixels of the mask [h, w]; single ones at its
-    rim are poor and weigh `rim_weight`."""
+    """[h, w, 3] unit normals averaged over `side` × `side` pixels of the mask.
+
+    Single ones at the rim are poor and weigh `rim_weight`, against 1 inside.
+    normals: [h, w, 3]; mask: [h, w] bool.
+    """
     import cv2
 
     inside = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
@@ -77,18 +84,21 @@ def _on_support(
     support: Plane,
     labels: np.ndarray,
     instance_id: InstanceId,
-    config: OwnershipConfig,
+    config: SurfaceAdoptionConfig,
 ) -> np.ndarray:
-    """[h, w] bool: pixels within a few footprints of the support.  Labels that mostly lie there are the
-    support's own; where they climb higher they are taken off in `labels`, which is changed."""
+    """[h, w] bool: pixels that lie on the support.
+
+    Labels that mostly lie there are the support's own.  Where they climb higher, `labels` [h, w] loses
+    them, in place.  points: [h, w, 3] camera frame; footprint: [h, w] metres.
+    """
     height = support.height(apply(frame.world_from_camera, points.astype(np.float64)))
-    tolerance = config.support_height
-    near = height < tolerance * footprint
+    tolerance = config.support_height * footprint  # metres
+    near = height < tolerance
     for label in np.unique(labels):
         if label in (UNLABELLED, instance_id):
             continue
-        mask = labels == label
-        mostly_near = near[mask].mean() > config.support_share
-        if mostly_near and np.abs(np.median(height[mask])) < tolerance * np.median(footprint[mask]):
-            labels[mask & ~near] = UNLABELLED
+        own = labels == label
+        typical = config.support_height * np.median(footprint[own])
+        if near[own].mean() > config.support_share and np.abs(np.median(height[own])) < typical:
+            labels[own & ~near] = UNLABELLED
     return near

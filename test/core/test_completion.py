@@ -14,8 +14,8 @@ from instascene_core.config.completion import (
     ConvexPartsConfig,
     ExplanationsConfig,
     ObservingConfig,
-    OwnershipConfig,
     RevolutionConfig,
+    SurfaceAdoptionConfig,
 )
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
@@ -218,11 +218,11 @@ def test_only_surface_that_goes_on_is_adopted():
     labels = frame.labels.copy()
     labels[rows[0] : rows[0] + 2][mask[rows[0] : rows[0] + 2]] = UNLABELLED  # the far rim of the top
     labels[frame.labels == 1] = UNLABELLED  # the table has no label either
-    adopted = adopt_surface(frame.with_(labels=labels), BOX, TABLE_PLANE, normals, OwnershipConfig())
+    adopted = adopt_surface(frame.with_(labels=labels), BOX, TABLE_PLANE, normals, SurfaceAdoptionConfig())
     assert (adopted[mask] == BOX).all()
     assert not ((adopted == BOX) & ~mask).any()
     # Without a plane to tell the table, it is still not the continuation of the box's upright sides.
-    adopted = adopt_surface(frame.with_(labels=labels), BOX, None, normals, OwnershipConfig())
+    adopted = adopt_surface(frame.with_(labels=labels), BOX, None, normals, SurfaceAdoptionConfig())
     assert ((adopted == BOX) & ~mask).sum() < 0.046 * mask.sum()
 
 
