@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Spatial contrastive learning (InstaScene section 3.2); a loss weight of 0 switches it off."""
+    """Spatial contrastive learning (InstaScene section 3.2); a loss weight of 0 switches it off.
+
+    The spacing of Gaussians is their median distance to the third neighbour, metres.
+    """
 
     dimension: int = 16
     seed: int = 0
@@ -25,25 +28,34 @@ class FeaturesConfig:
     alpha: float = 10.0  # in the temperature
     min_temperature: float = 0.2  # lower, and the pull within an instance ends before τ is reached
     check_every: int = 50  # iterations between two looks at the assignment
-    settled_change: float = 0.002  # share of Gaussians that may still change
+    settled_change: float = 0.002  # share of Gaussians that may still change ...
+    settled_checks: int = 2  # ... at this many looks in succession
     similarity: float = 0.9  # τ: cosine with the instance's mean feature
     neighbours: int = 8  # for Gaussians below τ
     neighbour_agreement: float = 0.75  # share of the neighbours that must agree
     neighbour_spacings: float = 4.0  # how far a neighbour may be, in units of the Gaussians' spacing
     min_id_overlap: float = 0.2  # IoU with a previous instance whose id is kept
+    # How far the Gaussian of an earlier model may be from a new one that takes its label, in units of the
+    # earlier Gaussians' spacing.
+    transfer_spacings: float = 3.0
 
 
 @dataclass(frozen=True)
 class ClickConfig:
-    """A segment from one click (InstaScene section 3.2); τ is `features.similarity`.  Spacings are in
-    units of the Gaussians' own."""
+    """A segment from one click (InstaScene section 3.2); τ is `features.similarity`.
+
+    The spacing of Gaussians is their median distance to the third neighbour, metres.
+    """
 
     neighbours: int = 8  # of each Gaussian on the surface ...
-    reach_spacings: float = 4.0  # ... and how far they may be
-    smoothing: int = 3  # rounds of agreeing with the neighbours on a feature
+    reach_spacings: float = 4.0  # ... and how far they may be, in spacings
+    smoothing: int = 3  # rounds of agreeing with the neighbours on a feature ...
+    # ... by the cosine with each, to this power: at 4, a cosine of 0.5 counts a sixteenth of one of 1
+    agreement_power: int = 4
+    enclosing_rounds: int = 2  # in which a segment takes in Gaussians most of whose neighbours it has
     min_similarity: float = 0.0  # features of what was never one mask are opposed: coarser levels end here
     min_coverage: float = 0.5  # of a pixel by Gaussians, else nothing is there
-    max_point_spacings: float = 8.0  # how far a clicked 3D point may be from the surface
+    max_point_spacings: float = 8.0  # how far a clicked 3D point may be from the surface, in spacings
     min_gaussians: int = 10  # smaller segments are no level of their own
     same_size: float = 0.1  # levels that differ by less in size are one
     min_gap: float = 0.05  # range of thresholds over which a level must stay the same
@@ -51,6 +63,11 @@ class ClickConfig:
     min_rest: float = 0.2  # share of an instance that must be left for it to stay one
     # What no mask ever covered, and parts inside one feature: growth over the surface.
     growth: float = 0.5  # smoothness a Gaussian needs to be grown over
+    min_growth: float = 0.1  # the same for the coarsest segment by growth
+    orienting_views: int = 24  # enough to see every surface from its outside
+    # Share of a pixel's depth: a Gaussian no further than this from it, along the axis, shows there.
+    visible_share: float = 0.02
     crease_degrees: float = 50.0  # inward bend over which nothing grows
-    color_difference: float = 30.0  # Lab units (lightness halved) that count as much as ...
+    lightness_weight: float = 0.5  # of lightness among the Lab units of a step of colour: shading is no edge
+    color_difference: float = 30.0  # Lab units that count as much as ...
     color_share: float = 0.4  # ... this share of a crease: colour alone gives parts, not objects

@@ -103,11 +103,12 @@ def stable_ids(
 
 
 def transfer_labels(
-    old_means: np.ndarray, old_labels: np.ndarray, new_means: np.ndarray, spacings: float = 3.0
+    old_means: np.ndarray, old_labels: np.ndarray, new_means: np.ndarray, config: FeaturesConfig
 ) -> np.ndarray:
     """[N] int32: each new Gaussian takes the label of the nearest old one, if that is close.
 
-    Close: within `spacings` times the old Gaussians' median spacing; otherwise UNLABELLED.
+    Close: within `transfer_spacings` times the old Gaussians' spacing; otherwise UNLABELLED.
+    old_means: [M, 3], new_means: [N, 3], metres; old_labels: [M] int32.
     """
     if not len(old_means):
         return np.full(len(new_means), UNLABELLED, dtype=np.int32)
@@ -117,4 +118,6 @@ def transfer_labels(
         np.median(tree.query(sample, k=min(4, len(old_means)))[0].reshape(len(sample), -1)[:, -1])
     )
     distance, index = tree.query(new_means)
-    return np.where(distance <= spacings * spacing, old_labels[index], UNLABELLED).astype(np.int32)
+    return np.where(distance <= config.transfer_spacings * spacing, old_labels[index], UNLABELLED).astype(
+        np.int32
+    )

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from instascene_core.frame import Frame
     from instascene_core.gaussians import GaussianModel
 
-AGREEMENT_POWER = 4  # neighbours at a cosine of 0.5 count a sixteenth of those at 1
-ORIENTING_VIEWS = 24  # enough to see every surface from its outside
+# How far the renderer draws a disk, with some to spare; both only decide what is traced.
 DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
 FILTER_PIXELS = 4.0  # its screen filter makes small disks this wide at most
-VISIBLE_SHARE = 0.02  # of the depth: a Gaussian this near to the depth of a pixel is what shows there
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,9 @@ def make_surface(gaussians: GaussianModel, views: Sequence[Frame], config: Click
     graph = (graph + graph.T).tocsr()
     graph.data[:] = 1.0
     weights = gaussians.opacities.detach().numpy()
-    smooth = agreed_features(features, graph, weights, config.smoothing)
+    smooth = agreed_features(features, graph, weights, config)
     colors = _averaged(gaussians.base_colors.detach().numpy(), graph, weights)
-    normals = outward_normals(means, gaussians.normals.detach().numpy(), views)
+    normals = outward_normals(means, gaussians.normals.detach().numpy(), views, config)
     return Surface(
         means, tree, spacing, graph, smooth, surface_smoothness(means, normals, colors, graph, config)
     )
@@ -106,37 +104,39 @@ def _averaged(values: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray) -> 
 
 
 def agreed_features(
-    features: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray, rounds: int
+    features: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray, config: ClickConfig
 ) -> np.ndarray:
     """[N, D] float32 unit: what most of a Gaussian's neighbours agree on.
 
     A Gaussian that no pixel shows has a feature of chance, so single ones mean little; but a plain mean
     blurs the borders of instances.  This is a mean shift: start at the mean of the neighbours, then
-    `rounds` times take their mean again, each by how well it agrees with the last one.
+    `smoothing` times take their mean again, each by how well it agrees with the last one.
     """
     edges = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")).tocsr()
     rows = np.repeat(np.arange(len(features)), np.diff(edges.indptr))
     estimate = _averaged(features, graph, weights)
-    for _ in range(rounds):
+    for _ in range(config.smoothing):
         estimate /= np.maximum(np.linalg.norm(estimate, axis=1, keepdims=True), 1e-8)
         agreement = np.einsum("ed,ed->e", estimate[rows], features[edges.indices])
-        edges.data = weights[edges.indices] * np.maximum(agreement, 1e-3) ** AGREEMENT_POWER
+        edges.data = weights[edges.indices] * np.maximum(agreement, 1e-3) ** config.agreement_power
         estimate = edges @ features
     norm = np.linalg.norm(estimate, axis=1, keepdims=True)
     return (estimate / np.maximum(norm, 1e-12)).astype(np.float32)
 
 
-def outward_normals(means: np.ndarray, normals: np.ndarray, views: Sequence[Frame]) -> np.ndarray:
+def outward_normals(
+    means: np.ndarray, normals: np.ndarray, views: Sequence[Frame], config: ClickConfig
+) -> np.ndarray:
     """[N, 3] unit normals turned toward the cameras whose depth images show the Gaussian."""
     toward = np.zeros_like(means)
-    for view in views[:: max(1, len(views) // ORIENTING_VIEWS)]:
+    for view in views[:: max(1, len(views) // config.orienting_views)]:
         pose = view.camera_from_world
         pixels, z = view.camera.project(means @ pose[:3, :3].T + pose[:3, 3])
         cell = np.floor(np.nan_to_num(pixels, nan=-1.0)).astype(np.int64)
         inside = ((cell >= 0) & (cell < (view.camera.width, view.camera.height))).all(axis=1)
         seen = np.flatnonzero(inside)
         depth = view.depth[cell[seen, 1], cell[seen, 0]]
-        seen = seen[np.abs(depth - z[seen]) <= VISIBLE_SHARE * z[seen]]
+        seen = seen[np.abs(depth - z[seen]) <= config.visible_share * z[seen]]
         ray = view.world_from_camera[:3, 3] - means[seen]
         toward[seen] += ray / np.linalg.norm(ray, axis=1, keepdims=True)
     return np.where((normals * toward).sum(axis=1, keepdims=True) < 0, -normals, normals)
@@ -158,7 +158,7 @@ def surface_smoothness(
     direction = means[b] - means[a]
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
     inward = -((normals[b] - normals[a]) * direction).sum(axis=1)
-    lab = rgb2lab(np.clip(colors, 0, 1)[None])[0] * (0.5, 1, 1)
+    lab = rgb2lab(np.clip(colors, 0, 1)[None])[0] * (config.lightness_weight, 1, 1)
     step = np.linalg.norm(lab[b] - lab[a], axis=1)
     degree = np.maximum(np.bincount(a, minlength=len(means)), 1)
     inward = np.bincount(a, inward, minlength=len(means)) / degree
@@ -290,7 +290,12 @@ def levels_from(seed: int, values: np.ndarray, neighbours: sp.csr_matrix, floor:
 
 
 def segment_at_level(
-    levels: np.ndarray, threshold: float, allowed: np.ndarray, degree: np.ndarray, surface: Surface
+    levels: np.ndarray,
+    threshold: float,
+    allowed: np.ndarray,
+    degree: np.ndarray,
+    surface: Surface,
+    config: ClickConfig,
 ) -> np.ndarray:
     """[K] int64: Gaussians of level ≥ `threshold`, and those they enclose.
 
@@ -301,7 +306,7 @@ def segment_at_level(
     members = np.flatnonzero(levels >= threshold)
     chosen = np.zeros(len(levels), dtype=bool)
     chosen[members] = True
-    for _ in range(2):
+    for _ in range(config.enclosing_rounds):
         rows = surface.neighbours[members]  # symmetric: whoever is a neighbour of a member
         around = np.bincount(rows.indices, minlength=len(levels))
         chosen |= allowed & (2 * around > degree)
@@ -345,7 +350,7 @@ def grown_segments(
     """The same by growth over the smooth surface, among the `allowed` [N] bool Gaussians only."""
     values = np.where(allowed, surface.smoothness, -np.inf)
     seed = click.gaussian
-    floor = max(min(threshold, 0.1), 1e-3)
+    floor = max(min(threshold, config.min_growth), 1e-3)
     levels = levels_from(seed, values, surface.neighbours, floor)
     return _chain(levels, threshold, floor, allowed, surface, config, grown=True)
 
@@ -353,7 +358,7 @@ def grown_segments(
 def _chain(levels, threshold, floor, allowed, surface, config, grown) -> tuple[list[Segment], int]:
     """The segment at `threshold` among those that are stable, without those of nearly its size."""
     degree = surface.neighbours @ allowed.astype(np.float32)
-    wanted = segment_at_level(levels, threshold, allowed, degree, surface)
+    wanted = segment_at_level(levels, threshold, allowed, degree, surface, config)
     segments, chosen = [], 0
     thresholds = [t for t in stable_thresholds(levels, floor, config) if t != threshold]
     for value in sorted([*thresholds, threshold], reverse=True):
@@ -361,7 +366,7 @@ def _chain(levels, threshold, floor, allowed, surface, config, grown) -> tuple[l
             chosen = len(segments)
             segments.append(Segment(wanted, threshold, grown))
             continue
-        members = segment_at_level(levels, value, allowed, degree, surface)
+        members = segment_at_level(levels, value, allowed, degree, surface, config)
         others = [wanted, *(s.gaussians for s in segments)]
         if all(_differ(len(members), len(other), config.same_size) for other in others):
             segments.append(Segment(members, value, grown))

@@ -257,7 +257,7 @@ class _Settled:
             changed = np.mean(now != self.last)
             self.calm = self.calm + 1 if changed <= self.config.settled_change else 0
         self.last = now
-        return self.calm >= 2
+        return self.calm >= self.config.settled_checks
 
 
 def prototypes_of(features: np.ndarray, clusters: Sequence[np.ndarray]) -> np.ndarray:

@@ -79,7 +79,7 @@ def find_instances(
     # 6. Ids that stay from one update to the next, and label images.
     old = np.full(len(means), UNLABELLED, dtype=np.int32)
     if ids.means is not None and ids.labels is not None:
-        old = features.transfer_labels(ids.means, ids.labels, means)
+        old = features.transfer_labels(ids.means, ids.labels, means, config.features)
     number_of = features.stable_ids(
         index, old, len(clusters), config.features.min_id_overlap, ids.highest + 1
     )

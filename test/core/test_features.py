@@ -206,4 +206,4 @@ def test_labels_move_to_new_gaussians_nearby():
     old = np.stack([np.arange(20.0), np.zeros(20), np.zeros(20)], axis=1)
     new = np.array([[3.1, 0, 0], [16.8, 0.1, 0], [90.0, 0, 0]])
     labels = np.where(np.arange(20) < 10, 1, 2)
-    np.testing.assert_array_equal(transfer_labels(old, labels, new), [1, 2, UNLABELLED])
+    np.testing.assert_array_equal(transfer_labels(old, labels, new, CONFIG), [1, 2, UNLABELLED])
