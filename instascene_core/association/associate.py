@@ -1,4 +1,9 @@
-"""2D masks of all frames become 3D instances (InstaScene section 3.1)."""
+"""2D masks of all frames become 3D instances (InstaScene section 3.1).
+
+Three numbers name things here.  A mask's label is its id in the label image of one frame (≥ 1) and means
+nothing in another frame.  A mask row (0 … M−1) counts the masks of all frames.  A cluster index (0 … C−1)
+counts the 3D instances found; UNLABELLED = −1 means none.  An InstanceId is given later, by the scene.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from instascene_core.association.consensus import Observations, cluster_masks, observe
-from instascene_core.association.majority import join_fragments
+from instascene_core.association.majority import merge_fragments
 from instascene_core.association.masks import MaskMatrices, build_masks
 from instascene_core.association.refine import (
     candidates_from_groups,
@@ -17,10 +22,10 @@ from instascene_core.association.refine import (
     merge_overlapping,
 )
 from instascene_core.association.refit import (
-    mask_agreement,
-    masks_shown,
-    owners_by_masks,
-    owners_by_weight,
+    assign_gaussians_by_masks,
+    assign_gaussians_by_weight,
+    assign_masks,
+    measure_agreement,
     refit,
 )
 from instascene_core.association.votes import cluster_by_votes
@@ -39,14 +44,14 @@ class Cluster:
     """One 3D instance as the masks tell it; clusters share no Gaussian."""
 
     gaussians: np.ndarray  # [K] int64, sorted
-    masks: np.ndarray  # [L] int64 rows of the mask table that show it
+    masks: np.ndarray  # [L] int64 mask rows that show it
     num_views: int  # frames with a mask of it
     agreement: float  # [0, 1] mean overlap (IoU) of its best mask over all frames that see it
 
 
 @dataclass(frozen=True)
 class MaskTable:
-    """What became of every mask that was large enough to be used."""
+    """What became of every mask that was large enough to be used, by mask row."""
 
     frame: np.ndarray  # [M] int32 frame index
     label: np.ndarray  # [M] int32 id in that frame's label image
@@ -90,45 +95,57 @@ def associate(
     # 2. Visibility, containment, under-segmentation filter.
     progress("association", 0.6, f"{len(masks.frame)} masks of {len(traces)} frames")
     observations = observe(masks, config)
-    # 3. Clustering; then overlaps are merged, masks filtered by mistake recovered, fragments joined.
-    owner, cluster_of_mask = _clusters(masks, observations, means, config, progress)
-    # 4. Write the clusters back into the label images; by these every Gaussian votes, faint ones too.
-    # Fragments that meet only at their rims, in frames seen from the side, find one another then.
+    # 3. Clustering.  Overlaps and fragments are merged, masks filtered by mistake are recovered.
+    gaussian_clusters, mask_clusters = _cluster_gaussians(masks, observations, means, config, progress)
+    # 4. Write the clusters back into the label images; by these every Gaussian is assigned, faint ones too.
+    # Fragments that meet only at their rims, in frames seen from the side, can be merged after that.
     while True:
-        owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
-        filtered = labels_of_masks(label_images, masks.frame, masks.label, cluster_of_mask)
-        owner, refused = owners_by_weight(filtered, traces, means, len(views), config)
+        gaussian_clusters, mask_clusters, views = _drop_small_clusters(
+            gaussian_clusters, mask_clusters, masks, config
+        )
+        filtered = labels_of_masks(label_images, masks.frame, masks.label, mask_clusters)
+        gaussian_clusters, refused = assign_gaussians_by_weight(filtered, traces, means, len(views), config)
         if config.clustering == "ids":
             break
-        owner, left = join_fragments(owner, len(views), masks, config)
+        gaussian_clusters, left = merge_fragments(gaussian_clusters, len(views), masks, config)
         if left == len(views):
             break
-        cluster_of_mask = masks_shown(owner, left, masks, config)
-    owner, cluster_of_mask, views = _kept(owner, cluster_of_mask, masks, config)
-    filtered = labels_of_masks(label_images, masks.frame, masks.label, cluster_of_mask)
+        mask_clusters = assign_masks(gaussian_clusters, left, masks, config)
+    gaussian_clusters, mask_clusters, views = _drop_small_clusters(
+        gaussian_clusters, mask_clusters, masks, config
+    )
+    filtered = labels_of_masks(label_images, masks.frame, masks.label, mask_clusters)
+    agreement = measure_agreement(gaussian_clusters, len(views), masks, config)
     clusters = tuple(
-        Cluster(np.flatnonzero(owner == c), np.flatnonzero(cluster_of_mask == c), int(count), float(share))
-        for c, (count, share) in enumerate(zip(views, mask_agreement(owner, len(views), masks, config)))
+        Cluster(
+            np.flatnonzero(gaussian_clusters == c),
+            np.flatnonzero(mask_clusters == c),
+            int(views[c]),
+            float(agreement[c]),
+        )
+        for c in range(len(views))
     )
     table = MaskTable(
         masks.frame, masks.label, np.asarray(masks.membership.sum(axis=0), dtype=np.int64).ravel(),
-        cluster_of_mask, observations.under_segmented, masks.num_dropped,
+        mask_clusters, observations.under_segmented, masks.num_dropped,
     )  # fmt: skip
     progress("association", 1.0, f"{len(clusters)} instances")
-    return Association(clusters, filtered, owner, refused, table)
+    return Association(clusters, filtered, gaussian_clusters, refused, table)
 
 
-def _clusters(
+def _cluster_gaussians(
     masks: MaskMatrices,
     observations: Observations,
     means: np.ndarray,
     config: AssociationConfig,
     progress: ProgressCallback,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(owner [N], cluster of each mask [M]): which masks show one object, and whose each Gaussian is."""
+    """(cluster of each Gaussian [N], cluster of each mask [M]), int32, UNLABELLED = none."""
     if config.clustering == "ids":  # as given
-        ids, cluster_of_mask = np.unique(masks.label, return_inverse=True)
-        return owners_by_masks(cluster_of_mask, len(ids), masks, config), cluster_of_mask.astype(np.int32)
+        ids, mask_clusters = np.unique(masks.label, return_inverse=True)
+        return assign_gaussians_by_masks(mask_clusters, len(ids), masks, config), mask_clusters.astype(
+            np.int32
+        )
     if config.clustering == "votes":
         candidates = cluster_by_votes(masks, means, config)
     elif config.clustering == "consensus":
@@ -138,37 +155,39 @@ def _clusters(
         raise InputError(f"Unknown clustering '{config.clustering}'; known are votes, consensus, ids.")
     progress("association", 0.8, f"{len(candidates)} candidates")
     candidates = merge_overlapping(candidates, masks, len(means), config)
-    return _settle(make_disjoint(candidates, len(means)), len(candidates), masks, config)
+    return _refit_and_merge(make_disjoint(candidates, len(means)), len(candidates), masks, config)
 
 
-def _settle(
-    owner: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+def _refit_and_merge(
+    gaussian_clusters: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(owner [N], cluster of each mask [M]), fitted to one another, fragments joined."""
+    """(cluster of each Gaussian [N], cluster of each mask [M]), fitted to one another, fragments merged."""
     while True:
-        owner, cluster_of_mask = refit(owner, num_clusters, masks, config)
-        owner, left = join_fragments(owner, num_clusters, masks, config)
+        gaussian_clusters, mask_clusters = refit(gaussian_clusters, num_clusters, masks, config)
+        gaussian_clusters, left = merge_fragments(gaussian_clusters, num_clusters, masks, config)
         if left == num_clusters:
-            return owner, cluster_of_mask
+            return gaussian_clusters, mask_clusters
         num_clusters = left
 
 
-def _kept(
-    owner: np.ndarray, cluster_of_mask: np.ndarray, masks: MaskMatrices, config: AssociationConfig
+def _drop_small_clusters(
+    gaussian_clusters: np.ndarray, mask_clusters: np.ndarray, masks: MaskMatrices, config: AssociationConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Drop clusters of too few views or Gaussians, number the rest 0 … C−1 by their first Gaussian.
 
-    Returns (owner [N] int32, cluster of each mask [M] int32, views with a mask of each cluster [C]).
+    Returns (cluster of each Gaussian [N] int32, cluster of each mask [M] int32, [C] int views with a mask of
+    each cluster).
     """
-    count = max(owner.max(initial=-1), cluster_of_mask.max(initial=-1)) + 1
-    used = np.flatnonzero(cluster_of_mask >= 0)
+    count = max(gaussian_clusters.max(initial=-1), mask_clusters.max(initial=-1)) + 1
+    used = np.flatnonzero(mask_clusters >= 0)
     shown = np.zeros((count, masks.num_frames), dtype=bool)
-    shown[cluster_of_mask[used], masks.frame[used]] = True
-    sizes = np.bincount(owner[owner >= 0], minlength=count)
-    first = np.full(count, len(owner))
-    np.minimum.at(first, owner[owner >= 0], np.flatnonzero(owner >= 0))
+    shown[mask_clusters[used], masks.frame[used]] = True
+    clustered = np.flatnonzero(gaussian_clusters >= 0)
+    sizes = np.bincount(gaussian_clusters[clustered], minlength=count)
+    first = np.full(count, len(gaussian_clusters))
+    np.minimum.at(first, gaussian_clusters[clustered], clustered)
     kept = np.flatnonzero((sizes >= config.min_gaussians) & (shown.sum(axis=1) >= config.min_views))
     kept = kept[np.argsort(first[kept])]
-    number = np.full(count + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
-    number[kept] = np.arange(len(kept))
-    return number[owner], number[cluster_of_mask], shown[kept].sum(axis=1)
+    new_index = np.full(count + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
+    new_index[kept] = np.arange(len(kept))
+    return new_index[gaussian_clusters], new_index[mask_clusters], shown[kept].sum(axis=1)

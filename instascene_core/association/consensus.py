@@ -57,7 +57,7 @@ def observe(masks: MaskMatrices, config: AssociationConfig) -> Observations:
 def cluster_masks(masks: MaskMatrices, seen: Observations, config: AssociationConfig) -> np.ndarray:
     """Group [M] int32 of every mask, UNLABELLED (−1) for the under-segmented ones.
 
-    Groups that share view consensus C ≥ `consensus` over at least n observers are joined; n falls
+    Groups that share view consensus C ≥ `consensus` over at least n observers are merged; n falls
     through the percentiles of the observer counts, so that well-observed pairs decide first.
     """
     active = np.flatnonzero(~seen.under_segmented)
@@ -70,12 +70,12 @@ def cluster_masks(masks: MaskMatrices, seen: Observations, config: AssociationCo
         levels = np.arange(config.first_percentile, -1, -config.percentile_step)
         thresholds = np.maximum(np.percentile(pairs.observers, levels), 1)
     for threshold in dict.fromkeys(thresholds.tolist() if thresholds is not None else []):
-        joined = (pairs.observers >= threshold - TOLERANCE) & (
+        merged = (pairs.observers >= threshold - TOLERANCE) & (
             pairs.supporters >= config.consensus * pairs.observers - TOLERANCE
         )
-        if not joined.any():
+        if not merged.any():
             continue
-        edges = (np.ones(joined.sum(), dtype=bool), (pairs.first[joined], pairs.second[joined]))
+        edges = (np.ones(merged.sum(), dtype=bool), (pairs.first[merged], pairs.second[merged]))
         graph = sp.coo_matrix(edges, shape=(len(visible), len(visible)))
         num_groups, new_of_old = sp.csgraph.connected_components(graph, directed=False)
         group = new_of_old[group]

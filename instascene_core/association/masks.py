@@ -41,7 +41,7 @@ class MaskMatrices:
         return self.membership.tocsc()
 
     @cached_property
-    def rank(self) -> np.ndarray:
+    def first_gaussian(self) -> np.ndarray:
         """[M] int64: the smallest Gaussian of each mask, which does not depend on any order."""
         starts = self.columns.indptr[:-1]
         self.columns.sort_indices()
@@ -74,7 +74,7 @@ def build_masks(
     num_masks = num_dropped = 0
     for index, (image, trace) in enumerate(zip(label_images, traces, strict=True)):
         progress("association", 0.6 * index / len(traces), f"masks of frame {index + 1}/{len(traces)}")
-        gaussians, ids = visible_labels(image, trace, num_gaussians, config)
+        gaussians, ids = label_visible_gaussians(image, trace, num_gaussians, config)
         seen_rows.append(gaussians)
         seen_columns.append(np.full(len(gaussians), index, dtype=np.int32))
         counts = np.bincount(np.maximum(ids, 0))
@@ -92,13 +92,13 @@ def build_masks(
     return MaskMatrices(
         frame=np.concatenate(frames),
         label=np.concatenate(labels),
-        membership=_indicator(mask_rows, mask_columns, (num_gaussians, num_masks)),
-        visible=_indicator(seen_rows, seen_columns, (num_gaussians, len(traces))),
+        membership=_incidence_matrix(mask_rows, mask_columns, (num_gaussians, num_masks)),
+        visible=_incidence_matrix(seen_rows, seen_columns, (num_gaussians, len(traces))),
         num_dropped=num_dropped,
     )
 
 
-def visible_labels(
+def label_visible_gaussians(
     image: np.ndarray, trace: PixelTrace, num_gaussians: int, config: AssociationConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """The Gaussians on the visible surface of one frame, [K] int64, and their label there, [K] int32.
@@ -108,7 +108,7 @@ def visible_labels(
     summed weight; pixels where labels meet do not vote, since disks reach over their object's edge.
     """
     keep = (trace.transmittance > config.min_transmittance) & (trace.weights >= config.min_weight)
-    pixel_labels = np.maximum(without_borders(np.asarray(image)).ravel(), 0)
+    pixel_labels = np.maximum(remove_borders(np.asarray(image)).ravel(), 0)
     labels_here = np.flatnonzero(np.bincount(pixel_labels))
     local_of_label = np.zeros(int(pixel_labels.max(initial=0)) + 1, dtype=np.int64)
     local_of_label[labels_here] = np.arange(len(labels_here))
@@ -126,7 +126,7 @@ def visible_labels(
     return gaussians, np.where(ids == 0, UNLABELLED, ids).astype(np.int32)
 
 
-def without_borders(labels: np.ndarray) -> np.ndarray:
+def remove_borders(labels: np.ndarray) -> np.ndarray:
     """Labels [H, W] with the pixels on both sides of every border between two labels unlabelled."""
     border = np.zeros(labels.shape, dtype=bool)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
@@ -154,6 +154,6 @@ def check_label_images(label_images: Sequence[np.ndarray], traces: Sequence[Pixe
             raise InputError(f"Label image {index} contains id {image.max()}; ids go up to 65535.")
 
 
-def _indicator(rows: list, columns: list, shape: tuple[int, int]) -> sp.csr_matrix:
+def _incidence_matrix(rows: list, columns: list, shape: tuple[int, int]) -> sp.csr_matrix:
     rows, columns = np.concatenate(rows), np.concatenate(columns)
     return sp.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)

@@ -16,7 +16,7 @@ class Candidate:
 
     gaussians: np.ndarray  # [K] int64, sorted
     support: np.ndarray  # [K] float32: masks of this candidate that show the Gaussian
-    masks: np.ndarray  # [L] int64 mask indices, sorted
+    masks: np.ndarray  # [L] int64 mask rows, sorted
 
 
 def candidates_from_groups(
@@ -82,11 +82,11 @@ def split_by_distance(points: np.ndarray, spacings: float, min_points: int) -> n
 def merge_overlapping(
     candidates: list[Candidate], masks: MaskMatrices, num_gaussians: int, config: AssociationConfig
 ) -> list[Candidate]:
-    """Join candidates that share most of the smaller one; drop those that only glue others together."""
-    candidates = _without_glue(candidates, masks, num_gaussians, config)
+    """Merge candidates that share most of the smaller one; drop those that cover several others."""
+    candidates = _drop_under_segmented(candidates, masks, num_gaussians, config)
     if not candidates:
         return []
-    inside = _shares(candidates, num_gaussians)
+    inside = _shared_parts(candidates, num_gaussians)
     overlapping = np.maximum(inside, inside.T) >= config.merge_overlap - TOLERANCE
     count, component = sp.csgraph.connected_components(sp.csr_matrix(overlapping), directed=False)
     merged = []
@@ -99,16 +99,15 @@ def merge_overlapping(
     return sorted(merged, key=lambda c: (c.gaussians[0], len(c.gaussians)))
 
 
-def _without_glue(candidates, masks, num_gaussians, config) -> list[Candidate]:
+def _drop_under_segmented(candidates, masks, num_gaussians, config) -> list[Candidate]:
     """Drop a candidate that covers two others which frames keep apart.
 
-    The same rule as for single masks: when at least `split_ratio` of the frames that show it, or
-    its parts, show two separate parts, it is under-segmented.  An object over-segmented in fewer
-    frames keeps its whole.
+    The same rule as for single masks: a candidate is under-segmented when at least `split_ratio` of the
+    frames that show it, or parts of it, show two separate parts.  An object that fewer frames split stays.
     """
     if len(candidates) < 3:
         return candidates
-    inside = _shares(candidates, num_gaussians)  # [i, j]: share of i that lies in j
+    inside = _shared_parts(candidates, num_gaussians)  # [i, j]: share of i that lies in j
     frames = [np.unique(masks.frame[c.masks]) for c in candidates]
     covered = inside >= config.merge_overlap - TOLERANCE
     kept = []
@@ -127,7 +126,7 @@ def _without_glue(candidates, masks, num_gaussians, config) -> list[Candidate]:
     return kept
 
 
-def _shares(candidates: list[Candidate], num_gaussians: int) -> np.ndarray:
+def _shared_parts(candidates: list[Candidate], num_gaussians: int) -> np.ndarray:
     """[C, C] float: the share of candidate i's Gaussians that candidate j has too."""
     rows = np.concatenate([c.gaussians for c in candidates])
     columns = np.repeat(np.arange(len(candidates)), [len(c.gaussians) for c in candidates])
@@ -138,10 +137,10 @@ def _shares(candidates: list[Candidate], num_gaussians: int) -> np.ndarray:
 
 def make_disjoint(candidates: list[Candidate], num_gaussians: int) -> np.ndarray:
     """[N] int32 candidate of each Gaussian (−1 = none): the one with the largest share of its support."""
-    owner = np.full(num_gaussians, -1, dtype=np.int32)
+    candidate_of_gaussian = np.full(num_gaussians, -1, dtype=np.int32)
     best = np.zeros(num_gaussians, dtype=np.float32)
     for index, candidate in enumerate(candidates):
         better = candidate.support > best[candidate.gaussians]
         chosen = candidate.gaussians[better]
-        owner[chosen], best[chosen] = index, candidate.support[better]
-    return owner
+        candidate_of_gaussian[chosen], best[chosen] = index, candidate.support[better]
+    return candidate_of_gaussian

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from instascene_core.association.majority import doubt, joining
+from instascene_core.association.majority import merge_threshold, prior_frames
 from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.association.refine import Candidate, split_by_distance
 from instascene_core.config import AssociationConfig
@@ -22,27 +22,27 @@ from instascene_core.config import AssociationConfig
 def cluster_by_votes(masks: MaskMatrices, means: np.ndarray, config: AssociationConfig) -> list[Candidate]:
     """Groups of Gaussians whose patches share masks in more than 1 − `split_ratio` of their frames.
 
-    Order of frames and masks does not matter.  A candidate's masks are those that lie in it by
+    The order of frames and masks does not matter.  A candidate's masks are those that lie in it by
     `recovery`; candidates with fewer than `min_views` frames of them are dropped.
     """
     labelled = np.flatnonzero(np.diff(masks.membership.indptr) >= config.min_views)
     if len(labelled) < config.min_gaussians:
         return []
-    rows = masks.membership[labelled]
-    patch = grow_patches(rows, masks, means[labelled], config)
+    membership = masks.membership[labelled]
+    patch = grow_patches(membership, masks, means[labelled], config)
     group = np.full(len(labelled), -1)
     kept = patch >= 0
-    group[kept] = agglomerate(rows[kept], masks, patch[kept], 0.0, config)[patch[kept]]
-    group = _divide_strangers(rows, masks, masks.visible[labelled], patch, group, config)
+    group[kept] = agglomerate(membership[kept], masks, patch[kept], 0.0, config)[patch[kept]]
+    group = _divide_never_seen_together(membership, masks, masks.visible[labelled], patch, group, config)
     for _ in range(config.reassign_rounds):  # Gaussians follow the votes, patches were only their first guess
-        group = _reassign(rows, masks, group, config)
-    return _candidates(rows, masks, labelled, group, means, config)
+        group = _reassign(membership, masks, group, config)
+    return _make_candidates(membership, masks, labelled, group, means, config)
 
 
 def grow_patches(
-    rows: sp.csr_matrix, masks: MaskMatrices, means: np.ndarray, config: AssociationConfig
+    membership: sp.csr_matrix, masks: MaskMatrices, means: np.ndarray, config: AssociationConfig
 ) -> np.ndarray:
-    """[K] int patch of each Gaussian (−1 = too few of its kind): grid cells, divided where votes differ."""
+    """[K] int patch of each Gaussian (−1 = too few for one): grid cells, divided where votes differ."""
     nearest, _ = cKDTree(means).query(means, k=min(4, len(means)))
     cell_size = config.patch_spacings * max(float(np.median(nearest[:, -1])), 1e-12)
     while True:  # clustering takes the square of the number of patches: coarser ones in large scenes
@@ -54,8 +54,8 @@ def grow_patches(
             break
         cell_size *= 1.1 * np.sqrt(patch.max() / config.max_patches)
     for _ in range(config.patch_divisions):
-        winner, _ = winners(rows, masks, patch)
-        agree = _agreement(rows, masks, winner[patch])
+        best_mask, _ = find_best_masks(membership, masks, patch)
+        agree = _agreement(membership, masks, best_mask[patch])
         patch = np.unique(2 * patch + (agree < config.majority), return_inverse=True)[1].ravel()
     small = np.bincount(patch) < config.patch_min_gaussians
     patch = np.where(small[patch], -1, patch)
@@ -63,60 +63,71 @@ def grow_patches(
     return renumbered.ravel() - (1 if (patch < 0).any() else 0)
 
 
-def winners(rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[G, F] int mask in which most of a group lies in each frame (−1 = not labelled), [G, F] its size.
+def find_best_masks(
+    membership: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """([G, F] int mask in which most of a group lies in each frame, −1 = none; [G, F] Gaussians of it there).
 
-    rows: [K, M] membership of the Gaussians, group: [K] int ≥ 0.
+    membership: [K, M] membership of the Gaussians, group: [K] int ≥ 0.
     """
     count = int(group.max(initial=-1)) + 1
     pool = sp.csr_matrix(
         (np.ones(len(group), dtype=np.float32), (group, np.arange(len(group)))), shape=(count, len(group))
     )
-    held = (pool @ rows).tocoo()
-    order = np.lexsort((-masks.rank[held.col], held.data))  # of equals the mask with the first Gaussian
+    held = (pool @ membership).tocoo()
+    order = np.lexsort(
+        (-masks.first_gaussian[held.col], held.data)
+    )  # of equals the mask with the first Gaussian
     row, column, size = held.row[order], held.col[order], held.data[order]
-    winner = np.full((count, masks.num_frames), -1)
+    best_mask = np.full((count, masks.num_frames), -1)
     largest = np.zeros((count, masks.num_frames), dtype=np.float32)
-    winner[row, masks.frame[column]] = column  # the last written is the largest
+    best_mask[row, masks.frame[column]] = column  # the last written is the largest
     largest[row, masks.frame[column]] = size
-    return winner, largest
+    return best_mask, largest
 
 
 def agglomerate(
-    rows: sp.csr_matrix, masks: MaskMatrices, patch: np.ndarray, lasting: float, config: AssociationConfig
+    membership: sp.csr_matrix,
+    masks: MaskMatrices,
+    patch: np.ndarray,
+    pair_prior: float,
+    config: AssociationConfig,
 ) -> np.ndarray:
     """[P] int group of every patch: average linkage of together / observed, most agreed pair first.
 
-    Frames of doubt (`doubt`) are added to a pair of groups, and `lasting` ones to every pair of
-    their patches that share a frame.
+    Frames that speak against a merge are added before: `prior_frames` to a pair of groups, `pair_prior` to
+    every pair of their patches that share a frame.  membership: [K, M] Gaussian in mask, patch: [K] int ≥ 0.
     """
-    winner, size = winners(rows, masks, patch)
-    count = len(winner)
-    shown = (winner >= 0) & (size >= config.min_patch_voters)
+    best_mask, size = find_best_masks(membership, masks, patch)
+    count = len(best_mask)
+    shown = (best_mask >= 0) & (size >= config.min_patch_voters)
     row, frame = np.nonzero(shown)
     ones = np.ones(len(row), dtype=np.float32)
-    same = sp.csr_matrix((ones, (row, winner[row, frame])), shape=(count, len(masks.frame)))
+    same = sp.csr_matrix((ones, (row, best_mask[row, frame])), shape=(count, len(masks.frame)))
     together = (same @ same.T).toarray()
     observed = shown.astype(np.float32) @ shown.T.astype(np.float32)
-    return _average_linkage(together, observed, joining(config), doubt(masks, config), lasting)
+    return _average_linkage(
+        together, observed, merge_threshold(config), prior_frames(masks, config), pair_prior
+    )
 
 
 def _average_linkage(
-    together: np.ndarray, observed: np.ndarray, limit: float, prior: float, lasting: float
+    together: np.ndarray, observed: np.ndarray, limit: float, prior: float, pair_prior: float
 ) -> np.ndarray:
-    """[P] int: join the most agreed pair while its agreement exceeds `limit`.
+    """[P] int group of every patch: merge the pair that agrees most while its agreement exceeds `limit`.
 
-    Agreement of a pair = together / (observed + doubt), divided by the agreement inside the two
+    together, observed: [P, P] frames in which two patches lie in one mask, and in which both show.
+    Agreement of a pair = together / (observed + prior), divided by the agreement inside the two
     groups: where frames cut at random, a group is cut inside as often as it is cut from the rest of
-    its object, while a seam between two objects is cut far more often than either of them.
+    the object, while a seam between two objects is cut far more often than either of them.
     """
     count = len(together)
     group = np.arange(count)
-    alive = np.ones(count, dtype=bool)
+    active = np.ones(count, dtype=bool)
     within = np.sqrt(np.maximum(np.diagonal(together), 1) / np.maximum(np.diagonal(observed), 1))
-    # The doubt adds up over the pairs of patches as groups grow.
-    doubted = observed + lasting * (observed > 0) if lasting else observed
-    score = together / ((doubted + prior) * within[:, None] * within[None])
+    # This prior adds up over the pairs of patches as groups grow.
+    counted = observed + pair_prior * (observed > 0) if pair_prior else observed
+    score = together / ((counted + prior) * within[:, None] * within[None])
     np.fill_diagonal(score, -1)
     best = score.argmax(axis=1) if count else np.zeros(0, dtype=int)
     value = score[np.arange(count), best]
@@ -126,20 +137,20 @@ def _average_linkage(
             break
         a, b = min(a, int(best[a])), max(a, int(best[a]))
         group[group == b] = a
-        alive[b] = False
-        for matrix in (together, observed, doubted)[: 3 if lasting else 2]:
+        active[b] = False
+        for matrix in (together, observed, counted)[: 3 if pair_prior else 2]:
             inside = matrix[a, a] + matrix[b, b] + 2 * matrix[a, b]
             matrix[a] += matrix[b]
             matrix[a, a] = inside
             matrix[:, a] = matrix[a]
         within[a] = np.sqrt(max(together[a, a], 1) / max(observed[a, a], 1))
-        row = together[a] / ((doubted[a] + prior) * within[a] * within)
-        row[~alive] = row[a] = -1
+        row = together[a] / ((counted[a] + prior) * within[a] * within)
+        row[~active] = row[a] = -1
         score[a] = score[:, a] = row
         score[b] = score[:, b] = -1
         value[b] = -1
-        better = alive & (row > value)
-        stale = np.flatnonzero(alive & ((best == a) | (best == b)))
+        better = active & (row > value)
+        stale = np.flatnonzero(active & ((best == a) | (best == b)))
         best[better], value[better] = a, row[better]
         stale = np.union1d(stale, [a])
         best[stale] = score[stale].argmax(axis=1)
@@ -147,12 +158,12 @@ def _average_linkage(
     return np.unique(group, return_inverse=True)[1].ravel()
 
 
-def _divide_strangers(rows, masks: MaskMatrices, visible, patch, group, config) -> np.ndarray:
-    """Divide groups whose halves were never seen together.
+def _divide_never_seen_together(membership, masks: MaskMatrices, visible, patch, group, config) -> np.ndarray:
+    """[K] int group: groups whose halves were never seen together are divided.
 
-    Two objects that no frame labels both of have no frame that tells them apart; poses a few pixels
-    off then glue them by the patches at their borders.  Clustered again with lasting doubt, such a
-    group falls into parts that are each well covered by masks, but never by the same one.
+    No frame tells two objects apart if none labels both.  With poses a few pixels off, the patches at their
+    borders then merge them.  Clustered again with `separation_prior`, such a group falls into parts that are
+    each well covered by masks, but never by the same one.
     """
     group = group.copy()
     next_group = int(group.max(initial=-1)) + 1
@@ -161,58 +172,60 @@ def _divide_strangers(rows, masks: MaskMatrices, visible, patch, group, config) 
         if len(members) < config.min_gaussians:
             continue
         local = np.unique(patch[members], return_inverse=True)[1].ravel()
-        part = agglomerate(rows[members], masks, local, config.separation_prior, config)[local]
-        winner, size = winners(rows[members], masks, part)
-        count = len(winner)
+        part = agglomerate(membership[members], masks, local, config.separation_prior, config)[local]
+        best_mask, size = find_best_masks(membership[members], masks, part)
+        count = len(best_mask)
         pool = sp.csr_matrix((np.ones(len(part)), (part, np.arange(len(part)))), shape=(count, len(part)))
-        covered = (winner >= 0) & (size >= config.majority * (pool @ visible[members]).toarray())
+        covered = (best_mask >= 0) & (size >= config.majority * (pool @ visible[members]).toarray())
         known = (covered.sum(axis=1) >= config.min_views) & (np.bincount(part) >= config.min_gaussians)
-        common = [((winner == winner[p]) & covered & covered[p]).sum(axis=1) for p in range(count)]
-        met = np.stack(common) >= config.min_views
-        strangers, component = sp.csgraph.connected_components(
-            sp.csr_matrix(met & known[None] & known[:, None])
+        common = [((best_mask == best_mask[p]) & covered & covered[p]).sum(axis=1) for p in range(count)]
+        seen_together = np.stack(common) >= config.min_views
+        count, component = sp.csgraph.connected_components(
+            sp.csr_matrix(seen_together & known[None] & known[:, None])
         )
         largest = component[np.bincount(part).argmax()]
-        component[~known] = largest  # parts one knows nothing about stay where most are
-        if strangers > 1:
+        component[~known] = largest  # parts that masks say nothing about stay with the largest
+        if count > 1:
             component = np.unique(component[part], return_inverse=True)[1].ravel()
             group[members[component > 0]] = next_group + component[component > 0] - 1
             next_group += int(component.max())
     return group
 
 
-def _agreement(rows: sp.csr_matrix, masks: MaskMatrices, winner: np.ndarray) -> np.ndarray:
-    """[K] share of a Gaussian's masks that are the winner [K, F] of their frame."""
-    count = np.diff(rows.indptr)
-    row = np.repeat(np.arange(rows.shape[0]), count)
-    agree = winner[row, masks.frame[rows.indices]] == rows.indices
-    return np.bincount(row, agree, minlength=rows.shape[0]) / np.maximum(count, 1)
+def _agreement(membership: sp.csr_matrix, masks: MaskMatrices, best_mask: np.ndarray) -> np.ndarray:
+    """[K] float: share of a Gaussian's masks that are the best mask of their frame, best_mask: [K, F]."""
+    count = np.diff(membership.indptr)
+    row = np.repeat(np.arange(membership.shape[0]), count)
+    agree = best_mask[row, masks.frame[membership.indices]] == membership.indices
+    return np.bincount(row, agree, minlength=membership.shape[0]) / np.maximum(count, 1)
 
 
 def _reassign(
-    rows: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray, config: AssociationConfig
+    membership: sp.csr_matrix, masks: MaskMatrices, group: np.ndarray, config: AssociationConfig
 ) -> np.ndarray:
-    """[K] int: the group whose winning masks hold most of the Gaussian's sightings, −1 below `majority`."""
+    """[K] int: the group whose best masks hold the Gaussian most often, −1 below `majority` of its masks."""
     kept = group >= 0
-    winner, _ = winners(rows[kept], masks, group[kept])
-    # How often each mask is the winner of each group: [M, G], then votes of the Gaussians [K, G].
-    g, frame = np.nonzero(winner >= 0)
-    won = sp.csr_matrix(
-        (np.ones(len(g), dtype=np.float32), (winner[g, frame], g)), shape=(len(masks.frame), len(winner))
+    best_mask, _ = find_best_masks(membership[kept], masks, group[kept])
+    # Whether each mask is the best of each group: [M, G], then votes of the Gaussians [K, G].
+    g, frame = np.nonzero(best_mask >= 0)
+    is_best = sp.csr_matrix(
+        (np.ones(len(g), dtype=np.float32), (best_mask[g, frame], g)),
+        shape=(len(masks.frame), len(best_mask)),
     )
-    votes = (rows @ won).tocoo()
-    best, most = np.full(rows.shape[0], -1), np.zeros(rows.shape[0])
-    own = np.zeros(rows.shape[0])
+    votes = (membership @ is_best).tocoo()
+    best, most = np.full(membership.shape[0], -1), np.zeros(membership.shape[0])
+    own = np.zeros(membership.shape[0])
     is_own = votes.col == group[votes.row]
     own[votes.row[is_own]] = votes.data[is_own]
     order = np.lexsort((-votes.col, votes.data))
     best[votes.row[order]], most[votes.row[order]] = votes.col[order], votes.data[order]
-    best = np.where(own >= most, group, best)  # of equals its own
-    return np.where(most >= config.majority * np.diff(rows.indptr) - TOLERANCE, best, -1)
+    best = np.where(own >= most, group, best)  # of equals the one it has
+    return np.where(most >= config.majority * np.diff(membership.indptr) - TOLERANCE, best, -1)
 
 
-def _candidates(rows, masks: MaskMatrices, labelled, group, means, config) -> list[Candidate]:
-    size = np.asarray(rows[group >= 0].sum(axis=0)).ravel()  # Gaussians of the mask with any group
+def _make_candidates(membership, masks: MaskMatrices, labelled, group, means, config) -> list[Candidate]:
+    """Candidates of the groups [K], split where they lie apart; labelled: [K] their Gaussians' indices."""
+    size = np.asarray(membership[group >= 0].sum(axis=0)).ravel()  # Gaussians of the mask with any group
     result = []
     for index in range(int(group.max(initial=-1)) + 1):
         inside = np.flatnonzero(group == index)
@@ -221,11 +234,11 @@ def _candidates(rows, masks: MaskMatrices, labelled, group, means, config) -> li
         parts = split_by_distance(means[labelled[inside]], config.split_spacings, config.split_min_points)
         for part in range(parts.max(initial=-1) + 1):
             members = inside[parts == part]
-            held = np.asarray(rows[members].sum(axis=0)).ravel()
+            held = np.asarray(membership[members].sum(axis=0)).ravel()
             own = np.flatnonzero((held > 0) & (held >= config.recovery * size - TOLERANCE))
             if len(np.unique(masks.frame[own])) < config.min_views:
                 continue
-            support = np.asarray(rows[members][:, own].sum(axis=1)).ravel()
+            support = np.asarray(membership[members][:, own].sum(axis=1)).ravel()
             shown = support > 0
             result.append(Candidate(labelled[members[shown]], support[shown].astype(np.float32), own))
     return sorted(result, key=lambda c: (c.gaussians[0], len(c.gaussians)))

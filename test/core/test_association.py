@@ -18,7 +18,7 @@ from association_cases import (
 
 from instascene_core.association import associate
 from instascene_core.association.consensus import cluster_masks, observe
-from instascene_core.association.majority import join_fragments
+from instascene_core.association.majority import merge_fragments
 from instascene_core.association.masks import build_masks
 from instascene_core.association.refine import split_by_distance
 from instascene_core.config import AssociationConfig, SyntheticConfig
@@ -325,7 +325,7 @@ def test_fragments_are_joined_and_a_pair_is_not():
     for split, left in ((3, 3), (2, 2)):
         images = [apart] * split + [together] * (10 - split)
         masks = build_masks(images * 3, [trace] * 30, 60, CONFIG)
-        owner, count = join_fragments(np.repeat([0, 1, 2], 20), 3, masks, CONFIG)
+        owner, count = merge_fragments(np.repeat([0, 1, 2], 20), 3, masks, CONFIG)
         assert count == left and len(np.unique(owner)) == left
 
 
