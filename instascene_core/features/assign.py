@@ -1,4 +1,4 @@
-"""From features to instances: similarity, neighbours, and ids that stay."""
+"""From features to instances: similarity, neighbours, and ids that stay from one update to the next."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def assign(
         return labels
     similarity = features @ prototypes_of(features, clusters).T  # [N, C]
     best = similarity.argmax(axis=1)
-    sure = similarity[np.arange(len(best)), best] >= config.similarity
-    labels[sure] = best[sure]
+    similar = similarity[np.arange(len(best)), best] >= config.similarity
+    labels[similar] = best[similar]
     return fill_from_neighbours(labels, means, config)
 
 
@@ -44,15 +44,15 @@ def fill_from_neighbours(labels: np.ndarray, means: np.ndarray, config: Features
     Neighbours further than `neighbour_spacings` times the labelled Gaussians' spacing do not count;
     where too few agree the Gaussian stays UNLABELLED.
     """
-    labelled, open_ = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    labelled, unlabelled = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
     count = min(config.neighbours, len(labelled))
-    if count == 0 or not len(open_):
+    if count == 0 or not len(unlabelled):
         return labels
     tree = cKDTree(means[labelled])
     spacing = tree.query(means[labelled[:: max(1, len(labelled) // 5000)]], k=min(4, len(labelled)))[0][:, -1]
     reach = config.neighbour_spacings * float(np.median(spacing))
-    distance, index = tree.query(means[open_], k=count, distance_upper_bound=reach)
-    distance, index = distance.reshape(len(open_), count), index.reshape(len(open_), count)
+    distance, index = tree.query(means[unlabelled], k=count, distance_upper_bound=reach)
+    distance, index = distance.reshape(len(unlabelled), count), index.reshape(len(unlabelled), count)
     near = np.isfinite(distance)
     neighbour_labels = np.where(near, labels[labelled[np.minimum(index, len(labelled) - 1)]], UNLABELLED)
     votes = np.sort(neighbour_labels, axis=1)
@@ -64,7 +64,7 @@ def fill_from_neighbours(labels: np.ndarray, means: np.ndarray, config: Features
         best_run, best = np.where(longer, run, best_run), np.where(longer, votes[:, column], best)
     agreed = (best >= 0) & (best_run >= config.neighbour_agreement * count)
     result = labels.copy()
-    result[open_[agreed]] = best[agreed]
+    result[unlabelled[agreed]] = best[agreed]
     return result
 
 

@@ -1,10 +1,10 @@
 """A segment from one click: the rendered feature at a pixel, grown over the surface (InstaScene section 3.2).
 
-One rule gives all answers.  Every Gaussian has a value in [−1, 1]: the cosine between its feature and
-the clicked one or, where features say nothing, how smoothly the surface goes on there.  Its *level* is
-the highest threshold at which it is still connected to the clicked Gaussian through neighbours above
-that threshold.  The segment at τ are the levels ≥ τ, so segments of falling thresholds are nested, and
-those that stay the same over a range of thresholds are the parts, objects and groups of the scene.
+One rule gives all answers.  Every Gaussian has a value in [−1, 1]: the cosine between its feature and the
+clicked one or, where features say nothing, the smoothness of the surface there.  Its *level* is the highest
+threshold at which it is still connected to the clicked Gaussian through neighbours above that threshold.
+The segment at τ consists of the levels ≥ τ, so segments of falling thresholds are nested.  Those that stay
+the same over a range of thresholds are the parts, objects and groups of the scene.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Surface:
     tree: cKDTree  # of the means
     spacing: float  # metres: median distance to the third neighbour
     neighbours: sp.csr_matrix  # [N, N] 1 where two Gaussians are neighbours, symmetric
-    features: np.ndarray  # [N, D] unit: what neighbours agree on
+    features: np.ndarray  # [N, D] float32 unit, filtered over the neighbours
     smoothness: np.ndarray  # [N] in [0, 1]: 0 in a crease
 
 
@@ -50,7 +50,7 @@ class Click:
     gaussian: int
     point: np.ndarray  # [3] metres, world frame
     feature: np.ndarray  # [D] unit
-    label: int  # instance that most of the clicked surface belongs to, or UNLABELLED
+    label: int  # InstanceId that most of the clicked surface belongs to, or UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -88,33 +88,33 @@ def make_surface(gaussians: GaussianModel, views: Sequence[Frame], config: Click
     graph = (graph + graph.T).tocsr()
     graph.data[:] = 1.0
     weights = gaussians.opacities.detach().numpy()
-    smooth = agreed_features(features, graph, weights, config)
-    colors = _averaged(gaussians.base_colors.detach().numpy(), graph, weights)
-    normals = outward_normals(means, gaussians.normals.detach().numpy(), views, config)
+    filtered = filter_features(features, graph, weights, config)
+    colors = _average_with_neighbours(gaussians.base_colors.detach().numpy(), graph, weights)
+    normals = orient_normals(means, gaussians.normals.detach().numpy(), views, config)
     return Surface(
-        means, tree, spacing, graph, smooth, surface_smoothness(means, normals, colors, graph, config)
+        means, tree, spacing, graph, filtered, compute_smoothness(means, normals, colors, graph, config)
     )
 
 
-def _averaged(values: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray) -> np.ndarray:
+def _average_with_neighbours(values: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray) -> np.ndarray:
     """[N, D] float32: each Gaussian's mean with its neighbours, by weight."""
     mixing = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")) @ sp.diags(weights)
     mixing = sp.diags(1 / np.maximum(np.asarray(mixing.sum(axis=1)).ravel(), 1e-8)) @ mixing
     return (mixing @ values).astype(np.float32)
 
 
-def agreed_features(
+def filter_features(
     features: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray, config: ClickConfig
 ) -> np.ndarray:
-    """[N, D] float32 unit: what most of a Gaussian's neighbours agree on.
+    """[N, D] float32 unit: the feature that most of a Gaussian's neighbours have.
 
-    A Gaussian that no pixel shows has a feature of chance, so single ones mean little; but a plain mean
+    A Gaussian that no pixel shows has a random feature, so single features mean little; but a plain mean
     blurs the borders of instances.  This is a mean shift: start at the mean of the neighbours, then
     `smoothing` times take their mean again, each by how well it agrees with the last one.
     """
     edges = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")).tocsr()
     rows = np.repeat(np.arange(len(features)), np.diff(edges.indptr))
-    estimate = _averaged(features, graph, weights)
+    estimate = _average_with_neighbours(features, graph, weights)
     for _ in range(config.smoothing):
         estimate /= np.maximum(np.linalg.norm(estimate, axis=1, keepdims=True), 1e-8)
         agreement = np.einsum("ed,ed->e", estimate[rows], features[edges.indices])
@@ -124,7 +124,7 @@ def agreed_features(
     return (estimate / np.maximum(norm, 1e-12)).astype(np.float32)
 
 
-def outward_normals(
+def orient_normals(
     means: np.ndarray, normals: np.ndarray, views: Sequence[Frame], config: ClickConfig
 ) -> np.ndarray:
     """[N, 3] unit normals turned toward the cameras whose depth images show the Gaussian."""
@@ -142,10 +142,10 @@ def outward_normals(
     return np.where((normals * toward).sum(axis=1, keepdims=True) < 0, -normals, normals)
 
 
-def surface_smoothness(
+def compute_smoothness(
     means: np.ndarray, normals: np.ndarray, colors: np.ndarray, graph: sp.csr_matrix, config: ClickConfig
 ) -> np.ndarray:
-    """[N] in [0, 1]: 1 where the surface goes on evenly or bends outward, 0 in an inward crease.
+    """[N] float32 in [0, 1]: 1 where the surface is even or bends outward, 0 in an inward crease.
 
     normals: outward.  The bend from one neighbour to another is (n_b − n_a)·(p_b − p_a)/|p_b − p_a|,
     = ∓2 sin(angle / 2) across a crease, negative inward; averaged around a Gaussian the noise of
@@ -182,8 +182,8 @@ def click_pixel(
 ) -> Click:
     """The surface at a pixel (column, row): its rendered feature, traced through that pixel only.
 
-    labels: [N] int32 instance of each Gaussian.  Raises InputError outside the image and where nothing
-    is reconstructed.
+    labels: [N] int32 InstanceId of each Gaussian, or UNLABELLED.  Raises InputError outside the image and
+    where nothing is reconstructed.
     """
     import torch
 
@@ -195,7 +195,7 @@ def click_pixel(
             f"The pixel ({column}, {row}) lies outside the image of {camera.width}×{camera.height}."
         )
     one = PinholeCamera(1, 1, camera.fx, camera.fy, camera.cx - column, camera.cy - row)
-    near = near_ray(gaussians, one, world_from_camera)
+    near = find_near_ray(gaussians, one, world_from_camera)
     ray = trace(gaussians.select(torch.from_numpy(near)), one, world_from_camera)
     shown = near[ray.indices]
     if ray.weights.sum() < config.min_coverage:
@@ -210,10 +210,12 @@ def click_pixel(
     along = direction if abs(facing) > 1e-3 else normal  # a disk seen edge-on has no intersection
     point = origin + direction * ((mean - origin) @ normal / facing) if along is direction else mean
     feature = ray.weights @ gaussians.features[torch.from_numpy(shown)].detach().numpy()
-    return Click(front, point, _unit(feature), _vote(labels[shown], ray.weights))
+    return Click(front, point, _normalised(feature), _majority_label(labels[shown], ray.weights))
 
 
-def near_ray(gaussians: GaussianModel, camera: PinholeCamera, world_from_camera: np.ndarray) -> np.ndarray:
+def find_near_ray(
+    gaussians: GaussianModel, camera: PinholeCamera, world_from_camera: np.ndarray
+) -> np.ndarray:
     """[K] int64, ascending: the Gaussians that may show in a camera of one pixel, and a few more."""
     pose = np.linalg.inv(world_from_camera)
     points = gaussians.means.detach().numpy() @ pose[:3, :3].T.astype(np.float32) + pose[:3, 3]
@@ -239,14 +241,14 @@ def click_point(surface: Surface, point: np.ndarray, labels: np.ndarray, config:
         )
     weights = np.exp(-0.5 * ((distance - distance[0]) / surface.spacing) ** 2)
     feature = weights @ surface.features[index]
-    return Click(int(index[0]), point, _unit(feature), _vote(labels[index], weights))
+    return Click(int(index[0]), point, _normalised(feature), _majority_label(labels[index], weights))
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
+def _normalised(vector: np.ndarray) -> np.ndarray:
     return (vector / max(float(np.linalg.norm(vector)), 1e-8)).astype(np.float32)
 
 
-def _vote(labels: np.ndarray, weights: np.ndarray) -> int:
+def _majority_label(labels: np.ndarray, weights: np.ndarray) -> int:
     """The label with the largest summed weight, the smaller of equals."""
     names, index = np.unique(labels, return_inverse=True)
     return int(names[np.bincount(index, weights).argmax()])
@@ -255,11 +257,11 @@ def _vote(labels: np.ndarray, weights: np.ndarray) -> int:
 # --- segments ---
 
 
-def levels_from(seed: int, values: np.ndarray, neighbours: sp.csr_matrix, floor: float) -> np.ndarray:
-    """[N] float32: the highest threshold ≥ `floor` that still joins a Gaussian to `seed`, else −inf.
+def compute_levels(seed: int, values: np.ndarray, neighbours: sp.csr_matrix, floor: float) -> np.ndarray:
+    """[N] float32: the highest threshold ≥ `floor` that still connects a Gaussian to `seed`, else −inf.
 
-    values: [N].  The seed itself is joined at every threshold.  It is the widest path: on the maximum
-    spanning tree of the neighbourhood graph, the smallest value on the way.
+    values: [N].  The seed itself is connected at every threshold.  This is the widest path: the smallest
+    value on the way through the maximum spanning tree of the neighbourhood graph.
     """
     candidates = values >= floor
     candidates[seed] = True
@@ -289,7 +291,7 @@ def levels_from(seed: int, values: np.ndarray, neighbours: sp.csr_matrix, floor:
     return result
 
 
-def segment_at_level(
+def select_level(
     levels: np.ndarray,
     threshold: float,
     allowed: np.ndarray,
@@ -299,9 +301,8 @@ def segment_at_level(
 ) -> np.ndarray:
     """[K] int64: Gaussians of level ≥ `threshold`, and those they enclose.
 
-    allowed: [N] bool; degree: [N] how many neighbours of each are allowed.  A single Gaussian's feature
-    may be anything where no pixel shows it, so one most of whose allowed neighbours belong to the
-    segment does, too.
+    allowed: [N] bool; degree: [N] how many neighbours of each are allowed.  A single Gaussian that no pixel
+    shows may have any feature, so it belongs to the segment when most of its allowed neighbours do.
     """
     members = np.flatnonzero(levels >= threshold)
     chosen = np.zeros(len(levels), dtype=bool)
@@ -314,7 +315,7 @@ def segment_at_level(
     return members
 
 
-def stable_thresholds(levels: np.ndarray, lowest: float, config: ClickConfig) -> list[float]:
+def find_stable_thresholds(levels: np.ndarray, lowest: float, config: ClickConfig) -> list[float]:
     """Thresholds, falling, of the segments that stay the same over a range of them.
 
     Within a range of at least `min_gap` the size must not change by more than the share `same_size`;
@@ -339,9 +340,9 @@ def feature_segments(
     """(nested segments, finest first; index of the one at `threshold`) by similarity of features."""
     values = surface.features @ click.feature
     floor = min(config.min_similarity, threshold)
-    levels = levels_from(click.gaussian, values, surface.neighbours, floor)
+    levels = compute_levels(click.gaussian, values, surface.neighbours, floor)
     everything = np.ones(len(values), dtype=bool)
-    return _chain(levels, threshold, floor, everything, surface, config, grown=False)
+    return _nested_segments(levels, threshold, floor, everything, surface, config, grown=False)
 
 
 def grown_segments(
@@ -351,27 +352,28 @@ def grown_segments(
     values = np.where(allowed, surface.smoothness, -np.inf)
     seed = click.gaussian
     floor = max(min(threshold, config.min_growth), 1e-3)
-    levels = levels_from(seed, values, surface.neighbours, floor)
-    return _chain(levels, threshold, floor, allowed, surface, config, grown=True)
+    levels = compute_levels(seed, values, surface.neighbours, floor)
+    return _nested_segments(levels, threshold, floor, allowed, surface, config, grown=True)
 
 
-def _chain(levels, threshold, floor, allowed, surface, config, grown) -> tuple[list[Segment], int]:
-    """The segment at `threshold` among those that are stable, without those of nearly its size."""
+def _nested_segments(levels, threshold, floor, allowed, surface, config, grown) -> tuple[list[Segment], int]:
+    """(nested segments, index of the one at `threshold`): it and the stable ones of another size."""
     degree = surface.neighbours @ allowed.astype(np.float32)
-    wanted = segment_at_level(levels, threshold, allowed, degree, surface, config)
+    wanted = select_level(levels, threshold, allowed, degree, surface, config)
     segments, chosen = [], 0
-    thresholds = [t for t in stable_thresholds(levels, floor, config) if t != threshold]
+    thresholds = [t for t in find_stable_thresholds(levels, floor, config) if t != threshold]
     for value in sorted([*thresholds, threshold], reverse=True):
         if value == threshold:
             chosen = len(segments)
             segments.append(Segment(wanted, threshold, grown))
             continue
-        members = segment_at_level(levels, value, allowed, degree, surface, config)
+        members = select_level(levels, value, allowed, degree, surface, config)
         others = [wanted, *(s.gaussians for s in segments)]
-        if all(_differ(len(members), len(other), config.same_size) for other in others):
+        if all(_differs_in_size(len(members), len(other), config.same_size) for other in others):
             segments.append(Segment(members, value, grown))
     return segments, chosen
 
 
-def _differ(a: int, b: int, share: float) -> bool:
+def _differs_in_size(a: int, b: int, share: float) -> bool:
+    """Whether the larger size exceeds the smaller one by more than `share`."""
     return max(a, b) > (1 + share) * min(a, b)

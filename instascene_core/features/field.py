@@ -54,7 +54,7 @@ def train_features(
     label_images: per frame [H, W] integer, c where `clusters[c]` shows, UNLABELLED elsewhere (the
     filtered masks; with `filtered_masks` off any numbers ≥ 0, which mean nothing in another view).
     clusters: per instance the indices of its Gaussians, int64.  Frames in order of time: the cross-view
-    loss pools neighbours.  Stops early once the assignment has settled.
+    loss pools neighbours.  Stops early once the assignment has converged.
     Raises InputError where a label has no cluster.
     """
     import torch
@@ -74,7 +74,7 @@ def train_features(
     raw = torch.from_numpy(features)
     adam = _Adam(raw, config.learning_rate)
     usable = np.flatnonzero(np.diff(samples.view_start) > 0)
-    settled = _Settled(clusters, config)
+    convergence = _ConvergenceCheck(clusters, config)
     for iteration in range(config.iterations):
         norms = raw.norm(dim=1, keepdim=True).clamp_min(1e-8)
         unit = raw / norms
@@ -99,7 +99,7 @@ def train_features(
         adam.step(gradient, config.final_learning_rate ** (iteration / config.iterations))
         if (iteration + 1) % config.check_every == 0:
             progress("features", (iteration + 1) / config.iterations, f"iteration {iteration + 1}")
-            if settled.check(raw.numpy()):
+            if convergence.reached(raw.numpy()):
                 break
     progress("features", 1.0, "")
     features = raw.numpy()
@@ -205,15 +205,15 @@ def _initial_features(clusters, num_gaussians: int, config: FeaturesConfig, gene
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     if not clusters or config.cluster_weight <= 0:
         return features
-    codes = generator.normal(size=(len(clusters), config.dimension))
+    directions = generator.normal(size=(len(clusters), config.dimension))
     for _ in range(200):
-        codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-        push = np.exp(8 * (codes @ codes.T - 1))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        push = np.exp(8 * (directions @ directions.T - 1))
         np.fill_diagonal(push, 0)
-        codes -= 0.2 * (push @ codes) / np.maximum(push.sum(axis=1, keepdims=True), 1e-12)
-    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-    for code, gaussians in zip(codes, clusters, strict=True):
-        features[gaussians] += code.astype(np.float32)
+        directions -= 0.2 * (push @ directions) / np.maximum(push.sum(axis=1, keepdims=True), 1e-12)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    for direction, gaussians in zip(directions, clusters, strict=True):
+        features[gaussians] += direction.astype(np.float32)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
 
 
@@ -238,16 +238,17 @@ class _Adam:
         self.parameter.addcdiv_(self.first, denominator, value=-step_size)
 
 
-class _Settled:
-    """Has the assignment of the instances' own Gaussians stopped changing?"""
+class _ConvergenceCheck:
+    """Whether the assignment of the clusters' own Gaussians has stopped changing."""
 
     def __init__(self, clusters: Sequence[np.ndarray], config: FeaturesConfig) -> None:
         self.clusters, self.config = clusters, config
         self.members = np.concatenate(clusters)
         self.last: np.ndarray | None = None
-        self.calm = 0
+        self.unchanged_checks = 0
 
-    def check(self, features: np.ndarray) -> bool:
+    def reached(self, features: np.ndarray) -> bool:
+        """Compare with the features of the last call; [N, D], of any length."""
         prototypes = prototypes_of(features, self.clusters)
         own = features[self.members]
         own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-8)
@@ -255,9 +256,9 @@ class _Settled:
         now = np.where(similarity.max(1) >= self.config.similarity, similarity.argmax(1), -1)
         if self.last is not None:
             changed = np.mean(now != self.last)
-            self.calm = self.calm + 1 if changed <= self.config.settled_change else 0
+            self.unchanged_checks = self.unchanged_checks + 1 if changed <= self.config.settled_change else 0
         self.last = now
-        return self.calm >= self.config.settled_checks
+        return self.unchanged_checks >= self.config.settled_checks
 
 
 def prototypes_of(features: np.ndarray, clusters: Sequence[np.ndarray]) -> np.ndarray:

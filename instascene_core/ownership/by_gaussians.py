@@ -1,8 +1,8 @@
 """Rule 2: a pixel belongs to the label whose Gaussians explain best what the camera saw there.
 
 A pixel at a border shows Gaussians of several instances, and their weights alone put the border about
-half a Gaussian off.  The frame knows better: each label there predicts a colour and a distance of its
-own, and what the camera measured speaks for one of them.
+half a Gaussian off.  The frame tells more: each label there predicts a colour and a depth, and the
+measurement of the camera agrees with one of them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a frame measured, and what each Gaussian predicts of it."""
+    """What a frame measured (colour or depth), and what each Gaussian predicts for it."""
 
-    predicted: np.ndarray  # [N, C] float, of every Gaussian
-    measured: np.ndarray  # [H, W, C] float
+    predicted: np.ndarray  # [N, C] float, of every Gaussian; RGB in [0, 1], or metres along the optical axis
+    measured: np.ndarray  # [H, W, C] float, the same
     valid: np.ndarray  # [H, W] bool, False = no measurement
 
 
@@ -56,10 +56,10 @@ def label_pixels(
 ) -> np.ndarray:
     """[H, W] int32: the label most likely to be what the pixel shows.
 
-    gaussian_labels: [N] int32; unlabelled Gaussians count as a label of their own, so a pixel that
-    shows mostly them is UNLABELLED, as is one without any Gaussian.  Probabilities are a label's
-    summed blending weight times, for each evidence, a Laplace density of the deviation of the label's
-    own rendered value from the measured one; its scale is that of pixels that show one label only.
+    gaussian_labels: [N] int32.  Unlabelled Gaussians count as a label of their own, so a pixel that shows
+    mostly them is UNLABELLED, as is one without any Gaussian.  The probability of a label is its summed
+    blending weight times, for each evidence, a Laplace density of the deviation of the label's rendered value
+    from the measured one.  The scale of that density is taken from the pixels that show one label only.
     """
     config = config or PixelLabelsConfig()
     labels = np.where(gaussian_labels < 0, UNLABELLED, gaussian_labels).astype(np.int64)
@@ -85,33 +85,34 @@ def label_pixels(
     weight = np.bincount(group, trace.weights[entries])
     score = np.log(np.maximum(weight, 1e-12))
     for source in evidence:
-        score -= _deviation(source, trace, entries, group, pixel, weight, filled[low == high], config)
+        score -= _measure_deviation(source, trace, entries, group, pixel, weight, filled[low == high], config)
     score[weight < config.min_weight] -= 1e3  # these compete only among themselves
     order = np.lexsort((score, pixel))
     result[pixel[order]] = label[order] + UNLABELLED  # the last written is the likeliest
     return result.reshape(trace.height, trace.width)
 
 
-def _deviation(source: Evidence, trace, entries, group, pixel, weight, plain, config) -> np.ndarray:
+def _measure_deviation(source: Evidence, trace, entries, group, pixel, weight, pure, config) -> np.ndarray:
     """[G] float ≥ 0: how far each group's rendered value is from the measured one, in scales.
 
-    plain: the pixels that show one label only, by which the scale is told.
+    entries: indices of the trace's entries in mixed pixels; group: [E] int the group of each; pixel, weight:
+    [G] of each group.  pure: the pixels that show one label only, which give the scale.
     """
     channels = source.measured.shape[-1]
     measured, valid = source.measured.reshape(-1, channels), source.valid.ravel()
-    plain = plain[valid[plain]]
-    deviation, typical = np.zeros(len(pixel)), np.zeros(len(plain))
+    pure = pure[valid[pure]]
+    deviation, typical = np.zeros(len(pixel)), np.zeros(len(pure))
     filled = np.flatnonzero(np.diff(trace.offsets))
     starts = trace.offsets[filled]
     total = np.add.reduceat(trace.weights, starts, dtype=np.float64)
-    place = np.searchsorted(filled, plain)
+    place = np.searchsorted(filled, pure)
     for channel in range(channels):
         weighted = trace.weights * source.predicted[trace.indices, channel]
         own = np.bincount(group, weighted[entries]) / np.maximum(weight, 1e-12)
         deviation += np.abs(own - measured[pixel, channel])
         rendered = np.add.reduceat(weighted, starts, dtype=np.float64) / np.maximum(total, 1e-12)
-        typical += np.abs(rendered[place] - measured[plain, channel])
-    scale = config.deviations_per_scale * float(np.median(typical)) if len(plain) else 0.0
+        typical += np.abs(rendered[place] - measured[pure, channel])
+    scale = config.deviations_per_scale * float(np.median(typical)) if len(pure) else 0.0
     if scale <= 0:
         return np.zeros(len(pixel))
     return np.where(valid[pixel], np.minimum(deviation / scale, config.max_scales), 0.0)

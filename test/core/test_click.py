@@ -27,7 +27,7 @@ from instascene_core.camera import PinholeCamera
 from instascene_core.config import ClickConfig
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.features import click_pixel, make_surface
-from instascene_core.features.click import levels_from, near_ray, stable_thresholds
+from instascene_core.features.click import compute_levels, find_near_ray, find_stable_thresholds
 from instascene_core.frame import UNLABELLED
 from instascene_core.rendering import rasterize, trace
 from instascene_core.scene import Scene
@@ -100,7 +100,7 @@ def test_levels_are_the_widest_paths(seed):
     graph = sp.csr_matrix((np.ones(len(a)), (a, b)), (count, count))
     graph = (graph + graph.T).tocsr()
     start = int(rng.integers(count))
-    levels = levels_from(start, values, graph, floor=0.2)
+    levels = compute_levels(start, values, graph, floor=0.2)
     expected = widest_paths(start, values, edges)
     for node in range(count):
         if node == start:
@@ -114,10 +114,10 @@ def test_levels_are_the_widest_paths(seed):
 def test_stable_thresholds_by_hand():
     """40 at 0.95, 60 more at 0.6, one at 0.55, 300 more at 0.3: three plateaus, the odd one is none."""
     levels = np.repeat([0.95, 0.6, 0.55, 0.3, -np.inf], [40, 60, 1, 300, 50]).astype(np.float32)
-    found = stable_thresholds(levels, 0.2, CONFIG)
+    found = find_stable_thresholds(levels, 0.2, CONFIG)
     assert len(found) == 3
     assert 0.6 < found[0] <= 0.95 and 0.3 < found[1] <= 0.6 and 0.2 <= found[2] <= 0.3
-    assert stable_thresholds(np.full(10, -np.inf, np.float32), 0.2, CONFIG) == []
+    assert find_stable_thresholds(np.full(10, -np.inf, np.float32), 0.2, CONFIG) == []
 
 
 def test_coarser_groups_come_from_features_in_between():
@@ -169,7 +169,7 @@ def test_tracing_only_what_is_near_the_ray_leaves_nothing_out(shared):
     for view in scene.posed_frames[:3]:
         for column, row in zip(rng.integers(160, size=30), rng.integers(120, size=30)):
             one = PinholeCamera(1, 1, CAMERA.fx, CAMERA.fy, CAMERA.cx - column, CAMERA.cy - row)
-            near = near_ray(model, one, view.world_from_camera)
+            near = find_near_ray(model, one, view.world_from_camera)
             all_ = trace(model, one, view.world_from_camera)
             few = trace(model.select(torch.from_numpy(near)), one, view.world_from_camera)
             np.testing.assert_array_equal(near[few.indices], all_.indices)
