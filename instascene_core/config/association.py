@@ -17,7 +17,6 @@ class AssociationConfig:
     min_trace_weight: float = 0.02  # blending weight below which an entry of a trace is not kept
     structure_max_masked: float = 0.2  # share of a structure Gaussian's weight that may be in masks
     support_tolerances: float = 2.0  # of the support's own: Gaussians this near to its plane are part of it
-    box_percentile: float = 1.0  # of an instance's Gaussians left out of its box on every side
     min_weight: float = 0.25  # blending weight below which a Gaussian does not show in a pixel
     min_gaussians: int = 20  # smaller masks and instances are dropped (the paper's 50 is for finer scenes)
 
@@ -65,3 +64,4 @@ class AssociationConfig:
     smoothing_neighbours: int = 6  # on the surface, asked with a Gaussian that masks disagree on ...
     smoothing_rounds: int = 2  # ... this often in succession ...
     smoothing_strength: float = 0.5  # ... each time this share of the way to their mean, at most
+    box_percentile: float = 1.0  # of an instance's Gaussians left out of its box on every side
