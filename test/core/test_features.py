@@ -1,4 +1,4 @@
-"""The contrastive field: its loss by hand, many instances, switches; assignment, label images, ids."""
+"""The contrastive field: its loss by hand, many instances, switches; assignment, ids."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from association_cases import FakeTrace, cluster_image, directions, spheres, trace_of_points
+from association_cases import cluster_image, directions, spheres, trace_of_points
 
 from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
@@ -20,7 +20,6 @@ from instascene_core.features import (
 from instascene_core.features.assign import fill_from_neighbours
 from instascene_core.features.field import contrastive_loss, sample_pixels
 from instascene_core.frame import UNLABELLED
-from instascene_core.ownership import Evidence, label_pixels
 
 CONFIG = FeaturesConfig(pixels_per_view=1500, pixels_per_batch=1024, gaussians_per_batch=2048)
 
@@ -162,37 +161,6 @@ def test_unassigned_follow_agreeing_neighbours_or_stay_unlabelled():
     assert labels[200] == 0  # among Gaussians of the first
     assert labels[201] == UNLABELLED  # between both, far from either
     assert (labels[:200] == np.repeat([0, 1], 100)).all()
-
-
-def test_rendered_label_is_the_one_with_most_weight():
-    trace = FakeTrace(
-        1, 3, np.array([0, 3, 4, 4]), np.array([0, 1, 2, 3], dtype=np.int32),
-        np.array([0.4, 0.3, 0.3, 0.9], dtype=np.float32), np.ones(4, dtype=np.float32),
-    )  # fmt: skip
-    image = label_pixels(np.array([7, 5, 5, UNLABELLED], dtype=np.int32), trace)
-    np.testing.assert_array_equal(image, [[5, UNLABELLED, UNLABELLED]])
-
-
-def test_what_the_camera_measured_moves_a_border_pixel():
-    """Weights favour label 5 in the middle pixel; depth, and colour, say that it shows label 7."""
-    trace = FakeTrace(
-        1, 3, np.array([0, 1, 3, 4]), np.array([0, 0, 1, 1], dtype=np.int32),
-        np.array([1.0, 0.6, 0.4, 1.0], dtype=np.float32), np.ones(4, dtype=np.float32),
-    )  # fmt: skip
-    labels = np.array([5, 7], dtype=np.int32)
-    np.testing.assert_array_equal(label_pixels(labels, trace), [[5, 5, 7]])
-    distance = np.array([[1.0], [2.0]])
-    measured = np.array([[[1.01], [1.99], [1.99]]])
-    everywhere, nowhere = np.ones((1, 3), bool), np.array([[True, False, True]])
-    found = label_pixels(labels, trace, [Evidence(distance, measured, everywhere)])
-    np.testing.assert_array_equal(found, [[5, 7, 7]])
-    # Without a measurement at that pixel the weights decide, and one outlier does not decide alone.
-    found = label_pixels(labels, trace, [Evidence(distance, measured, nowhere)])
-    np.testing.assert_array_equal(found, [[5, 5, 7]])
-    faint = np.array([1.0, 0.995, 0.005, 1.0], dtype=np.float32)
-    trace = FakeTrace(1, 3, trace.offsets, trace.indices, faint, trace.transmittance)
-    found = label_pixels(labels, trace, [Evidence(distance, measured, everywhere)])
-    np.testing.assert_array_equal(found, [[5, 5, 7]])
 
 
 def test_ids_stay_with_their_gaussians():
