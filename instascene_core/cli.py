@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from instascene_core.errors import InputError
+from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
 
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -105,7 +106,7 @@ class Complete:
             loaded = load_scene(self.output, progress=progress)
             scene = loaded.scene
             scene.require_instances()
-            result = scene.complete(self.instance, self.num_samples or None, self.seed, progress)
+            result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
         files = put_object(self.output, result, scene.config.export)
         for note in (*loaded.notes, *result.notes):
             console.print(f"[yellow]{note}[/]", highlight=False)

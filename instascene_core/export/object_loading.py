@@ -8,11 +8,12 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.geometry import TriangleMesh
+from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, matrix_from_quaternion
 
 
-def load_objects(folder: Path) -> dict[int, CompletedObject]:
+def load_objects(folder: Path) -> dict[InstanceId, CompletedObject]:
     """The completed objects of a saved scene by instance id.
 
     Raises InputError when there are none or a file is damaged.

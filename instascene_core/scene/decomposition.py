@@ -13,7 +13,7 @@ from instascene_core.config import Config
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.images import resize
-from instascene_core.instances import Instance, InstanceMap
+from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.ownership import add_structure
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import PixelTrace, trace
@@ -57,7 +57,7 @@ def find_instances(
     result = association.associate(small_masks, traces, means, how, progress)
     # 3. What no mask claims is structure: the support plane, and the background behind it.
     structure = structure_clusters(small_masks, traces, means, result.gaussian_clusters, support, how)
-    clusters = [c.gaussians for c in result.clusters] + [gaussian_ids for _, gaussian_ids in structure]
+    clusters = [c.gaussians for c in result.clusters] + [members for _, members in structure]
     structure_of_gaussian = cluster_of_structure(clusters, len(result.clusters), len(means))
     labels = add_structure(result.filtered_labels, small_masks, traces, structure_of_gaussian)
     if not config.features.filtered_masks:
@@ -67,29 +67,33 @@ def find_instances(
         traces, labels, clusters, len(means), config.features, config.features.seed, progress
     )
     # 5. Instances at τ.
-    index = features.assign(field, clusters, means, config.features)
+    cluster_of_gaussian = features.assign(field, clusters, means, config.features)
     if config.features.keep_votes:
         # What the masks of all views have decided stays; features decide on what they do not see.
-        index[result.refused & (index < len(result.clusters))] = UNLABELLED
-        index = np.where(result.gaussian_clusters >= 0, result.gaussian_clusters, index).astype(np.int32)
-    for number, (_, gaussian_ids) in enumerate(structure, len(result.clusters)):
+        cluster_of_gaussian[result.refused & (cluster_of_gaussian < len(result.clusters))] = UNLABELLED
+        cluster_of_gaussian = np.where(
+            result.gaussian_clusters >= 0, result.gaussian_clusters, cluster_of_gaussian
+        ).astype(np.int32)
+    for number, (_, members) in enumerate(structure, len(result.clusters)):
         # No mask speaks against these; where their feature does not say otherwise they stay structure.
-        open_ids = gaussian_ids[index[gaussian_ids] < 0]
-        index[open_ids] = number
+        unassigned = members[cluster_of_gaussian[members] < 0]
+        cluster_of_gaussian[unassigned] = number
     # 6. Ids that stay from one update to the next, and label images.
     old = np.full(len(means), UNLABELLED, dtype=np.int32)
     if ids.means is not None and ids.labels is not None:
         old = features.transfer_labels(ids.means, ids.labels, means, config.features)
-    number_of = features.stable_ids(
-        index, old, len(clusters), config.features.min_id_overlap, ids.highest + 1
+    id_of_cluster = features.stable_ids(
+        cluster_of_gaussian, old, len(clusters), config.features.min_id_overlap, ids.next_free
     )
-    gaussian_labels = np.where(index >= 0, number_of[index], UNLABELLED).astype(np.int32)
+    gaussian_labels = np.where(
+        cluster_of_gaussian >= 0, id_of_cluster[cluster_of_gaussian], UNLABELLED
+    ).astype(np.int32)
     kinds = ["object"] * len(result.clusters) + [kind for kind, _ in structure]
     num_views = [c.num_views for c in result.clusters] + [len(views)] * len(structure)
     agreement = [c.agreement for c in result.clusters] + [1.0] * len(structure)
     instances = tuple(
         _describe(
-            int(number_of[i]), kinds[i], gaussian_labels, means, field, clusters[i],
+            InstanceId(int(id_of_cluster[i])), kinds[i], gaussian_labels, means, field, clusters[i],
             num_views[i], agreement[i], how.box_percentile,
         )
         for i in range(len(clusters))
@@ -125,7 +129,7 @@ def trace_views(
 
 
 def _describe(
-    instance_id: int,
+    instance_id: InstanceId,
     kind: str,
     gaussian_labels: np.ndarray,
     means: np.ndarray,
@@ -146,5 +150,5 @@ def _describe(
     alike = float((field[own] @ prototype).mean()) if len(own) else 0.0
     confidence = float(np.clip(alike, 0, 1)) * agreement * num_views / (num_views + 1)
     return Instance(
-        int(instance_id), kind, confidence, low, high, prototype, len(own), int(num_views)
+        instance_id, kind, confidence, low, high, prototype, len(own), int(num_views)
     )  # fmt: skip

@@ -14,7 +14,7 @@ from instascene_core.errors import InputError
 from instascene_core.features import Click, Segment, Surface
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
-from instascene_core.instances import Instance, InstanceMap
+from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
 from instascene_core.scene.results import Decomposition, SceneState
 
@@ -60,7 +60,7 @@ def answer_click(
     click: Click,
     decomposition: Decomposition,
     config: Config,
-    free_id: int,
+    free_id: InstanceId,
     threshold: float | None = None,
     level: int = 0,
 ) -> tuple[InstanceMap, Selection]:
@@ -105,7 +105,7 @@ def select(
     was, the segment is grown over what no object claims.  Raises InputError where there is no such level.
     """
     settings, labels, notes = config.click, instances.gaussian_labels, []
-    known = instances[click.label] if click.label >= 1 else None
+    known = instances[InstanceId(click.label)] if click.label >= 1 else None
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"The threshold {threshold:g} must lie between 0 and 1.")
     if known is not None and known.kind == "object":
@@ -189,7 +189,7 @@ def known_instance(instances: InstanceMap, members: np.ndarray, min_overlap: flo
 
 
 def with_segment(
-    decomposition: Decomposition, instance_id: int, segment: Segment, config: Config
+    decomposition: Decomposition, instance_id: InstanceId, segment: Segment, config: Config
 ) -> tuple[InstanceMap, list[str]]:
     """The map in which `instance_id` (known, or new) is exactly the segment; and notes.
 

@@ -12,7 +12,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import Plane
-from instascene_core.instances import Instance, InstanceMap
+from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
 from instascene_core.scene.results import Decomposition, SceneState, surface_when_asked
 from instascene_core.segmentation import Support
@@ -30,7 +30,7 @@ class Removal:
     notes: tuple[str, ...]  # one sentence each
 
 
-def remove_instance(state: SceneState, instance_id: int, config: Config) -> tuple[SceneState, Removal]:
+def remove_instance(state: SceneState, instance_id: InstanceId, config: Config) -> tuple[SceneState, Removal]:
     """The scene without an object: see `without_instance`; in all frames its pixels no longer count."""
     known, reconstruction = state.require_decomposition(), state.require_reconstruction()
     images = known.instances.label_images
@@ -65,7 +65,7 @@ def remove_instance(state: SceneState, instance_id: int, config: Config) -> tupl
     return state, result
 
 
-def without_instance(instance_id: int, decomposition: Decomposition, config: RemovalConfig) -> Removal:
+def without_instance(instance_id: InstanceId, decomposition: Decomposition, config: RemovalConfig) -> Removal:
     """Take an object's Gaussians away and cover the support plane under it.
 
     The new disks lie on the plane, coloured by the disks of the plane around them.  Walls and other
@@ -167,7 +167,7 @@ def cover(
 
 
 def hidden_points(
-    instance_id: int,
+    instance_id: InstanceId,
     views: Sequence[Frame],
     images: Mapping[str, np.ndarray],
     plane: Plane,
@@ -234,7 +234,7 @@ def join(first: GaussianModel, second: GaussianModel) -> GaussianModel:
     return GaussianModel(**values)
 
 
-def without_pixels(frame: Frame, labels: np.ndarray, instance_id: int, config: RemovalConfig) -> Frame:
+def without_pixels(frame: Frame, labels: np.ndarray, instance_id: InstanceId, config: RemovalConfig) -> Frame:
     """The frame as it stands after an object it shows was taken away: those pixels are not valid.
 
     labels: [H, W] int32 of before.  Later reconstruction, masks and completion leave them out.

@@ -19,7 +19,7 @@ from instascene_core.errors import InputError, NotReadyError
 from instascene_core.features import Surface, make_surface
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.instances import InstanceMap
+from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.segmentation import Support
 
@@ -86,7 +86,12 @@ class IdHistory:
 
     means: np.ndarray | None = None  # [N, 3] metres, of the latest decomposition
     labels: np.ndarray | None = None  # [N] int32 ids of the same Gaussians
-    highest: int = 0  # ever given to an instance, also to one that is gone
+    highest: int = 0  # InstanceId ever given, also to an instance that is gone; 0 = none was given
+
+    @property
+    def next_free(self) -> InstanceId:
+        """The id that the next new instance gets."""
+        return InstanceId(self.highest + 1)
 
     def after(self, decomposition: Decomposition) -> IdHistory:
         """The history once these instances were given."""
@@ -105,7 +110,7 @@ class SceneState:
     frames: tuple[Frame, ...] = ()  # as they came
     reconstruction: Reconstruction | None = None
     decomposition: Decomposition | None = None
-    objects: Mapping[int, CompletedObject] = field(default_factory=dict)  # by instance id
+    objects: Mapping[InstanceId, CompletedObject] = field(default_factory=dict)  # by instance id
     ids: IdHistory = IdHistory()
     metrics: Mapping = field(default_factory=dict)  # of all steps, see the results' own
 

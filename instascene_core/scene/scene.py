@@ -14,7 +14,7 @@ from instascene_core.config import Config
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.instances import InstanceMap
+from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
@@ -67,7 +67,7 @@ class Scene:
         iterations: int | None = None,
         time_budget_s: float | None = None,
         again: bool = False,
-    ) -> dict[int, str]:
+    ) -> dict[InstanceId, str]:
         """From frames to objects, up to and including one stage; by id, why objects were not completed.
 
         iterations, time_budget_s: limits of the reconstruction; None takes the configuration's.
@@ -105,7 +105,7 @@ class Scene:
 
     def complete(
         self,
-        instance_id: int,
+        instance_id: InstanceId,
         num_samples: int | None = None,
         seed: int | None = None,
         progress: ProgressCallback = no_progress,
@@ -131,7 +131,7 @@ class Scene:
         num_samples: int | None = None,
         seed: int | None = None,
         progress: ProgressCallback = no_progress,
-    ) -> dict[int, str]:
+    ) -> dict[InstanceId, str]:
         """Complete every object; by id, why those that could not be were not.
 
         Where `progress` cancels, what is complete by then stays.
@@ -248,14 +248,14 @@ class Scene:
         click = editing.click_on(self.state, self.config.click, frame, pixel, point)
         known = self.state.require_decomposition()
         instances, selection = editing.answer_click(
-            click, known, self.config, self.state.ids.highest + 1, threshold, level
+            click, known, self.config, self.state.ids.next_free, threshold, level
         )
         if not preview and instances is not known.instances:
             # A completed mesh is that of the extent it was made from.
             self.state = self.state.with_instances(instances)
         return selection
 
-    def remove(self, instance_id: int) -> removal.Removal:
+    def remove(self, instance_id: InstanceId) -> removal.Removal:
         """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
         no longer count."""
         state, result = removal.remove_instance(self.state, instance_id, self.config)
@@ -267,7 +267,7 @@ class Scene:
         gaussians: GaussianModel,
         frames: Sequence[Frame],
         instances: InstanceMap | None,
-        objects: Mapping[int, CompletedObject] | None = None,
+        objects: Mapping[InstanceId, CompletedObject] | None = None,
         background: torch.Tensor | None = None,
         highest_id: int = 0,
         metrics: Mapping | None = None,
@@ -332,7 +332,7 @@ class Scene:
         return self.state.instances
 
     @property
-    def objects(self) -> Mapping[int, CompletedObject]:
+    def objects(self) -> Mapping[InstanceId, CompletedObject]:
         """The completed objects by instance id."""
         return self.state.objects
 

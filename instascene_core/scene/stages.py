@@ -15,6 +15,7 @@ from instascene_core import completion, reconstruction, segmentation
 from instascene_core.config import Config
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
+from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction import ReconstructionResult
@@ -102,7 +103,7 @@ def decompose(
 
 def complete(
     decomposition: Decomposition,
-    instance_id: int,
+    instance_id: InstanceId,
     config: Config | None = None,
     progress: ProgressCallback = no_progress,
     *,
