@@ -33,6 +33,7 @@ class Config:
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    pixel_labels: PixelLabelsConfig = field(default_factory=PixelLabelsConfig)
     click: ClickConfig = field(default_factory=ClickConfig)
     removal: RemovalConfig = field(default_factory=RemovalConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)

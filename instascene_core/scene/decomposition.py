@@ -98,7 +98,7 @@ def find_instances(
         )
         for i in range(len(clusters))
     )  # fmt: skip
-    images = label_images(views, gaussians, gaussian_labels, progress)
+    images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress)
     plane = support.plane if support else None
     return FoundInstances(InstanceMap(instances, gaussian_labels, images, plane), field)
 

@@ -223,7 +223,12 @@ def with_segment(
         for i in result
     ]
     images = LabelImages.changed(
-        instances.label_images, decomposition.views, gaussians, labels, [disks_at(gaussians, changed)]
+        instances.label_images,
+        decomposition.views,
+        gaussians,
+        labels,
+        [disks_at(gaussians, changed)],
+        config.pixel_labels,
     )
     return InstanceMap(tuple(result), labels, images, instances.support), notes
 

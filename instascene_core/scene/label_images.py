@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instascene_core.config import PixelLabelsConfig
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.ownership import evidence_of, label_pixels
@@ -19,6 +20,7 @@ def label_images(
     views: Sequence[Frame],
     gaussians: GaussianModel,
     gaussian_labels: np.ndarray,
+    config: PixelLabelsConfig,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, np.ndarray]:
     """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time."""
@@ -26,7 +28,8 @@ def label_images(
     for index, view in enumerate(views):
         progress("labels", index / len(views), view.name)
         view_trace = trace(gaussians, view.camera, view.world_from_camera)
-        images[view.name] = label_pixels(gaussian_labels, view_trace, evidence_of(view, gaussians))
+        evidence = evidence_of(view, gaussians)
+        images[view.name] = label_pixels(gaussian_labels, view_trace, evidence, config)
     return images
 
 
@@ -57,10 +60,11 @@ class LabelImages(Mapping):
         gaussians: GaussianModel,
         labels: np.ndarray,
         stale: Mapping[str, tuple[Disks, ...]],
+        config: PixelLabelsConfig,
     ) -> None:
         self._images, self._stale = dict(images), dict(stale)
         self._views = {view.name: view for view in views}
-        self._gaussians, self._labels = gaussians, labels
+        self._gaussians, self._labels, self._config = gaussians, labels, config
 
     @classmethod
     def changed(
@@ -70,13 +74,15 @@ class LabelImages(Mapping):
         gaussians: GaussianModel,
         labels: np.ndarray,
         places: Sequence[Disks],
+        config: PixelLabelsConfig,
     ) -> "LabelImages":
         """The images of `earlier` after the labels (or the Gaussians) at some places changed."""
         images, stale = earlier, {}
         if isinstance(earlier, LabelImages):
             images, stale = earlier._images, earlier._stale
         names = [view.name for view in views if view.name in images]
-        return cls(images, views, gaussians, labels, {n: (*stale.get(n, ()), *places) for n in names})
+        stale = {n: (*stale.get(n, ()), *places) for n in names}
+        return cls(images, views, gaussians, labels, stale, config)
 
     def __getitem__(self, name: str) -> np.ndarray:
         image = self._images[name]
@@ -100,7 +106,7 @@ class LabelImages(Mapping):
         (x0, y0), (x1, y1) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
         image = image.copy()
         crop = view.cropped(int(x0), int(y0), int(x1), int(y1))
-        image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels)[view.name]
+        image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels, self._config)[view.name]
         return image
 
 

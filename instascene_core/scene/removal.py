@@ -42,7 +42,7 @@ def remove_instance(state: SceneState, instance_id: InstanceId, config: Config) 
         )
 
     views = clear(known.views)
-    result = without_instance(instance_id, replace(known, views=views), config.removal)
+    result = without_instance(instance_id, replace(known, views=views), config)
     after = replace(
         known,
         views=views,
@@ -65,13 +65,14 @@ def remove_instance(state: SceneState, instance_id: InstanceId, config: Config) 
     return state, result
 
 
-def without_instance(instance_id: InstanceId, decomposition: Decomposition, config: RemovalConfig) -> Removal:
+def without_instance(instance_id: InstanceId, decomposition: Decomposition, config: Config) -> Removal:
     """Take an object's Gaussians away and cover the support plane under it.
 
     The new disks lie on the plane, coloured by the disks of the plane around them.  Walls and other
     objects behind the removed one stay as they were seen from the sides.  Raises InputError for what
     is not an object.
     """
+    settings = config.removal
     instances, gaussians, surface = decomposition.instances, decomposition.gaussians, decomposition.surface
     instance = instances[instance_id]
     if instance.kind != "object":
@@ -90,12 +91,12 @@ def without_instance(instance_id: InstanceId, decomposition: Decomposition, conf
     if instances.support is not None and carrier is not None:
         # Disks at the object's foot took on some of its colour, or the opposite.
         distance = cKDTree(surface.means[own]).query(surface.means[kept])[0]
-        foot = distance < config.foot_spacings * surface.spacing
+        foot = distance < settings.foot_spacings * surface.spacing
         on_plane = np.flatnonzero((labels[kept] == carrier.id) & ~foot)
         hidden = hidden_points(
-            instance_id, decomposition.views, instances.label_images, instances.support, config
+            instance_id, decomposition.views, instances.label_images, instances.support, settings
         )
-        fill = cover(hidden, rest, on_plane, instances.support, decomposition.support, config)
+        fill = cover(hidden, rest, on_plane, instances.support, decomposition.support, settings)
         note = (
             f"The support plane under and behind it is covered by {len(fill) if fill else 0} Gaussians, "
             "coloured by those around them; other surfaces that only the object hid stay holes until they "
@@ -106,7 +107,9 @@ def without_instance(instance_id: InstanceId, decomposition: Decomposition, conf
         places.append(disks_at(fill, np.arange(len(fill))))
         rest = join(rest, fill)
         new_labels = np.r_[new_labels, np.full(len(fill), carrier.id, dtype=np.int32)].astype(np.int32)
-    images = LabelImages.changed(instances.label_images, decomposition.views, rest, new_labels, places)
+    images = LabelImages.changed(
+        instances.label_images, decomposition.views, rest, new_labels, places, config.pixel_labels
+    )
     left = tuple(_count_again(i, new_labels) for i in instances.instances if i.id != instance_id)
     return Removal(
         gaussians=rest,

@@ -71,6 +71,12 @@ def share(found: np.ndarray, truth: np.ndarray) -> float:
     return (chosen & truth).sum() / (chosen | truth).sum()
 
 
+def images_rendered_anew(scene) -> dict[str, np.ndarray]:
+    """Frame name → [H, W] int32: the label images of all frames from the labels of the Gaussians."""
+    labels = scene.instances.gaussian_labels
+    return label_images(scene.posed_frames, scene.gaussians, labels, scene.config.pixel_labels)
+
+
 # --- levels ---
 
 
@@ -215,7 +221,7 @@ def test_what_no_mask_covered_is_grown_and_becomes_an_instance(fresh):
     again = scene.segment_at(point=top_of(UNSEEN))
     assert again.instance.id == 5 and not again.created
     # The images tell the same as if all had been rendered anew.
-    anew = label_images(scene.posed_frames, scene.gaussians, scene.instances.gaussian_labels)
+    anew = images_rendered_anew(scene)
     assert set(scene.instances.label_images) == set(anew)
     for name, image in anew.items():  # but for borders, judged by what the rectangle around the change shows
         assert (scene.instances.label_images[name] != image).mean() < 0.003
@@ -227,7 +233,7 @@ def test_a_click_on_large_frames_with_normals():
     scene, owner = decomposed_scene(CAMERA.scaled(2.5), with_normals=True)
     selection = scene.segment_at(point=top_of(UNSEEN))
     assert selection.created and share(selection.gaussians, owner == UNSEEN) == 1.0
-    anew = label_images(scene.posed_frames, scene.gaussians, scene.instances.gaussian_labels)
+    anew = images_rendered_anew(scene)
     for name, image in anew.items():
         assert image.shape == (300, 400) and (scene.instances.label_images[name] != image).mean() < 0.003
 
