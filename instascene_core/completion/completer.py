@@ -21,6 +21,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
+from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import apply, inverse
@@ -37,7 +38,7 @@ def make_prior(name: str, config: CompletionConfig | None = None) -> CompletionP
 
 def complete(
     frames: Sequence[Frame],
-    instance_id: int,
+    instance_id: InstanceId,
     support: Plane | None = None,
     config: CompletionConfig | None = None,
     *,

@@ -25,12 +25,13 @@ from instascene_core.geometry.tsdf import (
     FusedVolume,
     visible_box,
 )
+from instascene_core.instances import InstanceId
 from instascene_core.ownership import adopt_surface
 from instascene_core.transforms import apply, inverse
 
 
 def views_of_instance(
-    frames: Sequence[Frame], instance_id: int, support: Plane | None, config: ObservingConfig
+    frames: Sequence[Frame], instance_id: InstanceId, support: Plane | None, config: ObservingConfig
 ) -> list[DepthView]:
     """The frames as views of the instance, at most `config.max_views` of them.
 
@@ -47,7 +48,7 @@ def views_of_instance(
 
 
 def neighbour_points(
-    frames: Sequence[Frame], instance_id: int, volume: FusedVolume, max_views: int, limit: int
+    frames: Sequence[Frame], instance_id: InstanceId, volume: FusedVolume, max_views: int, limit: int
 ) -> tuple[np.ndarray, ...]:
     """Surface points [N, 3] of every other instance inside the volume's box, world frame, one array each.
 
@@ -101,7 +102,7 @@ def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int, unsee
     return sorted(chosen)
 
 
-def _view(frame: Frame, instance_id: int, support: Plane | None, config: ObservingConfig) -> DepthView:
+def _view(frame: Frame, instance_id: InstanceId, support: Plane | None, config: ObservingConfig) -> DepthView:
     """Sort a frame's pixels into target, other, border and nothing, and weigh the target's."""
     import cv2
 
@@ -145,7 +146,7 @@ def _facing_weight(camera: PinholeCamera, normals: np.ndarray, least: float) -> 
 
 
 def confirmed_points(
-    views: Sequence[DepthView], instance_id: int, config: ObservingConfig
+    views: Sequence[DepthView], instance_id: InstanceId, config: ObservingConfig
 ) -> tuple[SurfacePoints, float, float]:
     """Confirmed surface points, the noise of a depth reading (metres) and the pixel footprint (metres).
 
@@ -188,7 +189,7 @@ def _with_averaged_normals(
     return replace(points, normals=np.where(away[:, None], -normals, normals))
 
 
-def _require_enough(count: int, instance_id: int, least: int) -> None:
+def _require_enough(count: int, instance_id: InstanceId, least: int) -> None:
     if count < least:
         raise InputError(
             f"Instance {instance_id} has only {count} confirmed surface points ({least} are "

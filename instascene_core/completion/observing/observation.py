@@ -15,13 +15,14 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, SurfacePoints
 from instascene_core.geometry.mesh import smallest_rectangle
 from instascene_core.geometry.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
+from instascene_core.instances import InstanceId
 
 
 @dataclass(frozen=True)
 class Observation:
     """One instance in its object box; the grid's z axis points up."""
 
-    instance_id: int
+    instance_id: InstanceId
     config: ObservingConfig  # by which it was made, and is made again in another grid
     volume: FusedVolume
     points: SurfacePoints  # confirmed surface, world frame
@@ -85,7 +86,7 @@ class Observation:
 
 def observe(
     frames: Sequence[Frame],
-    instance_id: int,
+    instance_id: InstanceId,
     support: Plane | None,
     up: np.ndarray | None,
     config: CompletionConfig,
