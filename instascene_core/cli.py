@@ -141,7 +141,7 @@ class Export:
             raise InputError(f"There is no completed object {missing[0]}; known ids: {known}.")
         config = replace(saved_export_config(self.output), formats=self.formats)
         folder = self.to or self.output / "objects"
-        for number in self.instance or objects:
+        for number in [InstanceId(i) for i in self.instance] or objects:
             export_object(objects[number], folder / str(number), config)
             console.print(f"object {number}: {folder / str(number)}", highlight=False)
         if self.to is None:

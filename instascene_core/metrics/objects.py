@@ -9,6 +9,7 @@ import numpy as np
 
 from instascene_core.errors import InputError
 from instascene_core.geometry.mesh import is_watertight
+from instascene_core.instances import InstanceId
 from instascene_core.metrics.segmentation import match
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh
@@ -53,7 +54,7 @@ class ObjectsAccuracy:
 
 
 def evaluate_objects(
-    objects: Mapping[int, CompletedObject] | Iterable[CompletedObject], ground_truth: Path
+    objects: Mapping[InstanceId, CompletedObject] | Iterable[CompletedObject], ground_truth: Path
 ) -> ObjectsAccuracy:
     """Match completed objects to `ground_truth`/meshes/<id>.ply by volume IoU and compare them.
 
