@@ -65,6 +65,18 @@ class Frame:
     def camera_from_world(self) -> np.ndarray:
         return inverse(self.world_from_camera)
 
+    def require_depth(self) -> np.ndarray:
+        """The depth [H, W] in metres.  Raises InputError where the frame has none."""
+        if self.depth is None:
+            raise InputError(f"Frame '{self.name}' has no depth.")
+        return self.depth
+
+    def require_labels(self) -> np.ndarray:
+        """The labels [H, W].  Raises InputError where the frame has none."""
+        if self.labels is None:
+            raise InputError(f"Frame '{self.name}' has no labels.")
+        return self.labels
+
     def with_(self, **changes) -> "Frame":
         """A copy with some fields replaced."""
         return replace(self, **changes)

@@ -106,12 +106,15 @@ def _consensus_pairs(visible: np.ndarray, contained: sp.csr_matrix, frame_of_mas
     A frame in which both groups fall apart (that frame over-segments them) tells nothing about the
     pair and is not an observer; where only one falls apart, the frame speaks against the pair.
     """
-    common = sp.triu(contained @ contained.T, k=1).tocoo()
+    common = sp.coo_matrix(sp.triu(contained @ contained.T, k=1))
     first, second, supporters = common.row, common.col, common.data.astype(np.float32)
-    per_frame = contained @ frame_of_mask  # [G, F] masks of each frame that contain part of the group
+    per_frame = sp.csr_matrix(
+        contained @ frame_of_mask
+    )  # [G, F] masks of each frame that contain part of the group
     # Two common masks in one frame are one supporter; only groups spread over several masks need this.
     spread = np.zeros(len(visible), dtype=bool)
-    spread[per_frame.tocoo().row[per_frame.tocoo().data > 1]] = True
+    counts = per_frame.tocoo()
+    spread[counts.row[counts.data > 1]] = True
     recount = np.flatnonzero(spread[first] & spread[second])
     for part in np.array_split(recount, max(1, len(recount) // 20000)):
         if len(part):

@@ -74,10 +74,11 @@ class _FrameVotes:
         self.held = (masks.membership.T @ member).toarray()  # [M, C] Gaussians of each cluster in each mask
         self.prior = prior_frames(masks, config)
         self.visible = (masks.visible.T @ member).toarray()  # [F, C] Gaussians of the cluster
-        count = masks.num_frames, member.shape[1]
+        num_clusters = self.held.shape[1]
+        count = masks.num_frames, num_clusters
         self.best_mask = np.full(count, -1)  # [F, C] mask row, −1 = the frame does not show the cluster
         self.whole = np.zeros(count)  # [F, C] 1 where that mask holds enough for the cluster to be whole
-        for cluster in range(member.shape[1]):
+        for cluster in range(num_clusters):
             self._vote(cluster)
 
     def _vote(self, cluster: int) -> None:

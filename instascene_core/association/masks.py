@@ -33,12 +33,13 @@ class MaskMatrices:
 
     @property
     def num_frames(self) -> int:
-        return self.visible.shape[1]
+        _, num_frames = self.visible.get_shape()
+        return num_frames
 
     @cached_property
     def columns(self) -> sp.csc_matrix:
         """B by columns."""
-        return self.membership.tocsc()
+        return sp.csc_matrix(self.membership)
 
     @cached_property
     def first_gaussian(self) -> np.ndarray:
@@ -155,5 +156,5 @@ def check_label_images(label_images: Sequence[np.ndarray], traces: Sequence[Pixe
 
 
 def _incidence_matrix(rows: list, columns: list, shape: tuple[int, int]) -> sp.csr_matrix:
-    rows, columns = np.concatenate(rows), np.concatenate(columns)
-    return sp.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    return sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)

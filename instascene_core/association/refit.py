@@ -88,7 +88,9 @@ def assign_gaussians_by_masks(
     inside = masks.membership @ shows  # [N, C]
     with_mask = masks.frame_of_mask.T @ shows  # [F, C]
     with_mask.data[:] = 1
-    return _choose_largest(_divide(inside.toarray(), (masks.visible @ with_mask).toarray()), config)
+    return _choose_largest(
+        _divide(sp.csr_matrix(inside).toarray(), sp.csr_matrix(masks.visible @ with_mask).toarray()), config
+    )
 
 
 def assign_gaussians_by_weight(

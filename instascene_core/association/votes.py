@@ -74,7 +74,7 @@ def find_best_masks(
     pool = sp.csr_matrix(
         (np.ones(len(group), dtype=np.float32), (group, np.arange(len(group)))), shape=(count, len(group))
     )
-    held = (pool @ membership).tocoo()
+    held = sp.coo_matrix(pool @ membership)
     order = np.lexsort(
         (-masks.first_gaussian[held.col], held.data)
     )  # of equals the mask with the first Gaussian
@@ -195,9 +195,10 @@ def _divide_never_seen_together(membership, masks: MaskMatrices, visible, patch,
 def _agreement(membership: sp.csr_matrix, masks: MaskMatrices, best_mask: np.ndarray) -> np.ndarray:
     """[K] float: share of a Gaussian's masks that are the best mask of their frame, best_mask: [K, F]."""
     count = np.diff(membership.indptr)
-    row = np.repeat(np.arange(membership.shape[0]), count)
+    num_gaussians = len(count)
+    row = np.repeat(np.arange(num_gaussians), count)
     agree = best_mask[row, masks.frame[membership.indices]] == membership.indices
-    return np.bincount(row, agree, minlength=membership.shape[0]) / np.maximum(count, 1)
+    return np.bincount(row, agree, minlength=num_gaussians) / np.maximum(count, 1)
 
 
 def _reassign(
@@ -212,9 +213,10 @@ def _reassign(
         (np.ones(len(g), dtype=np.float32), (best_mask[g, frame], g)),
         shape=(len(masks.frame), len(best_mask)),
     )
-    votes = (membership @ is_best).tocoo()
-    best, most = np.full(membership.shape[0], -1), np.zeros(membership.shape[0])
-    own = np.zeros(membership.shape[0])
+    votes = sp.coo_matrix(membership @ is_best)
+    num_gaussians = len(group)
+    best, most = np.full(num_gaussians, -1), np.zeros(num_gaussians)
+    own = np.zeros(num_gaussians)
     is_own = votes.col == group[votes.row]
     own[votes.row[is_own]] = votes.data[is_own]
     order = np.lexsort((-votes.col, votes.data))

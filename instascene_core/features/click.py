@@ -71,9 +71,7 @@ def make_surface(gaussians: GaussianModel, views: Sequence[Frame], config: Click
     views: frames with depth, to know the outside of a surface.  Raises InputError where the features
     are missing or not finite.
     """
-    if gaussians.features is None:
-        raise InputError("The Gaussians have no instance features yet; call segment_instances first.")
-    features = gaussians.features.detach().numpy()
+    features = gaussians.require_features().detach().numpy()
     if not np.isfinite(features).all():
         bad = np.count_nonzero(~np.isfinite(features).all(axis=1))
         raise InputError(f"The features of {bad} Gaussians contain NaN or infinity; train them again.")
@@ -98,7 +96,8 @@ def make_surface(gaussians: GaussianModel, views: Sequence[Frame], config: Click
 
 def _average_with_neighbours(values: np.ndarray, graph: sp.csr_matrix, weights: np.ndarray) -> np.ndarray:
     """[N, D] float32: each Gaussian's mean with its neighbours, by weight."""
-    mixing = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")) @ sp.diags(weights)
+    itself = sp.identity(len(values), dtype="float32", format="csr")
+    mixing = (graph + itself) @ sp.diags(weights)
     mixing = sp.diags(1 / np.maximum(np.asarray(mixing.sum(axis=1)).ravel(), 1e-8)) @ mixing
     return (mixing @ values).astype(np.float32)
 
@@ -112,7 +111,8 @@ def filter_features(
     blurs the borders of instances.  This is a mean shift: start at the mean of the neighbours, then
     `smoothing` times take their mean again, each by how well it agrees with the last one.
     """
-    edges = (graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")).tocsr()
+    itself = sp.identity(len(features), dtype="float32", format="csr")
+    edges = sp.csr_matrix(graph + itself)
     rows = np.repeat(np.arange(len(features)), np.diff(edges.indptr))
     estimate = _average_with_neighbours(features, graph, weights)
     for _ in range(config.smoothing):
@@ -135,7 +135,7 @@ def orient_normals(
         cell = np.floor(np.nan_to_num(pixels, nan=-1.0)).astype(np.int64)
         inside = ((cell >= 0) & (cell < (view.camera.width, view.camera.height))).all(axis=1)
         seen = np.flatnonzero(inside)
-        depth = view.depth[cell[seen, 1], cell[seen, 0]]
+        depth = view.require_depth()[cell[seen, 1], cell[seen, 0]]
         seen = seen[np.abs(depth - z[seen]) <= config.visible_share * z[seen]]
         ray = view.world_from_camera[:3, 3] - means[seen]
         toward[seen] += ray / np.linalg.norm(ray, axis=1, keepdims=True)
@@ -209,7 +209,7 @@ def click_pixel(
     facing = direction @ normal
     along = direction if abs(facing) > 1e-3 else normal  # a disk seen edge-on has no intersection
     point = origin + direction * ((mean - origin) @ normal / facing) if along is direction else mean
-    feature = ray.weights @ gaussians.features[torch.from_numpy(shown)].detach().numpy()
+    feature = ray.weights @ gaussians.require_features()[torch.from_numpy(shown)].detach().numpy()
     return Click(front, point, _normalised(feature), _majority_label(labels[shown], ray.weights))
 
 

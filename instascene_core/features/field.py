@@ -188,11 +188,11 @@ def _pixel_step(unit, gradient, samples: PixelSamples, rows, weight: float, conf
 def _gaussian_step(unit, gradient, rows: np.ndarray, labels: np.ndarray, config: FeaturesConfig) -> None:
     import torch
 
-    rows = torch.from_numpy(rows)
-    chosen = unit[rows].requires_grad_()
+    index = torch.from_numpy(rows)
+    chosen = unit[index].requires_grad_()
     loss = contrastive_loss(chosen, torch.from_numpy(labels), config.alpha, config.min_temperature)
     (row_gradient,) = torch.autograd.grad(config.cluster_weight * loss, chosen)
-    gradient.index_add_(0, rows, row_gradient)
+    gradient.index_add_(0, index, row_gradient)
 
 
 def _initial_features(clusters, num_gaussians: int, config: FeaturesConfig, generator) -> np.ndarray:

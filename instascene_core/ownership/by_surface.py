@@ -5,6 +5,8 @@ support.  A pixel without label belongs to the instance if three things hold: th
 the surface continues from there without a step or an inward bend, and the pixel does not lie on the support.
 """
 
+from typing import cast
+
 import numpy as np
 
 from instascene_core.config import SurfaceAdoptionConfig
@@ -28,7 +30,8 @@ def adopt_surface(
     """
     from scipy.ndimage import distance_transform_edt
 
-    labels, depth = frame.labels, frame.depth
+    given = frame.require_labels()
+    labels, depth = given, frame.require_depth()
     mask = labels == instance_id
     count = int(mask.sum())
     if count == 0:
@@ -48,7 +51,10 @@ def adopt_surface(
         possible &= ~_on_support(frame, points, footprint, support, labels, instance_id, config)
     unlabelled = (labels == UNLABELLED) & possible
     labelled = (labels != UNLABELLED) & (depth > 0)
-    gap, (row, column) = distance_transform_edt(~labelled, return_indices=True)
+    gap, nearest = cast(
+        tuple, distance_transform_edt(~labelled, return_indices=True)
+    )  # scipy: or one of them
+    row, column = nearest
     pixels = np.flatnonzero(unlabelled & (gap <= limit) & (labels[row, column] == instance_id))
     start = (row.ravel()[pixels], column.ravel()[pixels])
     step = points.reshape(-1, 3)[pixels] - points[start]
@@ -58,7 +64,7 @@ def adopt_surface(
     rise = np.einsum("nc,nc->n", step, averaged[start])
     outward = rise <= config.max_rise * length + config.rise_slack * footprint[start]
     labels.ravel()[pixels[continuous & outward]] = instance_id
-    result = frame.labels.copy()
+    result = given.copy()
     result[cut] = labels
     return result
 
