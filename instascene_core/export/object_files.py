@@ -10,6 +10,9 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,7 @@ import numpy as np
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
 from instascene_core.export import descriptions, ply
-from instascene_core.export.inertia import inertial
+from instascene_core.export.inertia import Inertial, inertial
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
@@ -26,9 +29,6 @@ from instascene_core.transforms import apply, inverse, quaternion_from_matrix
 
 if TYPE_CHECKING:
     import trimesh
-
-FORMATS = ("ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf")
-NEEDS_COLLISION = {"urdf", "sdf", "mjcf"}
 
 
 def export_object(obj: CompletedObject, folder: str | Path, config: ExportConfig | None = None) -> list[Path]:
@@ -55,28 +55,48 @@ def export_object(obj: CompletedObject, folder: str | Path, config: ExportConfig
         raise InputError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
 
 
-def _write_all(obj: CompletedObject, folder: Path, formats: tuple[str, ...], config: ExportConfig) -> None:
-    name = f"object_{obj.instance_id}"
-    if "ply" in formats:
-        ply.write(folder / "mesh.ply", obj)
-    if "glb" in formats:
-        (folder / "mesh.glb").write_bytes(_glb(obj))
-    if "stl" in formats:
-        (folder / "mesh.stl").write_bytes(_encoded(meshes.to_trimesh(obj.mesh), "stl"))
-    body = inertial(_in_object_frame(obj, obj.mesh), config.density)
-    if "collision" in formats or NEEDS_COLLISION & set(formats):
-        parts = _write_collision(obj, folder / "collision")
+@dataclass(frozen=True)
+class _Writing:
+    """One object on its way into a folder; what several formats share is made once, when first asked for."""
+
+    obj: CompletedObject
+    folder: Path
+    config: ExportConfig
+
+    @cached_property
+    def body(self) -> Inertial:
+        """Mass and inertia, object frame."""
+        return inertial(_in_object_frame(self.obj, self.obj.mesh), self.config.density)
+
+    @cached_property
+    def model(self) -> descriptions.Model:
+        """What the descriptions tell; writes the collision bodies and the visual that they name."""
+        parts = _write_collision(self.obj, self.folder / "collision")
         visual = "collision/visual.obj"
-        _write_obj(folder / visual, _in_object_frame(obj, obj.mesh), obj.colors)
-        part_paths = [f"collision/{part}" for part in parts]
-        model = descriptions.Model(name, visual, tuple(part_paths), body, config.friction)
-        if "urdf" in formats:
-            (folder / "object.urdf").write_text(descriptions.urdf(model))
-        if "sdf" in formats:
-            (folder / "model.sdf").write_text(descriptions.sdf(model))
-        if "mjcf" in formats:
-            (folder / "object.xml").write_text(descriptions.mjcf(model))
-    (folder / "object.json").write_text(json.dumps(_facts(obj, body, config), indent=2) + "\n")
+        _write_obj(self.folder / visual, _in_object_frame(self.obj, self.obj.mesh), self.obj.colors)
+        paths = tuple(f"collision/{part}" for part in parts)
+        name = f"object_{self.obj.instance_id}"
+        return descriptions.Model(name, visual, paths, self.body, self.config.friction)
+
+
+# Format → what writes it.  A new one is a line here and its name in `config.ExportConfig`.
+WRITERS: dict[str, Callable[[_Writing], object]] = {
+    "ply": lambda w: ply.write(w.folder / "mesh.ply", w.obj),
+    "glb": lambda w: (w.folder / "mesh.glb").write_bytes(_glb(w.obj)),
+    "stl": lambda w: (w.folder / "mesh.stl").write_bytes(_encoded(meshes.to_trimesh(w.obj.mesh), "stl")),
+    "collision": lambda w: w.model,
+    "urdf": lambda w: (w.folder / "object.urdf").write_text(descriptions.urdf(w.model)),
+    "sdf": lambda w: (w.folder / "model.sdf").write_text(descriptions.sdf(w.model)),
+    "mjcf": lambda w: (w.folder / "object.xml").write_text(descriptions.mjcf(w.model)),
+}
+FORMATS = tuple(WRITERS)
+
+
+def _write_all(obj: CompletedObject, folder: Path, formats: tuple[str, ...], config: ExportConfig) -> None:
+    writing = _Writing(obj, folder, config)
+    for name in formats:
+        WRITERS[name](writing)
+    (folder / "object.json").write_text(json.dumps(_facts(obj, writing.body, config), indent=2) + "\n")
 
 
 def _in_object_frame(obj: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:

@@ -1,14 +1,29 @@
-"""Where Gaussians are added and dropped while training: two strategies with the same methods.
+"""Where Gaussians are added and dropped while training: strategies with the same methods.
+
+A new one is a class here, a line in `STRATEGIES` and its name among the settings.
 
 Both judge by how strongly the image error pulls a Gaussian across the screen (Kerbl et al. 2023,
 section 5).
 """
 
 import math
+from typing import Protocol
 
 import torch
 
+from instascene_core.config import ReconstructionConfig
+from instascene_core.errors import InputError
 from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
+
+
+class DensificationStrategy(Protocol):
+    """Decides which Gaussians go and where new ones come."""
+
+    reset_every: int  # iterations after which all opacities are lowered; 0 = never
+
+    def refine(self, optimiser: GaussianOptimiser, pull: "ScreenPull") -> None:
+        """Densify and cull; `pull` must be reset afterwards."""
+        ...
 
 
 class ScreenPull:
@@ -47,12 +62,32 @@ class ScreenPull:
 class GradientStrategy:
     """As in the paper: clone small, split large Gaussians whose pull exceeds a threshold."""
 
-    def __init__(self, extent: float, threshold: float, max_gaussians: int, min_opacity: float, seed: int):
+    def __init__(
+        self,
+        extent: float,
+        threshold: float,
+        max_gaussians: int,
+        min_opacity: float,
+        seed: int,
+        reset_every: int = 0,
+    ) -> None:
+        self.reset_every = reset_every
         self._extent = extent  # of the scene, world units
         self._threshold = threshold
         self._max = max_gaussians
         self._min_opacity = min_opacity
         self._generator = torch.Generator().manual_seed(seed)
+
+    @classmethod
+    def from_config(cls, config: ReconstructionConfig, extent: float, max_gaussians: int):
+        return cls(
+            extent,
+            config.densify_gradient,
+            max_gaussians,
+            config.min_opacity,
+            config.seed,
+            config.opacity_reset_every,
+        )
 
     def refine(self, optimiser: GaussianOptimiser, pull: ScreenPull) -> None:
         """Densify and cull; `pull` must be reset afterwards."""
@@ -82,12 +117,18 @@ class BudgetedStrategy:
     added as died.  For robots with fixed memory, and the fastest to train.
     """
 
+    reset_every = 0
+
     def __init__(self, extent: float, growth: float, max_gaussians: int, min_opacity: float, seed: int):
         self._extent = extent
         self._growth = growth
         self._max = max_gaussians
         self._min_opacity = min_opacity
         self._generator = torch.Generator().manual_seed(seed)
+
+    @classmethod
+    def from_config(cls, config: ReconstructionConfig, extent: float, max_gaussians: int):
+        return cls(extent, config.densify_growth, max_gaussians, config.min_opacity, config.seed)
 
     def refine(self, optimiser: GaussianOptimiser, pull: ScreenPull) -> None:
         """Drop the dead, split where the pull is strongest; `pull` must be reset afterwards."""
@@ -107,6 +148,17 @@ class BudgetedStrategy:
         parents = race.topk(added).indices.sort().values
         keep[parents] = False
         optimiser.rebuild(keep, _split_along_major_axis(model, parents))
+
+
+STRATEGIES = {"budgeted": BudgetedStrategy, "gradient": GradientStrategy}
+
+
+def make_strategy(config: ReconstructionConfig, extent: float, max_gaussians: int) -> DensificationStrategy:
+    """The densification named by `config.densification`; extent: of the scene, world units."""
+    if config.densification not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
+        raise InputError(f"Unknown densification '{config.densification}'; known are {known}.")
+    return STRATEGIES[config.densification].from_config(config, extent, max_gaussians)
 
 
 def reset_opacities(optimiser: GaussianOptimiser, opacity: float) -> None:

@@ -19,6 +19,7 @@ from instascene_core.config import ReconstructionConfig
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.reconstruction.densification import make_strategy
 from instascene_core.reconstruction.initialisation import (
     back_project,
     gaussians_from_points,
@@ -29,7 +30,6 @@ from instascene_core.reconstruction.trainer import (
     ReconstructionResult,
     Trainer,
     gaussian_budget,
-    make_strategy,
     reconstruct,
     training_scale,
 )

@@ -14,9 +14,8 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction.background import BackgroundColor
 from instascene_core.reconstruction.densification import (
-    BudgetedStrategy,
-    GradientStrategy,
     ScreenPull,
+    make_strategy,
     reset_opacities,
 )
 from instascene_core.reconstruction.exposure import ExposureModel
@@ -229,7 +228,7 @@ class Trainer:
         if self.iteration % config.refine_every == 0:
             self._strategy.refine(self._optimiser, self._pull)
             self._pull.reset(len(self._optimiser))
-        every = config.opacity_reset_every if config.densification == "gradient" else 0
+        every = self._strategy.reset_every
         if every > 0 and self.iteration % every == 0:
             reset_opacities(self._optimiser, _RESET_OPACITY * config.min_opacity)
 
@@ -303,21 +302,6 @@ def gaussian_budget(frames: list[Frame], config: ReconstructionConfig) -> int:
     pixels = max(frame.camera.width * frame.camera.height for frame in frames)
     pixels *= training_scale(frames, config) ** 2
     return max(1, min(config.max_gaussians, int(config.gaussians_per_pixel * pixels / FIRST_SHARE)))
-
-
-def make_strategy(config: ReconstructionConfig, extent: float, max_gaussians: int):
-    """The densification named by `config.densification`."""
-    shared = {
-        "extent": extent,
-        "max_gaussians": max_gaussians,
-        "min_opacity": config.min_opacity,
-        "seed": config.seed,
-    }
-    if config.densification == "budgeted":
-        return BudgetedStrategy(growth=config.densify_growth, **shared)
-    if config.densification == "gradient":
-        return GradientStrategy(threshold=config.densify_gradient, **shared)
-    raise InputError(f"Unknown densification '{config.densification}'; known are budgeted, gradient.")
 
 
 def make_pose_refiner(config: ReconstructionConfig, frames: list[Frame], scale: float) -> PoseRefiner:

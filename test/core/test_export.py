@@ -1,6 +1,7 @@
 """Files of one completed object, read back by the programs they are for."""
 
 import json
+import typing
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,3 +207,9 @@ def test_without_convex_parts_the_hull_collides(tmp_path):
     hull = trimesh.load(tmp_path / "collision" / "part_000.obj", force="mesh")
     assert hull.is_convex
     assert hull.volume > bracket().volume
+
+
+def test_the_settings_know_every_format():
+    """A format added to the writers is one the settings accept, and the other way round."""
+    literal = typing.get_args(typing.get_type_hints(ExportConfig)["formats"])[0]
+    assert set(typing.get_args(literal)) == set(FORMATS) == set(ExportConfig().formats)
