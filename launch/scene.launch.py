@@ -10,6 +10,7 @@ A `config` is a path, or the name of a file in the package's config folder.
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -84,7 +85,7 @@ def actions(context: LaunchContext) -> list:
         "output": "screen",
         "ros_arguments": ["--log-level", value["log_level"]],
     }
-    started = [
+    started: list[Any] = [  # launch actions of several kinds
         Node(
             executable="scene_node",
             name="scene_node",
@@ -94,7 +95,7 @@ def actions(context: LaunchContext) -> list:
         )
     ]
     if value["dataset"]:
-        player = {"dataset": os.path.abspath(os.path.expanduser(value["dataset"]))}
+        player: dict[str, Any] = {"dataset": os.path.abspath(os.path.expanduser(value["dataset"]))}
         player["rate"] = float(value["rate"])
         player["map_frame"] = value["map_frame"] or "map"
         started.append(
