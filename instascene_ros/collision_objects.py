@@ -51,13 +51,15 @@ class CollisionBook:
 
     def update(self, objects: dict[int, CompletedObject], header: Header) -> list:
         """One message for every object that is new, changed or gone since the last time."""
+        kind = self._type
+        assert kind is not None, "without moveit_msgs there is no topic to make messages for"
         messages = [
-            self._type(header=header, id=object_name(number), operation=self._type.REMOVE)
+            kind(header=header, id=object_name(number), operation=kind.REMOVE)
             for number in self._told
             if number not in objects
         ]
         messages += [
-            collision_object(self._type, result, header)
+            collision_object(kind, result, header)
             for number, result in objects.items()
             if self._told.get(number) is not result
         ]

@@ -58,8 +58,7 @@ def cv_bridge():
 
 def rgb_from_message(msg: Image | CompressedImage) -> np.ndarray:
     """[H, W, 3] uint8 RGB from a colour or grey image message."""
-    bridge = None if isinstance(msg, CompressedImage) else cv_bridge()
-    if bridge is not None:
+    if not isinstance(msg, CompressedImage) and (bridge := cv_bridge()) is not None:
         try:
             return np.ascontiguousarray(bridge.imgmsg_to_cv2(msg, desired_encoding="rgb8"))
         except Exception as error:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import rclpy
+import rclpy.utilities
 from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
@@ -26,7 +27,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_ros import conversions
 from instascene_ros.log_forwarding import forward_logging
-from instascene_ros.parameters import FOREIGN_PREFIXES, plain
+from instascene_ros.parameters import FOREIGN_PREFIXES, given_values, plain
 
 logger = logging.getLogger("instascene_ros.dataset_player")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
@@ -64,9 +65,9 @@ class DatasetPlayer(Node):
         )
         forward_logging(self.get_logger())
         given = {
-            name: parameter.value
-            for name, parameter in self.get_parameters_by_prefix("").items()
-            if not name.startswith(FOREIGN_PREFIXES) and parameter.value is not None
+            name: value
+            for name, value in given_values(self).items()
+            if not name.startswith(FOREIGN_PREFIXES) and value is not None
         }
         self.parameters = config_with(PlayerParameters(), given)
         for name, value in settings_of(self.parameters).items():
@@ -111,7 +112,7 @@ class DatasetPlayer(Node):
         deadline = time.monotonic() + self.parameters.wait_s
         needed = (self._image, self._pose, self._info)
         said = False
-        while self.parameters.wait_s > 0 and rclpy.ok(context=self.context):
+        while self.parameters.wait_s > 0 and self.context.ok():
             if all(p.get_subscription_count() for p in self.publishers_in_use):
                 return
             if time.monotonic() > deadline:
@@ -143,7 +144,7 @@ class DatasetPlayer(Node):
         """Until the other side has everything, ARRIVAL_S have passed or the node is told to end."""
         deadline = time.monotonic() + ARRIVAL_S
         for publisher in self.publishers_in_use:
-            while rclpy.ok(context=self.context) and time.monotonic() < deadline:
+            while self.context.ok() and time.monotonic() < deadline:
                 if publisher.wait_for_all_acked(Duration(seconds=0.2)):
                     break
 
@@ -180,14 +181,14 @@ def play(node: DatasetPlayer) -> int:
     stamps = StampMaker(parameters, node.get_clock())
     count, last_report, next_time = 0, time.monotonic(), 0.0
     for frame in dataset:
-        if not rclpy.ok(context=node.context):
+        if not node.context.ok():
             break
         node.announce(frame)
         if count == 0:
             node.wait_for_subscribers()
             next_time = time.monotonic()
         time.sleep(max(0.0, next_time - time.monotonic()))
-        if not rclpy.ok(context=node.context):
+        if not node.context.ok():
             break
         node.send(frame, stamps.stamp(frame))
         count += 1
@@ -195,7 +196,7 @@ def play(node: DatasetPlayer) -> int:
         if time.monotonic() - last_report >= REPORT_S or count == total:
             last_report = time.monotonic()
             logger.info("%d of %d frames sent", count, total)
-    if rclpy.ok(context=node.context):
+    if node.context.ok():
         node.wait_for_arrival()
     return count
 
@@ -205,7 +206,7 @@ def main(args: list[str] | None = None) -> int:
     code, node = 0, None
     try:
         node = DatasetPlayer()
-        if play(node) == 0 and rclpy.ok():
+        if play(node) == 0 and rclpy.utilities.ok():
             raise InputError(f"The dataset {node.parameters.dataset} holds no frames.")
     except InputError as error:
         sys.stderr.write(f"dataset_player: {error}\n")
@@ -213,12 +214,12 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:  # what rclpy raises when the shutdown catches a call in the middle
-        if rclpy.ok():
+        if rclpy.utilities.ok():
             raise
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.utilities.try_shutdown()
     return code
 
 

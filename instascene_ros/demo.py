@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
+import rclpy.utilities
 from instascene.msg import SceneStatus
 from instascene.srv import CompleteInstance, SaveScene, SegmentInstances
 from rclpy.signals import SignalHandlerOptions
@@ -35,7 +36,7 @@ JOB_TIMEOUT_S = 3600.0
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--input", type=Path, help="dataset folder or rosbag2; default: a procedural scene")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder to write")
     parser.add_argument("--seed", type=int, default=SyntheticConfig.seed, help="of the procedural scene")
@@ -89,6 +90,7 @@ class Demo:
         self.progress("play", 1.0, self._dropped())
 
     def _dropped(self) -> str:
+        assert self.status is not None, "play() has waited for it"
         dropped = ", ".join(
             f"{n} {reason}" for reason, n in zip(self.status.dropped_reasons, self.status.dropped_counts)
         )
@@ -227,7 +229,7 @@ def run(args: argparse.Namespace, progress: ProgressCallback) -> tuple[dict[str,
             finished = time.monotonic()
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.utilities.try_shutdown()
     seconds = {
         "play": played - start,
         "reconstruct and segment": segmented - played,

@@ -229,8 +229,7 @@ class FrameAssembler:
             lens = self._newest_lens
         if isinstance(lens, Unusable):
             raise FrameDropped(BAD_CAMERA_INFO, lens.sentence)
-        pose = None if lens is None else self._pose(pending)
-        if pose is None:
+        if lens is None or (pose := self._pose(pending)) is None:
             if overdue:
                 raise self._no_camera_info() if lens is None else self._no_pose()
             return None

@@ -7,11 +7,11 @@ Callbacks only store messages and match stamps; decoding and undistortion are le
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -28,7 +28,7 @@ from instascene_ros.frame_assembly import (
     Unusable,
 )
 from instascene_ros.parameters import InputParameters
-from instascene_ros.pose_sources import OdometryPoses, StampedPoses, TfPoses
+from instascene_ros.pose_sources import OdometryPoses, PoseSource, StampedPoses, TfPoses
 
 POLL_S = 0.1  # between two looks at what waits and at what publishers offer
 
@@ -158,7 +158,7 @@ class FrameSource:
             now = self._assembler.counters
             return FrameCounters(now.received, now.used, now.dropped.copy(), self._assembler.num_pending)
 
-    def _make_pose_source(self, map_frame: str):
+    def _make_pose_source(self, map_frame: str) -> PoseSource:
         source, tolerance = self._parameters.pose_source, self._parameters.sync_tolerance_s
         if source == "tf":
             return TfPoses(self._node, map_frame)
@@ -168,18 +168,20 @@ class FrameSource:
 
     def _subscribe(self) -> list[AutoSubscription]:
         compressed = self._parameters.image_transport == "compressed"
-        image = ("rgb/image/compressed", CompressedImage) if compressed else ("rgb/image", Image)
+        rgb_topic, rgb_type = (
+            ("rgb/image/compressed", CompressedImage) if compressed else ("rgb/image", Image)
+        )
         # (topic, type, callback, queue length)
-        wanted = [("rgb/camera_info", CameraInfo, self._locked(self._camera_info), 30)]
-        if self._parameters.pose_source == "topic":
-            wanted.append(("pose", PoseStamped, self._locked(self._poses.add_pose), 200))
-        elif self._parameters.pose_source == "odometry":
-            wanted.append(("odometry", Odometry, self._locked(self._poses.add_odometry), 200))
+        wanted: list[tuple[str, type, Callable[[Any], None], int]] = [
+            ("rgb/camera_info", CameraInfo, self._locked(self._camera_info), 30)
+        ]
+        for topic, kind, callback in self._poses.inputs:
+            wanted.append((topic, kind, self._locked(callback), 200))
         if self._parameters.use_depth:
             wanted.append(("depth/image", Image, self._locked(self._depth_image), 30))
         if self._parameters.use_masks:
             wanted.append(("masks/image", Image, self._locked(self._masks_image), 30))
-        wanted.append((*image, self._locked(self._image), 30))
+        wanted.append((rgb_topic, rgb_type, self._locked(self._image), 30))
         made = {
             topic: AutoSubscription(
                 self._node, kind, topic, callback, self._group, depth,
@@ -203,7 +205,7 @@ class FrameSource:
         for frame in self._assembler.poll(time.monotonic()):
             self._on_frame(frame)
 
-    def _locked(self, callback):
+    def _locked(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """`callback`, one at a time; then the frames that are complete by now are handed over."""
 
         def locked(msg) -> None:
@@ -218,7 +220,7 @@ class FrameSource:
             (msg.width, msg.height, msg.distortion_model, tuple(msg.d), tuple(msg.k), tuple(msg.p), msg.roi,
              msg.binning_x, msg.binning_y)
         )  # fmt: skip
-        if key != self._info_key:
+        if self._lens is None or key != self._info_key:
             self._info_key, self._lens = key, self._read_lens(msg)
         self._assembler.add_lens(conversions.stamp_seconds(msg.header.stamp), self._lens)
 

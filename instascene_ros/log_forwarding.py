@@ -2,7 +2,8 @@
 
 import logging
 
-from rclpy.logging import LoggingSeverity
+# The module that defines it is internal to rclpy.
+from rclpy.logging import LoggingSeverity  # pyright: ignore[reportPrivateImportUsage]  # its documented place
 
 
 class RosLogHandler(logging.Handler):

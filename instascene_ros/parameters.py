@@ -110,13 +110,18 @@ def all_values(parameters: NodeParameters, config: Config) -> dict[str, Any]:
     return values
 
 
+def given_values(node) -> dict[str, Any]:
+    """The values of a node's parameters by name, as it was started with them."""
+    return {name: parameter.value for name, parameter in node.get_parameters_by_prefix("").items()}
+
+
 def declare_parameters(node) -> tuple[NodeParameters, Config]:
     """Read a node's parameter overrides and declare every parameter with its value.
 
     The node is made with `automatically_declare_parameters_from_overrides=True`, so that what was
     given is known by name, known to us or not.
     """
-    given = {name: parameter.value for name, parameter in node.get_parameters_by_prefix("").items()}
+    given = given_values(node)
     parameters, config = read_parameters(given)
     for name, value in all_values(parameters, config).items():
         if name not in given and value != []:  # an empty list has no ROS type

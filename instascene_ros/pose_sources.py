@@ -1,8 +1,10 @@
 """Where the camera was at a stamp: from PoseStamped, Odometry or tf.
 
-Each source has `find(stamp, image)` → [4, 4] float64 world_from_camera, or None when it is not known (yet);
-InputError when what is known cannot be used.
+`PoseSource` is what all of them have.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -15,12 +17,36 @@ from instascene_ros.frame_assembly import StampBuffer, Unusable
 BUFFER = 2000  # poses kept
 
 
+class PoseSource(Protocol):
+    """What gives poses."""
+
+    @property
+    def inputs(self) -> Sequence[tuple[str, type, Callable[[Any], None]]]:
+        """Topic, message type and callback of what it wants to be told."""
+        ...
+
+    def find(self, stamp: float, image) -> np.ndarray | None:
+        """[4, 4] float64 world_from_camera, or None when it is not known (yet).
+
+        InputError when what is known cannot be used.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Forget all poses."""
+        ...
+
+
 class StampedPoses:
     """Poses that come as messages, matched to images by the nearest stamp."""
 
     def __init__(self, map_frame: str, tolerance_s: float) -> None:
         self._map_frame, self._tolerance = map_frame, tolerance_s
         self._poses = StampBuffer(BUFFER)  # of [4, 4] | Unusable
+
+    @property
+    def inputs(self) -> Sequence[tuple[str, type, Callable[[Any], None]]]:
+        return (("pose", PoseStamped, self.add_pose),)
 
     def find(self, stamp: float, image) -> np.ndarray | None:
         found = self._poses.nearest(stamp, self._tolerance)
@@ -66,6 +92,10 @@ class OdometryPoses(StampedPoses):
         orientation.x, orientation.y, orientation.z, orientation.w = camera_in_base[3:]
         self._base_from_camera = matrix_from_pose(pose, "The parameter camera_in_base")
 
+    @property
+    def inputs(self) -> Sequence[tuple[str, type, Callable[[Any], None]]]:
+        return (("odometry", Odometry, self.add_odometry),)
+
     def add_odometry(self, msg: Odometry) -> None:
         self._add(msg.header, msg.pose.pose, self._base_from_camera)
 
@@ -83,6 +113,10 @@ class TfPoses:
         self._map_frame = map_frame
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)
+
+    @property
+    def inputs(self) -> Sequence[tuple[str, type, Callable[[Any], None]]]:
+        return ()  # the listener subscribes by itself
 
     def find(self, stamp: float, image) -> np.ndarray | None:
         from rclpy.time import Time

@@ -173,5 +173,5 @@ class Requests:
             return self._complete(instance_id, goal.request, progress)
 
         report = feedback(goal, make_feedback)
-        report("complete", 0.0)
+        report("complete", 0.0, "")
         self._handling.run_for_goal(goal, "complete_instance", work, report)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 import rclpy
+import rclpy.utilities
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 
 from instascene_core.errors import InputError
@@ -34,12 +35,12 @@ def run_node(name: str, make_node: Callable, num_threads: int, args: list[str] |
     except ExternalShutdownException:
         pass
     except RuntimeError:  # what rclpy raises when the signal comes between two of its steps
-        if rclpy.ok():
+        if rclpy.utilities.ok():
             raise
     finally:
         if node is not None:
             ended = node.close()
-        rclpy.try_shutdown()
+        rclpy.utilities.try_shutdown()
     if not ended:
         # The worker is inside one long computation.  It only holds memory, so there is nothing to
         # lose; waiting for it would make Ctrl-C look broken.

@@ -146,6 +146,7 @@ def _box(instance: Instance, header) -> Marker:
     marker.scale.x = 0.002
     marker.color = color(instance_color(instance.id) / 255.0)
     corners = np.array([instance.box_min, instance.box_max], dtype=float)
+    points: list[Point] = []
     for axis in range(3):
         others = [a for a in range(3) if a != axis]
         for i in (0, 1):
@@ -153,7 +154,8 @@ def _box(instance: Instance, header) -> Marker:
                 ends = np.empty((2, 3))
                 ends[:, axis] = corners[:, axis]
                 ends[:, others] = corners[i, others[0]], corners[j, others[1]]
-                marker.points += [point(ends[0]), point(ends[1])]
+                points += [point(ends[0]), point(ends[1])]
+    marker.points = points
     return marker
 
 
@@ -244,7 +246,7 @@ def gaussians_message(gaussians: GaussianModel | None, labels: np.ndarray | None
     """One point per Gaussian: mean, base colour, instance id (−1 = none), normal."""
     count = 0 if gaussians is None else len(gaussians)
     points = np.zeros(count, dtype=CLOUD_TYPE)
-    if count:
+    if gaussians is not None and count:
         means = gaussians.means.detach().cpu().numpy()
         normals = gaussians.normals.detach().cpu().numpy()
         base = gaussians.base_colors.detach().cpu().numpy()
@@ -255,13 +257,20 @@ def gaussians_message(gaussians: GaussianModel | None, labels: np.ndarray | None
         points["instance"] = -1 if labels is None else labels
     message = PointCloud2(header=header, height=1, width=count, is_dense=True)
     message.fields = [
-        PointField(name=name, offset=CLOUD_TYPE.fields[name][1], datatype=_field_type(name), count=1)
-        for name in CLOUD_TYPE.names
+        PointField(name=name, offset=offset, datatype=_field_type(name), count=1)
+        for name, offset in _field_offsets(CLOUD_TYPE).items()
     ]
     message.point_step = CLOUD_TYPE.itemsize
     message.row_step = count * CLOUD_TYPE.itemsize
     message.data = array.array("B", points.tobytes())
     return message
+
+
+def _field_offsets(structured: np.dtype) -> dict[str, int]:
+    """Bytes from the start of a value to each of its fields, in their order."""
+    names, fields = structured.names, structured.fields
+    assert names is not None and fields is not None, "the type has fields"
+    return {name: fields[name][1] for name in names}
 
 
 def _field_type(name: str) -> int:

@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 
-import rclpy
 from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -114,12 +114,12 @@ class SceneNode(Node):
             self._publish_status()
             self._render_if_wanted()
         except Exception as error:  # the heartbeat must not end
-            if rclpy.ok(context=self.context):
+            if self.context.ok():
                 self.errors.report("internal", describe(error))
 
     def _publish_status(self) -> None:
         with self._status_lock:
-            if not rclpy.ok(context=self.context):
+            if not self.context.ok():
                 return
             self._last_status = time.monotonic()
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.parameters.map_frame)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_core.progress import ProgressCallback, no_progress
@@ -179,7 +179,7 @@ class Worker:
         try:
             return self._when_idle()
         except Exception as error:
-            self._count(Job("work_ahead", self._when_idle), error)
+            self._count("work_ahead", error)
             return False
 
     def _execute(self, job: Job) -> None:
@@ -194,7 +194,7 @@ class Worker:
         except BaseException as error:
             # Even SystemExit from a library must not end the thread.
             failure = error
-            self._count(job, error)
+            self._count(job.kind, error)
         finally:
             self._current = None
             logger.debug("%s: %.2f s", job.kind, time.monotonic() - started)
@@ -207,18 +207,18 @@ class Worker:
         self._stage, self._fraction = stage, float(fraction)
         job.progress(stage, fraction, message)
 
-    def _count(self, job: Job, error: BaseException) -> None:
+    def _count(self, job_kind: str, error: BaseException) -> None:
         if isinstance(error, Cancelled):
             return
-        kind = "not ready" if isinstance(error, NotReadyError) else job.kind
+        kind = "not ready" if isinstance(error, NotReadyError) else job_kind
         message = describe(error)
         is_new = self._errors.add(kind, message)
         with contextlib.suppress(AttributeError):
-            error.counted = True  # whoever waits for the job need not count it again
+            cast(Any, error).counted = True  # whoever waits for the job need not count it again
         if not isinstance(error, InputError):
-            logger.error("%s failed: %s", job.kind, message, exc_info=error)
+            logger.error("%s failed: %s", job_kind, message, exc_info=error)
         elif is_new:
-            logger.warning("%s: %s", job.kind, message)
+            logger.warning("%s: %s", job_kind, message)
 
     @staticmethod
     def _finish(job: Job, failure: BaseException | None, result: Any = None) -> None:
