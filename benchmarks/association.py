@@ -59,7 +59,8 @@ def timed(action, repeats: int = 5) -> tuple[float, float]:
 def compare_with_oracle() -> dict:
     """Groups of masks by sparse algebra and by loops over sets, on 12 frames × 6 masks × 3,000 Gaussians."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "core"))
-    from association_cases import oracle_groups, oracle_masks
+    # The folder of the line before is not on the path otherwise.
+    from association_cases import oracle_groups, oracle_masks  # pyright: ignore[reportMissingImports]  # see above
 
     config = AssociationConfig(min_gaussians=5)
     means, traces, images = scene(12, 6, 3000, 60, 80)
@@ -82,7 +83,7 @@ def compare_with_oracle() -> dict:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--objects", type=int, default=30)
     parser.add_argument("--gaussians", type=int, default=100_000)

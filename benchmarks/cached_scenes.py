@@ -34,7 +34,13 @@ class CachedScene:
     @property
     def truth(self) -> list[np.ndarray]:
         """Per frame [H, W] int32 the true ids."""
-        return [frame.labels for frame in self.frames]
+        return [depth_and_labels(frame)[1] for frame in self.frames]
+
+
+def depth_and_labels(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """[H, W] float32 metres and [H, W] int32 ids of a frame that is known to have both."""
+    assert frame.depth is not None and frame.labels is not None, f"{frame.name} lacks depth or labels"
+    return frame.depth, frame.labels
 
 
 def cached_scene(
@@ -60,6 +66,7 @@ def cached_scene(
         for frame in frames:
             builder.add_frame(frame if depth else frame.with_(depth=None))
         builder.reconstruct()
+        assert builder.gaussians is not None, "the scene was just reconstructed"
         write_gaussians(ply, builder.gaussians)
     return CachedScene(name, frames, read_gaussians(ply).gaussians)
 
@@ -76,8 +83,8 @@ def _write_frames(path: Path, frames: list[Frame]) -> None:
             intrinsics=np.array([camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy]),
             poses=np.stack([f.world_from_camera for f in frames]),
             rgb=np.stack([f.rgb for f in frames]),
-            depth=np.stack([f.depth for f in frames]),
-            labels=np.stack([f.labels for f in frames]),
+            depth=np.stack([depth_and_labels(f)[0] for f in frames]),
+            labels=np.stack([depth_and_labels(f)[1] for f in frames]),
         )
 
 

@@ -18,6 +18,7 @@ import resource
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.completion_objects import run_objects, run_views
 from benchmarks.completion_scenes import PLAIN_KINDS, measure_folder, measure_scene
@@ -57,7 +58,7 @@ def with_memory(results: dict, mode: str) -> dict:
     return _rounded({**results, "peak_memory_mb": {**results.get("peak_memory_mb", {}), mode: peak}})
 
 
-def _rounded(value):
+def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):
@@ -67,7 +68,7 @@ def _rounded(value):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what was asked for and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, default=Path(".cache/completion"))
     parser.add_argument("--output", type=Path, default=RESULTS / "completion.json")
     modes = parser.add_subparsers(dest="mode", required=True)

@@ -49,7 +49,7 @@ def observed_surface(observation: Observation) -> TriangleMesh:
     field = np.where(known, np.nan_to_num(volume.tsdf), np.nan)
     vertices, triangles, _, _ = marching_cubes(field, 0.0, mask=known)
     vertices = vertices.astype(np.float64)
-    valid = np.isfinite(vertices).all(axis=1)[triangles].all(axis=1)
+    valid = np.all(np.isfinite(vertices), axis=1)[triangles].all(axis=1)
     mesh = TriangleMesh(vertices, triangles[valid].astype(np.int32))
     mesh = meshes.compact(mesh)
     return TriangleMesh(apply(grid.world_from_grid, mesh.vertices * grid.voxel), mesh.triangles)

@@ -103,7 +103,7 @@ def _measured(run, observation, truth: TriangleMesh, frames) -> dict:
         return {"iou": 0.0, "sound": False, "seconds": time.perf_counter() - start, "error": str(error)}
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
     whole = isinstance(result, CompletedObject)
-    row = score(result.mesh if whole else result, truth, frames)
+    row: dict = {**score(result.mesh if whole else result, truth, frames)}
     if whole:
         row.update(calibration(result, truth), made_by=result.prior)
     return {**row, "seconds": seconds, "cpu_seconds": processor}

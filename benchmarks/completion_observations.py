@@ -1,6 +1,7 @@
 """Single objects on a table, seen from one side; what kind of thing each is."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,17 +13,18 @@ from instascene_core.geometry.open3d_loader import open3d
 from instascene_core.metrics import inside, sample_surface
 from instascene_core.transforms import apply, inverse, look_at
 
+if TYPE_CHECKING:
+    import trimesh
+
 TABLE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 OBJECT = 2  # label; 1 is the table
 
 
 def load_objects(folder: Path) -> dict[str, TriangleMesh]:
     """Closed meshes (STL, OBJ, PLY) in metres, standing in their likeliest stable pose on z = 0."""
-    import trimesh
-
     result = {}
     for path in _mesh_files(folder):
-        mesh = _in_metres(trimesh.load(path, force="mesh"))
+        mesh = _load_in_metres(path)
         if not mesh.is_watertight:
             continue
         mesh.apply_transform(mesh.compute_stable_poses(n_samples=1)[0][0])
@@ -34,19 +36,21 @@ def _mesh_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix in (".stl", ".obj", ".ply"))
 
 
-def _in_metres(mesh):
+def _load_in_metres(path: Path) -> "trimesh.Trimesh":
     """A household thing is not ten metres long: such a one is in millimetres."""
+    import trimesh
+
+    # force="mesh" makes it one mesh, which the declared type does not say.
+    mesh = cast(trimesh.Trimesh, trimesh.load(path, force="mesh"))
     return mesh.apply_scale(1e-3) if mesh.extents.max() > 10 else mesh
 
 
 def vessels_mouth_up(folder: Path) -> dict[str, TriangleMesh]:
     """The vessels among the meshes, as they are used: in that stable pose in which most of their hull is
     empty and open to the sky.  The likeliest pose of a thrown cup is upside down or on its side."""
-    import trimesh
-
     result = {}
     for path in _mesh_files(folder):
-        mesh = _in_metres(trimesh.load(path, force="mesh"))
+        mesh = _load_in_metres(path)
         poses, likely = mesh.compute_stable_poses(n_samples=1) if mesh.is_watertight else ([], [])
         standing = [
             _standing(mesh.copy().apply_transform(pose)) for pose, p in zip(poses, likely) if p > 0.01
@@ -171,6 +175,7 @@ def seen_points(points: np.ndarray, frames: list[Frame], limit: float) -> np.nda
     """[N] bool: which points [N, 3] of a true surface some frame sees, to within `limit` metres."""
     seen = np.zeros(len(points), dtype=bool)
     for frame in frames:
+        assert frame.depth is not None, "frames of a thing on a table have depth"
         pixels, z = frame.camera.project(apply(inverse(frame.world_from_camera), points))
         with np.errstate(invalid="ignore"):
             within = ((pixels >= 0) & (pixels < (frame.camera.width, frame.camera.height))).all(axis=1)

@@ -3,10 +3,11 @@
 import logging
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from benchmarks.cached_scenes import cached_scene
+from benchmarks.cached_scenes import cached_scene, depth_and_labels
 from benchmarks.completion_scores import mean, score
 from benchmarks.provenance import CORE, Sources, cache_key
 from benchmarks.records import COMPLETION
@@ -87,8 +88,11 @@ def _dimensions(mesh: TriangleMesh) -> np.ndarray:
     return np.sort(meshes.to_trimesh(mesh).bounding_box_oriented.primitive.extents)
 
 
-def _decomposed(settings: SyntheticConfig, depth: bool, cache: Path) -> tuple[list[Frame], list[int], Plane]:
-    """Frames as completion takes them (dense depth, instance labels), ids of the objects, the support."""
+def _decomposed(
+    settings: SyntheticConfig, depth: bool, cache: Path
+) -> tuple[list[Frame], list[int], Plane | None]:
+    """Frames as completion takes them (dense depth, instance labels), ids of the objects, the support if one
+    was found."""
     key = cache_key(DECOMPOSED, settings, ReconstructionConfig(), Config())
     path = cache / f"{settings.seed}-{settings.num_views}-{'rgbd' if depth else 'rgb'}-{key}-decomposed.npz"
     if not path.exists():
@@ -106,8 +110,8 @@ def _decomposed(settings: SyntheticConfig, depth: bool, cache: Path) -> tuple[li
                 camera=[camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy],
                 poses=[view.world_from_camera for view in views],
                 rgb=[view.rgb for view in views],
-                depth=[view.depth for view in views],
-                labels=[view.labels for view in views],
+                depth=[depth_and_labels(view)[0] for view in views],
+                labels=[depth_and_labels(view)[1] for view in views],
                 ids=[instance.id for instance in instances.objects],
                 support=[] if plane is None else [*plane.normal, plane.offset],
             )
@@ -159,9 +163,13 @@ def _unit_figures(predicted: TriangleMesh, truth: TriangleMesh, threshold: float
 def _vertex_colors(path: Path) -> np.ndarray | None:
     """[V, 3] of a PLY, or None where it has none."""
     import trimesh
+    from trimesh.visual import ColorVisuals
 
-    visual = trimesh.load(path, process=False, force="mesh").visual
-    return np.asarray(visual.vertex_colors)[:, :3] if visual.kind == "vertex" else None
+    # force="mesh" makes it one mesh, which the declared type does not say.
+    visual = cast(trimesh.Trimesh, trimesh.load(path, process=False, force="mesh")).visual
+    if not isinstance(visual, ColorVisuals) or visual.kind != "vertex":
+        return None
+    return np.asarray(visual.vertex_colors)[:, :3]
 
 
 def _color_psnr(result: CompletedObject, truth: TriangleMesh, colors: np.ndarray | None) -> dict:

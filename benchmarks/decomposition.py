@@ -162,7 +162,7 @@ def _order(row: dict) -> tuple:
 
 def main() -> None:
     """Run what was asked for and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     known = [*NETWORK_FREE, *(name for name in SEGMENTERS if name != "labels")]
     parser.add_argument("--masks", nargs="*", default=list(NETWORK_FREE), help=f"any of {', '.join(known)}")
     parser.add_argument("--layouts", nargs="*", default=[case.layout for case in CASES])

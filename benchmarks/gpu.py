@@ -117,12 +117,13 @@ def run(seed: int, quick: bool) -> dict[str, object]:
     """All measurements, printed as they come."""
     show = sys.stdout.write
     found: dict[str, object] = {"gpu": device_name(GPU), "gsplat": GSPLAT_VERSION}
-    found.update(quantiles=QUANTILES, parity=[])
+    parities: list[dict[str, object]] = []
+    found.update(quantiles=QUANTILES, parity=parities)
     show(f"{found['gpu']}, gsplat {GSPLAT_VERSION}, torch {torch.__version__}\n")
     show(f"parity: {', '.join(f'{100 * q:g} %' for q in QUANTILES)} of |GPU − CPU| / largest\n")
     for name, make in (("surface", surface_scene), ("fog", fog_scene)):
         quantiles = parity(*make(20_000, 320, 240))
-        found["parity"].append({"scene": name, "quantiles": quantiles})
+        parities.append({"scene": name, "quantiles": quantiles})
         for what, values in quantiles.items():
             show(f"  {name:8}{what:22}{''.join(f'{value:10.1e}' for value in values)}\n")
     sizes = ((20_000, 320, 240), (100_000, 640, 480), (500_000, 1280, 720))
@@ -141,7 +142,7 @@ def run(seed: int, quick: bool) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1, help="of the procedural scene trained on")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, nothing written")
     arguments = parser.parse_args()

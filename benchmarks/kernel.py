@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ def least(work: Callable[[], object], repeats: int) -> dict[str, float]:
     return {"ms": round(1e3 * min(wall), 3), "cpu_ms": round(1e3 * min(processor), 3)}
 
 
-def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> dict[str, object]:
+def kernel_times(model: GaussianModel, camera: PinholeCamera, repeats: int) -> dict[str, Any]:
     """Kernel alone (three channels, all images, reused buffers), and through `rasterize`."""
     pose = torch.eye(4)
     colors = evaluate_sh(model.means, model.sh, pose[:3, 3])
@@ -134,7 +135,7 @@ def peak_bytes() -> float:
     return 8 * len(source) / (1e6 * least(lambda: target.copy_(source), 6)["ms"])
 
 
-def utilisation(count: int, width: int, height: int, repeats: int) -> dict[str, object]:
+def utilisation(count: int, width: int, height: int, repeats: int) -> dict[str, Any]:
     """Useful operations and unavoidable bytes of forward + backward a second, against the measured peaks.
 
     Useful are pairs that contribute to a pixel; unavoidable is every parameter and image value moved once
@@ -156,17 +157,18 @@ def utilisation(count: int, width: int, height: int, repeats: int) -> dict[str, 
     }  # fmt: skip
 
 
-def iteration_times(count: int, width: int, height: int, repeats: int) -> dict[str, object]:
+def iteration_times(count: int, width: int, height: int, repeats: int) -> dict[str, Any]:
     """A training iteration (SH degree 1, L1 + SSIM, normals, sensor depth, Adam) by part."""
     model, camera = surface_scene(count, width, height)
     model.sh = model.sh[:, :4].contiguous()
     passes, pose = TrainingPass(), torch.eye(4)
     target, measured, trust = torch.rand(height, width, 3), torch.full((height, width), 2.0), torch.ones(1)
     trust = trust.expand(height, width).contiguous()
-    images, moments = passes.render(model, camera, pose), {}
+    images = passes.render(model, camera, pose)
+    moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     given, gradients = passes.image_gradients, passes.backward()
     for name in PARAMETERS:
-        moments[name] = [torch.zeros_like(getattr(model, name)) for _ in range(2)]
+        moments[name] = (torch.zeros_like(getattr(model, name)), torch.zeros_like(getattr(model, name)))
 
     def adam():
         for name in PARAMETERS:
@@ -189,7 +191,7 @@ def iteration_times(count: int, width: int, height: int, repeats: int) -> dict[s
     }  # fmt: skip
 
 
-def twin_times(count: int, width: int, height: int, chunk: int = 512) -> dict[str, float]:
+def twin_times(count: int, width: int, height: int, chunk: int = 512) -> dict[str, Any]:
     """Forward + backward of the kernel and of its torch twin (in chunks of pixels) on the same scene."""
     model, camera = surface_scene(count, width, height)
     kernel = kernel_times(model, camera, 20)["rasterize_sh3_autograd"]
@@ -214,7 +216,7 @@ def twin_times(count: int, width: int, height: int, chunk: int = 512) -> dict[st
 COLUMNS = ("forward", "forward_backward", "forward_backward_all_images", "rasterize_sh3_autograd", "trace")
 
 
-def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
+def run(repeats: int, with_twin: bool = True) -> dict[str, Any]:
     """All measurements, printed as they come."""
     show, results = sys.stdout.write, []
     show("wall ms (processor ms over all threads)\n")
@@ -232,7 +234,7 @@ def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
                 figures = (f"{times[k]['ms']:.1f} ({times[k]['cpu_ms']:.1f})" for k in COLUMNS)
                 row = "".join(f"{figure:>15}" for figure in figures)
                 show(f"{name:8}{count:10}{f'{width}×{height}':>9}{instruction_set:>9}{row}\n")
-    found = {"least_of": repeats, "kernel": results, "iteration": []}
+    found: dict[str, Any] = {"least_of": repeats, "kernel": results, "iteration": []}
     for size in ((20_000, 320, 240), (100_000, 640, 480)):
         iteration = iteration_times(*size, repeats)
         found["iteration"].append(iteration)
@@ -251,7 +253,7 @@ def run(repeats: int, with_twin: bool = True) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repeats, no twin, nothing written")
     arguments = parser.parse_args()
     made_by = provenance_of("kernel")

@@ -30,7 +30,7 @@ def job(folder: Path, config: Config) -> dict[str, float]:
         scene.add_frame(frame)
     for stage in ("reconstruct", "segment", "complete"):
         if stage == "complete":
-            for instance in scene.instances.objects:
+            for instance in scene.require_instances().objects:
                 try:
                     scene.complete(instance.id)
                 except InputError as error:
@@ -48,7 +48,7 @@ def peak_mb() -> float:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--views", type=int, default=60)
     parser.add_argument("--size", type=int, nargs=2, default=[320, 240])
     parser.add_argument("--seed", type=int, default=1)

@@ -16,6 +16,10 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ROOT = Path(__file__).resolve().parents[1]  # holds instascene_core and benchmarks
 CORE, BENCHMARKS = "instascene_core", "benchmarks"
@@ -68,7 +72,7 @@ def weights_hashes(sources: Sources, root: Path = ROOT) -> dict[str, str]:
     return {path.stem: _digest(path.read_bytes()) for path in weights if path.parent.parent in used}
 
 
-def cache_key(sources: Sources, *configs: object, root: Path = ROOT) -> str:
+def cache_key(sources: Sources, *configs: "DataclassInstance", root: Path = ROOT) -> str:
     """Names a result of these sources, of their weights and of these configurations (dataclasses)."""
     settings = [{type(config).__name__: asdict(config)} for config in configs]
     parts = [source_hash(sources, root), weights_hashes(sources, root), settings]

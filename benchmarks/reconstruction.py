@@ -96,7 +96,7 @@ def quality_over_time(name: str, train: list[Frame], test: list[Frame]) -> list[
 
 def main() -> None:
     """Run what was asked for and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, help="folder of recorded sets: fox, redkitchen, apc_shelf")
     parser.add_argument("--iterations", type=int, default=ReconstructionConfig.iterations)

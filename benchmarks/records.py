@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.provenance import BENCHMARKS, CORE, UNKNOWN, Provenance, Sources, source_hash, weights_hashes
 from instascene_core.files import write_json
@@ -61,7 +62,7 @@ def provenance_of(record: str) -> dict[str, Provenance]:
 def write_results(
     path: Path,
     record: str,
-    found: Mapping[str, object],
+    found: Mapping[str, Any],
     made_by: Mapping[str, Provenance],
     finish: Callable[[dict], dict] = dict,
 ) -> None:

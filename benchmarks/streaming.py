@@ -85,6 +85,7 @@ def endless(frames: int, width: int, height: int) -> dict:
     before, curve = resident_mb(), []
     for index in range(frames):
         view, wobble = views[index % len(views)], np.eye(4)
+        assert view.depth is not None, "the frames of a generated scene have depth"
         wobble[:3, 3] = 1e-4 * np.array([np.sin(index), np.cos(index), 0])  # no two poses are the same
         scene.add_frame(
             view.with_(
@@ -115,7 +116,7 @@ def resident_mb() -> float:
 
 def main() -> None:
     """Run what was asked for and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--hz", type=float, default=2.0)
     parser.add_argument("--long", action="store_true", help="memory of 2,000 frames instead")

@@ -232,10 +232,11 @@ def _scenes_by(runs: list[dict], key: str) -> str:
 
 def _scores(runs: list[dict | None], marked: bool) -> str:
     """The mean, where all are known."""
-    if None in runs:
+    known = [run for run in runs if run is not None]
+    if len(known) < len(runs):
         return "–"
-    means = " / ".join(f"{sum(run[k] for run in runs) / len(runs):.3f}" for k in ("miou", "ap50"))
-    return means + ("".join(sorted({run["mark"] for run in runs})) if marked else "")
+    means = " / ".join(f"{sum(run[k] for run in known) / len(known):.3f}" for k in ("miou", "ap50"))
+    return means + ("".join(sorted({run["mark"] for run in known})) if marked else "")
 
 
 def completion(found: dict) -> str:
@@ -338,7 +339,7 @@ def _number(value: float | None, form: str, factor: float = 1.0) -> str:
 
 def main() -> None:
     """Write the page."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     write_bytes(PAGE, page().encode())
 
 
