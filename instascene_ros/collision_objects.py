@@ -7,6 +7,7 @@ import numpy as np
 from std_msgs.msg import Header
 
 from instascene_core.geometry import TriangleMesh
+from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, inverse
 from instascene_ros.conversions import pose_from_matrix
@@ -24,7 +25,7 @@ def collision_object_type() -> type | None:
     return CollisionObject
 
 
-def object_name(instance_id: int) -> str:
+def object_name(instance_id: InstanceId) -> str:
     """The id in the planning scene, the same as the object's tf frame."""
     return f"object_{instance_id}"
 
@@ -47,9 +48,9 @@ class CollisionBook:
 
     def __init__(self, message_type: type | None = None) -> None:
         self._type = message_type or collision_object_type()
-        self._told: dict[int, CompletedObject] = {}
+        self._told: dict[InstanceId, CompletedObject] = {}
 
-    def update(self, objects: dict[int, CompletedObject], header: Header) -> list:
+    def update(self, objects: dict[InstanceId, CompletedObject], header: Header) -> list:
         """One message for every object that is new, changed or gone since the last time."""
         kind = self._type
         assert kind is not None, "without moveit_msgs there is no topic to make messages for"

@@ -8,6 +8,7 @@ from geometry_msgs.msg import PointStamped
 from instascene.srv import LoadScene, RemoveInstance, SegmentAt
 
 from instascene_core.export.saved_scene import load_scene
+from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
@@ -86,7 +87,7 @@ class Edits:
 
     def _remove_instance(self, request, response) -> None:
         def work(progress: ProgressCallback):
-            removal = self._worker.scene.remove(request.instance_id)
+            removal = self._worker.scene.remove(InstanceId(request.instance_id))
             if self._worker.selected == request.instance_id:
                 self._worker.selected = 0
             return removal

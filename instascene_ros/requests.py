@@ -13,6 +13,7 @@ from instascene.srv import CompleteInstance, GetInstance, ResetScene, SaveScene,
 from instascene_core.errors import Cancelled, NotReadyError
 from instascene_core.export.object_files import export_object
 from instascene_core.export.saved_scene import save_scene
+from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
@@ -68,11 +69,11 @@ class Requests:
 
     def _complete_instance(self, request, response) -> None:
         def work(progress: ProgressCallback):
-            return self._complete(request.instance_id, request, progress)
+            return self._complete(InstanceId(request.instance_id), request, progress)
 
         response.completed_object = self._handling.run("complete_instance", work, request.timeout_s)
 
-    def _complete(self, instance_id: int, request, progress: ProgressCallback) -> CompletedObjectMsg:
+    def _complete(self, instance_id: InstanceId, request, progress: ProgressCallback) -> CompletedObjectMsg:
         """In the worker: complete as the request says, write files, publish."""
         scene = self._worker.scene
         result = scene.complete(instance_id, request.num_samples or None, request.seed, progress)
@@ -89,7 +90,7 @@ class Requests:
         snapshot = self._worker.snapshot
         if snapshot.instances is None:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
-        instance = snapshot.instances[request.instance_id]
+        instance = snapshot.instances[InstanceId(request.instance_id)]
         result = snapshot.objects.get(instance.id)
         response.header = self._publishers.header(snapshot)
         response.instance = scene_messages.instance_message(instance, result is not None)
@@ -145,7 +146,7 @@ class Requests:
         snapshot = self._worker.snapshot
         if snapshot.instances is None:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
-        ids = list(goal.request.instance_ids) or [i.id for i in snapshot.instances.objects]
+        ids = [InstanceId(i) for i in goal.request.instance_ids] or [i.id for i in snapshot.instances.objects]
         for index, instance_id in enumerate(ids):
             try:
                 self._complete_for_goal(goal, instance_id, index, len(ids))
@@ -163,7 +164,7 @@ class Requests:
             result.success = False
             result.message = f"{len(result.failed_ids)} of {len(ids)} objects failed: {result.failures[0]}"
 
-    def _complete_for_goal(self, goal, instance_id: int, index: int, total: int) -> None:
+    def _complete_for_goal(self, goal, instance_id: InstanceId, index: int, total: int) -> None:
         def make_feedback(stage: str, fraction: float, message: str):
             return CompleteInstances.Feedback(
                 instance_id=instance_id, index=index + 1, total=total, stage=stage, progress=fraction

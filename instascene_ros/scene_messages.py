@@ -16,7 +16,7 @@ from instascene_core.colors import instance_color, observed_colors
 from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import is_watertight, simplify
-from instascene_core.instances import Instance, InstanceMap
+from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_ros.conversions import pose_from_matrix
 
@@ -85,7 +85,9 @@ def instance_message(instance: Instance, completed: bool) -> InstanceMsg:
     )
 
 
-def instances_message(instances: InstanceMap | None, completed: set[int], header: Header) -> InstanceArray:
+def instances_message(
+    instances: InstanceMap | None, completed: set[InstanceId], header: Header
+) -> InstanceArray:
     message = InstanceArray(header=header)
     if instances is None:
         return message
@@ -190,12 +192,12 @@ class MarkerBook:
 
     def __init__(self) -> None:
         self._shown: set[tuple[str, int]] = set()
-        self._meshes: dict[int, tuple[CompletedObject, Marker, Marker]] = {}
+        self._meshes: dict[InstanceId, tuple[CompletedObject, Marker, Marker]] = {}
 
     def update(
         self,
         instances: InstanceMap | None,
-        objects: dict[int, CompletedObject],
+        objects: dict[InstanceId, CompletedObject],
         header: Header,
         selected: np.ndarray | None = None,
     ) -> MarkerArray:
@@ -217,7 +219,7 @@ class MarkerBook:
         self._meshes = {k: v for k, v in self._meshes.items() if k in objects}
         return MarkerArray(markers=markers)
 
-    def _mesh_markers(self, instance_id: int, result: CompletedObject, header: Header) -> list[Marker]:
+    def _mesh_markers(self, instance_id: InstanceId, result: CompletedObject, header: Header) -> list[Marker]:
         """Made once per completed object: filling 60,000 points costs half a second."""
         known = self._meshes.get(instance_id)
         if known is None or known[0] is not result:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from instascene_core.gaussians import GaussianModel
-from instascene_core.instances import InstanceMap
+from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.scene import Scene
 
@@ -18,7 +18,7 @@ class Snapshot:
     gaussians: GaussianModel | None = None
     psnr: float = math.nan  # dB, on the frames reconstructed from; NaN before there is one
     instances: InstanceMap | None = None
-    objects: dict[int, CompletedObject] = field(default_factory=dict)
+    objects: dict[InstanceId, CompletedObject] = field(default_factory=dict)
     selected: int = 0  # the instance to highlight; 0 = none
     device: str = "cpu"  # what reconstructs
 
@@ -35,7 +35,7 @@ class Snapshot:
             device=scene.device,
         )
 
-    def objects_since(self, earlier: "Snapshot") -> dict[int, CompletedObject]:
+    def objects_since(self, earlier: "Snapshot") -> dict[InstanceId, CompletedObject]:
         """By id, the completed objects that are new or were completed again."""
         return {k: v for k, v in self.objects.items() if earlier.objects.get(k) is not v}
 
