@@ -10,6 +10,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.open3d_loader import open3d
+from instascene_core.instances import InstanceId
 from instascene_core.metrics import inside, sample_surface
 from instascene_core.transforms import apply, inverse, look_at
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import trimesh
 
 TABLE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
-OBJECT = 2  # label; 1 is the table
+OBJECT = InstanceId(2)  # label; 1 is the table
 
 
 def load_objects(folder: Path) -> dict[str, TriangleMesh]:

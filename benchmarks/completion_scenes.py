@@ -21,6 +21,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.open3d_loader import open3d
+from instascene_core.instances import InstanceId
 from instascene_core.metrics import FOUND_IOU, MATCH_CELLS, load_truth, match, volume_iou
 from instascene_core.objects import CompletedObject
 from instascene_core.scene import Reconstruction, decompose
@@ -90,7 +91,7 @@ def _dimensions(mesh: TriangleMesh) -> np.ndarray:
 
 def _decomposed(
     settings: SyntheticConfig, depth: bool, cache: Path
-) -> tuple[list[Frame], list[int], Plane | None]:
+) -> tuple[list[Frame], list[InstanceId], Plane | None]:
     """Frames as completion takes them (dense depth, instance labels), ids of the objects, the support if one
     was found."""
     key = cache_key(DECOMPOSED, settings, ReconstructionConfig(), Config())
@@ -121,7 +122,7 @@ def _decomposed(
         images = zip(kept["poses"], kept["rgb"], kept["depth"], kept["labels"], strict=True)
         frames = [Frame(f"{i}", float(i), camera, *image) for i, image in enumerate(images)]
         support = Plane(kept["support"][:3], float(kept["support"][3])) if len(kept["support"]) else None
-        return frames, kept["ids"].tolist(), support
+        return frames, [InstanceId(i) for i in kept["ids"].tolist()], support
 
 
 # ── the paper's protocol ──────────────────────────────────────────────────────────────────────────
