@@ -28,7 +28,7 @@ from instascene_ros.frame_assembly import (
     Unusable,
 )
 from instascene_ros.parameters import InputParameters
-from instascene_ros.pose_sources import OdometryPoses, PoseSource, StampedPoses, TfPoses
+from instascene_ros.pose_sources import POSE_SOURCES
 
 POLL_S = 0.1  # between two looks at what waits and at what publishers offer
 
@@ -116,7 +116,7 @@ class FrameSource:
         self._lock = threading.RLock()
         self._info_key = ""
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
-        self._poses = self._make_pose_source(map_frame)
+        self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
         self._assembler = FrameAssembler(
             self._poses.find,
             KeyframeRule(parameters.keyframe_translation_m, parameters.keyframe_rotation_deg),
@@ -157,14 +157,6 @@ class FrameSource:
         with self._lock:
             now = self._assembler.counters
             return FrameCounters(now.received, now.used, now.dropped.copy(), self._assembler.num_pending)
-
-    def _make_pose_source(self, map_frame: str) -> PoseSource:
-        source, tolerance = self._parameters.pose_source, self._parameters.sync_tolerance_s
-        if source == "tf":
-            return TfPoses(self._node, map_frame)
-        if source == "odometry":
-            return OdometryPoses(map_frame, tolerance, self._parameters.camera_in_base)
-        return StampedPoses(map_frame, tolerance)
 
     def _subscribe(self) -> list[AutoSubscription]:
         compressed = self._parameters.image_transport == "compressed"

@@ -1,6 +1,7 @@
 """Where the camera was at a stamp: from PoseStamped, Odometry or tf.
 
-`PoseSource` is what all of them have.
+`PoseSource` is what all of them have.  A new one is a class here, a line in `POSE_SOURCES` and its name among
+the parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from nav_msgs.msg import Odometry
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_ros.conversions import matrix_from_pose, matrix_from_transform, stamp_seconds
 from instascene_ros.frame_assembly import StampBuffer, Unusable
+from instascene_ros.parameters import InputParameters
 
 BUFFER = 2000  # poses kept
 
@@ -132,3 +134,13 @@ class TfPoses:
 
     def clear(self) -> None:
         self._buffer.clear()
+
+
+# Parameter `pose_source` → what makes it from (node, parameters, map frame).
+POSE_SOURCES: dict[str, Callable[[Any, InputParameters, str], PoseSource]] = {
+    "topic": lambda node, given, map_frame: StampedPoses(map_frame, given.sync_tolerance_s),
+    "odometry": lambda node, given, map_frame: OdometryPoses(
+        map_frame, given.sync_tolerance_s, given.camera_in_base
+    ),
+    "tf": lambda node, given, map_frame: TfPoses(node, map_frame),
+}

@@ -1,5 +1,6 @@
 """ROS parameters against the dataclasses, and the shipped files against both."""
 
+import typing
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import yaml
 from instascene_core.config import Config
 from instascene_core.config_file import settings_of
 from instascene_core.errors import InputError
-from instascene_ros.parameters import NodeParameters, all_values, read_parameters
+from instascene_ros.parameters import InputParameters, NodeParameters, all_values, read_parameters
+from instascene_ros.pose_sources import POSE_SOURCES
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -87,3 +89,8 @@ def test_overlays_hold_only_differences(path):
     defaults = all_values(NodeParameters(), Config())
     same = [k for k, v in parameters_in(path).items() if defaults[k] == v]
     assert same == []
+
+
+def test_the_parameters_know_every_pose_source():
+    literal = typing.get_type_hints(InputParameters)["pose_source"]
+    assert set(typing.get_args(literal)) == set(POSE_SOURCES)
