@@ -5,8 +5,6 @@ support.  A pixel without label belongs to the instance if three things hold: th
 the surface continues from there without a step or an inward bend, and the pixel does not lie on the support.
 """
 
-from typing import cast
-
 import numpy as np
 
 from instascene_core.config import SurfaceAdoptionConfig
@@ -51,10 +49,7 @@ def adopt_surface(
         possible &= ~_on_support(frame, points, footprint, support, labels, instance_id, config)
     unlabelled = (labels == UNLABELLED) & possible
     labelled = (labels != UNLABELLED) & (depth > 0)
-    gap, nearest = cast(
-        tuple, distance_transform_edt(~labelled, return_indices=True)
-    )  # scipy: or one of them
-    row, column = nearest
+    gap, (row, column) = distance_transform_edt(~labelled, return_indices=True)
     pixels = np.flatnonzero(unlabelled & (gap <= limit) & (labels[row, column] == instance_id))
     start = (row.ravel()[pixels], column.ravel()[pixels])
     step = points.reshape(-1, 3)[pixels] - points[start]
