@@ -37,6 +37,7 @@ def judge_vertices(
         config.reach_voxels * observation.grid.voxel,
         config.reach_noise * observation.noise,
     )
+    support = points.column("support")
     count = min(config.points, len(points.positions))
     distance, index = cKDTree(points.positions).query(mesh.vertices, k=count)
     distance, index = np.atleast_2d(distance.T).T, np.atleast_2d(index.T).T  # [V, k]
@@ -44,17 +45,17 @@ def judge_vertices(
     near = np.exp(-0.5 * (np.maximum(distance - reach, 0) / reach) ** 2)
     near = near * np.clip(config.full_facing * facing, 0, 1)
     full_views = min(config.full_views, max(1, observation.num_views))
-    agreeing = np.clip(points.support[index] / full_views, 0, 1)
+    agreeing = np.clip(support[index] / full_views, 0, 1)
     observed = (near * agreeing).max(axis=1)
     trust = observation.grid.sample(observation.trust, mesh.vertices)
     observed *= np.clip(trust * config.full_trust, 0, 1)
-    measured = observation.noise / np.sqrt(np.maximum(points.support[index[:, 0]], 1))
+    measured = observation.noise / np.sqrt(np.maximum(support[index[:, 0]], 1))
     measured = np.maximum(measured, config.min_error * observation.grid.voxel)
     sigma = np.sqrt((observed * measured) ** 2 + ((1 - observed) * np.maximum(expected, measured)) ** 2)
     colors, seen = texture.fit_colors(observation, mesh, config)
     near_points = near.max(axis=1) > config.near
     softness = config.color_footprints * observation.pixel
-    nearest = _nearest_colors(points.colors[index], distance, near, softness)
+    nearest = _nearest_colors(points.column("colors")[index], distance, near, softness)
     colors = np.where(seen[:, None], colors, nearest)
     colors = np.clip(np.rint(colors), 0, 255).astype(np.uint8)
     colors = _spread_along_surface(mesh, colors, seen | near_points)

@@ -47,7 +47,7 @@ def fuse_guess(observation: Observation, predicted: np.ndarray, config: MeshingC
     return keep_one_body(field, outside)
 
 
-def keep_one_body(field: np.ndarray, outside: float) -> np.ndarray:
+def keep_one_body(field: np.ndarray, outside: float | np.float32) -> np.ndarray:
     """`field` with only its largest body, and that without cavities.
 
     outside: what the field is in place of other bodies; its negative fills cavities.
@@ -89,7 +89,7 @@ def _ends_beyond(observation: Observation, axis: int, end: int) -> np.ndarray:
     ends = layer.free | layer.neighbour
     if observation.support is not None:
         ends |= observation.support.height(layer.grid.centers()) < 0
-    return ends.take(0, axis=axis)
+    return ends.squeeze(axis=axis)
 
 
 def mesh_body(observation: Observation, field: np.ndarray, config: MeshingConfig) -> TriangleMesh:

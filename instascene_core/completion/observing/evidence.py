@@ -40,7 +40,7 @@ def views_of_instance(
     usable = [f for f in frames if f.depth is not None and f.labels is not None]
     if not usable:
         raise InputError("Completion needs frames with depth and labels, and there are none.")
-    pixels = np.array([((f.labels == instance_id) & (f.depth > 0)).sum() for f in usable])
+    pixels = np.array([((f.require_labels() == instance_id) & (f.require_depth() > 0)).sum() for f in usable])
     if pixels.max() == 0:
         raise InputError(f"No depth was measured on instance {instance_id}, so it cannot be completed.")
     chosen = _spread_views(usable, pixels, config.max_views, config.unseen_value)
@@ -64,7 +64,7 @@ def neighbour_points(
         if box is None:
             continue
         cut = np.s_[box[1] : box[3], box[0] : box[2]]
-        labels, depth = frame.labels[cut], frame.depth[cut]
+        labels, depth = frame.require_labels()[cut], frame.require_depth()[cut]
         pixels = np.flatnonzero(
             (labels != instance_id) & (labels != UNLABELLED) & (depth > 0) & np.isfinite(depth)
         )
@@ -106,7 +106,8 @@ def _view(frame: Frame, instance_id: InstanceId, support: Plane | None, config: 
     """Sort a frame's pixels into target, other, border and nothing, and weigh the target's."""
     import cv2
 
-    depth = np.where(np.isfinite(frame.depth) & (frame.depth > 0), frame.depth, np.float32(0))
+    measured = frame.require_depth()
+    depth = np.where(np.isfinite(measured) & (measured > 0), measured, np.float32(0))
     normals = edge_keeping_normals(depth, frame.camera)
     labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals, config.ownership)
     erosion = config.mask_erosion
@@ -114,7 +115,8 @@ def _view(frame: Frame, instance_id: InstanceId, support: Plane | None, config: 
     kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
     core = cv2.erode(mask, kernel) if erosion > 0 else mask
     # Parts too thin to survive the erosion (handles, stems) are kept whole, with less trust.
-    thin = mask & ~cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8)) & 1
+    grown = cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8))
+    thin = mask & np.invert(grown) & 1
     what = np.full(depth.shape, OTHER, dtype=np.uint8)
     what[labels == UNLABELLED] = UNOWNED
     what[cv2.dilate(mask, kernel) > 0] = BORDER
@@ -250,7 +252,7 @@ def _votes(
         mine[inside] += near & (what == TARGET)
         other[inside] += near * ((what == OTHER) + unowned_vote * (what == UNOWNED))
         through[inside] += (difference > band) & (what != NOTHING) & (what != BORDER)
-        foreign = points.view[inside] != index
+        foreign = points.column("view")[inside] != index
         residuals.append(difference[near & (what == TARGET) & foreign])
     return mine, other, through, np.concatenate(residuals)
 

@@ -106,7 +106,7 @@ def observe(
         if below.mean() > settings.max_below_support:
             support = None
             notes = (*notes, "Most of the object lies below the support plane, so the plane was not used.")
-    num_views, cut_views = len(np.unique(points.view)), _cut_share(views, settings)
+    num_views, cut_views = len(np.unique(points.column("view"))), _cut_share(views, settings)
     notes += _notes(num_views, support, cut_views, settings)
     grid = _object_grid(points.positions, views, support, up, pixel, settings)
     volume = _fused(views, grid, noise, pixel, settings)
@@ -224,8 +224,8 @@ def _object_grid(
     least = config.min_voxel_pixels * pixel
     voxel = max((float(np.prod(high - low)) / config.max_voxels) ** (1 / 3), least)
     low, high = low - 4 * voxel, high + 4 * voxel
-    shape = tuple(int(n) for n in np.ceil((high - low) / voxel).astype(int) + 1)
+    nx, ny, nz = (int(n) for n in np.ceil((high - low) / voxel).astype(int) + 1)
     matrix = np.eye(4)
     matrix[:3, :3] = rotation
     matrix[:3, 3] = rotation @ low
-    return VoxelGrid(matrix, float(voxel), shape)
+    return VoxelGrid(matrix, float(voxel), (nx, ny, nz))

@@ -29,8 +29,8 @@ def extend_box(observation: Observation, points: np.ndarray) -> Observation:
     factor = max(1.0, float(np.prod((high - low + 1) / old.shape)) ** (1 / 3))
     matrix = old.world_from_grid.copy()
     matrix[:3, 3] = apply(old.world_from_grid, low * old.voxel)
-    shape = tuple(int(n) for n in np.ceil((high - low) / factor).astype(int) + 1)
-    return fuse_in_grid(observation, VoxelGrid(matrix, old.voxel * factor, shape))
+    nx, ny, nz = (int(n) for n in np.ceil((high - low) / factor).astype(int) + 1)
+    return fuse_in_grid(observation, VoxelGrid(matrix, old.voxel * factor, (nx, ny, nz)))
 
 
 def refine_voxels(observation: Observation, voxel: float, max_voxels: int) -> Observation:
@@ -40,8 +40,8 @@ def refine_voxels(observation: Observation, voxel: float, max_voxels: int) -> Ob
     voxel = max(voxel, least)
     if voxel >= old.voxel:
         return observation
-    shape = tuple(int(n) for n in np.floor(old.size / voxel).astype(int) + 1)
-    return fuse_in_grid(observation, VoxelGrid(old.world_from_grid, voxel, shape))
+    nx, ny, nz = (int(n) for n in np.floor(old.size / voxel).astype(int) + 1)
+    return fuse_in_grid(observation, VoxelGrid(old.world_from_grid, voxel, (nx, ny, nz)))
 
 
 def observe_beyond_face(observation: Observation, axis: int, end: int) -> Observation:
@@ -53,6 +53,7 @@ def observe_beyond_face(observation: Observation, axis: int, end: int) -> Observ
     corner, shape = np.zeros(3), list(old.shape)
     corner[axis] = -old.voxel if end == 0 else old.shape[axis] * old.voxel
     shape[axis] = 1
+    nx, ny, nz = shape
     matrix = old.world_from_grid.copy()
     matrix[:3, 3] = apply(old.world_from_grid, corner)
-    return fuse_in_grid(observation, VoxelGrid(matrix, old.voxel, tuple(shape)))
+    return fuse_in_grid(observation, VoxelGrid(matrix, old.voxel, (nx, ny, nz)))

@@ -42,7 +42,8 @@ def network_grid(grid: VoxelGrid, side: int) -> VoxelGrid:
     matrix = grid.world_from_grid.copy()
     center = matrix[:3, 3] + matrix[:3, :3] @ (grid.size / 2)
     matrix[:3, 3] = center - matrix[:3, :3] @ ((shape - 1) * voxel / 2)
-    return VoxelGrid(matrix, voxel, tuple(int(n) for n in shape))
+    nx, ny, nz = (int(n) for n in shape)
+    return VoxelGrid(matrix, voxel, (nx, ny, nz))
 
 
 def observed_at(observation: Observation, side: int) -> Observation:
@@ -105,7 +106,7 @@ class CompletionNetwork(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
-        w = widths
+        self.widths = w = widths
         fine = 8  # channels at full resolution: enough to place a surface, cheap enough for a CPU
         self.fine = nn.Conv3d(CHANNELS, fine, 3, padding=1)
         self.stem = nn.Conv3d(fine, w[0], 2, stride=2)
@@ -116,6 +117,7 @@ class CompletionNetwork(nn.Module):
         self.head = nn.Conv3d(w[0], 8 * fine, 1)
         self.last = nn.Conv3d(2 * fine, HEADS + 1, 3, padding=1)
         self.rank = nn.Linear(w[2], HEADS)
+        assert self.last.bias is not None  # a convolution has one unless it is told not to
         nn.init.zeros_(self.last.bias)
         nn.init.normal_(self.last.weight, std=1e-2)
 
@@ -147,9 +149,9 @@ def _shuffled(x: torch.Tensor) -> torch.Tensor:
 # --- weights ---
 
 
-def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
+def save_network(network: CompletionNetwork, path: Path, notes: dict[str, str]) -> None:
     """Write the weights as half-precision safetensors, atomically, with `notes` in the header."""
-    widths = json.dumps([len(block.first.weight) for block in network.down])
+    widths = json.dumps(network.widths)
     arrays = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     write_weights(path, arrays, FORMAT, {"widths": widths, **notes})
 
