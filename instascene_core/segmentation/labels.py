@@ -35,10 +35,10 @@ def tidy_labels(labels: np.ndarray, config: MaskConfig) -> np.ndarray:
     """[H, W] int32: `labels` ([H, W], ids ≥ 1) with small holes closed and without small connected pieces."""
     if not (labels >= 1).any():
         return labels
-    nearest = ndimage.distance_transform_edt(labels < 1, return_distances=True, return_indices=True)
-    near = nearest[0] <= config.max_hole_distance
+    distance, nearest = ndimage.distance_transform_edt(labels < 1, return_indices=True)
+    near = distance <= config.max_hole_distance
     surrounded = ndimage.uniform_filter((labels >= 1).astype(np.float32), 3) > config.min_hole_surroundings
-    labels = np.where(near & surrounded, labels[tuple(nearest[1])], labels)
+    labels = np.where(near & surrounded, labels[tuple(nearest)], labels)
     result = labels.copy()
     for label, window in enumerate(ndimage.find_objects(np.maximum(labels, 0)), start=1):
         if window is None:

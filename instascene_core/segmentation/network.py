@@ -123,6 +123,7 @@ class AffinityNetwork(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
+        self.widths = widths
         self.stem = nn.Conv2d(4 * (COLOR_CHANNELS + GEOMETRY_CHANNELS), widths[0], 3, padding=1)
         levels = list(itertools.pairwise(widths))
         self.down = nn.ModuleList([_block(widths[0], widths[0]), *(_block(a, b) for a, b in levels)])
@@ -178,9 +179,9 @@ def limit_size(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
     return frame.resized(small.width, small.height)
 
 
-def save_network(network: nn.Module, path: Path, notes: dict[str, str]) -> None:
+def save_network(network: AffinityNetwork, path: Path, notes: dict[str, str]) -> None:
     """Write the weights as half-precision safetensors, atomically, with `notes` in the header."""
-    widths = json.dumps([len(block[0].weight) for block in network.down])
+    widths = json.dumps(network.widths)
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
     write_weights(path, arrays, FORMAT, {"widths": widths, **notes})
 

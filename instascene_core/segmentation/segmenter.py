@@ -23,8 +23,12 @@ class Segmenter(Protocol):
     """Class-agnostic instance segmentation of single frames."""
 
     name: str
-    ids_are_global: bool  # the same id means the same object in every frame
     needs_depth: bool  # without depth a frame gets no masks
+
+    @property
+    def ids_are_global(self) -> bool:
+        """Whether the same id means the same object in every frame."""
+        ...
 
     def prepare(self, frames: Sequence[Frame], progress: ProgressCallback) -> None:
         """Learn what concerns the sequence as a whole; optional, before the frames are segmented."""

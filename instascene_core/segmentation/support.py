@@ -208,7 +208,7 @@ def _bounds_scene(
     if np.count_nonzero(inlier & near) < config.min_wall_share * np.count_nonzero(near):
         return False
     behind = np.count_nonzero(near & (height < -config.behind_tolerances * tolerance))
-    return behind < config.max_behind_wall * np.count_nonzero(near)
+    return bool(behind < config.max_behind_wall * np.count_nonzero(near))
 
 
 def _extent_of(

@@ -102,6 +102,7 @@ class NetworkCutter:
         return self._network.predict(frame, self._up, plane_of(support)).foreground
 
     def complete(self, labels: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
+        assert foreground is not None  # the network says one for every frame
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
 

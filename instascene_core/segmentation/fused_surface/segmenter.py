@@ -83,10 +83,10 @@ class SurfaceSegmenter:
         nothing = np.full(shape, UNLABELLED, dtype=np.int32)
         if frame.depth is None:
             return LabelImage(nothing, {}, (f"Frame '{frame.name}' has no depth to segment.",))
-        if self._cut is None:
+        if self._cut is None or self._lookup is None:  # every cut surface has a lookup
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
         small = limit_size(frame, self._max_pixels)
-        foreground = self._foreground(small)
+        foreground = self._foreground(small, self._cut)
         element = self._lookup.find_elements(small, foreground)
         labels = np.where(element >= 0, self._cut.part[element], UNLABELLED).astype(np.int32)
         labels = self._cutter.complete(labels, foreground)
@@ -104,9 +104,9 @@ class SurfaceSegmenter:
         alone.prepare([frame])
         return alone.segment(frame)
 
-    def _foreground(self, frame: Frame) -> np.ndarray | None:
+    def _foreground(self, frame: Frame, cut: CutSurface) -> np.ndarray | None:
         """[H, W] probability of being an object, for a frame at the working size; None = geometry decides."""
-        known = self._cut.foreground.get(frame.name)
+        known = cut.foreground.get(frame.name)
         if known is not None and known.shape == frame.rgb.shape[:2]:
             return from_bytes(known)
         return self._cutter.foreground(frame, self.support)

@@ -74,7 +74,7 @@ def _samples(
     """([N, 10] position, normal, colour, foreground; [N] metres a pixel spans) of the object pixels."""
     import cv2
 
-    points, directions, valid = smooth_geometry(frame.depth, frame.camera)
+    points, directions, valid = smooth_geometry(frame.require_depth(), frame.camera)
     rotation = frame.world_from_camera[:3, :3]
     pick = np.flatnonzero(valid.ravel())
     world = points.reshape(-1, 3)[pick] @ rotation.T + frame.world_from_camera[:3, 3]

@@ -128,7 +128,7 @@ def without_repetitions(masks: np.ndarray, scores: np.ndarray, max_overlap: floa
 
 def _boxes(masks: np.ndarray) -> np.ndarray:
     """[N, 4] int64: y0, x0, y1, x1 of non-empty masks, the ends exclusive."""
-    rows, columns = masks.any(axis=2), masks.any(axis=1)
+    rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
     last_row = masks.shape[1] - rows[:, ::-1].argmax(axis=1)
     last_column = masks.shape[2] - columns[:, ::-1].argmax(axis=1)
     return np.stack([rows.argmax(axis=1), columns.argmax(axis=1), last_row, last_column], axis=1)

@@ -7,6 +7,7 @@ depend on the threshold; repetitions go.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,7 +41,10 @@ class Sam2:
                 "segmentation.public.sam2.points_per_side and points_per_batch must be 1 or more."
             )
         self.device, self.config = device, config
-        self.model = load_transformers_model(checkpoint, self.name, MODEL_TYPES, "Sam2Model", EXAMPLE)
+        # transformers is imported late: its classes' own attributes are unknown here.
+        self.model = cast(
+            Any, load_transformers_model(checkpoint, self.name, MODEL_TYPES, "Sam2Model", EXAMPLE)
+        )
         self.model.to(device)
         self.settings = preprocessing_of(Path(checkpoint).expanduser())
         # The feature maps' sizes are part of the network: every image is stretched to this square.

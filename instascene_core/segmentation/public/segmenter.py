@@ -84,7 +84,7 @@ class PublicSegmenter:
 
 def structure_shares(found: MaskSet, frame: Frame, support: Support) -> np.ndarray:
     """[N] share of each mask's measured pixels that is no object region; 0 where nothing is measured."""
-    points = points_of_depth(frame.depth, frame.camera)
+    points = points_of_depth(frame.require_depth(), frame.camera)
     world = points @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
     measured = points[..., 2] > 0
     height, width = found.masks.shape[1:]
