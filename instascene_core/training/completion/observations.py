@@ -21,10 +21,11 @@ from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.open3d_loader import open3d
 from instascene_core.geometry.tsdf import VoxelGrid
+from instascene_core.instances import InstanceId
 from instascene_core.training.completion.shapes import make_shape
 from instascene_core.transforms import look_at, matrix_from_quaternion
 
-TABLE_LABEL, TARGET_LABEL = 1, 2
+TABLE_LABEL, TARGET_LABEL = InstanceId(1), InstanceId(2)
 SIDES, SIDE_SHARES = (32, 40, 48, 56), (0.45, 0.2, 0.2, 0.15)
 
 

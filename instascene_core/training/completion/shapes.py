@@ -7,14 +7,18 @@ scenes (`synthetic.household`, `synthetic.unseen`), which stay unseen: cups and 
 random families, with other outlines, walls and handles than there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instascene_core.geometry import TriangleMesh
 from instascene_core.synthetic.solids import mesh_of
 
-Body = object  # a manifold3d.Manifold, imported late
+if TYPE_CHECKING:
+    from manifold3d import Manifold as Body  # imported late where bodies are made
 
 
 def make_shape(rng: np.random.Generator) -> tuple[str, TriangleMesh]:

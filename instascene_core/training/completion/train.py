@@ -95,9 +95,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.checkpoint = config, checkpoint
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network, self.averaged = CompletionNetwork().train(), CompletionNetwork().eval()
         layout = torch.channels_last_3d
-        self.network = CompletionNetwork().to(self.device, memory_format=layout).train()
-        self.averaged = CompletionNetwork().to(self.device, memory_format=layout).eval()
+        for network in (self.network, self.averaged):
+            network.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue] not in torch
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay

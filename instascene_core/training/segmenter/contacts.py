@@ -61,10 +61,11 @@ def examples(
     )
     if evidence is None:
         return np.zeros((0, 0), np.float32), np.zeros(0), np.zeros(0, bool)
-    votes = np.zeros((int(evidence.patch.max()) + 1, 1 + max(int(f.labels.max()) for f in frames)))
-    for frame, element in zip(frames, evidence.elements):
+    labels = [frame.require_labels() for frame in frames]
+    votes = np.zeros((int(evidence.patch.max()) + 1, 1 + max(int(image.max()) for image in labels)))
+    for image, element in zip(labels, evidence.elements):
         hit = element >= 0
-        np.add.at(votes, (evidence.patch[element[hit]], np.maximum(frame.labels[hit], 0)), 1)
+        np.add.at(votes, (evidence.patch[element[hit]], np.maximum(image[hit], 0)), 1)
     owner, purity = votes.argmax(axis=1), votes.max(axis=1) / np.maximum(votes.sum(axis=1), 1)
     pairs = evidence.pairs
     a, b = pairs.first, pairs.second

@@ -38,7 +38,7 @@ def make_shard(seed: int, scenes: int = SCENES_PER_SHARD, views: int = VIEWS_PER
     return Shard(
         np.stack([v.frame.rgb.transpose(2, 0, 1) for v in taken]),
         np.round(np.stack(geometry) / STEP).astype(np.int8),
-        np.stack([np.maximum(v.frame.labels, 0) for v in taken]).astype(np.uint8),
+        np.stack([np.maximum(v.frame.require_labels(), 0) for v in taken]).astype(np.uint8),
     )
 
 

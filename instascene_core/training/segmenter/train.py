@@ -113,7 +113,9 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     """
     torch.manual_seed(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = AffinityNetwork().to(device, memory_format=torch.channels_last).train()
+    network = AffinityNetwork().train()
+    layout = torch.channels_last
+    network.to(device, memory_format=layout)  # pyright: ignore[reportCallIssue] torch types lack it
     optimiser = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
