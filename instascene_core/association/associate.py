@@ -32,7 +32,7 @@ from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
-from instascene_core.ownership import labels_of_masks
+from instascene_core.ownership.by_masks import labels_of_masks
 from instascene_core.progress import ProgressCallback, no_progress
 
 if TYPE_CHECKING:

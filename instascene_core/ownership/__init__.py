@@ -15,11 +15,6 @@ The pixels of a frame get their owner three times, each time with more knowledge
    `adopt_surface` for the one instance whose mesh it makes, because a rim that the labels miss would be
    missing in the mesh.  Only that instance sees the result; the label images stay as they are.
 
-The rules lie below the steps that call them, because the steps do not import one another.
+The rules lie below the steps that call them, because the steps do not import one another.  Each is imported
+from its own module: completion needs no renderer.
 """
-
-from instascene_core.ownership.by_gaussians import Evidence, evidence_of, label_pixels
-from instascene_core.ownership.by_masks import add_structure, labels_of_masks
-from instascene_core.ownership.by_surface import adopt_surface
-
-__all__ = ["Evidence", "add_structure", "adopt_surface", "evidence_of", "label_pixels", "labels_of_masks"]

@@ -14,7 +14,7 @@ from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.images import resize
 from instascene_core.instances import Instance, InstanceId, InstanceMap
-from instascene_core.ownership import add_structure
+from instascene_core.ownership.by_masks import add_structure
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import PixelTrace, trace
 from instascene_core.scene.label_images import label_images

@@ -8,7 +8,7 @@ import numpy as np
 from instascene_core.config import PixelLabelsConfig
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.ownership import evidence_of, label_pixels
+from instascene_core.ownership.by_gaussians import evidence_of, label_pixels
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import trace
 

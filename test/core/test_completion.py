@@ -22,7 +22,7 @@ from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.depth_maps import edge_keeping_normals
-from instascene_core.ownership import adopt_surface
+from instascene_core.ownership.by_surface import adopt_surface
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX, CAN, MUG, BOWL = 2, 3, 4, 5

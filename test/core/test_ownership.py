@@ -7,8 +7,8 @@ from association_cases import FakeTrace
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import SH_C0, GaussianModel
-from instascene_core.ownership import Evidence, add_structure, evidence_of, label_pixels, labels_of_masks
-from instascene_core.ownership.by_masks import frontmost
+from instascene_core.ownership.by_gaussians import Evidence, evidence_of, label_pixels
+from instascene_core.ownership.by_masks import add_structure, frontmost, labels_of_masks
 
 
 def test_a_mask_becomes_its_cluster_and_every_other_pixel_nobodys():

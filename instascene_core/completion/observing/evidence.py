@@ -26,7 +26,7 @@ from instascene_core.geometry.tsdf import (
     visible_box,
 )
 from instascene_core.instances import InstanceId
-from instascene_core.ownership import adopt_surface
+from instascene_core.ownership.by_surface import adopt_surface
 from instascene_core.transforms import apply, inverse
 
 
