@@ -1,7 +1,7 @@
 """All settings with their defaults: frozen dataclasses, nested by stage and by part of a stage.
 
 What decides on a shape, a mask or a cut is set here and nowhere else.  Numerical constants lie beside the
-code: epsilons, paddings, steps of solvers, limits of the renderer, scales that trained weights were made with.
+code: epsilons, paddings, steps of solvers, limits of the renderer, scales that trained weights expect.
 
 YAML overlays (`config/*.yaml`) and ROS parameters are checked against these classes:
 an unknown key is refused, a wrong type is refused, a missing key keeps its default.
