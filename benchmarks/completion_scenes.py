@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from benchmarks.cached_scenes import cached_scene, depth_and_labels
+from benchmarks.cached_scenes import cached_scene
 from benchmarks.completion_scores import mean, score
 from benchmarks.provenance import CORE, Sources, cache_key
 from benchmarks.records import COMPLETION
@@ -102,7 +102,7 @@ def _decomposed(
         )
         frames = [f.with_(labels=None, depth=f.depth if depth else None) for f in made.frames]
         found = decompose(Reconstruction(tuple(frames), made.gaussians))
-        views, instances = found.labelled_views, found.instances
+        views, instances = found.views, found.instances
         plane = instances.support
         camera = views[0].camera
         with atomic_path(path) as temporary:
@@ -111,8 +111,8 @@ def _decomposed(
                 camera=[camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy],
                 poses=[view.world_from_camera for view in views],
                 rgb=[view.rgb for view in views],
-                depth=[depth_and_labels(view)[0] for view in views],
-                labels=[depth_and_labels(view)[1] for view in views],
+                depth=[view.require_depth() for view in views],
+                labels=[instances.label_images[view.name] for view in views],
                 ids=[instance.id for instance in instances.objects],
                 support=[] if plane is None else [*plane.normal, plane.offset],
             )
