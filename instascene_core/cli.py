@@ -105,7 +105,11 @@ class Complete:
         with progress_bars() as progress:
             loaded = load_scene(self.output, progress=progress)
             scene = loaded.scene
-            scene.require_instances()
+            if scene.instances is None:
+                raise InputError(
+                    f"The scene in {self.output} was only reconstructed; `instascene run` it again, up to "
+                    "segment or complete."
+                )
             result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
         files = put_object(self.output, result, scene.config.export)
         for note in (*loaded.notes, *result.notes):

@@ -21,16 +21,26 @@ from instascene_core.errors import InputError
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """The defaults, overlaid by the YAML file `path`, overlaid by `KEY=VALUE` words.
 
-    The YAML file holds nested mappings; a ROS parameter file (`node_name: ros__parameters: …`)
-    is for the node, not for this.  Raises InputError.
+    The YAML file holds nested mappings, as they are or as a ROS parameter file (`/**: ros__parameters: …`).
+    Raises InputError.
     """
-    settings = flatten(read_yaml(path)) if path is not None else {}
+    settings = flatten(_without_ros(read_yaml(path))) if path is not None else {}
     for word in overrides:
         key, separator, text = word.partition("=")
         if not separator:
             raise InputError(f"'{word}' is not of the form KEY=VALUE, e.g. reconstruction.iterations=500.")
         settings[key.strip()] = _parse_yaml(text, word)
     return config_with(Config(), settings)
+
+
+def _without_ros(values: dict) -> dict:
+    """The parameters of a ROS parameter file for one node (or all); other mappings as they are."""
+    inner = next(iter(values.values())) if len(values) == 1 else None
+    return (
+        inner["ros__parameters"] or {}
+        if isinstance(inner, dict) and set(inner) == {"ros__parameters"}
+        else values
+    )
 
 
 def read_yaml(path: Path) -> dict:
@@ -78,6 +88,8 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     Raises InputError with one sentence that names the setting.
     """
     values = settings_of(config)
+    # A section of a YAML file with nothing in it says nothing.
+    settings = {k: v for k, v in settings.items() if v is not None or k in values or not _is_group(k, values)}
     for key in settings:
         if key not in values:
             raise InputError(_unknown(key, list(values)))
@@ -86,7 +98,11 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     try:
         return _checker(type(config)).validate_json(text, strict=True)
     except ValidationError as error:
-        raise InputError(_refusal(error, values)) from error
+        raise InputError(_refusal(error, {**values, **settings})) from error
+
+
+def _is_group(key: str, known: Iterable[str]) -> bool:
+    return any(k.startswith(f"{key}.") for k in known)
 
 
 @functools.cache
@@ -119,13 +135,16 @@ def _json_value(value: Any) -> Any:
 _TYPE_NAMES = {"int_type": "int", "float_type": "float", "bool_type": "bool", "string_type": "str"}
 
 
-def _refusal(error: ValidationError, known: Iterable[str]) -> str:
-    """One sentence about the first thing that is wrong; `known`: the paths of all settings."""
+def _refusal(error: ValidationError, given: Mapping[str, Any]) -> str:
+    """One sentence about the first thing that is wrong; `given`: the values of all settings by path."""
     errors = error.errors(include_url=False)
     kind, value, context = errors[0]["type"], errors[0]["input"], errors[0].get("ctx", {})
     # After the setting's own path come indices into its list and members of a union.
     location = ".".join(map(str, errors[0]["loc"]))
-    name = max((path for path in known if f"{location}.".startswith(f"{path}.")), key=len, default=location)
+    name = max((path for path in given if f"{location}.".startswith(f"{path}.")), key=len, default=location)
+    shown = repr(value)
+    if isinstance(value, dict) and name in given:  # what no JSON could hold was wrapped
+        shown = str(given[name])
     if kind in _TYPE_NAMES:
         takes = f"a value of type {_TYPE_NAMES[kind]}"
     elif kind == "literal_error":
@@ -134,13 +153,52 @@ def _refusal(error: ValidationError, known: Iterable[str]) -> str:
         takes = "a list"
     elif kind in ("missing", "too_long"):  # a tuple lacks elements (one error each), or has too many
         count = context.get("max_length", len(value) + sum(e["type"] == "missing" for e in errors))
-        takes, value = f"{count} values", len(value)
+        takes, shown = f"{count} values", str(len(value))
     else:
-        return f"The setting '{name}' cannot be {value!r}: {errors[0]['msg']}."
-    return f"The setting '{name}' takes {takes}, got {value!r}."
+        return f"The setting '{name}' cannot be {shown}: {errors[0]['msg']}."
+    return f"The setting '{name}' takes {takes}, got {shown}."
+
+
+# Settings whose last word changed as well when they moved.
+_RENAMED = {
+    "completion.convex_max_triangles": "completion.convex_parts.max_triangles",
+    "completion.convex_threshold": "completion.convex_parts.threshold",
+    "completion.max_convex_parts": "completion.convex_parts.max_parts",
+    "completion.max_points": "completion.observing.max_points",
+    "completion.max_triangles": "completion.meshing.max_triangles",
+    "completion.max_views": "completion.observing.max_views",
+    "segmentation.cropformer_config": "segmentation.public.cropformer.config",
+    "segmentation.cropformer_root": "segmentation.public.cropformer.root",
+    "segmentation.sam2_min_predicted_iou": "segmentation.public.sam2.min_predicted_iou",
+    "segmentation.sam2_min_stability": "segmentation.public.sam2.min_stability",
+    "segmentation.sam2_points_per_batch": "segmentation.public.sam2.points_per_batch",
+    "segmentation.sam2_points_per_side": "segmentation.public.sam2.points_per_side",
+    "segmentation.sam2_stability_offset": "segmentation.public.sam2.stability_offset",
+}
+
+
+def present_name(key: str, known: Iterable[str]) -> str | None:
+    """The path that a setting has in this version: `key`, or where an earlier version's has moved to.
+
+    None where there is none, or where more than one could be meant.
+    """
+    known = set(known)
+    if key in known:
+        return key
+    if _RENAMED.get(key) in known:
+        return _RENAMED[key]
+    section, name = key.partition(".")[0], key.rpartition(".")[2]
+    moved = [k for k in known if k.partition(".")[0] == section and k.rpartition(".")[2] == name]
+    return moved[0] if len(moved) == 1 else None
 
 
 def _unknown(key: str, known: list[str]) -> str:
+    members = [k for k in known if k.startswith(f"{key}.")]
+    if members:
+        return f"'{key}' is a group of settings; name one of them, such as {members[0]}."
+    moved = present_name(key, known)
+    if moved is not None:
+        return f"There is no setting '{key}'; did you mean '{moved}'?"
     # The right name at another place is meant rather than a similar one, first of all within its section.
     same = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
     nearby = [k for k in same if k.partition(".")[0] == key.partition(".")[0]]

@@ -1,6 +1,5 @@
 """Services and actions that make the scene's results: decompose, complete, save."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -123,7 +122,7 @@ class Requests:
         request = goal.request
 
         def make_feedback(stage: str, fraction: float, message: str):
-            psnr = float(self._worker.scene.metrics.get("psnr", math.nan))
+            psnr = self._worker.scene.psnr
             return BuildScene.Feedback(stage=stage, progress=fraction, psnr=psnr, message=message)
 
         def work(progress: ProgressCallback):

@@ -6,6 +6,7 @@ deviation of one depth reading; both are measured from the frames.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from instascene_core.config.ownership import SurfaceAdoptionConfig
 
@@ -366,7 +367,8 @@ class ConfidenceConfig:
 class CompletionConfig:
     """In-situ completion."""
 
-    prior: str = "learned"  # "carving" asks no network: hull and footprint, less what was seen to be empty
+    # "carving" asks no network: hull and footprint, less what was seen to be empty
+    prior: Literal["learned", "carving"] = "learned"
     candidates: bool = True  # plain bodies and bodies of revolution are tried before the prior's guess
     num_samples: int = 1
     seed: int = 0

@@ -1,7 +1,8 @@
 """Settings of the 2D instance masks, one class for each segmenter or for what several of them share.
 
 The model that judges pairs of patches was trained with the defaults of `FusedSurfaceConfig`: other values
-there, of its patches or its creases want weights of their own (`python -m training.segmenter.contacts`).
+there, of its patches or its creases, want weights of their own
+(`python -m instascene_core.training.segmenter.contacts`).
 """
 
 from dataclasses import dataclass, field

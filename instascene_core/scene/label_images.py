@@ -1,5 +1,6 @@
 """The instances' label images: rendered from the labels of the Gaussians, and again where these changed."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ class LabelImages(Mapping):
         stale: Mapping[str, tuple[Disks, ...]],
         config: PixelLabelsConfig,
     ) -> None:
+        self._lock = threading.Lock()
         self._images, self._stale = dict(images), dict(stale)
         self._views = {view.name: view for view in views}
         self._gaussians, self._labels, self._config = gaussians, labels, config
@@ -79,18 +81,27 @@ class LabelImages(Mapping):
         """The images of `earlier` after the labels (or the Gaussians) at some places changed."""
         images, stale = earlier, {}
         if isinstance(earlier, LabelImages):
-            images, stale = earlier._images, earlier._stale
+            with earlier._lock:
+                images, stale = dict(earlier._images), dict(earlier._stale)
         names = [view.name for view in views if view.name in images]
         stale = {n: (*stale.get(n, ()), *places) for n in names}
         return cls(images, views, gaussians, labels, stale, config)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        image = self._images[name]
-        if name in self._stale:
-            image = self._rendered(self._views[name], image, self._stale[name])
-            self._images[name] = image
-            del self._stale[name]
-        return image
+        with self._lock:  # other threads may read a scene's state
+            image = self._images[name]
+            if name in self._stale:
+                image = self._rendered(self._views[name], image, self._stale[name])
+                self._images[name] = image
+                del self._stale[name]
+            return image
+
+    def __getstate__(self) -> dict:
+        with self._lock:
+            return {k: v for k, v in self.__dict__.items() if k != "_lock"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._images)

@@ -14,7 +14,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
-from instascene_core.scene.results import Decomposition, SceneState, surface_when_asked
+from instascene_core.scene.results import Decomposition, LazySurface, SceneState
 from instascene_core.segmentation import Support
 from instascene_core.transforms import quaternion_from_matrix
 
@@ -48,7 +48,7 @@ def remove_instance(state: SceneState, instance_id: InstanceId, config: Config) 
         views=views,
         gaussians=result.gaussians,
         instances=result.instances,
-        surface_of=surface_when_asked(result.gaussians, views, config.click),
+        surface_of=LazySurface(result.gaussians, views, config.click),
     )
     state = replace(
         state,
@@ -61,6 +61,11 @@ def remove_instance(state: SceneState, instance_id: InstanceId, config: Config) 
         decomposition=after,
         objects={k: v for k, v in state.objects.items() if k != instance_id},
         ids=state.ids.after(after),
+        metrics={
+            **state.metrics,
+            "gaussians": len(result.gaussians),
+            "instances": len(result.instances.objects),
+        },
     )
     return state, result
 

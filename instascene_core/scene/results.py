@@ -2,13 +2,14 @@
 
     frames → Reconstruction → Decomposition → CompletedObject
 
-Nothing here is changed after it was made.  A step makes a new value or, where it is cancelled, none.
+Nothing here is changed after it was made, also not the arrays and mappings inside.  A step makes a new value
+or, where it is cancelled, none.  Values are compared by identity.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reconstruction:
     """The scene as 2D Gaussians (InstaScene section 3)."""
 
@@ -45,7 +46,7 @@ class Reconstruction:
         return replace(self, posed_frames=tuple(f for f in self.posed_frames if f.name != name))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decomposition:
     """The reconstructed scene as instances (InstaScene sections 3.1 and 3.2)."""
 
@@ -54,7 +55,7 @@ class Decomposition:
     masks: tuple[np.ndarray, ...]  # per view [H, W] integer: the 2D masks it was made from; () = not kept
     gaussians: GaussianModel  # those of the reconstruction, with instance features [N, 16]
     instances: InstanceMap
-    surface_of: Callable[[], Surface] = field(repr=False, compare=False)  # made when first asked for
+    surface_of: LazySurface = field(repr=False)
     metrics: Mapping = field(default_factory=dict)  # instances, mask_warnings, seconds
 
     @property
@@ -73,14 +74,28 @@ class Decomposition:
         return replace(self, instances=instances)
 
 
-def surface_when_asked(
-    gaussians: GaussianModel, views: Sequence[Frame], config: ClickConfig
-) -> Callable[[], Surface]:
-    """`make_surface` of these, put off until the first call and then kept."""
-    return functools.cache(lambda: make_surface(gaussians, views, config))
+class LazySurface:
+    """`make_surface` of these, put off until it is first asked for and then kept."""
+
+    def __init__(self, gaussians: GaussianModel, views: Sequence[Frame], config: ClickConfig) -> None:
+        self._arguments = gaussians, views, config
+        self._made: Surface | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Surface:
+        with self._lock:
+            if self._made is None:
+                self._made = make_surface(*self._arguments)
+            return self._made
+
+    def __getstate__(self) -> tuple:
+        return self._arguments
+
+    def __setstate__(self, arguments: tuple) -> None:
+        self.__init__(*arguments)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IdHistory:
     """The ids given so far, so that instances keep theirs and none is given twice."""
 
@@ -103,7 +118,7 @@ class IdHistory:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SceneState:
     """Everything that is known of a scene at one moment."""
 
@@ -153,22 +168,27 @@ class SceneState:
 
     def posed_frame(self, name: str = "") -> Frame:
         """The frame of that name among those reconstructed; "" is the newest.  InputError for another."""
-        if not name and self.posed_frames:
+        if not self.posed_frames:
+            raise NotReadyError(
+                "All frames that were reconstructed have left the scene; call segment_instances again."
+            )
+        if not name:
             return self.posed_frames[-1]
         for frame in self.posed_frames:
             if frame.name == name:
                 return frame
-        known = ", ".join(f.name for f in self.posed_frames[:3]) or "none"
+        known = ", ".join(f.name for f in self.posed_frames[:3])
         raise InputError(f"There is no frame '{name}' in the scene; its frames are {known} …")
 
     def with_reconstruction(self, reconstruction: Reconstruction) -> SceneState:
         """New Gaussians end the instances and objects of the old ones; the ids given are remembered."""
+        known = {name: value for name, value in self.metrics.items() if not name.startswith("held_out_")}
         return replace(
             self,
             reconstruction=reconstruction,
             decomposition=None,
             objects={},
-            metrics=merged_metrics(self.metrics, reconstruction.metrics),
+            metrics=merged_metrics(known, reconstruction.metrics),
         )
 
     def with_decomposition(self, decomposition: Decomposition) -> SceneState:
@@ -192,6 +212,7 @@ class SceneState:
             decomposition=decomposition,
             objects={k: v for k, v in self.objects.items() if k in same},
             ids=self.ids.after(decomposition),
+            metrics={**self.metrics, "instances": len(instances.objects)},
         )
 
     def with_object(self, result: CompletedObject, metrics: Mapping) -> SceneState:

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,16 +23,30 @@ from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.results import (
     Decomposition,
     IdHistory,
+    LazySurface,
     Reconstruction,
     SceneState,
     merged_metrics,
-    surface_when_asked,
 )
 from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed, up_of
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("reconstruct", "segment", "complete")  # of `Scene.run`, in order
+
+
+@dataclass(frozen=True, eq=False)
+class _Unfinished:
+    """A reconstruction whose `run` was cancelled or failed later on, or still goes on."""
+
+    frames: tuple[Frame, ...]  # made from these, as they came
+    limits: tuple[int | None, float | None]  # iterations, seconds
+    reconstruction: Reconstruction
+
+    def is_of(self, frames: Sequence[Frame], limits: tuple[int | None, float | None]) -> bool:
+        """Whether it is what would be made of these very frames within these limits."""
+        same = len(frames) == len(self.frames) and all(a is b for a, b in zip(frames, self.frames))
+        return same and limits == self.limits
 
 
 class Scene:
@@ -46,6 +60,8 @@ class Scene:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
+        if self.config.max_frames < 2:
+            raise InputError(f"max_frames is {self.config.max_frames}; a scene needs at least 2 frames.")
         # What reconstructs: "cpu" or the name of the GPU.  A GPU asked for that is not there is refused here.
         self.device = device_name(choose_device(self.config.reconstruction.device))
         self.reset()
@@ -55,7 +71,7 @@ class Scene:
         self.state = SceneState()
         self.origin: dict = {}  # where the frames can be read again: source and options of open_dataset
         self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
-        self._spare: Reconstruction | None = None  # made by a `run` that did not get to its end
+        self._unfinished: _Unfinished | None = None  # of a `run` that has not got to its end
 
     # ── the paper ─────────────────────────────────────────────────────────────────────────────────
 
@@ -73,8 +89,8 @@ class Scene:
         iterations, time_budget_s: limits of the reconstruction; None takes the configuration's.
         again: reconstruct also where the Gaussians explain all frames already.  A cancelled or failed
         reconstruction or decomposition leaves the scene as it was, and a reconstruction that was finished by
-        then is not made again for the same frames; of a cancelled completion the objects that were complete
-        by then stay.  Raises NotReadyError with fewer than 2 frames.
+        then is not made again for the same frames and limits; of a cancelled completion the objects that were
+        complete by then stay.  Raises NotReadyError with fewer than 2 frames.
         """
         if until not in STAGES:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
@@ -162,6 +178,7 @@ class Scene:
         state = self.state
         if any(frame.name == other.name for other in state.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
+        self._unfinished = None  # it is of other frames from now on
         frames = [*state.frames, frame]
         if len(frames) <= self.config.max_frames:
             self.state = replace(state, frames=tuple(frames))
@@ -209,16 +226,16 @@ class Scene:
     ) -> SceneState:
         """The state in which the Gaussians explain all frames; the present one where they do (unless
         `again`).  What an earlier `run` made of these very frames before it was cancelled is taken up."""
-        state, spare = self.state, self._spare
+        state, limits = self.state, (iterations, time_budget_s)
         if state.is_reconstructed and not again:
             return state
-        if again or spare is None or not spare.explains(state.frames):
-            spare = reconstruct(
+        if self._unfinished is None or not self._unfinished.is_of(state.frames, limits):
+            made = reconstruct(
                 state.frames, self.config, progress,
                 iterations=iterations, time_budget_s=time_budget_s, optimise=self._finish_begun,
             )  # fmt: skip
-        self._spare = spare
-        return state.with_reconstruction(spare)
+            self._unfinished = _Unfinished(state.frames, limits, made)
+        return state.with_reconstruction(self._unfinished.reconstruction)
 
     def _finish_begun(
         self, frames: list[Frame], progress: ProgressCallback, **limits
@@ -292,7 +309,7 @@ class Scene:
                 masks=(),
                 gaussians=gaussians,
                 instances=instances,
-                surface_of=surface_when_asked(gaussians, views, self.config.click),
+                surface_of=LazySurface(gaussians, views, self.config.click),
                 metrics={"instances": len(instances.objects)},
             )
             state = replace(state.with_decomposition(decomposition), objects=dict(objects or {}))
@@ -340,6 +357,16 @@ class Scene:
     def metrics(self) -> Mapping:
         """What was measured on the way: seconds of each stage, psnr, counts."""
         return self.state.metrics
+
+    @property
+    def psnr(self) -> float:
+        """dB, mean over the training views, of the newest reconstruction; NaN before there is one.
+
+        While a `run` goes on this is the reconstruction it has made, if it has got so far.
+        """
+        unfinished = self._unfinished
+        metrics = self.state.metrics if unfinished is None else unfinished.reconstruction.metrics
+        return float(metrics.get("psnr", math.nan))
 
     @property
     def is_reconstructed(self) -> bool:
@@ -390,7 +417,7 @@ class Scene:
 
     def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
         """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""
-        before, self.state, self._spare = self.state.reconstruction, state, None
+        before, self.state, self._unfinished = self.state.reconstruction, state, None
         known = state.reconstruction
         if self._online is not None and known is not None and known is not before:
             self._online.adopt(frames, known.gaussians, known.background)

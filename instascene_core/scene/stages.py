@@ -21,7 +21,7 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.rendering import rasterize
 from instascene_core.scene.decomposition import find_instances
-from instascene_core.scene.results import Decomposition, IdHistory, Reconstruction, surface_when_asked
+from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def decompose(
         masks=tuple(_compact(mask) for mask in masks),
         gaussians=gaussians,
         instances=found.instances,
-        surface_of=surface_when_asked(gaussians, views, config.click),
+        surface_of=LazySurface(gaussians, views, config.click),
         metrics=metrics,
     )
 
@@ -123,7 +123,7 @@ def complete(
         )
     return completion.complete(
         decomposition.labelled_views,
-        instance_id,
+        instance.id,  # a plain int, whatever kind of integer was asked for
         support=decomposition.instances.support,
         up=up_of(config),
         config=config.completion,

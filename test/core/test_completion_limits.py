@@ -171,7 +171,9 @@ def test_all_objects_of_a_scene_are_completed_with_progress_and_cancel(monkeypat
     """One that cannot be is told and skipped; cancelling keeps what is complete."""
     instances = SimpleNamespace(objects=[SimpleNamespace(id=k) for k in (4, 7, 9)])
     scene = Scene()
-    scene.state = decomposed = SceneState(decomposition=SimpleNamespace(instances=instances))
+    scene.state = decomposed = SceneState(
+        reconstruction=SimpleNamespace(), decomposition=SimpleNamespace(instances=instances)
+    )
 
     def one(decomposition, instance_id, config, progress, *, num_samples, seed):
         progress("complete", 0.5, "half")

@@ -4,14 +4,17 @@ import dataclasses
 import datetime
 import subprocess
 import sys
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
-from instascene_core.config import Config
-from instascene_core.config_file import config_with, load_config, settings_of
+from instascene_core.completion import PRIORS
+from instascene_core.config import CompletionConfig, Config
+from instascene_core.config_file import config_with, load_config, present_name, settings_of
 from instascene_core.errors import InputError
 
 
@@ -162,3 +165,48 @@ def test_importing_the_defaults_does_not_load_the_checker():
 def test_a_name_of_another_section_or_of_before_is_told_its_path(old, new):
     with pytest.raises(InputError, match=f"There is no setting '{old}'; did you mean '{new}'"):
         load_config(None, [f"{old}=1"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("completion.max_convex_parts", "completion.convex_parts.max_parts"),
+        ("completion.max_voxels", "completion.observing.max_voxels"),
+        ("segmentation.checkpoint", "segmentation.public.checkpoint"),
+        ("segmentation.sam2_points_per_side", "segmentation.public.sam2.points_per_side"),
+        ("reconstruction.iterations", "reconstruction.iterations"),
+        ("completion.telepathy", None),
+    ],
+)
+def test_moved_settings_are_found(old, new):
+    assert present_name(old, settings_of(Config())) == new
+    if new not in (None, old):
+        with pytest.raises(InputError, match=f"no setting '{old}'; did you mean '{new}'"):
+            config_with(Config(), {old: 1})
+
+
+def test_groups_are_told_and_empty_ones_say_nothing(tmp_path):
+    with pytest.raises(InputError, match="is a group of settings; name one"):
+        config_with(Config(), {"completion.observing": 3})
+    (tmp_path / "empty.yaml").write_text("completion:\n#  num_samples: 3\n")
+    assert load_config(tmp_path / "empty.yaml") == Config()
+
+
+def test_a_parameter_file_of_a_node_is_read_too(tmp_path):
+    path = tmp_path / "node.yaml"
+    path.write_text(
+        "/**:\n  ros__parameters:\n    segmentation.segmenter: sam2\n    completion:\n      seed: 4\n"
+    )
+    config = load_config(path)
+    assert config.segmentation.segmenter == "sam2" and config.completion.seed == 4
+
+
+def test_a_wrong_value_is_shown_as_it_was_given():
+    with pytest.raises(InputError, match="takes a value of type int, got 5"):
+        config_with(Config(), {"reconstruction.iterations": np.int64(5)})
+    with pytest.raises(InputError, match="takes one of 'learned' or 'carving', got 'oracle'"):
+        config_with(Config(), {"completion.prior": "oracle"})
+
+
+def test_the_settings_know_every_prior():
+    assert set(typing.get_args(typing.get_type_hints(CompletionConfig)["prior"])) == set(PRIORS)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import Config
-from instascene_core.config_file import config_with, flatten, settings_of
+from instascene_core.config_file import config_with, flatten, present_name, settings_of
 from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.datasets.images import read_labels
-from instascene_core.errors import InputError
+from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene.layout import FRAMES, MARKER, instances_from_json
 from instascene_core.frame import UNLABELLED, Frame, labels_from_image
@@ -47,24 +47,25 @@ def load_scene(
     """
     folder = Path(folder)
     saved = _description(folder)
-    notes: list[str] = []
-    if config is None:
-        config, notes = _saved_config(saved)
     progress("load", 0.0, "Gaussians")
     file = read_gaussians(folder / "scene.ply")
-    color = saved.get("background_color")
-    background = None if color is None else torch.tensor(color, dtype=torch.float32)
     try:
+        if config is None:
+            config, notes = _saved_config(saved)
+        else:
+            notes = []
+        color = saved.get("background_color")
+        background = None if color is None else torch.tensor(color, dtype=torch.float32)
         instances = _instances(saved, folder, file.instance_ids)
         given = _input_frames(saved, folder, notes)
         frames, found = _frames(saved, folder, given, file.gaussians, background, progress)
-    except (KeyError, TypeError, ValueError) as error:
+        highest = int(saved.get("highest_instance_id", 0))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{folder / MARKER} does not describe a scene ({error!r}).") from error
     objects = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
-    scene = Scene(config)
-    highest = saved.get("highest_instance_id", 0)
+    scene = _scene_for(config, notes)
     scene.restore(file.gaussians, frames, instances, objects, background, highest, _metrics(folder))
     origin = dict(saved.get("input", {}))
     # What lies within the saved scene is written again with the next one.
@@ -94,12 +95,22 @@ def _description(folder: Path) -> dict:
     return saved
 
 
+def _scene_for(config: Config, notes: list[str]) -> Scene:
+    """An empty scene; on the CPU where the scene was made on a GPU that is not there."""
+    try:
+        return Scene(config)
+    except MissingDependencyError as error:
+        notes.append(f"The scene was made on a GPU; here the CPU goes on with it: {error}")
+        return Scene(replace(config, reconstruction=replace(config.reconstruction, device="auto")))
+
+
 def _saved_config(saved: Mapping) -> tuple[Config, list[str]]:
-    """The parameters of then; those that this version does not know are left out and named."""
-    settings = flatten(saved.get("parameters", {}))
-    known = settings_of(Config())
-    unknown = sorted(set(settings) - set(known))
-    config = config_with(Config(), {k: v for k, v in settings.items() if k in known})
+    """The parameters of then, at the places they have now; those that this version does not know are left out
+    and named."""
+    settings, known = flatten(saved.get("parameters", {})), settings_of(Config())
+    names = {old: present_name(old, known) for old in settings}
+    config = config_with(Config(), {new: settings[old] for old, new in names.items() if new is not None})
+    unknown = sorted(old for old, new in names.items() if new is None)
     notes = [f"Settings of another version are not used: {', '.join(unknown)}."] if unknown else []
     return config, notes
 
@@ -177,8 +188,19 @@ def _only_valid(frame: Frame, path: Path) -> Frame:
     return frame.with_(valid=valid, depth=depth, labels=labels)
 
 
+# What the pipeline itself measures.  Accuracy against a ground truth is of the scene as it was saved.
+_METRICS = ("psnr", "gaussians", "frames", "iterations", "instances", "mask_warnings", "peak_memory_mb")
+
+
 def _metrics(folder: Path) -> dict:
+    """Those of metrics.json that are numbers, and the seconds of the stages."""
     try:
-        return json.loads((folder / "metrics.json").read_text())
-    except (OSError, ValueError):
+        saved = json.loads((folder / "metrics.json").read_text())
+        seconds = dict(saved.get("seconds") or {})
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
+    kept = {n: v for n, v in saved.items() if n in _METRICS or n.startswith("held_out_")}
+    return {
+        **{name: value for name, value in kept.items() if isinstance(value, (int, float))},
+        "seconds": {stage: value for stage, value in seconds.items() if isinstance(value, (int, float))},
+    }

@@ -43,6 +43,7 @@ def save_scene(
     holds anything else.  Raises NotReadyError when there is nothing to save yet.
     """
     gaussians = scene.require_gaussians()
+    scene.state.posed_frame()  # NotReadyError where none is left
     folder = Path(folder)
     staging = _staging_folder(folder)
     try:
