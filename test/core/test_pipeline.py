@@ -129,21 +129,6 @@ def test_folder_that_cannot_be_written(scene, tmp_path):
         save_scene(scene, tmp_path / "file" / "out")
 
 
-def test_cancelling_leaves_the_scene_as_it_was(scene):
-    from instascene_core.errors import Cancelled
-
-    before = scene.instances
-
-    def stop(stage: str, fraction: float, message: str = "") -> None:
-        if stage == "trace":
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        scene.segment(stop)
-    assert scene.instances is before
-    assert scene.objects
-
-
 def test_ids_stay_when_frames_are_added(dataset):
     frames = list(open_dataset(dataset, use_masks=False))
     scene = Scene(load_config(None, SETTINGS))
