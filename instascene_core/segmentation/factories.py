@@ -11,6 +11,7 @@ from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.fused_surface.contacts import load_contact_model
 from instascene_core.segmentation.fused_surface.cutters import Cutter, GeometricCutter, NetworkCutter
+from instascene_core.segmentation.fused_surface.objectness import load_objectness_model
 from instascene_core.segmentation.fused_surface.segmenter import SurfaceSegmenter
 from instascene_core.segmentation.labels import GivenLabels
 from instascene_core.segmentation.network import network_of
@@ -43,7 +44,9 @@ def builtin(
     network, surface = network_of(config.network), config.fused_surface
     own = surface.evidence.contact_weights
     contact_model = load_contact_model(Path(own)) if own else load_contact_model()
-    cutter = NetworkCutter(network, contact_model, surface, config.network, up)
+    own = surface.evidence.objectness_weights
+    objectness = load_objectness_model(Path(own)) if own else load_objectness_model()
+    cutter = NetworkCutter(network, contact_model, objectness, surface, config.network, up)
     single_view = NetworkSegmenter(network, config.network, config.masks, support, up)
     return _on_surface("builtin", cutter, config, support, up, seek_support, single_view)
 

@@ -6,15 +6,18 @@ from typing import Protocol
 
 import numpy as np
 
-from instascene_core.config.segmentation import FusedSurfaceConfig, NetworkConfig
+from instascene_core.config.segmentation import EvidenceConfig, FusedSurfaceConfig, NetworkConfig
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
 from instascene_core.segmentation.fused_surface.contacts import ContactModel, PatchPairs
-from instascene_core.segmentation.fused_surface.cutting import cut_surface, tidy_parts
-from instascene_core.segmentation.fused_surface.evidence import collect_evidence
+from instascene_core.segmentation.fused_surface.cutting import cut_surface, tidy_objects
+from instascene_core.segmentation.fused_surface.evidence import Evidence, collect_evidence
 from instascene_core.segmentation.fused_surface.lookup import fill_foreground
+from instascene_core.segmentation.fused_surface.nodes import describe_nodes
+from instascene_core.segmentation.fused_surface.objectness import ObjectnessModel, choose_objects
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
-from instascene_core.segmentation.graph import Links, join
+from instascene_core.segmentation.fused_surface.tree import merge_tree
+from instascene_core.segmentation.graph import Links
 from instascene_core.segmentation.network import FrameNetwork
 from instascene_core.segmentation.support import Support, plane_of
 
@@ -76,12 +79,14 @@ class NetworkCutter:
         self,
         network: FrameNetwork,
         contact_model: ContactModel,
+        objectness: ObjectnessModel,
         config: FusedSurfaceConfig,
         network_config: NetworkConfig,
         up: np.ndarray | None = None,
     ) -> None:
         """up: [3] away from gravity where it is known."""
         self._network, self._contact_model, self._up = network, contact_model, up
+        self._objectness = objectness
         self._config, self._network_config = config, network_config
 
     def cut(
@@ -93,10 +98,21 @@ class NetworkCutter:
         )
         if evidence is None:
             return None
-        count = int(evidence.patch.max()) + 1
-        part = join(self._judge(evidence.pairs), count, config.evidence.max_evidence_cut)[evidence.patch]
-        part = tidy_parts(evidence.neighbours, part, config.min_part_elements)
+        part = self._objects_among(evidence, support)
+        part = tidy_objects(evidence.neighbours, part, config.min_part_elements)
         return CutSurface(evidence.surface, part, evidence.foreground)
+
+    def _objects_among(self, evidence: Evidence, support: Support | None) -> np.ndarray:
+        """[K] part of every element, ≥ 0, or −1: the likeliest objects among all nodes of the merge tree."""
+        config = self._config
+        links = links_of_pairs(evidence.pairs, self._contact_model, config.evidence)
+        tree = merge_tree(links, int(evidence.patch.max()) + 1)
+        nodes = describe_nodes(
+            evidence.surface, evidence.patch, evidence.pairs, links, tree, evidence.border_share, support,
+            min_elements=config.min_part_elements, min_parent_cut=config.evidence.min_parent_cut,
+        )  # fmt: skip
+        expected = self._objectness.expected_iou(nodes.features)
+        return choose_objects(tree, nodes, expected, config.evidence.false_cost)[evidence.patch]
 
     def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
         return self._network.predict(frame, self._up, plane_of(support)).foreground
@@ -106,15 +122,15 @@ class NetworkCutter:
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
 
-    def _judge(self, pairs: PatchPairs) -> Links:
-        """One link a pair of patches: the probability that they are two objects.
 
-        A contact weighs by its length.  Patches that do not touch have a say as well: what the views
-        show of them, less by `apart_weight`.
-        """
-        config = self._config.evidence
-        odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
-        apart = config.apart_weight * np.minimum(pairs.seen, config.max_apart)
-        weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
-        cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
-        return Links(pairs.first, pairs.second, weight, cut, pairs.touching)
+def links_of_pairs(pairs: PatchPairs, model: ContactModel, config: EvidenceConfig) -> Links:
+    """One link a pair of patches: the probability that they are two objects.
+
+    A contact weighs by its length.  Patches that do not touch have a say as well: what the views show of
+    them, less by `apart_weight`.
+    """
+    odds = model.log_odds(pairs.features) + config.contact_log_odds
+    apart = config.apart_weight * np.minimum(pairs.seen, config.max_apart)
+    weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
+    cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    return Links(pairs.first, pairs.second, weight, cut, pairs.touching)
