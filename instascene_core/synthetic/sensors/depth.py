@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.synthetic.sensors.fields import SlowField, draw_field
+from instascene_core.synthetic.sensors.fields import SlowField, draw_field, inverse_of
 from instascene_core.synthetic.sensors.materials import MaterialErrors, Seen, apparent_depth
+
+SAME_SURFACE = 0.01  # share of the depth: neighbouring pixels closer than this are of one surface
 
 Range = tuple[float, float]  # a recording draws evenly between the two
 
@@ -54,8 +56,9 @@ class DepthSensor:
     ) -> np.ndarray:
         """Depth [H, W] float32 m as the sensor reports it at frame `moment`, 0 = no measurement."""
         depth = apparent_depth(seen, self.materials, rng)
+        # First, so that the sensor's steps and noise stay as they are.
+        depth = moved(depth, state.registered_from_true, seen.camera)
         measured = self._measure(depth, seen, state, rng, moment)
-        measured = moved(measured, state.registered_from_true, seen.camera)
         good = (measured >= self.min_range) & (measured <= self.max_range)
         measured = np.round(measured / self.step) * self.step if self.step else measured
         return np.where(good, measured, 0).astype(np.float32)
@@ -87,8 +90,8 @@ def random_offset(rng: np.random.Generator, metres: Range, degrees: Range) -> np
 def moved(depth: np.ndarray, offset: np.ndarray, camera: PinholeCamera) -> np.ndarray:
     """Depth [H, W] of the same points after a small `offset` [4, 4] in the camera's frame.
 
-    Looked up backwards at the nearest pixel, the shift taken from the depth of the place itself and once
-    more from the depth found: exact to a fraction of a pixel for offsets of millimetres, up to a pixel at steps.
+    Looked up backwards, between pixels of one surface and at the nearest beside steps, the shift taken from
+    the depth of the place itself and once more from the depth found: good to a fraction of a pixel for offsets of millimetres, to a few at steps.
     """
     import cv2
 
@@ -100,7 +103,7 @@ def moved(depth: np.ndarray, offset: np.ndarray, camera: PinholeCamera) -> np.nd
     ray = camera.rays.reshape(-1, 3) @ rotation  # rows times R = R^T ray
     back = rotation.T @ shift
     typical = float(np.median(depth[depth > 0])) if (depth > 0).any() else 1.0
-    found = np.where(depth > 0, depth, typical).astype(np.float32)
+    found = source = np.where(depth > 0, depth, typical).astype(np.float32)
     columns = rows = np.zeros(0, dtype=np.float32)
     for _ in range(2):
         z = found.reshape(-1)
@@ -111,6 +114,10 @@ def moved(depth: np.ndarray, offset: np.ndarray, camera: PinholeCamera) -> np.nd
         rows = rows.reshape(height, width).astype(np.float32)
         source = cv2.remap(depth, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
         found = np.where(source > 0, source, found)
+    # Inverse depth is linear on planes, so nothing steps where the nearest pixel changes.
+    between = cv2.remap(inverse_of(depth), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    same = np.abs(between * source - 1) < SAME_SURFACE
+    source = np.where(same, 1 / np.maximum(between, 1e-6), source)
     # The point's depth after the offset, at the pixel it was looked up for.
     along = ray[:, 2].reshape(height, width)
     return np.where(source > 0, (source + back[2]) / np.maximum(along, 1e-6), 0).astype(np.float32)

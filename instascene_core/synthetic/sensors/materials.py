@@ -41,7 +41,7 @@ class MaterialErrors:
 
 
 def apparent_depth(seen: Seen, errors: MaterialErrors, rng: np.random.Generator) -> np.ndarray:
-    """Depth [H, W] float32 m as light comes back: of the surface, of what is behind it, of its mirror image."""
+    """Depth [H, W] float32 m as light comes back: of the surface, of what is behind it, or mirrored."""
     if seen.materials is None or not seen.materials.any():
         return seen.depth
     shape = seen.depth.shape

@@ -21,7 +21,9 @@ class PhoneLidar(DepthSensor):
     bend: Range = (0.005, 0.01)  # share of the depth
     bend_drift: float = 0.003  # share of the depth
     noise: Range = (0.001, 0.003)  # share of the depth, in bumps of `bump` cells
-    edge: Range = (1.5, 2.5)  # cells: standard deviation of the smoothing
+    edge: Range = (1.0, 2.0)  # cells: standard deviation of the smoothing
+    registration_m: Range = (0.0, 0.001)  # m: calibrated at the factory
+    registration_degrees: Range = (0.0, 0.1)
     bump: float = 8.0  # cells
     columns: int = 256  # cells over the image's width; as many rows as keep cells square (192 at 4 : 3)
     hole_share: float = 0.01  # of the area at most

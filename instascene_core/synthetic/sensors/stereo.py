@@ -68,7 +68,7 @@ class D435(DepthSensor):
     def _weakness(
         self, depth: np.ndarray, seen: Seen, state: DepthState, rng: np.random.Generator, scale: float
     ) -> np.ndarray:
-        """[H, W] how little there is to match, > 1 = no match: no print, and the projector's dots are weak."""
+        """[H, W] how little there is to match, > 1 = no match: no print, and weak dots."""
         brightness = grey(seen.rgb)
         print_ = contrast(brightness, odd(self.window * scale)) / self.enough_contrast
         # The dots fade with distance, on dark surfaces and toward the corners of the image.

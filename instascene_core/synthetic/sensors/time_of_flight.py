@@ -25,6 +25,8 @@ class TimeOfFlight(DepthSensor):
     wiggle_period: float = 0.47  # m: a quarter of half the wave of 80 MHz
     multipath: float = 0.025  # m around a concave corner that light takes round it
     multipath_gain: float = 0.8  # of the corner's rounding
+    scatter: float = 0.2  # share of that beside depth steps
+    step_bend: float = 0.02  # m within a pixel's neighbours: more is a step
     dark_reflectance: float = 0.04  # darker surfaces than this return nothing beyond 3 m
     grazing_cosine: float = 0.12
 
@@ -52,23 +54,28 @@ class TimeOfFlight(DepthSensor):
         """Depth [H, W] with concave corners filled, and their surroundings deeper."""
         import cv2
 
-        valid = (depth > 0).astype(np.float32)
-        if not valid.any():
+        if not (depth > 0).any():
             return depth
-        typical = float(np.median(depth[depth > 0]))
-        sigma = self.multipath * focal / typical / 2
-        # At a quarter of the size: the kernel is wide.
-        small = (max(1, depth.shape[1] // 4), max(1, depth.shape[0] // 4))
-        mean = cv2.GaussianBlur(cv2.resize(depth, small, interpolation=cv2.INTER_AREA), (0, 0), sigma / 4)
-        weight = cv2.GaussianBlur(cv2.resize(valid, small, interpolation=cv2.INTER_AREA), (0, 0), sigma / 4)
-        size = depth.shape[::-1]
-        mean = cv2.resize(mean / np.maximum(weight, 1e-3), size, interpolation=cv2.INTER_LINEAR)
-        # Concave: deeper than the surroundings, by less than a step from one thing to another.
-        deeper = np.clip(depth - mean, 0, self.multipath)
-        deeper = np.where(np.abs(depth - mean) < 2 * self.multipath, deeper, 0).astype(np.float32)
-        longer = cv2.resize(deeper, small, interpolation=cv2.INTER_AREA)
-        longer = cv2.resize(cv2.GaussianBlur(longer, (0, 0), sigma / 2), size, interpolation=cv2.INTER_LINEAR)
-        return np.where(depth > 0, depth + self.multipath_gain * (longer - deeper), 0).astype(np.float32)
+        sigma = self.multipath * focal / float(np.median(depth[depth > 0])) / 2
+        # In inverse depth, in which planes are straight; at a quarter of the size, the kernel is wide.
+        exact, size = inverse_of(depth), depth.shape[::-1]
+        small = (max(1, size[0] // 4), max(1, size[1] // 4))
+
+        def widen(image: np.ndarray) -> np.ndarray:
+            blurred = cv2.GaussianBlur(
+                cv2.resize(image, small, interpolation=cv2.INTER_AREA), (0, 0), sigma / 4
+            )
+            return cv2.resize(blurred, size, interpolation=cv2.INTER_LINEAR)
+
+        mean = widen(exact) / np.maximum(widen((depth > 0).astype(np.float32)), 1e-3)
+        deeper = np.clip(depth - 1 / np.maximum(mean, 1e-3), 0, self.multipath)
+        # Beside a step from one thing to another is no corner, only a little light scattered in the lens.
+        bend = np.abs(cv2.Laplacian(exact, cv2.CV_32F)) * depth * depth
+        reach = 2 * max(1, round(1.5 * sigma)) + 1
+        step = cv2.dilate((bend > self.step_bend).astype(np.uint8), np.ones((reach, reach), np.uint8))
+        deeper = np.where(step > 0, self.scatter, np.float32(1)) * deeper
+        rounded = depth + self.multipath_gain * (widen(deeper) - deeper)
+        return np.where(depth > 0, rounded, 0).astype(np.float32)
 
     def _mix_edges(
         self, depth: np.ndarray, width: float, rng: np.random.Generator
@@ -80,7 +87,7 @@ class TimeOfFlight(DepthSensor):
         far = cv2.dilate(depth, kernel)
         near = cv2.erode(np.where(depth > 0, depth, np.float32(1e3)), kernel)
         edge = (far - near > 0.02 + 0.03 * near) & (depth > 0)
-        # The light of both returns to a pixel: weights change from pixel to pixel, most pixels keep their own.
+        # The light of both returns to a pixel: weights change from pixel to pixel.
         weight = np.clip(0.5 + 0.35 * rng.standard_normal(depth.shape, dtype=np.float32), 0, 1)
         own = (depth - near) / np.maximum(far - near, 1e-6)
         mixed = near + np.clip(own + (weight - own) * 0.6, 0, 1) * (far - near)
