@@ -7,6 +7,7 @@ import numpy as np
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import TriangleMesh
+from instascene_core.synthetic.solids import Solid
 from instascene_core.synthetic.textures import Texture
 from instascene_core.transforms import inverse
 
@@ -22,6 +23,22 @@ class Body:
     mesh: TriangleMesh  # object frame
     world_from_object: np.ndarray  # [4, 4]
     texture: Texture
+
+
+def bodies_of(
+    label: int,
+    solid: Solid,
+    world_from_object: np.ndarray,
+    texture: Texture,
+    piece_textures: tuple[Texture, ...],
+) -> list[Body]:
+    """One body, or one a piece, all with the same label."""
+    if not solid.pieces:
+        return [Body(label, solid.mesh, world_from_object, texture)]
+    return [
+        Body(label, piece.mesh, world_from_object @ piece.object_from_piece, own)
+        for piece, own in zip(solid.pieces, piece_textures, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,36 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
 from instascene_core.synthetic import layouts
+from instascene_core.synthetic.assemblies import ASSEMBLIES
 from instascene_core.synthetic.household import KINDS
+from instascene_core.synthetic.materials import material_color, piece_textures
 from instascene_core.synthetic.noise import DEPTH_NOISES
 from instascene_core.synthetic.physics import poses_as_planned, settle
 from instascene_core.synthetic.plans import Fixture, Plan, slab
-from instascene_core.synthetic.render import Body, Light, Renderer
-from instascene_core.synthetic.textures import TEXEL, Texture, blur, hsv, object_texture, surface_texture
+from instascene_core.synthetic.render import Body, Light, Renderer, View, bodies_of
+from instascene_core.synthetic.textures import (
+    TEXEL,
+    Texture,
+    blur,
+    hsv,
+    object_texture,
+    surface_texture,
+    wood,
+)
 from instascene_core.synthetic.unseen import HELD_OUT
+from instascene_core.training.segmenter.structure import structure
 from instascene_core.transforms import look_at
 
-TRAINING_KINDS = tuple(kind for kind in KINDS if kind not in HELD_OUT)
+# Household shapes and composed things; not those that benchmarks keep to themselves.
+TRAINING_KINDS = (*(kind for kind in KINDS if kind not in HELD_OUT), *ASSEMBLIES)
 # Layout → how often.  Those that need physics come rarely, they take seconds.
 SHARES = {
-    "heap": 0.26, "stacks": 0.16, "flush": 0.14, "nested": 0.14, "flat": 0.14,
-    "spread": 0.02, "pile": 0.06, "contents": 0.02, "thin": 0.02, "bin": 0.02, "shelf": 0.02,
+    "assemblies": 0.25, "twins_cross": 0.08, "heap": 0.18, "stacks": 0.10, "flush": 0.09, "nested": 0.09,
+    "flat": 0.09, "spread": 0.01, "pile": 0.05, "contents": 0.015, "thin": 0.015, "bin": 0.015,
+    "shelf": 0.015,
 }  # fmt: skip
+ONE_LOOK = 0.15  # share of composed things that are of one material all over
+STRUCTURE = 0.6  # share of the scenes without boards of their own that get furniture and fittings
 SURROUNDINGS = ("none", "none", "wall", "shelf", "bin")
 WIDTH, HEIGHT = 320, 240
 
@@ -41,16 +56,26 @@ class Prints:
         self._rng = rng
         self._objects = [self._object() for _ in range(size)]
         self._surfaces = [self._surface() for _ in range(size // 2)]
+        self._woods = [self._wood() for _ in range(size // 4)]
 
     def renew(self, count: int = 3) -> None:
         for _ in range(count):
             self._objects[self._rng.integers(len(self._objects))] = self._object()
         self._surfaces[self._rng.integers(len(self._surfaces))] = self._surface()
+        self._woods[self._rng.integers(len(self._woods))] = self._wood()
 
     def of_object(self, mapping: str, wrap_radius: float, plain: bool) -> Texture:
         if plain:
             return self._plain(mapping)
         return replace(self._pick(self._objects), mapping=mapping, wrap_radius=wrap_radius)
+
+    def of_material(self, material: str) -> Texture:
+        """What a piece of a composed thing is made of."""
+        if material == "print":
+            return self._pick(self._objects)
+        if material == "wood":
+            return self._pick(self._woods)
+        return _one_color(material_color(material, self._rng), "box")
 
     def of_surface(self, texel: float, plain: bool) -> Texture:
         return self._plain("box") if plain else replace(self._pick(self._surfaces), texel=texel)
@@ -60,12 +85,17 @@ class Prints:
 
     def _plain(self, mapping: str) -> Texture:
         color = hsv(self._rng.uniform(), self._rng.uniform() ** 2, self._rng.uniform(0.1, 0.95))
-        return Texture(np.broadcast_to(color, (8, 8, 3)).astype(np.float32).copy(), 0.01, mapping, 0.1)
+        return _one_color(color, mapping)
 
     def _object(self) -> Texture:
         # Softened to about a pixel: one ray a pixel would sparkle otherwise.
         texture = object_texture(self._rng, "box", 0.05)
         return replace(texture, image=np.clip(blur(texture.image, self._rng.uniform(1.5, 4.0)), 0, 1))
+
+    def _wood(self) -> Texture:
+        image = wood(self._rng, material_color("wood", self._rng))
+        image = np.clip(blur(image, self._rng.uniform(1.0, 3.0)), 0, 1)
+        return Texture(image.astype(np.float32), TEXEL, "box")
 
     def _surface(self) -> Texture:
         texture = surface_texture(self._rng, TEXEL)
@@ -73,6 +103,10 @@ class Prints:
         mean = texture.image.mean(axis=(0, 1))
         image = mean + strength * (blur(texture.image, self._rng.uniform(1.5, 4.0)) - mean)
         return replace(texture, image=np.clip(image, 0, 1).astype(np.float32))
+
+
+def _one_color(color: np.ndarray, mapping: str) -> Texture:
+    return Texture(np.broadcast_to(color, (8, 8, 3)).astype(np.float32).copy(), 0.01, mapping, 0.1)
 
 
 @dataclass(frozen=True)
@@ -142,6 +176,10 @@ def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterato
     fixtures, sight = list(plan.fixtures), None
     if plan.placed or config.layout == "pile":
         more, sight = enclose(points, rng)
+        if not more and rng.uniform() < STRUCTURE:
+            table = next(f for f in fixtures if f.name == "table")
+            fixtures = [f for f in fixtures if f is not table]
+            more, sight = structure(points, table.mesh.vertices[:, 2], config.room, rng)
         fixtures += more
     elif plan.arc is not None:
         start, span = np.radians(plan.arc)
@@ -155,20 +193,30 @@ def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterato
     for _ in range(count):
         camera, pose = _place_camera(points, clouds, sight, steep, rng)
         view = renderer.render(camera, pose)
-        noise = DEPTH_NOISES[str(rng.choice(list(DEPTH_NOISES)))]
-        frame = Frame("view", 0.0, camera, pose, view.rgb, noise(view.depth, rng), view.labels)
+        frame = Frame("view", 0.0, camera, pose, view.rgb, _measure(view, rng), view.labels)
         yield TrainingView(frame, *_estimate_up_and_support(support, float(np.median(view.depth)), rng))
+
+
+def _measure(view: View, rng: np.random.Generator) -> np.ndarray:
+    """[H, W] float32 metres: the depth of a view as some camera gives it."""
+    noise = DEPTH_NOISES[str(rng.choice(list(DEPTH_NOISES)))]
+    return noise(view.depth, rng)
 
 
 def _make_bodies(plan: Plan, poses, fixtures, prints: Prints, rng: np.random.Generator) -> list[Body]:
     plain = rng.choice([0.0, 0.3, 1.0], p=[0.3, 0.5, 0.2])
     bodies: list[Body] = []
+    looks: list[tuple[Texture, tuple[Texture, ...]]] = []
     for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
-        wrap = float(drop.solid.dimensions[:2].mean() / 2)
-        texture = prints.of_object(drop.solid.mapping, wrap, rng.uniform() < plain)
+        solid = drop.solid
+        wrap = float(solid.dimensions[:2].mean() / 2)
+        texture = prints.of_object(solid.mapping, wrap, rng.uniform() < plain)
+        one_look = rng.uniform() < ONE_LOOK
+        pieces = piece_textures(solid, texture, (lambda _, t=texture: t) if one_look else prints.of_material)
         if drop.twin_of is not None and rng.uniform() < 0.8:
-            texture = bodies[drop.twin_of].texture
-        bodies.append(Body(k + 1, drop.solid.mesh, pose, texture))
+            texture, pieces = looks[drop.twin_of]
+        looks.append((texture, pieces))
+        bodies += bodies_of(k + 1, solid, pose, texture, pieces)
     for fixture in fixtures:
         texture = prints.of_surface(fixture.texel, rng.uniform() < 0.35)
         bodies.append(Body(UNLABELLED, fixture.mesh, np.eye(4), texture))
