@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.synthetic.assemblies import ASSEMBLIES
 from instascene_core.synthetic.lathe import (
     full_body,
     hollow_body,
@@ -285,6 +286,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Solid]] = {
     "book": book,
     **UNSEEN_KINDS,
 }
+ALL_KINDS = {**KINDS, **ASSEMBLIES}
 COMMON = ("box", "can", "mug", "bottle", "bowl", "tool", "cup", "jar", "union")  # what a heap is made of
 # What suits a role in a layout.
 STACKABLE = ("box", "can", "book", "tin", "tray", "bowl", "cup", "pot")
@@ -296,6 +298,6 @@ STANDING = ("vase", "tin", "weight", "soap")
 
 def make(kind: str, rng: np.random.Generator) -> Solid:
     """A random solid of a kind; InputError names the known kinds."""
-    if kind not in KINDS:
-        raise InputError(f"There is no object kind '{kind}'; known kinds: {', '.join(KINDS)}.")
-    return KINDS[kind](rng)
+    if kind not in ALL_KINDS:
+        raise InputError(f"There is no object kind '{kind}'; known kinds: {', '.join(ALL_KINDS)}.")
+    return ALL_KINDS[kind](rng)
