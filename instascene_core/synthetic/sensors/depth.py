@@ -90,28 +90,26 @@ def random_offset(rng: np.random.Generator, metres: Range, degrees: Range) -> np
 def moved(depth: np.ndarray, offset: np.ndarray, camera: PinholeCamera) -> np.ndarray:
     """Depth [H, W] of the same points after a small `offset` [4, 4] in the camera's frame.
 
-    Looked up backwards, between pixels of one surface and at the nearest beside steps, the shift taken from
-    the depth of the place itself and once more from the depth found: good to a fraction of a pixel for offsets of millimetres, to a few at steps.
+    Looked up backwards, between pixels of one surface and at the nearest beside steps.  The shift is taken
+    from the depth of the place itself and once more from the depth found: good to a fraction of a pixel for
+    offsets of millimetres, to a few at steps.
     """
     import cv2
 
     if np.array_equal(offset, np.eye(4)):
         return depth
-    height, width = depth.shape
-    # Where the pixel's ray comes from: true = R^T (moved − t).
-    rotation, shift = offset[:3, :3].astype(np.float32), offset[:3, 3].astype(np.float32)
-    ray = camera.rays.reshape(-1, 3) @ rotation  # rows times R = R^T ray
-    back = rotation.T @ shift
-    typical = float(np.median(depth[depth > 0])) if (depth > 0).any() else 1.0
-    found = source = np.where(depth > 0, depth, typical).astype(np.float32)
-    columns = rows = np.zeros(0, dtype=np.float32)
+    # Where the pixel's ray comes from: true = Rᵀ (moved − t).  Python's floats keep the arrays in float32.
+    (a, b, c), back = offset[:3, :3].tolist(), (offset[:3, :3].T @ offset[:3, 3]).tolist()
+    x, y = camera.rays[0, :, 0], camera.rays[:, 0, 1][:, None]
+    ray_x, ray_y, ray_z = (x * a[k] + (y * b[k] + c[k]) for k in range(3))
+    focal, centre = (float(camera.fx), float(camera.fy)), (float(camera.cx) - 0.5, float(camera.cy) - 0.5)
+    typical = float(np.median(depth[::4, ::4])) or 1.0
+    found = source = np.where(depth > 0, depth, np.float32(typical))
+    columns = rows = found
     for _ in range(2):
-        z = found.reshape(-1)
-        forward = ray[:, 2] * z - back[2]
-        columns = (ray[:, 0] * z - back[0]) / forward * camera.fx + camera.cx - 0.5
-        rows = (ray[:, 1] * z - back[1]) / forward * camera.fy + camera.cy - 0.5
-        columns = columns.reshape(height, width).astype(np.float32)
-        rows = rows.reshape(height, width).astype(np.float32)
+        forward = 1 / (ray_z * found - back[2])
+        columns = (ray_x * found - back[0]) * forward * focal[0] + centre[0]
+        rows = (ray_y * found - back[1]) * forward * focal[1] + centre[1]
         source = cv2.remap(depth, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
         found = np.where(source > 0, source, found)
     # Inverse depth is linear on planes, so nothing steps where the nearest pixel changes.
@@ -119,5 +117,4 @@ def moved(depth: np.ndarray, offset: np.ndarray, camera: PinholeCamera) -> np.nd
     same = np.abs(between * source - 1) < SAME_SURFACE
     source = np.where(same, 1 / np.maximum(between, 1e-6), source)
     # The point's depth after the offset, at the pixel it was looked up for.
-    along = ray[:, 2].reshape(height, width)
-    return np.where(source > 0, (source + back[2]) / np.maximum(along, 1e-6), 0).astype(np.float32)
+    return np.where(source > 0, (source + back[2]) / ray_z, 0)

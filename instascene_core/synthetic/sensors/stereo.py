@@ -47,12 +47,12 @@ class D435(DepthSensor):
         self, depth: np.ndarray, seen: Seen, state: DepthState, rng: np.random.Generator, moment: float
     ) -> np.ndarray:
         shape = depth.shape
-        scale = seen.camera.fx / self.focal  # image pixels a pixel of the sensor
+        scale = float(seen.camera.fx) / self.focal  # image pixels a pixel of the sensor
         exact = inverse_of(depth)
         # The window snaps to the foreground more here, less there.
         reach = scale * state.edge * np.clip(0.8 + 0.4 * blobs(rng, shape, 3 * scale), 0, 1.25)
         inverse = fatten(exact, reach, int(np.ceil(1.25 * scale * state.edge)), 0.03)
-        hidden = shadowed(inverse * (self.baseline * seen.camera.fx))
+        hidden = shadowed(inverse * (self.baseline * float(seen.camera.fx)))
 
         weakness = self._weakness(depth, seen, state, rng, scale)
         fine = blobs(rng, shape, self.window * scale / 3.5)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instascene_core.synthetic.noise import beside_steps
 from instascene_core.synthetic.sensors.depth import DepthSensor, DepthState, Range
 from instascene_core.synthetic.sensors.fields import blobs, facing, grey, inverse_of, shadowed
 from instascene_core.synthetic.sensors.materials import Seen
@@ -34,7 +35,7 @@ class Kinect(DepthSensor):
     ) -> np.ndarray:
         shape = depth.shape
         height, width = shape
-        across = state.edge * seen.camera.fx / self.focal
+        across = state.edge * float(seen.camera.fx) / self.focal
         shifts = np.rint(across * rng.standard_normal((2, *shape), dtype=np.float32)).astype(np.int32)
         rows = np.clip(np.arange(height)[:, None] + shifts[0], 0, height - 1)
         columns = np.clip(np.arange(width) + shifts[1], 0, width - 1)
@@ -49,15 +50,6 @@ class Kinect(DepthSensor):
         wide = blobs(rng, shape, 3.0)
         weak = grey(seen.rgb) < self.dark * (1 + 2 * state.holes) * (1 + 0.3 * wide)
         grazing = facing(exact, seen.camera) < self.grazing_cosine * (1 + 0.3 * wide)
-        torn = _steps(depth) & (rng.random(shape, dtype=np.float32) < self.torn)
-        hidden = shadowed(exact * (self.baseline * seen.camera.fx))
+        torn = beside_steps(depth) & (rng.random(shape, dtype=np.float32) < self.torn)
+        hidden = shadowed(exact * (self.baseline * float(seen.camera.fx)))
         return np.where(weak | grazing | torn | hidden | (noisy <= 0), 0, measured)
-
-
-def _steps(depth: np.ndarray) -> np.ndarray:
-    """[H, W] bool: pixels left and right of a step of 2 cm + 2 %."""
-    step = np.zeros(depth.shape, dtype=bool)
-    jump = np.abs(np.diff(depth, axis=1)) > 0.02 + 0.02 * depth[:, 1:]
-    step[:, 1:] |= jump
-    step[:, :-1] |= jump
-    return step
