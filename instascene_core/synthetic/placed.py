@@ -14,6 +14,7 @@ from instascene_core.synthetic.household import ALL_KINDS, COMMON, CONTENTS, FLA
 from instascene_core.synthetic.physics import Drop
 from instascene_core.synthetic.plans import Plan, grid, random_solids, surroundings, turned
 from instascene_core.synthetic.solids import Solid
+from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
 CELL = 0.002  # metres between the columns at which heights are compared
 GAP = 0.0002  # metres left between two things that touch
@@ -196,7 +197,7 @@ def assemblies(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """
     table = Table(config)
     plain = round(rng.uniform(0.0, 0.45) * config.num_objects)
-    composed = random_solids(tuple(ASSEMBLIES), config.num_objects - plain, config, rng)
+    composed = random_solids(tuple(ASSEMBLIES), config.num_objects - plain, config, rng, HELD_OUT_ASSEMBLIES)
     between = random_solids(
         ("box", "can", "book", "bowl", "tray"), plain, config, rng, (*STACKABLE, *VESSELS)
     )
