@@ -142,11 +142,12 @@ def binoculars(rng: np.random.Generator) -> Solid:
     b = Assembly("binoculars", TOOL)
     length, gap, r = rng.uniform([0.085, 0.03, 0.019], [0.12, 0.036, 0.024])
     body = pick(rng, "rubber", "plain", "print")
+    front, cups = pick(rng, body, "plain2"), pick(rng, "rubber", "plain3")
     for side in (-1, 1):
         y = side * gap
         b.rod((0, y, 0), (0.6 * length, y, 0), 0.75 * r, body, r)
-        b.rod((0.58 * length, y, 0), (length, y, 0), r, pick(rng, body, "plain2"), 1.15 * r)
-        b.rod((-0.02, y, 0), (0.006, y, 0), 0.62 * r, pick(rng, "rubber", "plain3"))
+        b.rod((0.58 * length, y, 0), (length, y, 0), r, front, 1.15 * r)
+        b.rod((-0.02, y, 0), (0.006, y, 0), 0.62 * r, cups)
         b.rod((length - 0.004, y, 0), (length + 0.001, y, 0), 0.9 * r, "plain4", edge=0.0003)
     b.block((0.5 * length, 2 * gap, 0.012), (0.3 * length, 0, 0), pick(rng, "metal", "rubber"), 0.004)
     b.rod((0.12 * length, 0, 0.008), (0.3 * length, 0, 0.008), 0.009, pick(rng, "metal", "plain5"))
