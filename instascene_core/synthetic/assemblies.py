@@ -26,26 +26,9 @@ from instascene_core.synthetic.assembled_vessels import (
     rimmed,
     tube_with_cap,
 )
-from instascene_core.synthetic.assembly import LooseParts
+from instascene_core.synthetic.assembly import whole
 from instascene_core.synthetic.composite import composite
 from instascene_core.synthetic.solids import Solid
-
-TRIES = 8  # random proportions whose parts do not meet are drawn anew
-
-
-def whole(make: Callable[[np.random.Generator], Solid]) -> Callable[[np.random.Generator], Solid]:
-    """`make`, tried again where the parts drawn do not hang together."""
-
-    def made(rng: np.random.Generator) -> Solid:
-        for _ in range(TRIES - 1):
-            try:
-                return make(rng)
-            except LooseParts:
-                continue
-        return make(rng)
-
-    return made
-
 
 ASSEMBLIES: dict[str, Callable[[np.random.Generator], Solid]] = {
     make.__name__: whole(make)

@@ -6,7 +6,7 @@ overlap, have no hidden faces and are together exactly the watertight mesh.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ SIDES = 12  # segments around a bent tube
 SECTORS = 10  # collision parts around a wall
 BEND = 1.5e-3  # metres a collision part may leave an outline
 EYE = np.eye(4)
+TRIES = 8  # random proportions whose parts do not meet are drawn anew
 UNTEXTURED = ("plain", "rubber", "metal")  # how they wrap does not show
 
 
@@ -413,3 +414,17 @@ def _main_shell(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     if (volume > 1e-12).sum() != 1:
         raise LooseParts(f"{int((volume > 1e-12).sum())} loose parts")
     return of_triangle == volume.argmax()
+
+
+def whole(make: Callable[[np.random.Generator], Solid]) -> Callable[[np.random.Generator], Solid]:
+    """`make`, tried again where the parts drawn do not hang together."""
+
+    def made(rng: np.random.Generator) -> Solid:
+        for _ in range(TRIES - 1):
+            try:
+                return make(rng)
+            except LooseParts:
+                continue
+        return make(rng)
+
+    return made

@@ -14,6 +14,7 @@ from instascene_core.synthetic.household import ALL_KINDS, COMMON, CONTENTS, FLA
 from instascene_core.synthetic.physics import Drop
 from instascene_core.synthetic.plans import Plan, grid, random_solids, surroundings, turned
 from instascene_core.synthetic.solids import Solid
+from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
 CELL = 0.002  # metres between the columns at which heights are compared
 GAP = 0.0002  # metres left between two things that touch
@@ -29,14 +30,26 @@ class HeightField:
 
     def put(self, solid: Solid, rotation: np.ndarray, place: np.ndarray) -> float:
         """Let `solid` down at x, y = place [2] metres; the height of its origin at rest, metres."""
-        first, columns = self._columns(solid, rotation, place)
-        bottom, top = columns
-        window = tuple(slice(a, a + n) for a, n in zip(first, bottom.shape))
+        return self.put_lowest(solid, rotation, np.asarray(place)[None])[1]
+
+    def put_lowest(self, solid: Solid, rotation: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:
+        """Let `solid` down at that of places [N, 2] where it lies lowest; (place, height of its origin).
+
+        Places after the first are rounded to whole columns from it.
+        """
+        first, (bottom, top) = self._columns(solid, rotation, places[0])
         filled = np.isfinite(bottom)
-        under = self.top[window]
-        height = float((under - bottom)[filled].max()) + GAP
-        self.top[window] = np.where(filled, np.maximum(under, top + height), under)
-        return height
+        steps = np.round((places - places[0]) / CELL).astype(int)
+        inside = (first + steps >= 0).all(axis=1) & (first + steps + bottom.shape <= len(self.top)).all(
+            axis=1
+        )
+        inside[0] = True
+        windows = [tuple(slice(a, a + n) for a, n in zip(first + s, bottom.shape)) for s in steps[inside]]
+        heights = [float((self.top[w] - bottom)[filled].max()) + GAP for w in windows]
+        best = int(np.argmin(heights))
+        under = self.top[windows[best]]
+        self.top[windows[best]] = np.where(filled, np.maximum(under, top + heights[best]), under)
+        return places[0] + CELL * steps[inside][best], heights[best]
 
     def _columns(self, solid: Solid, rotation: np.ndarray, place: np.ndarray):
         """First column [2] and (lowest, highest) z [A, B] of the solid there, ±inf beside it."""
@@ -77,6 +90,12 @@ class Table:
         if not self.full:
             height = self._field.put(solid, rotation, np.asarray(place, dtype=float))
             self.drops.append(Drop(solid, rotation, np.asarray(place, dtype=float), height, twin_of))
+
+    def put_lowest(self, solid: Solid, rotation: np.ndarray, places: np.ndarray) -> None:
+        """Add one object at the lowest of places [N, 2] unless there are enough."""
+        if not self.full:
+            place, height = self._field.put_lowest(solid, rotation, places)
+            self.drops.append(Drop(solid, rotation, place, height))
 
     def plan(self) -> Plan:
         return Plan(self.drops, surroundings(self.config), placed=True)
@@ -196,7 +215,7 @@ def assemblies(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """
     table = Table(config)
     plain = round(rng.uniform(0.0, 0.45) * config.num_objects)
-    composed = random_solids(tuple(ASSEMBLIES), config.num_objects - plain, config, rng)
+    composed = random_solids(tuple(ASSEMBLIES), config.num_objects - plain, config, rng, HELD_OUT_ASSEMBLIES)
     between = random_solids(
         ("box", "can", "book", "bowl", "tray"), plain, config, rng, (*STACKABLE, *VESSELS)
     )
@@ -210,7 +229,9 @@ def assemblies(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
         rotation = turned(rng) if upright else lying(solid, rng)
         if of_parts and rng.uniform() < 0.15:  # as if it leaned on its neighbour
             rotation = tilted(rng.uniform(8.0, 40.0), rng) @ rotation
-        table.put(solid, rotation, place + rng.normal(0, 0.15 * pitch, 2))
+        # Mostly where there is room: hardly anything stays balanced on the tip of another.
+        tries = 6 if rng.uniform() < 0.7 else 1
+        table.put_lowest(solid, rotation, place + rng.normal(0, 0.3 * pitch, (tries, 2)))
     return table.plan()
 
 
