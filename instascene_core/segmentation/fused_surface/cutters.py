@@ -91,13 +91,13 @@ class NetworkCutter:
         self, frames: Sequence[Frame], support: Support | None, progress: ProgressCallback
     ) -> CutSurface | None:
         config = self._config
-        evidence = collect_evidence(
-            frames, self._network, support, self._up, config, self._network_config.border_steps, progress
-        )
+        masks = [frame.labels for frame in frames] if self._given is not None else []
+        steps = self._network_config.border_steps
+        evidence = collect_evidence(frames, self._network, support, self._up, config, steps, progress, masks)
         if evidence is None:
             return None
         count = int(evidence.patch.max()) + 1
-        part = join(self._judge(evidence, frames), count, config.evidence.max_evidence_cut)[evidence.patch]
+        part = join(self._judge(evidence, masks), count, config.evidence.max_evidence_cut)[evidence.patch]
         part = tidy_parts(evidence.neighbours, part, config.min_part_elements)
         return CutSurface(evidence.surface, part, evidence.foreground)
 
@@ -109,7 +109,7 @@ class NetworkCutter:
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
 
-    def _judge(self, evidence: Evidence, frames: Sequence[Frame]) -> Links:
+    def _judge(self, evidence: Evidence, masks: Sequence[np.ndarray | None]) -> Links:
         """One link a pair of patches: the probability that they are two objects.
 
         A contact weighs by its length.  Patches that do not touch have a say as well: what the views
@@ -119,8 +119,7 @@ class NetworkCutter:
         odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
         apart = config.apart_weight * np.minimum(pairs.seen, config.max_apart)
         if self._given is not None:
-            labels = [frame.labels for frame in frames]
-            votes = votes_of_masks(labels, evidence.elements, evidence.patch, pairs, self._given)
+            votes = votes_of_masks(masks, evidence.elements, evidence.patch, pairs, self._given)
             odds = combine(odds, votes, pairs, self._given)
             apart = np.where(votes.heard, np.maximum(apart, self._given.apart_weight), apart)
         weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
