@@ -204,13 +204,33 @@ def decomposition(found: dict) -> str:
             text += [f"Masks, {title}:\n", _scenes_by(runs, "masks"), ""]
             text += ["Means over these scenes; false: instances that are half of no true object:\n"]
             text += [_counts_by(runs, "masks"), ""]
-    if found["ablation"]:
-        text += ["Losses (damaged masks; features decide alone, but in the last column):\n"]
-        text += [_scenes_by(found["ablation"], "losses"), ""]
+    for mode in dict.fromkeys(run["mode"] for run in found["ablation"]):
+        runs = [run for run in found["ablation"] if run["mode"] == mode]
+        text += [f"{ABLATION_TITLES[mode]}:\n", _scenes_by(runs, "losses"), "", _by_place(runs), ""]
     for masks in dict.fromkeys(run["masks"] for run in found["fractions"]):
         runs = [run for run in found["fractions"] if run["masks"] == masks]
         text += [f"Share of the views that have masks ({masks} ones):\n", _scenes_by(runs, "share"), ""]
     return "\n".join(text).rstrip("\n") + "\n"
+
+
+ABLATION_TITLES = {
+    "paper": "Losses, the paper's choices (`config/paper.yaml`), masks damaged as segmenters do it",
+    "ours": "What features add to the votes of the masks, the same masks",
+}
+
+
+def _by_place(runs: list[dict]) -> str:
+    """Share of the objects' pixels that are right, where the pixels are; means over the scenes."""
+    places = list(runs[0]["right"])
+    rows = []
+    for losses in dict.fromkeys(run["losses"] for run in runs):
+        chosen = [run["right"] for run in runs if run["losses"] == losses]
+        rows.append([losses, *(f"{sum(r[p] for r in chosen) / len(chosen):.3f}" for p in places)])
+    note = (
+        "Share of the objects' pixels that are right: within 2 pixels of a true border; elsewhere where the "
+        "view's own masks leave the pixel out, and where they do not.\n\n"
+    )
+    return note + table(["losses", *places], rows)
 
 
 def _scenes_by(runs: list[dict], key: str) -> str:

@@ -143,12 +143,34 @@ class EvidenceConfig:
     max_apart: float = 30.0  # pixel pairs that count, at most
     # Which nodes of the merge tree are objects:
     objectness_weights: str = ""  # safetensors of the model that judges nodes; empty = the package's
-    min_parent_cut: float = (
-        0.08  # nodes that join others below this mean probability of "two objects" are pieces
-    )
+    min_parent_cut: float = 0.08  # a node that joins another at less than this mean cut is a piece
     false_cost: float = 0.5  # expected IoU that a node must exceed: what a false object costs
     image_border_pixels: int = 3  # this near to the image's border a thing is cut by it
+    # With given masks: mean probability of "two objects" above which parts stay apart
+    max_evidence_cut: float = 0.5
     fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
+
+
+@dataclass(frozen=True)
+class GivenMasksConfig:
+    """Label images of some of the views, carried to the others over the fused surface."""
+
+    # Share of the frames with a label image from which on the masks alone decide; below it the built-in
+    # segmenter's evidence of all views counts as well.  0 = the masks always decide alone.
+    alone_from: float = 0.5
+    min_patch_pixels: int = 4  # of a patch in a view, for that view's masks to say something of it ...
+    min_patch_share: float = 0.6  # ... most of which, this share, lies in one mask or in none
+    # What is said of pairs of patches (one mask, two masks, only one in a mask), before it is estimated:
+    one_object: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    two_objects: tuple[float, float, float] = (0.1, 0.6, 0.3)
+    prior_masks: float = 3.0  # that this counts as much as, against all masks
+    pooled_masks: float = 5.0  # that the rates of all views count as much as, against the masks of one view
+    rounds: int = 15  # of estimating the rates and the pairs by one another, at most
+    settled_log_odds: float = 0.01  # largest change of a pair after which they stay
+    apart_weight: float = (
+        1.8  # of a pair that does not touch but has masks, against an element pair in contact
+    )
+    known_share: float = 0.5  # of a mask that the surface shows; less of it, and the mask is added as given
 
 
 @dataclass(frozen=True)
@@ -227,4 +249,5 @@ class SegmentationConfig:
     depth_bias: DepthBiasConfig = field(default_factory=DepthBiasConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     fused_surface: FusedSurfaceConfig = field(default_factory=FusedSurfaceConfig)
+    given: GivenMasksConfig = field(default_factory=GivenMasksConfig)
     public: PublicSegmentersConfig = field(default_factory=PublicSegmentersConfig)

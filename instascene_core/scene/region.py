@@ -56,7 +56,10 @@ def kinds_in_region(
     box = box_of_region(config.region)
     points = {i: means[gaussian_labels == i] for i in ids}
     if box is not None:
-        inside = {i: len(p) > 0 and bool(((p >= box[0]) & (p <= box[1])).all(axis=1).mean() > 0.5) for i, p in points.items()}
+        inside = {
+            i: len(p) > 0 and bool(((p >= box[0]) & (p <= box[1])).all(axis=1).mean() > 0.5)
+            for i, p in points.items()
+        }
         return {i: "object" if inside[i] else "outside" for i in ids}
     how = config.region_of_interest
     cut = _cut_shares(ids, views, images, how)
@@ -71,7 +74,9 @@ def kinds_in_region(
         else:
             kinds[i] = "fixture" if _hangs(points[i], support, how) else "object"
     if ids and "object" not in kinds.values():
-        logger.warning("No object lies on the support within reach of the cameras; all that was found is kept.")
+        logger.warning(
+            "No object lies on the support within reach of the cameras; all that was found is kept."
+        )
         return {i: "object" for i in ids}
     return kinds
 

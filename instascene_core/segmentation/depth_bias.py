@@ -79,7 +79,9 @@ def estimate_depth_bias(
     if improvement < config.min_improvement:
         return None
     _, coefficients = _fit(seen, np.ones(len(fitted), dtype=bool), support.plane, config)
-    logger.info("the depth bends the support; without that %.0f %% of its spread is left", 100 * (1 - improvement))
+    logger.info(
+        "the depth bends the support; without that %.0f %% of its spread is left", 100 * (1 - improvement)
+    )
     return DepthBias(coefficients, config.order, improvement)
 
 
@@ -87,7 +89,11 @@ def _pixels_on_plane(frames: Sequence[Frame], support: Support, config: DepthBia
     plane = support.plane
     assert plane is not None
     usable = [f for f in frames if f.depth is not None and (f.depth > 0).any()]
-    chosen = [usable[i] for i in np.unique(np.linspace(0, len(usable) - 1, config.max_frames).round().astype(int))] if usable else []
+    chosen = (
+        [usable[i] for i in np.unique(np.linspace(0, len(usable) - 1, config.max_frames).round().astype(int))]
+        if usable
+        else []
+    )
     generator = np.random.default_rng(0)
     parts = []
     for number, frame in enumerate(chosen):
@@ -99,14 +105,22 @@ def _pixels_on_plane(frames: Sequence[Frame], support: Support, config: DepthBia
         rays = frame.camera.rays.reshape(-1, 3)[pick].astype(np.float64) @ rotation.T
         world = centre + depth[:, None] * rays
         facing = normals.reshape(-1, 3)[pick] @ rotation.T @ plane.normal
-        keep = (np.abs(plane.height(world)) < config.reach * depth) & (facing > config.min_facing) & (depth > 0)
+        keep = (
+            (np.abs(plane.height(world)) < config.reach * depth) & (facing > config.min_facing) & (depth > 0)
+        )
         if support.extent is not None:
             keep &= support.extent.contains(world)
         rows, columns = np.divmod(pick[keep], frame.camera.width)
         x, y = _normalised(columns + 0.5, rows + 0.5, frame.camera)
         kept = int(keep.sum())
         parts.append(
-            (_terms(x, y, config.order), 1 / depth[keep], rays[keep], np.tile(centre, (kept, 1)), np.full(kept, number))
+            (
+                _terms(x, y, config.order),
+                1 / depth[keep],
+                rays[keep],
+                np.tile(centre, (kept, 1)),
+                np.full(kept, number),
+            )
         )
     if len(parts) < 4 or sum(len(part[1]) for part in parts) < config.min_pixels:
         return None
@@ -164,4 +178,6 @@ def _normalised(x: np.ndarray, y: np.ndarray, camera: PinholeCamera) -> tuple[np
 def _terms(x: np.ndarray, y: np.ndarray, order: int) -> np.ndarray:
     """[N, K] products of Legendre polynomials in x and y whose degrees add up to at most `order`."""
     in_x, in_y = legendre.legvander(x, order), legendre.legvander(y, order)
-    return np.stack([in_x[:, i] * in_y[:, j] for i in range(order + 1) for j in range(order + 1 - i) if i + j], axis=1)
+    return np.stack(
+        [in_x[:, i] * in_y[:, j] for i in range(order + 1) for j in range(order + 1 - i) if i + j], axis=1
+    )

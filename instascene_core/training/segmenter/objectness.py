@@ -45,14 +45,14 @@ def tree_example(
     scene: SceneEvidence, model: ContactModel, config: FusedSurfaceConfig, prejudice: float
 ) -> TreeExample:
     """The tree of a scene at one `contact_log_odds`."""
-    evidence = replace(config.evidence, contact_log_odds=prejudice)
-    links = links_of_pairs(scene.pairs, model, evidence)
+    odds = model.log_odds(scene.pairs.features) + prejudice
+    links = links_of_pairs(scene.pairs, odds, config.evidence)
     overlap = np.zeros((int(scene.patch.max()) + 1, 1 + int(scene.owner.max())))
     np.add.at(overlap, (scene.patch, scene.owner), 1)
     tree = merge_tree(links, len(overlap))
     nodes = describe_nodes(
         scene.surface, scene.patch, scene.pairs, links, tree, scene.border_share, scene.support,
-        min_elements=config.min_part_elements, min_parent_cut=evidence.min_parent_cut,
+        min_elements=config.min_part_elements, min_parent_cut=config.evidence.min_parent_cut,
     )  # fmt: skip
     held = tree.add_up(overlap)[nodes.index]
     union = held.sum(axis=1)[:, None] + overlap.sum(axis=0)[None] - held
