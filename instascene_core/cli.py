@@ -45,8 +45,8 @@ class Run:
     scale: float = 1.0
     """Resize the input images by this factor."""
     region: str | None = None
-    """What counts as an object and is completed: `auto` (on, in or at the support, within reach of the cameras),
-    `all`, or a box "x y z x y z": lower and upper corner, metres. The rest is listed only."""
+    """What counts as an object and is completed: `auto` (on, in or at the support, within reach of the
+    cameras), `all`, or a box "x y z x y z": lower and upper corner, metres. The rest is listed only."""
     hold_out: int = 0
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"

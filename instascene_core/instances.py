@@ -25,8 +25,8 @@ class Instance:
     """One thing in the scene."""
 
     id: InstanceId
-    # "object", "fixture" (hangs at a wall), "outside" (a thing outside of the region of interest), "support" (a
-    # plane things stand on) or "background"
+    # "object", "fixture" (hangs at a wall), "outside" (a thing outside of the region of interest), "support"
+    # (a plane things stand on) or "background"
     kind: str
     confidence: float  # [0, 1]
     box_min: np.ndarray  # [3] metres, world frame

@@ -29,8 +29,8 @@ def box_of_region(region: str) -> np.ndarray | None:
         corners = np.array([float(value) for value in region.replace(",", " ").split()]).reshape(2, 3)
     except ValueError:
         raise InputError(
-            f"The region '{region}' is neither auto, all nor six numbers: x y z of the lower and of the upper "
-            "corner, metres in the world frame."
+            f"The region '{region}' is neither auto, all nor six numbers: x y z of the lower and of the "
+            "upper corner, metres in the world frame."
         ) from None
     if not np.isfinite(corners).all() or (corners[0] >= corners[1]).any():
         raise InputError(f"The region '{region}' is empty: its lower corner must be below the upper one.")
@@ -48,8 +48,8 @@ def kinds_in_region(
 ) -> dict[int, str]:
     """Id → "object", "fixture" (hangs at a wall) or "outside", for the instances `ids` that are no structure.
 
-    gaussian_labels: [N] int32 ids; means: [N, 3] metres; images: frame name → [H, W] ids.  Where nothing would
-    be left inside, the region was guessed wrongly and everything is an object.
+    gaussian_labels: [N] int32 ids; means: [N, 3] metres; images: frame name → [H, W] ids.  Where nothing
+    would be left inside, the region was guessed wrongly and everything is an object.
     """
     if config.region == "all":
         return {i: "object" for i in ids}

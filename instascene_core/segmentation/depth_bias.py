@@ -1,8 +1,8 @@
 """The smooth error of a camera's depth, measured on the plane that things stand on.
 
-Stereo cameras bend flat things by a centimetre, in the same way in every frame: an error of the disparity that
-varies slowly over the image.  A table seen from all sides in all parts of the image tells it apart from the
-table's own shape.
+Stereo cameras bend flat things by a centimetre, in the same way in every frame: an error of the disparity
+that varies slowly over the image.  A table seen from all sides in all parts of the image tells it apart from
+the table's own shape.
 """
 
 import logging
@@ -97,7 +97,7 @@ def _pixels_on_plane(frames: Sequence[Frame], support: Support, config: DepthBia
     generator = np.random.default_rng(0)
     parts = []
     for number, frame in enumerate(chosen):
-        points, normals, valid = smooth_geometry(frame.require_depth(), frame.camera)
+        _, normals, valid = smooth_geometry(frame.require_depth(), frame.camera)
         pick = np.flatnonzero(valid.ravel())
         pick = generator.choice(pick, min(len(pick), config.pixels_per_frame), replace=False)
         rotation, centre = frame.world_from_camera[:3, :3], frame.world_from_camera[:3, 3]

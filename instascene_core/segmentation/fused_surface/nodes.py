@@ -101,7 +101,8 @@ def _describe_contacts(
     root = np.sqrt(size[index])
     columns = [
         *means(within), *means(outside), *means(between),
-        np.log1p(outside[index, 0] / root), np.log1p(between[index, 0] / root), np.log1p(between[index, 1]) / 3,
+        np.log1p(outside[index, 0] / root),
+        np.log1p(between[index, 0] / root), np.log1p(between[index, 1]) / 3,
     ]  # fmt: skip
     return np.concatenate([np.stack(columns, axis=1), seam[index]], axis=1)
 
@@ -167,7 +168,7 @@ class _Shapes:
         )  # fmt: skip
 
     def _hollowness(self, node: int, count: int) -> tuple[float, float]:
-        """(mean depth of the surface below its convex hull over the hull's size, surface seen over hull's)."""
+        """(mean depth of the surface below its convex hull over the hull's size, area seen over its own)."""
         from scipy.spatial import ConvexHull, QhullError
 
         points = self._points[self._sample(node, HULL_SAMPLE)]
@@ -180,58 +181,81 @@ class _Shapes:
         return float(depth.mean() / np.sqrt(area)), min(count * self._spacing**2 / area, 2.0)
 
     def halves(self, node: int) -> np.ndarray:
-        """[15] how the two halves of a merge lie to one another; 0 for a patch."""
+        """[15] how the two halves of a merge lie to one another; 0 for a patch.
+
+        What lies on something rests on it with its lowest point and with its weight over the contact; a
+        handle hangs beside its body.  Twins have the same shape, whichever way they lie.
+        """
         if node < self._tree.leaves:
             return np.zeros(15)
         left, right = (int(child) for child in self._tree.children[node - self._tree.leaves])
         if self._end[left] - self._start[left] < self._end[right] - self._start[right]:
             left, right = right, left
-        large, small = self._slice(left), self._slice(right)
-        sizes = large.stop - large.start, small.stop - small.start
-        centres = self._points[large].mean(axis=0), self._points[small].mean(axis=0)
-        heights = [np.percentile(self._height[part], [3, 97]) for part in (large, small)]
-        extent = max(heights[1][1] - heights[1][0], self._spacing)
-        overlap = min(heights[0][1], heights[1][1]) - max(heights[0][0], heights[1][0])
-        beside = centres[1] - centres[0]
-        sideways = (
-            beside - (beside @ self._plane.normal) * self._plane.normal if self._plane is not None else beside
-        )
-        near = self._near(left, right)
-        contact = near.mean(axis=0) if len(near) else centres[1]
-        arm = centres[1] - contact
-        if self._plane is not None:
-            arm = arm - (arm @ self._plane.normal) * self._plane.normal
-        radius = max(float(np.linalg.norm(self._points[small].std(axis=0))), self._spacing)
-        tint = np.abs(self._colors[large].mean(axis=0) - self._colors[small].mean(axis=0)) / 20
+        large, small = self._half(left), self._half(right)
+        contact = self._contact(left, right)
+        rise = float(self._plane.height(contact)) if self._plane is not None else 0.0
+        extents = [max(half.high - half.low, self._spacing) for half in (large, small)]
+        overlap = (min(large.high, small.high) - max(large.low, small.low)) / extents[1]
+        arm, apart = self._sideways(small.centre - contact), self._sideways(small.centre - large.centre)
         ours, theirs = self._distances(left), self._distances(right)
         reach = max(ours.max(), theirs.max(), 1e-9)
         likeness = [np.histogram(d / reach, DISTANCE_BINS)[0] / len(d) for d in (ours, theirs)]
-        contact_height = float(self._plane.height(contact)) if self._plane is not None else 0.0
         return np.array(
             [
-                np.log(sizes[1]) / 4, np.log(sizes[1] / sizes[0]),
-                np.clip(heights[0][0] / self._spacing / 10, -2, 5), np.clip(heights[1][0] / self._spacing / 10, -2, 5),
-                np.clip(overlap / extent, -1, 1), np.clip((contact_height - heights[1][0]) / extent, -1, 2),
-                np.clip((contact_height - heights[0][0]) / max(heights[0][1] - heights[0][0], self._spacing), -1, 2),
-                np.clip(np.linalg.norm(arm) / radius, 0, 4), np.clip(np.linalg.norm(sideways) / radius, 0, 8) / 2,
-                *tint, np.abs(likeness[0] - likeness[1]).sum(),
+                np.log(small.count) / 4,
+                np.log(small.count / large.count),
+                *(np.clip(half.low / self._spacing / 10, -2, 5) for half in (large, small)),
+                np.clip(overlap, -1, 1),
+                np.clip((rise - small.low) / extents[1], -1, 2),
+                np.clip((rise - large.low) / extents[0], -1, 2),
+                np.clip(arm / small.radius, 0, 4),
+                np.clip(apart / small.radius, 0, 8) / 2,
+                *(np.abs(large.color - small.color) / 20),
+                np.abs(likeness[0] - likeness[1]).sum(),
                 theirs.max() / max(ours.max(), 1e-9),
-                abs(self._foreground[large].mean() - self._foreground[small].mean()),
+                abs(large.foreground - small.foreground),
             ]
-        )  # fmt: skip
+        )
+
+    def _half(self, node: int) -> "_Half":
+        part = self._slice(node)
+        low, high = np.percentile(self._height[part], [3, 97])
+        points = self._points[part]
+        radius = max(float(np.linalg.norm(points.std(axis=0))), self._spacing)
+        color, foreground = self._colors[part].mean(axis=0), float(self._foreground[part].mean())
+        return _Half(len(points), points.mean(axis=0), radius, float(low), float(high), color, foreground)
+
+    def _sideways(self, vector: np.ndarray) -> float:
+        """Length of a vector along the support, or its whole length where there is none."""
+        if self._plane is not None:
+            vector = vector - (vector @ self._plane.normal) * self._plane.normal
+        return float(np.linalg.norm(vector))
 
     def _distances(self, node: int) -> np.ndarray:
         """[S·S] distances between elements of a node: its shape, whichever way it lies."""
         points = self._points[self._sample(node, SAMPLE)]
         return np.linalg.norm(points[:, None] - points[None], axis=2).ravel()
 
-    def _near(self, left: int, right: int) -> np.ndarray:
-        """[S, 3] elements of the right one that come closest to the left one."""
+    def _contact(self, left: int, right: int) -> np.ndarray:
+        """[3] the middle of those elements of the right one that come closest to the left one."""
         one = self._points[self._sample(left, HULL_SAMPLE)]
         other = self._points[self._sample(right, HULL_SAMPLE)]
         squared = (one**2).sum(1)[None] - 2 * other @ one.T + (other**2).sum(1)[:, None]
         distance = np.sqrt(np.maximum(squared.min(axis=1), 0))
-        return other[distance <= distance.min() + 2 * self._spacing]
+        return other[distance <= distance.min() + 2 * self._spacing].mean(axis=0)
+
+
+@dataclass(frozen=True)
+class _Half:
+    """One of two parts that meet; heights over the support, metres."""
+
+    count: int  # elements
+    centre: np.ndarray  # [3] metres
+    radius: float  # metres: root mean square distance from the centre
+    low: float
+    high: float
+    color: np.ndarray  # [3] CIE Lab
+    foreground: float
 
 
 NUM_NODE_FEATURES = 3 + 9 + NUM_FEATURES + 20 + 15

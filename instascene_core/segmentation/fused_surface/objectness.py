@@ -35,18 +35,18 @@ class ObjectnessModel:
 @lru_cache(maxsize=2)
 def load_objectness_model(path: Path = WEIGHTS) -> ObjectnessModel:
     """The model in a weights file.  Raises InputError when the file is missing or not one of ours."""
-    advice = "leave segmentation.fused_surface.evidence.objectness_weights empty for those that come with the package"
+    advice = (
+        "leave segmentation.fused_surface.evidence.objectness_weights empty for those that come with the "
+        "package"
+    )
     state, _ = read_weights(path, FORMAT, "objectness model", advice)
-    members = sorted({name.split(".")[0] for name in state})
-    models = [
-        ContactModel(
-            {name.split(".")[1]: value for name, value in state.items() if name.startswith(f"{member}.")}
-        )
-        for member in members
-    ]
-    if any(state[f"{member}.mean"].shape != (NUM_NODE_FEATURES,) for member in members):
+    members: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in state.items():
+        member, _, what = name.partition(".")
+        members.setdefault(member, {})[what] = value
+    if any(member["mean"].shape != (NUM_NODE_FEATURES,) for member in members.values()):
         raise InputError(f"The weights in '{path}' do not fit the objectness model; {advice}.")
-    return ObjectnessModel(models)
+    return ObjectnessModel([ContactModel(members[name]) for name in sorted(members)])
 
 
 def choose_objects(tree: MergeTree, nodes: Nodes, expected_iou: np.ndarray, false_cost: float) -> np.ndarray:

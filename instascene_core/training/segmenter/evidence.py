@@ -1,7 +1,7 @@
 """Evidence of whole procedural scenes, gathered as in use, with the truth: what the judges learn from.
 
-Scenes of the segmenter's training, seen from 8 to 40 places by one sensor, are fused and gathered into patches.
-One file a scene, so that the work can be split over processes and goes on where it ended.
+Scenes of the segmenter's training, seen from 8 to 40 places by one sensor, are fused and gathered into
+patches.  One file a scene, so that the work can be split over processes and goes on where it ended.
 """
 
 import logging
@@ -48,12 +48,14 @@ def true_owner(evidence: Evidence, labels: list[np.ndarray]) -> np.ndarray:
     return votes.argmax(axis=1)
 
 
-def gather_scene(seed: int, index: int, segmentation: SegmentationConfig) -> SceneEvidence | None:
-    """The evidence of scene `index`; None where it shows no objects."""
+def gather_scene(
+    seed: int, index: int, segmentation: SegmentationConfig, views: int | None = None
+) -> SceneEvidence | None:
+    """The evidence of scene `index` from that many views, None = 8 to 40; None where it shows no objects."""
     rng = np.random.default_rng([seed, 77, index])
-    count = int(rng.integers(MIN_VIEWS, MAX_VIEWS + 1))
-    views = scene_views(rng, Prints(rng, 6), count)
-    frames = [replace(view.frame, name=str(i)) for i, view in enumerate(views)]
+    count = int(rng.integers(MIN_VIEWS, MAX_VIEWS + 1)) if views is None else views
+    taken = scene_views(rng, Prints(rng, 6), count)
+    frames = [replace(view.frame, name=str(i)) for i, view in enumerate(taken)]
     support = find_support(frames, UP, segmentation.support)
     frames = [limit_size(frame, segmentation.max_pixels) for frame in frames]
     evidence = collect_evidence(

@@ -91,8 +91,8 @@ def scores_of(
 ) -> dict[str, float]:
     """Mean IoU over all true objects (missing = 0), recall and precision at IoU 0.5.
 
-    model: None = an oracle that knows the IoU of every node: what the trees allow.  True objects of fewer than
-    `min_elements` elements are not counted.
+    model: None = an oracle that knows the IoU of every node: what the trees allow.  True objects of fewer
+    than `min_elements` elements are not counted.
     """
     total, hits, found, truths = 0.0, 0, 0, 0
     for example in examples:
