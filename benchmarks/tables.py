@@ -213,13 +213,14 @@ def decomposition(found: dict) -> str:
 
 
 WHERE_FEATURES_HELP = (
-    "Where features help (pile, flush, nested; one seed). Not in how many objects are found: clustering alone "
-    "settles that, in both modes. With the paper's choices the 3D loss alone gives the clusters back as they "
-    "were; filtered 2D masks win some pixels that a view's own masks leave out (pile) or at borders (flush), and "
-    "lose more elsewhere, so that mIoU falls by 0.001 to 0.018. On clusters by votes, features that decide "
-    "give more of the objects' pixels to them, at borders above all, but mIoU falls by up to 0.030 in two of "
-    "three scenes: they take pixels beyond the objects as well. Kept to the Gaussians that the votes leave open "
-    "they lose nowhere, and gain 0.000 to 0.001. On unfiltered masks they are far worse than the clusters."
+    "Where features help (pile, flush, nested; one seed). Not in how many objects are found: clustering "
+    "alone settles that, in both modes. With the paper's choices the 3D loss alone gives the clusters "
+    "back as they were; filtered 2D masks win some pixels that a view's own masks leave out (pile) or "
+    "at borders (flush), and lose more elsewhere, so that mIoU falls by 0.001 to 0.018. On clusters by "
+    "votes, features that decide give more of the objects' pixels to them, at borders above all, but "
+    "mIoU falls by up to 0.030 in two of three scenes: they take pixels beyond the objects as well. "
+    "Kept to the Gaussians that the votes leave open they lose nowhere, and gain 0.000 to 0.001. On "
+    "unfiltered masks they are far worse than the clusters."
 )
 ABLATION_TITLES = {
     "paper": "Losses, the paper's choices (`config/paper.yaml`), masks damaged as segmenters do it",
