@@ -156,7 +156,9 @@ class GivenMasksConfig:
     """Label images of some of the views, carried to the others over the fused surface."""
 
     # Share of the frames with a label image from which on the masks alone decide; below it the built-in
-    # segmenter's evidence of all views counts as well.  0 = the masks always decide alone.
+    # segmenter's evidence of all views counts as well.  0 = the masks always decide alone.  Measured on pile
+    # and flush: at 25 % of the views damaged masks gain 0.06 mIoU by it and exact ones lose 0.01, at 10 %
+    # they gain 0.46 and 0.02; at 50 % damaged masks alone reach what they reach with it at 25 %.
     alone_from: float = 0.5
     min_patch_pixels: int = 4  # of a patch in a view, for that view's masks to say something of it ...
     min_patch_share: float = 0.6  # ... most of which, this share, lies in one mask or in none
