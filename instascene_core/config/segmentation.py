@@ -2,7 +2,7 @@
 
 The model that judges pairs of patches was trained with the defaults of `FusedSurfaceConfig`: other values
 there, of its patches or its creases, want weights of their own
-(`python -m instascene_core.training.segmenter.contacts`).
+(`python -m instascene_core.training.segmenter.judges`).
 """
 
 from dataclasses import dataclass, field
@@ -57,21 +57,6 @@ class SupportConfig:
     min_wall_share: float = 0.05  # of the points over the support's extent
     behind_tolerances: float = 2.0  # a point is behind a wall beyond so many tolerances
     max_behind_wall: float = 0.03  # of the points over the extent
-
-
-@dataclass(frozen=True)
-class DepthBiasConfig:
-    """The smooth error of a camera's depth, as the support plane shows it."""
-
-    min_improvement: float = 0.1  # share by which the plane must get flatter; 1 = depth is left as it is
-    order: int = 5  # of the polynomial over the image
-    max_frames: int = 60
-    pixels_per_frame: int = 3000
-    min_pixels: int = 5000  # on the plane, of all frames together
-    reach: float = 0.03  # of a pixel's depth: what is further off the plane is not of it
-    min_facing: float = 0.8  # cosine between a pixel's normal and the plane's
-    ridge: float = 1e-4  # pulls the polynomial to zero where the plane is not seen
-    rounds: int = 8  # of fitting the plane and the polynomial in turn
 
 
 @dataclass(frozen=True)
@@ -248,7 +233,6 @@ class SegmentationConfig:
     ids_agree: bool = False  # given labels: the same id means the same object in every frame (a tracker's)
     masks: MaskConfig = field(default_factory=MaskConfig)
     support: SupportConfig = field(default_factory=SupportConfig)
-    depth_bias: DepthBiasConfig = field(default_factory=DepthBiasConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     fused_surface: FusedSurfaceConfig = field(default_factory=FusedSurfaceConfig)
     given: GivenMasksConfig = field(default_factory=GivenMasksConfig)
