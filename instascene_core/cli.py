@@ -185,6 +185,13 @@ class Synth:
     views: int = 60
     width: int = 320
     height: int = 240
+    sensor: str = "perfect"
+    """Camera that records it: perfect, d435, kinect, tof or lidar; all but the first err in colour, depth and
+    poses as real ones do."""
+    glass: float = 0.0
+    """Share of objects that are clear."""
+    mirrors: float = 0.0
+    """Share of objects that mirror."""
 
     def __call__(self) -> None:
         from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
@@ -195,6 +202,9 @@ class Synth:
             num_views=self.views,
             width=self.width,
             height=self.height,
+            sensor=self.sensor,
+            glass_fraction=self.glass,
+            mirror_fraction=self.mirrors,
         )
         with progress_bars() as progress:
             write_dataset(generate_scene(config, progress), self.output, progress)

@@ -23,6 +23,9 @@ class SyntheticConfig:
     room: bool = True  # floor and walls around the table
     shadows: bool = True
     supersampling: int = 2  # colour rays a pixel = supersampling²
-    depth_noise: str = "none"  # a key of synthetic.noise.DEPTH_NOISES
+    depth_noise: str = "none"  # a key of synthetic.noise.DEPTH_NOISES; only with the perfect sensor
+    sensor: str = "perfect"  # a key of synthetic.sensors.SENSORS: its colour, depth and pose errors
+    glass_fraction: float = 0.0  # share of objects that are clear
+    mirror_fraction: float = 0.0  # share of objects that mirror
     plain_fraction: float = 0.0  # share of objects in one plain colour, without print
     min_observed_fraction: float = 0.15  # share of each object's surface that some view must see

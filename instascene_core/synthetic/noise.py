@@ -1,4 +1,4 @@
-"""What a depth camera does to exact depth."""
+"""What a depth camera does to exact depth: cheap models of single errors; `sensors` has whole cameras."""
 
 from collections.abc import Callable
 
@@ -35,12 +35,17 @@ def kinect(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     disparity = np.round(8 * baseline_focal / np.maximum(noisy, 0.1)) / 8
     noisy = np.where(valid, baseline_focal / np.maximum(disparity, 1e-6), 0)
     # No measurement where the projector's pattern tears: beside depth steps.
+    holes = beside_steps(depth) & (rng.uniform(size=depth.shape) < 0.6)
+    return np.where(holes, 0, noisy).astype(np.float32)
+
+
+def beside_steps(depth: np.ndarray) -> np.ndarray:
+    """[H, W] bool: pixels left and right of a step of 2 cm + 2 %."""
     step = np.zeros(depth.shape, dtype=bool)
     jump = np.abs(np.diff(depth, axis=1)) > 0.02 + 0.02 * depth[:, 1:]
     step[:, 1:] |= jump
     step[:, :-1] |= jump
-    holes = step & (rng.uniform(size=depth.shape) < 0.6)
-    return np.where(holes, 0, noisy).astype(np.float32)
+    return step
 
 
 def splat(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -22,6 +22,35 @@ class Body:
     mesh: TriangleMesh  # object frame
     world_from_object: np.ndarray  # [4, 4]
     texture: Texture
+    material: str = "opaque"  # a key of synthetic.sensors.MATERIALS; others need synthetic.optics
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a camera moves while it takes one image; the image's pose is that at the middle of both times."""
+
+    velocity: np.ndarray  # [3] m/s in the camera's frame
+    turning: np.ndarray  # [3] rad/s in the camera's frame
+    exposure: float  # s that each row collects light
+    readout: float  # s from the first row's exposure to that of the last
+
+    def rays(
+        self, world_from_camera: np.ndarray, directions: np.ndarray, width: int, share: float
+    ) -> np.ndarray:
+        """[N, 6] float32 world rays of camera-frame directions [N, 3], row by row of `width` pixels.
+
+        share: moment of the exposure, 0 … 1.
+        """
+        height = len(directions) // width
+        row = (np.arange(height) + 0.5) / height - 0.5
+        time = np.repeat((share - 0.5) * self.exposure + row * self.readout, width)[:, None]
+        # Turns of a degree at most: to first order.
+        turned = directions + time * np.cross(self.turning, directions)
+        rotation = world_from_camera[:3, :3]
+        rays = np.empty((len(directions), 6), dtype=np.float32)
+        rays[:, :3] = world_from_camera[:3, 3] + time * (rotation @ self.velocity)
+        rays[:, 3:] = rotate(rotation, turned.astype(np.float32))
+        return rays
 
 
 @dataclass(frozen=True)
@@ -60,6 +89,7 @@ class Renderer:
 
         self._bodies, self._light, self._supersampling = bodies, light, supersampling
         self._scene = open3d.t.geometry.RaycastingScene()
+        self._occluders = self._scene  # what casts shadows
         self._tensor = open3d.core.Tensor
         self._miss = self._scene.INVALID_ID
         for body in bodies:
@@ -72,14 +102,16 @@ class Renderer:
         self._labels = np.array([b.label for b in bodies] + [UNLABELLED], dtype=np.int32)
         self._object_from_world = np.stack([inverse(b.world_from_object) for b in bodies])
 
-    def render(self, camera: PinholeCamera, world_from_camera: np.ndarray) -> View:
-        """The view of `camera` at `world_from_camera` [4, 4]."""
+    def render(
+        self, camera: PinholeCamera, world_from_camera: np.ndarray, motion: Motion | None = None
+    ) -> View:
+        """The view of `camera` at `world_from_camera` [4, 4]; `motion` blurs and bends the colours only."""
         shape = (camera.height, camera.width)
         rays = self._rays(world_from_camera, camera.rays.reshape(-1, 3))
         t, body, normal = self._cast(rays)
         facing = np.sign(-np.einsum("ni,ni->n", normal, rays[:, 3:]))[:, None]
         return View(
-            rgb=self._color(camera, world_from_camera),
+            rgb=self._color(camera, world_from_camera, motion),
             depth=t.reshape(shape),
             labels=self._labels[body].reshape(shape),
             normals=(normal * facing).reshape(*shape, 3),
@@ -109,21 +141,38 @@ class Renderer:
         normal = np.where(missed[:, None], 0, hit["primitive_normals"].numpy())
         return np.where(missed, 0, hit["t_hit"].numpy()), body, normal
 
-    def _color(self, camera: PinholeCamera, world_from_camera: np.ndarray) -> np.ndarray:
-        """[H, W, 3] uint8: the mean over supersampling² rays a pixel."""
+    def _color(
+        self, camera: PinholeCamera, world_from_camera: np.ndarray, motion: Motion | None
+    ) -> np.ndarray:
+        """[H, W, 3] uint8: the mean over supersampling² rays a pixel, spread over the exposure."""
         n = self._supersampling
         total = np.zeros((camera.height * camera.width, 3), dtype=np.float32)
         for k in range(n * n):
             shift = (np.array([k % n, k // n]) + 0.5) / n - 0.5  # pixels from the centre
             directions = camera.rays.reshape(-1, 3).copy()
             directions[:, :2] += (shift / [camera.fx, camera.fy]).astype(np.float32)
-            total += self._shade(self._rays(world_from_camera, directions), k, n * n)
+            if motion is None:
+                rays = self._rays(world_from_camera, directions)
+            else:
+                rays = motion.rays(world_from_camera, directions, camera.width, (k + 0.5) / (n * n))
+            total += self._shade(rays, k, n * n)
         image = np.round(total / (n * n) * 255).astype(np.uint8)
         return image.reshape(camera.height, camera.width, 3)
 
     def _shade(self, rays: np.ndarray, sample: int, samples: int) -> np.ndarray:
         """[N, 3] colours in [0, 1] along rays; `sample` of `samples` chooses the point on the sun."""
-        t, body, normal = self._cast(rays)
+        return self._surface_color(rays, *self._cast(rays), sample, samples)
+
+    def _surface_color(
+        self,
+        rays: np.ndarray,
+        t: np.ndarray,
+        body: np.ndarray,
+        normal: np.ndarray,
+        sample: int,
+        samples: int,
+    ) -> np.ndarray:
+        """[N, 3] colours of the surfaces that rays meet (as `_cast` says), all opaque."""
         points = rays[:, :3] + t[:, None] * rays[:, 3:]
         normal = normal * np.sign(-np.einsum("ni,ni->n", normal, rays[:, 3:]))[:, None]
         albedo = np.broadcast_to(SKY, points.shape).copy()
@@ -150,5 +199,5 @@ class Renderer:
             lit = np.flatnonzero(cosine > 0)
             rays = np.empty((len(lit), 6), dtype=np.float32)
             rays[:, :3], rays[:, 3:] = points[lit] + SHADOW_OFFSET * normal[lit], sun
-            cosine[lit] *= ~self._scene.test_occlusions(self._tensor(rays)).numpy()
+            cosine[lit] *= ~self._occluders.test_occlusions(self._tensor(rays)).numpy()
         return light.sky * (0.75 + 0.25 * normal[:, 2]) + light.sun * cosine

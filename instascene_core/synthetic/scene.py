@@ -17,9 +17,11 @@ from instascene_core.synthetic import layouts
 from instascene_core.synthetic.cameras import arc_poses, fitting_distance, make_camera
 from instascene_core.synthetic.household import make
 from instascene_core.synthetic.noise import depth_noise
+from instascene_core.synthetic.optics import OpticRenderer
 from instascene_core.synthetic.physics import poses_as_planned, settle
 from instascene_core.synthetic.plans import Fixture, Plan
 from instascene_core.synthetic.render import Body, Light, Renderer, View
+from instascene_core.synthetic.sensors import Recording, Seen, find_sensor
 from instascene_core.synthetic.solids import Solid
 from instascene_core.synthetic.textures import Texture, object_texture, surface_texture
 from instascene_core.transforms import apply, inverse
@@ -37,6 +39,7 @@ class SceneObject:
     solid: Solid
     world_from_object: np.ndarray  # [4, 4]
     texture: Texture
+    material: str = "opaque"  # a key of synthetic.sensors.MATERIALS
 
     @property
     def kind(self) -> str:
@@ -80,21 +83,43 @@ class SyntheticScene:
 
     @cached_property
     def renderer(self) -> Renderer:
-        bodies = [Body(o.id, o.solid.mesh, o.world_from_object, o.texture) for o in self.objects]
+        bodies = [Body(o.id, o.solid.mesh, o.world_from_object, o.texture, o.material) for o in self.objects]
         bodies += [Body(-1, f.mesh, np.eye(4), texture) for f, texture in self.fixtures]
-        return Renderer(bodies, self.light, self.config.supersampling)
+        kind = Renderer if all(b.material == "opaque" for b in bodies) else OpticRenderer
+        return kind(bodies, self.light, self.config.supersampling)
+
+    @cached_property
+    def recording(self) -> Recording | None:
+        """What the configured sensor has through this scene's views; None: it is perfect."""
+        sensor = find_sensor(self.config.sensor)
+        return None if sensor is None else sensor.record(self.poses, self.config.seed)
 
     def view(self, index: int) -> View:
         """Exact colour, depth, labels and normals of view `index`."""
         return self.renderer.render(self.camera, self.poses[index])
 
     def frame(self, index: int) -> Frame:
-        """View `index` as the pipeline takes it, with the configured depth noise."""
+        """View `index` as the pipeline takes it, from the configured sensor or with depth noise."""
+        return self.observe(index)[0]
+
+    def observe(self, index: int) -> tuple[Frame, View]:
+        """Frame `index`, and the view behind it: exact depth, labels and normals at the true pose.
+
+        The view's colours have the sensor's motion in them.
+        """
+        stamp, name = index * FRAME_PERIOD, f"{index:06d}"
+        if self.recording is not None:
+            view = self.renderer.render(self.camera, self.poses[index], self.recording.motion(index))
+            seen = Seen(view.depth, view.rgb, self.camera)
+            if isinstance(self.renderer, OpticRenderer):
+                seen = replace(seen, **self.renderer.optical_depths(self.camera, self.poses[index]))
+            rgb, depth = self.recording.measure(index, seen)
+            pose = self.recording.poses[index]
+            return Frame(name, stamp, self.camera, pose, rgb, depth, view.labels), view
         view = self.view(index)
         rng = np.random.default_rng([self.config.seed, 7, index])
         depth = depth_noise(self.config.depth_noise)(view.depth, rng)
-        stamp = index * FRAME_PERIOD
-        return Frame(f"{index:06d}", stamp, self.camera, self.poses[index], view.rgb, depth, view.labels)
+        return Frame(name, stamp, self.camera, self.poses[index], view.rgb, depth, view.labels), view
 
     @cached_property
     def observed_fractions(self) -> tuple[float, ...]:
@@ -115,9 +140,14 @@ class SyntheticScene:
 
     def frames(self, progress: ProgressCallback = no_progress) -> Iterator[Frame]:
         """All views in order."""
+        for frame, _ in self.observations(progress):
+            yield frame
+
+    def observations(self, progress: ProgressCallback = no_progress) -> Iterator[tuple[Frame, View]]:
+        """All frames in order, each with the view behind it (see `observe`)."""
         for index in range(len(self)):
             progress("render", index / len(self), f"view {index + 1} of {len(self)}")
-            yield self.frame(index)
+            yield self.observe(index)
         progress("render", 1.0, "rendered")
 
 
@@ -154,6 +184,11 @@ def _check(config: SyntheticConfig) -> None:
     if not 0 <= config.plain_fraction <= 1:
         raise InputError("The share of plain objects must lie between 0 and 1.")
     depth_noise(config.depth_noise)
+    if find_sensor(config.sensor) is not None and config.depth_noise != "none":
+        raise InputError(f"The sensor '{config.sensor}' has noise of its own; leave depth_noise at 'none'.")
+    shares = (config.glass_fraction, config.mirror_fraction)
+    if min(shares) < 0 or sum(shares) > 1:
+        raise InputError("glass_fraction and mirror_fraction must not be negative, nor above 1 together.")
     for kind in config.kinds:
         make(kind, np.random.default_rng(0))
 
@@ -169,12 +204,13 @@ def _attempt(
     if problem:
         return problem
     objects: list[SceneObject] = []
+    materials = _draw_materials(config, len(plan.drops))
     for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
         wrap = float(drop.solid.dimensions[:2].mean() / 2)
         texture = object_texture(rng, drop.solid.mapping, wrap, plain=rng.uniform() < config.plain_fraction)
         if drop.twin_of is not None:
             texture = objects[drop.twin_of].texture
-        objects.append(SceneObject(k + 1, drop.solid, pose, texture))
+        objects.append(SceneObject(k + 1, drop.solid, pose, texture, materials[k]))
     fixtures = tuple((f, surface_texture(rng, f.texel)) for f in plan.fixtures)
     camera = make_camera(config)
     points = np.concatenate([o.mesh.vertices for o in objects])
@@ -193,6 +229,13 @@ def _attempt(
         light=Light(sun / np.linalg.norm(sun), shadows=config.shadows),
     )
     return _hidden(scene) or scene
+
+
+def _draw_materials(config: SyntheticConfig, count: int) -> list[str]:
+    """One key of MATERIALS an object; of a generator of its own, so that all else stays as it is without."""
+    chance = np.random.default_rng([config.seed, 9]).uniform(size=count)
+    limits = [config.glass_fraction, config.glass_fraction + config.mirror_fraction]
+    return [("glass", "mirror", "opaque")[k] for k in np.searchsorted(limits, chance, side="right")]
 
 
 def _seen_from(config: SyntheticConfig, plan: Plan) -> SyntheticConfig:

@@ -6,6 +6,11 @@ depth/000000.png             uint16, DEPTH_UNIT metres a step, 0 = nothing there
 masks/000000.png             uint16 label image, 0 = table and room, else the object's id
 ground_truth/scene.json      objects (id, kind, pose, size, volume, share seen), support plane, config
 ground_truth/meshes/<id>.ply exact watertight surface, world frame, metres, vertex colours
+
+With a sensor that is not perfect the above is as it recorded it, labels excepted, and there are also
+
+ground_truth/transforms_exact.json    true poses, with the paths of colours, exact depth and masks
+ground_truth/depth_exact/000000.png   as depth/
 """
 
 from dataclasses import asdict
@@ -14,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core import __version__
+from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path, write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
@@ -34,27 +40,53 @@ def write_dataset(scene: SyntheticScene, folder: Path, progress: ProgressCallbac
     """
     folder = Path(folder)
     write_ground_truth(scene, folder / "ground_truth")
-    entries = [_write_frame(frame, folder) for frame in scene.frames(progress)]
-    camera = scene.camera
+    truth = folder / "ground_truth"
+    entries, exact = [], []
+    for (frame, view), pose in zip(scene.observations(progress), scene.poses):
+        entries.append(_write_frame(frame, folder))
+        if scene.recording is not None:
+            write_image(truth / "depth_exact" / f"{frame.name}.png", _steps(view.depth))
+            exact.append(_exact_entry(entries[-1], frame.name, pose))
+    camera = _describe_camera(scene.camera)
+    if exact:
+        write_json(truth / "transforms_exact.json", {**camera, "frames": exact})
     # Last: a folder with transforms.json is complete.
-    write_json(
-        folder / "transforms.json",
-        {
-            "camera_model": "OPENCV",
-            "fl_x": camera.fx,
-            "fl_y": camera.fy,
-            "cx": camera.cx,
-            "cy": camera.cy,
-            "w": camera.width,
-            "h": camera.height,
-            "k1": 0.0,
-            "k2": 0.0,
-            "p1": 0.0,
-            "p2": 0.0,
-            "depth_unit_scale_factor": DEPTH_UNIT,
-            "frames": entries,
-        },
-    )
+    write_json(folder / "transforms.json", {**camera, "frames": entries})
+
+
+def _describe_camera(camera: PinholeCamera) -> dict:
+    """The part of transforms.json that is the same for all frames."""
+    return {
+        "camera_model": "OPENCV",
+        "fl_x": camera.fx,
+        "fl_y": camera.fy,
+        "cx": camera.cx,
+        "cy": camera.cy,
+        "w": camera.width,
+        "h": camera.height,
+        "k1": 0.0,
+        "k2": 0.0,
+        "p1": 0.0,
+        "p2": 0.0,
+        "depth_unit_scale_factor": DEPTH_UNIT,
+    }
+
+
+def _exact_entry(entry: dict, name: str, pose: np.ndarray) -> dict:
+    """The entry of transforms_exact.json, paths from its folder, for that of transforms.json."""
+    return {
+        **entry,
+        "file_path": f"../{entry['file_path']}",
+        "depth_file_path": f"depth_exact/{name}.png",
+        "label_file_path": f"../{entry['label_file_path']}",
+        "transform_matrix": pose @ OPENGL_FROM_OPENCV,
+    }
+
+
+def _steps(depth: np.ndarray) -> np.ndarray:
+    """Depth [H, W] m as uint16 steps; beyond their range: no measurement."""
+    steps = np.round(depth.astype(np.float64) / DEPTH_UNIT)
+    return np.where(steps > 65535, 0, steps).astype(np.uint16)
 
 
 def _write_frame(frame: Frame, folder: Path) -> dict:
@@ -62,10 +94,8 @@ def _write_frame(frame: Frame, folder: Path) -> dict:
     if frame.depth is None or frame.labels is None:
         raise InputError(f"The frame '{frame.name}' lacks depth or labels; a synthetic scene has both.")
     name = f"{frame.name}.png"
-    steps = np.round(frame.depth.astype(np.float64) / DEPTH_UNIT)
-    depth = np.where(steps > 65535, 0, steps).astype(np.uint16)  # beyond the range: no measurement
     write_image(folder / "rgb" / name, frame.rgb)
-    write_image(folder / "depth" / name, depth)
+    write_image(folder / "depth" / name, _steps(frame.depth))
     write_image(folder / "masks" / name, image_from_labels(frame.labels))
     return {
         "file_path": f"rgb/{name}",
@@ -99,6 +129,7 @@ def _describe(thing: SceneObject, observed_fraction: float) -> dict:
     return {
         "id": thing.id,
         "kind": thing.kind,
+        "material": thing.material,
         "mesh": f"meshes/{thing.id}.ply",
         "world_from_object": thing.world_from_object,
         "dimensions": thing.solid.dimensions,
