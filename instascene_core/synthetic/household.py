@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.synthetic.assemblies import ASSEMBLIES
 from instascene_core.synthetic.lathe import (
     full_body,
     hollow_body,
@@ -28,6 +29,7 @@ from instascene_core.synthetic.solids import (
     upright_cylinder,
 )
 from instascene_core.synthetic.unseen import UNSEEN_KINDS
+from instascene_core.synthetic.unseen_assemblies import UNSEEN_ASSEMBLIES
 
 PLASTIC, CERAMIC, CARTON, METAL, FILLED = 950.0, 2000.0, 350.0, 2500.0, 900.0  # kg/m³
 
@@ -285,17 +287,21 @@ KINDS: dict[str, Callable[[np.random.Generator], Solid]] = {
     "book": book,
     **UNSEEN_KINDS,
 }
+ALL_KINDS = {**KINDS, **ASSEMBLIES, **UNSEEN_ASSEMBLIES}
 COMMON = ("box", "can", "mug", "bottle", "bowl", "tool", "cup", "jar", "union")  # what a heap is made of
 # What suits a role in a layout.
+FLAT_ASSEMBLIES = (
+    "rimmed", "driver", "knife", "shears", "clamp", "striker", "rim_plate", "cleaver", "peeler", "paddle",
+)  # fmt: skip
 STACKABLE = ("box", "can", "book", "tin", "tray", "bowl", "cup", "pot")
-VESSELS = ("bowl", "tray", "pan", "pot", "plate")
-CONTENTS = ("ball", "tool", "can", "cup", "soap", "spoon", "weight", "wrench")
-FLAT = ("plate", "tool", "tray", "book", "board", "wrench", "spoon", "pan", "tin")
+VESSELS = ("bowl", "tray", "pan", "pot", "plate", "rimmed", "mortar", "rim_plate")
+CONTENTS = ("ball", "tool", "can", "cup", "soap", "spoon", "weight", "wrench", "figure", "padlock", "toy_car")
+FLAT = ("plate", "tool", "tray", "book", "board", "wrench", "spoon", "pan", "tin", *FLAT_ASSEMBLIES)
 STANDING = ("vase", "tin", "weight", "soap")
 
 
 def make(kind: str, rng: np.random.Generator) -> Solid:
     """A random solid of a kind; InputError names the known kinds."""
-    if kind not in KINDS:
-        raise InputError(f"There is no object kind '{kind}'; known kinds: {', '.join(KINDS)}.")
-    return KINDS[kind](rng)
+    if kind not in ALL_KINDS:
+        raise InputError(f"There is no object kind '{kind}'; known kinds: {', '.join(ALL_KINDS)}.")
+    return ALL_KINDS[kind](rng)

@@ -6,7 +6,15 @@ import numpy as np
 
 from instascene_core.config import SyntheticConfig
 from instascene_core.errors import InputError
-from instascene_core.synthetic.household import COMMON, CONTENTS, FLAT, KINDS, STACKABLE, STANDING, VESSELS
+from instascene_core.synthetic.household import (
+    ALL_KINDS,
+    COMMON,
+    CONTENTS,
+    FLAT,
+    STACKABLE,
+    STANDING,
+    VESSELS,
+)
 from instascene_core.synthetic.physics import Drop, Pen
 from instascene_core.synthetic.placed import PLACED_LAYOUTS
 from instascene_core.synthetic.plans import (
@@ -24,7 +32,7 @@ from instascene_core.synthetic.solids import Solid
 
 def pile(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """A heap: dropped close together, half of them upright, so that they touch, lean and hide each other."""
-    solids = random_solids(COMMON, config.num_objects, config, rng, tuple(KINDS))
+    solids = random_solids(COMMON, config.num_objects, config, rng, tuple(ALL_KINDS))
     reach = 0.04 * np.sqrt(len(solids))  # metres; 8 objects: 11 cm
     drops = []
     for solid in solids:
@@ -36,7 +44,7 @@ def pile(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
 
 def spread(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """Standing apart on a grid, nothing touching: the easy case."""
-    solids = random_solids(COMMON, config.num_objects, config, rng, tuple(KINDS))
+    solids = random_solids(COMMON, config.num_objects, config, rng, tuple(ALL_KINDS))
     places = grid(len(solids), max(float(np.hypot(*s.dimensions[:2])) for s in solids) + 0.02)
     drops = [Drop(s, turned(rng), place) for s, place in zip(solids, places)]
     return Plan(drops, surroundings(config))
@@ -137,7 +145,7 @@ def _height(solid: Solid) -> float:
 
 def bin_(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """A tote with things poured in, seen from above: bin picking."""
-    solids = random_solids(COMMON, config.num_objects, config, rng, tuple(KINDS))
+    solids = random_solids(COMMON, config.num_objects, config, rng, tuple(ALL_KINDS))
     board = 0.008
     half = np.array([0.075, 0.055]) * np.sqrt(max(len(solids), 3))  # 8 objects: 42 × 31 cm
     (x, y), height = half, 0.13

@@ -9,14 +9,17 @@ from collections.abc import Callable
 import numpy as np
 
 from instascene_core.config import SyntheticConfig
-from instascene_core.synthetic.household import COMMON, CONTENTS, FLAT, KINDS, STACKABLE, VESSELS
+from instascene_core.synthetic.assemblies import ASSEMBLIES
+from instascene_core.synthetic.household import ALL_KINDS, COMMON, CONTENTS, FLAT, STACKABLE, VESSELS
 from instascene_core.synthetic.physics import Drop
 from instascene_core.synthetic.plans import Plan, grid, random_solids, surroundings, turned
 from instascene_core.synthetic.solids import Solid
+from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
 CELL = 0.002  # metres between the columns at which heights are compared
 GAP = 0.0002  # metres left between two things that touch
 TALLEST = 0.36  # metres a stack may rise
+QUARTER = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a quarter turn about the vertical
 
 
 class HeightField:
@@ -27,14 +30,26 @@ class HeightField:
 
     def put(self, solid: Solid, rotation: np.ndarray, place: np.ndarray) -> float:
         """Let `solid` down at x, y = place [2] metres; the height of its origin at rest, metres."""
-        first, columns = self._columns(solid, rotation, place)
-        bottom, top = columns
-        window = tuple(slice(a, a + n) for a, n in zip(first, bottom.shape))
+        return self.put_lowest(solid, rotation, np.asarray(place)[None])[1]
+
+    def put_lowest(self, solid: Solid, rotation: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:
+        """Let `solid` down at that of places [N, 2] where it lies lowest; (place, height of its origin).
+
+        Places after the first are rounded to whole columns from it.
+        """
+        first, (bottom, top) = self._columns(solid, rotation, places[0])
         filled = np.isfinite(bottom)
-        under = self.top[window]
-        height = float((under - bottom)[filled].max()) + GAP
-        self.top[window] = np.where(filled, np.maximum(under, top + height), under)
-        return height
+        steps = np.round((places - places[0]) / CELL).astype(int)
+        inside = (first + steps >= 0).all(axis=1) & (first + steps + bottom.shape <= len(self.top)).all(
+            axis=1
+        )
+        inside[0] = True
+        windows = [tuple(slice(a, a + n) for a, n in zip(first + s, bottom.shape)) for s in steps[inside]]
+        heights = [float((self.top[w] - bottom)[filled].max()) + GAP for w in windows]
+        best = int(np.argmin(heights))
+        under = self.top[windows[best]]
+        self.top[windows[best]] = np.where(filled, np.maximum(under, top + heights[best]), under)
+        return places[0] + CELL * steps[inside][best], heights[best]
 
     def _columns(self, solid: Solid, rotation: np.ndarray, place: np.ndarray):
         """First column [2] and (lowest, highest) z [A, B] of the solid there, ±inf beside it."""
@@ -75,6 +90,12 @@ class Table:
         if not self.full:
             height = self._field.put(solid, rotation, np.asarray(place, dtype=float))
             self.drops.append(Drop(solid, rotation, np.asarray(place, dtype=float), height, twin_of))
+
+    def put_lowest(self, solid: Solid, rotation: np.ndarray, places: np.ndarray) -> None:
+        """Add one object at the lowest of places [N, 2] unless there are enough."""
+        if not self.full:
+            place, height = self._field.put_lowest(solid, rotation, places)
+            self.drops.append(Drop(solid, rotation, place, height))
 
     def plan(self) -> Plan:
         return Plan(self.drops, surroundings(self.config), placed=True)
@@ -180,11 +201,85 @@ def heap(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """Anything, close together, standing or lying, some on others."""
     table = Table(config)
     reach = rng.uniform(0.035, 0.06) * np.sqrt(config.num_objects)
-    for solid in random_solids(COMMON, config.num_objects, config, rng, tuple(KINDS)):
+    for solid in random_solids(COMMON, config.num_objects, config, rng, tuple(ALL_KINDS)):
         angle, radius = rng.uniform(0, 2 * np.pi), reach * np.sqrt(rng.uniform())
         rotation = turned(rng) if rng.uniform() < 0.6 else lying(solid, rng)
         table.put(solid, rotation, radius * np.array([np.cos(angle), np.sin(angle)]))
     return table.plan()
+
+
+def assemblies(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
+    """Things of several parts, standing, lying, tilted, some on or in others, among cartons and cans.
+
+    The plain ones keep "touching and of another colour" from always meaning one object.
+    """
+    table = Table(config)
+    plain = round(rng.uniform(0.0, 0.45) * config.num_objects)
+    composed = random_solids(tuple(ASSEMBLIES), config.num_objects - plain, config, rng, HELD_OUT_ASSEMBLIES)
+    between = random_solids(
+        ("box", "can", "book", "bowl", "tray"), plain, config, rng, (*STACKABLE, *VESSELS)
+    )
+    solids = [(s, True) for s in composed] + [(s, False) for s in between]
+    order = sorted(rng.permutation(len(solids)), key=lambda i: solids[i][1] and rng.uniform() < 0.7)
+    close = rng.uniform(0.35, 1.0)  # of the room that lets them stand apart
+    pitch = close * float(np.mean([np.hypot(*s.dimensions[:2]) for s, _ in solids])) + 0.01
+    for i, place in zip(order, grid(len(solids), pitch)[rng.permutation(len(solids))]):
+        solid, of_parts = solids[i]
+        upright = rng.uniform() < (0.5 if of_parts else 0.75)
+        rotation = turned(rng) if upright else lying(solid, rng)
+        if of_parts and rng.uniform() < 0.15:  # as if it leaned on its neighbour
+            rotation = tilted(rng.uniform(8.0, 40.0), rng) @ rotation
+        # Mostly where there is room: hardly anything stays balanced on the tip of another.
+        tries = 6 if rng.uniform() < 0.7 else 1
+        table.put_lowest(solid, rotation, place + rng.normal(0, 0.3 * pitch, (tries, 2)))
+    return table.plan()
+
+
+def tilted(degrees: float, rng: np.random.Generator) -> np.ndarray:
+    """[3, 3] rotation by that angle about a random horizontal axis."""
+    turn, angle = turned(rng), np.radians(degrees)
+    c, s = np.cos(angle), np.sin(angle)
+    return turn @ np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]]) @ turn.T
+
+
+def twins_cross(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
+    """Equal cartons or cans with the same print, two to four high and side by side, some laid crosswise.
+
+    As people stack them: turned by a few degrees, shifted by millimetres; only a seam tells them apart.
+    """
+    table = Table(config)
+    groups = max(1, round(config.num_objects / 5))
+    kinds = ("box", "can", "box", "book")
+    solids = [
+        solid
+        for solid in random_solids(kinds, 4 * groups, config, rng, ("tin", "taped_carton"))
+        if np.sort(solid.dimensions)[1:].sum() < 0.4
+    ]
+    solids = solids or random_solids(("can",), groups, config, rng, STACKABLE)
+    pitch = max(float(np.hypot(*np.sort(s.dimensions)[1:])) for s in solids[: groups + 1])
+    places = grid(25, pitch * rng.uniform(1.0, 1.3))
+    slack = rng.uniform(0.0, 3.0)  # degrees turned and millimetres shifted
+    for k, place in enumerate(places[np.argsort(np.linalg.norm(places, axis=1), kind="stable")]):
+        _cross(table, solids[k % min(groups + 1, len(solids))], place, slack, rng)
+    return table.plan()
+
+
+def _cross(table: Table, solid: Solid, place: np.ndarray, slack: float, rng: np.random.Generator) -> None:
+    """One stack of equal things; every other layer may be turned by 90 degrees."""
+    first, heading = len(table.drops), turned(rng)
+    boxy = solid.mapping == "box"
+    down = np.roll(np.eye(3), 2 - int(solid.dimensions.argmin()), axis=0) if boxy else np.eye(3)
+    size = np.abs(down) @ solid.dimensions
+    beside = int(rng.integers(1, 3)) if size[1] < 0.6 * size[0] or not boxy else 1
+    levels = max(1 if beside > 1 else 2, min(int(rng.integers(2, 5)), int(TALLEST / size[2])))
+    crosswise = boxy and rng.uniform() < 0.65
+    for level in range(levels):
+        axes = heading @ QUARTER if crosswise and level % 2 else heading
+        for k in range(beside):
+            off = (k - (beside - 1) / 2) * (size[1] + abs(rng.normal(0, 0.0005))) * axes[:2, 1]
+            off = off + 1e-3 * slack * rng.normal(0, 0.6, 2)
+            twin = first if len(table.drops) > first else None
+            table.put(solid, nearly(axes @ down, rng, slack), place + off, twin)
 
 
 PLACED_LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
@@ -193,4 +288,6 @@ PLACED_LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]
     "nested": nested,
     "flat": flat,
     "heap": heap,
+    "assemblies": assemblies,
+    "twins_cross": twins_cross,
 }

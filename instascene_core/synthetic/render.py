@@ -7,6 +7,7 @@ import numpy as np
 from instascene_core.camera import PinholeCamera
 from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import TriangleMesh
+from instascene_core.synthetic.solids import Solid
 from instascene_core.synthetic.textures import Texture
 from instascene_core.transforms import inverse
 
@@ -51,6 +52,23 @@ class Motion:
         rays[:, :3] = world_from_camera[:3, 3] + time * (rotation @ self.velocity)
         rays[:, 3:] = rotate(rotation, turned.astype(np.float32))
         return rays
+
+
+def bodies_of(
+    label: int,
+    solid: Solid,
+    world_from_object: np.ndarray,
+    texture: Texture,
+    piece_textures: tuple[Texture, ...],
+    material: str = "opaque",
+) -> list[Body]:
+    """One body, or one a piece, all with the same label."""
+    if not solid.pieces:
+        return [Body(label, solid.mesh, world_from_object, texture, material)]
+    return [
+        Body(label, piece.mesh, world_from_object @ piece.object_from_piece, own, material)
+        for piece, own in zip(solid.pieces, piece_textures, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic import layouts
 from instascene_core.synthetic.cameras import arc_poses, fitting_distance, make_camera
 from instascene_core.synthetic.household import make
+from instascene_core.synthetic.materials import material_texture, piece_textures
 from instascene_core.synthetic.noise import depth_noise
 from instascene_core.synthetic.optics import OpticRenderer
 from instascene_core.synthetic.physics import poses_as_planned, settle
 from instascene_core.synthetic.plans import Fixture, Plan
-from instascene_core.synthetic.render import Body, Light, Renderer, View
+from instascene_core.synthetic.render import Body, Light, Renderer, View, bodies_of
 from instascene_core.synthetic.sensors import Recording, Seen, find_sensor
 from instascene_core.synthetic.solids import Solid
 from instascene_core.synthetic.textures import Texture, object_texture, surface_texture
@@ -39,6 +40,7 @@ class SceneObject:
     solid: Solid
     world_from_object: np.ndarray  # [4, 4]
     texture: Texture
+    piece_textures: tuple[Texture, ...] = ()  # one a piece of the solid; `texture` is then its main print
     material: str = "opaque"  # a key of synthetic.sensors.MATERIALS
 
     @property
@@ -54,16 +56,31 @@ class SceneObject:
 
     @property
     def vertex_colors(self) -> np.ndarray:
-        """[V, 3] uint8 texture at the vertices, unlit."""
+        """[V, 3] uint8 texture at the vertices, unlit; where pieces adjoin, the later one's."""
         mesh = self.solid.mesh
-        corners = mesh.vertices[mesh.triangles]
-        face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normals = np.zeros_like(mesh.vertices)
-        for corner in range(3):
-            np.add.at(normals, mesh.triangles[:, corner], face_normals)
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-        colors = self.texture.sample(mesh.vertices.astype(np.float32), normals.astype(np.float32))
+        if not self.solid.pieces:
+            colors = self.texture.sample(mesh.vertices.astype(np.float32), _vertex_normals(mesh))
+            return np.round(colors * 255).astype(np.uint8)
+        from scipy.spatial import cKDTree
+
+        tree, colors = cKDTree(mesh.vertices), np.zeros((len(mesh.vertices), 3))
+        for piece, texture in zip(self.solid.pieces, self.piece_textures, strict=True):
+            frame = piece.object_from_piece
+            mine = tree.query(piece.mesh.vertices @ frame[:3, :3].T + frame[:3, 3])[1]
+            vertices = piece.mesh.vertices.astype(np.float32)
+            colors[mine] = texture.sample(vertices, _vertex_normals(piece.mesh))
         return np.round(colors * 255).astype(np.uint8)
+
+
+def _vertex_normals(mesh: TriangleMesh) -> np.ndarray:
+    """[V, 3] float32 unit normals, each the mean of the adjoining faces by area."""
+    corners = mesh.vertices[mesh.triangles]
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(mesh.vertices)
+    for corner in range(3):
+        np.add.at(normals, mesh.triangles[:, corner], face_normals)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+    return normals.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -83,7 +100,11 @@ class SyntheticScene:
 
     @cached_property
     def renderer(self) -> Renderer:
-        bodies = [Body(o.id, o.solid.mesh, o.world_from_object, o.texture, o.material) for o in self.objects]
+        bodies = [
+            body
+            for o in self.objects
+            for body in bodies_of(o.id, o.solid, o.world_from_object, o.texture, o.piece_textures, o.material)
+        ]
         bodies += [Body(-1, f.mesh, np.eye(4), texture) for f, texture in self.fixtures]
         kind = Renderer if all(b.material == "opaque" for b in bodies) else OpticRenderer
         return kind(bodies, self.light, self.config.supersampling)
@@ -210,7 +231,8 @@ def _attempt(
         texture = object_texture(rng, drop.solid.mapping, wrap, plain=rng.uniform() < config.plain_fraction)
         if drop.twin_of is not None:
             texture = objects[drop.twin_of].texture
-        objects.append(SceneObject(k + 1, drop.solid, pose, texture, materials[k]))
+        looks = _piece_textures(config, k if drop.twin_of is None else drop.twin_of, drop.solid, texture)
+        objects.append(SceneObject(k + 1, drop.solid, pose, texture, looks, materials[k]))
     fixtures = tuple((f, surface_texture(rng, f.texel)) for f in plan.fixtures)
     camera = make_camera(config)
     points = np.concatenate([o.mesh.vertices for o in objects])
@@ -236,6 +258,12 @@ def _draw_materials(config: SyntheticConfig, count: int) -> list[str]:
     chance = np.random.default_rng([config.seed, 9]).uniform(size=count)
     limits = [config.glass_fraction, config.glass_fraction + config.mirror_fraction]
     return [("glass", "mirror", "opaque")[k] for k in np.searchsorted(limits, chance, side="right")]
+
+
+def _piece_textures(config: SyntheticConfig, index: int, solid: Solid, body: Texture) -> tuple[Texture, ...]:
+    """Textures of a solid's pieces, by a generator of their own: scenes without pieces stay as they were."""
+    rng = np.random.default_rng([config.seed, 9, index])
+    return piece_textures(solid, body, lambda material: material_texture(material, rng))
 
 
 def _seen_from(config: SyntheticConfig, plan: Plan) -> SyntheticConfig:

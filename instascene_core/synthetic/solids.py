@@ -15,6 +15,21 @@ WALL_SECTORS = 16  # convex pieces around the wall of a hollow body
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a solid's surface that looks alike: one texture, one material."""
+
+    mesh: TriangleMesh  # piece frame, open where other pieces adjoin
+    object_from_piece: np.ndarray  # [4, 4] rigid; textures wrap around the piece's own z
+    mapping: str  # "cylinder" or "box", in the piece frame
+    paint: str  # a key of materials.MATERIALS, with a number where a thing has several of it
+
+    @property
+    def wrap_radius(self) -> float:
+        """Metres of radius at which a print wrapped around the piece has its true scale."""
+        return float(np.ptp(self.mesh.vertices[:, :2], axis=0).mean() / 2)
+
+
+@dataclass(frozen=True)
 class Solid:
     """A shape before it is placed."""
 
@@ -23,6 +38,7 @@ class Solid:
     parts: tuple[np.ndarray, ...]  # each [n, 3]: the solid is (nearly) the union of their convex hulls
     mapping: str  # how a texture wraps it: "cylinder" (around z) or "box" (the normal's main axis)
     density: float  # kg/m³ of the material
+    pieces: tuple[Piece, ...] = ()  # together they are the mesh; empty: it has one look all over
 
     @property
     def dimensions(self) -> np.ndarray:

@@ -33,6 +33,8 @@ class D435(DepthSensor):
     bend_drift: float = 0.06  # pixels: 2 mm at 0.8 m
     noise: Range = (0.08, 0.15)  # pixels: 2.7 … 5 mm at 0.8 m
     edge: Range = (1.0, 4.0)  # pixels that the foreground grows
+    registration_m: Range = (0.0005, 0.002)  # m: colour and depth are calibrated at the factory, and age
+    registration_degrees: Range = (0.05, 0.2)  # degrees: half a pixel to two of the sensor
     baseline: float = 0.05  # m
     focal: float = 385.0  # pixels
     window: float = 7.0  # pixels: side of the matching window

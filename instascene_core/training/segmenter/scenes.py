@@ -4,7 +4,7 @@ Cheap on purpose: one ray a pixel, few views a scene, no physics for most layout
 pool that is renewed piece by piece.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,21 +15,44 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
 from instascene_core.synthetic import layouts
+from instascene_core.synthetic.assemblies import ASSEMBLIES
 from instascene_core.synthetic.household import KINDS
+from instascene_core.synthetic.materials import material_color, piece_textures
 from instascene_core.synthetic.noise import DEPTH_NOISES
+from instascene_core.synthetic.optics import OpticRenderer
 from instascene_core.synthetic.physics import poses_as_planned, settle
 from instascene_core.synthetic.plans import Fixture, Plan, slab
-from instascene_core.synthetic.render import Body, Light, Renderer
-from instascene_core.synthetic.textures import TEXEL, Texture, blur, hsv, object_texture, surface_texture
+from instascene_core.synthetic.render import Body, Light, Renderer, bodies_of
+from instascene_core.synthetic.sensors import Seen, find_sensor
+from instascene_core.synthetic.textures import (
+    TEXEL,
+    Texture,
+    blur,
+    hsv,
+    object_texture,
+    surface_texture,
+    wood,
+)
 from instascene_core.synthetic.unseen import HELD_OUT
+from instascene_core.training.segmenter.structure import structure
 from instascene_core.transforms import look_at
 
-TRAINING_KINDS = tuple(kind for kind in KINDS if kind not in HELD_OUT)
+# Household shapes and composed things; not those that benchmarks keep to themselves.
+TRAINING_KINDS = (*(kind for kind in KINDS if kind not in HELD_OUT), *ASSEMBLIES)
 # Layout → how often.  Those that need physics come rarely, they take seconds.
 SHARES = {
-    "heap": 0.26, "stacks": 0.16, "flush": 0.14, "nested": 0.14, "flat": 0.14,
-    "spread": 0.02, "pile": 0.06, "contents": 0.02, "thin": 0.02, "bin": 0.02, "shelf": 0.02,
+    "assemblies": 0.25, "twins_cross": 0.08, "heap": 0.18, "stacks": 0.10, "flush": 0.09, "nested": 0.09,
+    "flat": 0.09, "spread": 0.01, "pile": 0.05, "contents": 0.015, "thin": 0.015, "bin": 0.015,
+    "shelf": 0.015,
 }  # fmt: skip
+# Camera of a scene → how often: kinds of DEPTH_NOISES with exact poses, or sensors.
+SENSOR_SHARES = {
+    "none": 0.08, "millimetre": 0.12, "splat": 0.15, "d435": 0.27, "kinect": 0.16, "tof": 0.08, "lidar": 0.14,
+}  # fmt: skip
+OPTICS = 0.15  # share of the scenes that have glass or mirroring things ...
+GLASS, MIRROR = 0.25, 0.08  # ... and the share of the things there that are
+ONE_LOOK = 0.15  # share of composed things that are of one material all over
+STRUCTURE = 0.6  # share of the scenes without boards of their own that get furniture and fittings
 SURROUNDINGS = ("none", "none", "wall", "shelf", "bin")
 WIDTH, HEIGHT = 320, 240
 
@@ -41,16 +64,26 @@ class Prints:
         self._rng = rng
         self._objects = [self._object() for _ in range(size)]
         self._surfaces = [self._surface() for _ in range(size // 2)]
+        self._woods = [self._wood() for _ in range(size // 4)]
 
     def renew(self, count: int = 3) -> None:
         for _ in range(count):
             self._objects[self._rng.integers(len(self._objects))] = self._object()
         self._surfaces[self._rng.integers(len(self._surfaces))] = self._surface()
+        self._woods[self._rng.integers(len(self._woods))] = self._wood()
 
     def of_object(self, mapping: str, wrap_radius: float, plain: bool) -> Texture:
         if plain:
             return self._plain(mapping)
         return replace(self._pick(self._objects), mapping=mapping, wrap_radius=wrap_radius)
+
+    def of_material(self, material: str) -> Texture:
+        """What a piece of a composed thing is made of."""
+        if material == "print":
+            return self._pick(self._objects)
+        if material == "wood":
+            return self._pick(self._woods)
+        return _one_color(material_color(material, self._rng), "box")
 
     def of_surface(self, texel: float, plain: bool) -> Texture:
         return self._plain("box") if plain else replace(self._pick(self._surfaces), texel=texel)
@@ -60,12 +93,17 @@ class Prints:
 
     def _plain(self, mapping: str) -> Texture:
         color = hsv(self._rng.uniform(), self._rng.uniform() ** 2, self._rng.uniform(0.1, 0.95))
-        return Texture(np.broadcast_to(color, (8, 8, 3)).astype(np.float32).copy(), 0.01, mapping, 0.1)
+        return _one_color(color, mapping)
 
     def _object(self) -> Texture:
         # Softened to about a pixel: one ray a pixel would sparkle otherwise.
         texture = object_texture(self._rng, "box", 0.05)
         return replace(texture, image=np.clip(blur(texture.image, self._rng.uniform(1.5, 4.0)), 0, 1))
+
+    def _wood(self) -> Texture:
+        image = wood(self._rng, material_color("wood", self._rng))
+        image = np.clip(blur(image, self._rng.uniform(1.0, 3.0)), 0, 1)
+        return Texture(image.astype(np.float32), TEXEL, "box")
 
     def _surface(self) -> Texture:
         texture = surface_texture(self._rng, TEXEL)
@@ -73,6 +111,10 @@ class Prints:
         mean = texture.image.mean(axis=(0, 1))
         image = mean + strength * (blur(texture.image, self._rng.uniform(1.5, 4.0)) - mean)
         return replace(texture, image=np.clip(image, 0, 1).astype(np.float32))
+
+
+def _one_color(color: np.ndarray, mapping: str) -> Texture:
+    return Texture(np.broadcast_to(color, (8, 8, 3)).astype(np.float32).copy(), 0.01, mapping, 0.1)
 
 
 @dataclass(frozen=True)
@@ -142,33 +184,73 @@ def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterato
     fixtures, sight = list(plan.fixtures), None
     if plan.placed or config.layout == "pile":
         more, sight = enclose(points, rng)
+        if not more and rng.uniform() < STRUCTURE:
+            table = next(f for f in fixtures if f.name == "table")
+            fixtures = [f for f in fixtures if f is not table]
+            more, sight = structure(points, table.mesh.vertices[:, 2], config.room, rng)
         fixtures += more
     elif plan.arc is not None:
         start, span = np.radians(plan.arc)
         sight = (start + span / 2, span / 2)
-    renderer = Renderer(_make_bodies(plan, poses, fixtures, prints, rng), _choose_light(rng), 1)
+    bodies = _make_bodies(plan, poses, fixtures, prints, rng)
+    kind = Renderer if all(body.material == "opaque" for body in bodies) else OpticRenderer
+    renderer = kind(bodies, _choose_light(rng), 1)
     support = Plane(np.array([0.0, 0.0, 1.0]), plan.support_height)
     steep = (
         (45.0, 80.0) if any(f.name == "front" for f in fixtures) or config.layout == "bin" else (8.0, 80.0)
     )
     steep = (5.0, 35.0) if any(f.name in ("top", "shelf top") for f in fixtures) else steep
-    for _ in range(count):
-        camera, pose = _place_camera(points, clouds, sight, steep, rng)
+    sensor = _SceneSensor.draw(rng)
+    placed = [_place_camera(points, clouds, sight, steep, rng) for _ in range(count)]
+    recording = sensor.record(np.stack([pose for _, pose in placed]), rng)
+    for index, (camera, pose) in enumerate(placed):
         view = renderer.render(camera, pose)
-        noise = DEPTH_NOISES[str(rng.choice(list(DEPTH_NOISES)))]
-        frame = Frame("view", 0.0, camera, pose, view.rgb, noise(view.depth, rng), view.labels)
+        optical = renderer.optical_depths(camera, pose) if isinstance(renderer, OpticRenderer) else {}
+        rgb, depth, reported = recording(index, Seen(view.depth, view.rgb, camera, **optical))
+        frame = Frame("view", 0.0, camera, reported, rgb, depth, view.labels)
         yield TrainingView(frame, *_estimate_up_and_support(support, float(np.median(view.depth)), rng))
+
+
+@dataclass(frozen=True)
+class _SceneSensor:
+    """One camera for all views of a scene: a sensor with all it gets wrong, or depth that is nearly exact."""
+
+    name: str
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> "_SceneSensor":
+        return _SceneSensor(str(rng.choice(list(SENSOR_SHARES), p=list(SENSOR_SHARES.values()))))
+
+    def record(
+        self, poses: np.ndarray, rng: np.random.Generator
+    ) -> Callable[[int, Seen], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """(index, what is seen) → (colour, depth, reported pose) of a view along the true poses [N, 4, 4]."""
+        if self.name in DEPTH_NOISES:
+            noise = DEPTH_NOISES[self.name]
+            return lambda index, seen: (seen.rgb, noise(seen.depth, rng), poses[index])
+        sensor = find_sensor(self.name)
+        assert sensor is not None, f"'{self.name}' is exact; DEPTH_NOISES has that"
+        recording = sensor.record(poses, int(rng.integers(2**31)))
+        return lambda index, seen: (*recording.measure(index, seen), recording.poses[index])
 
 
 def _make_bodies(plan: Plan, poses, fixtures, prints: Prints, rng: np.random.Generator) -> list[Body]:
     plain = rng.choice([0.0, 0.3, 1.0], p=[0.3, 0.5, 0.2])
     bodies: list[Body] = []
+    looks: list[tuple[Texture, tuple[Texture, ...]]] = []
+    optics = rng.uniform() < OPTICS
     for k, (drop, pose) in enumerate(zip(plan.drops, poses)):
-        wrap = float(drop.solid.dimensions[:2].mean() / 2)
-        texture = prints.of_object(drop.solid.mapping, wrap, rng.uniform() < plain)
+        solid = drop.solid
+        wrap = float(solid.dimensions[:2].mean() / 2)
+        texture = prints.of_object(solid.mapping, wrap, rng.uniform() < plain)
+        one_look = rng.uniform() < ONE_LOOK
+        pieces = piece_textures(solid, texture, (lambda _, t=texture: t) if one_look else prints.of_material)
         if drop.twin_of is not None and rng.uniform() < 0.8:
-            texture = bodies[drop.twin_of].texture
-        bodies.append(Body(k + 1, drop.solid.mesh, pose, texture))
+            texture, pieces = looks[drop.twin_of]
+        looks.append((texture, pieces))
+        chance = rng.uniform() if optics else 1.0
+        material = "glass" if chance < GLASS else "mirror" if chance < GLASS + MIRROR else "opaque"
+        bodies += bodies_of(k + 1, solid, pose, texture, pieces, material)
     for fixture in fixtures:
         texture = prints.of_surface(fixture.texel, rng.uniform() < 0.35)
         bodies.append(Body(UNLABELLED, fixture.mesh, np.eye(4), texture))
