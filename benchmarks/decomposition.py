@@ -4,8 +4,9 @@ Ten procedural scenes of 60 views (320×240) with shapes that no training has se
 clutter, five of what is hard (identical things stacked flush, contents of vessels, thin things).  Each
 is reconstructed once (kept in --cache) and decomposed with masks from every segmenter, from the truth,
 and from the truth damaged the way segmenters damage it.  Multi-view mask mIoU (one matching over all
-views) and average precision at IoU 0.5.  `--ablation` and `--fractions` add the losses switched off one
-by one on damaged masks, and fewer label images.  Writes benchmarks/results/decomposition.json;
+views), average precision at IoU 0.5, recall and precision at IoU 0.5 and 0.75, false instances.
+`--ablation` and `--fractions` add the losses switched off one by one on damaged masks, and fewer label
+images.  Writes benchmarks/results/decomposition.json;
 a row that is there for the same scene and masks is replaced, the others stay.
 """
 
@@ -19,11 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cached_scenes import CachedScene, cached_scene
+from benchmarks.delivery import COUNTED, mask_scores
 from benchmarks.provenance import UNKNOWN
 from benchmarks.records import RECORDS, RESULTS, provenance_of, write_results
 from instascene_core.config import Config, FeaturesConfig, ReconstructionConfig, SyntheticConfig
-from instascene_core.frame import UNLABELLED
-from instascene_core.metrics import multi_view_iou
 from instascene_core.scene import Reconstruction, Scene
 from instascene_core.segmentation import SEGMENTERS
 from instascene_core.synthetic.masks import damage_labels
@@ -98,26 +98,20 @@ def decompose(scene: CachedScene, source: str, config: Config, depth: bool, shar
     start = time.perf_counter()
     found = pipeline.segment()
     seconds = time.perf_counter() - start
-    objects = [instance.id for instance in found.objects]
-    images = [found.label_images[frame.name] for frame in scene.frames]
-    images = [np.where(np.isin(image, objects), image, UNLABELLED) for image in images]
-    scores = multi_view_iou(images, scene.truth, {i.id: i.confidence for i in found.objects})
+    scores = mask_scores(found, scene.frames)
     return {
         "scene": scene.name,
         "masks": source,
         "depth": depth,
         "true_objects": int(max(labels.max() for labels in scene.truth)),
-        "instances": len(objects),
+        "instances": scores.instances,
         "miou": scores.miou,
         "ap50": scores.ap50,
-        "worst_iou": min((scores.iou.get(i, 0.0) for i in _ids(scene.truth)), default=0.0),
+        "worst_iou": min(scores.iou.values(), default=0.0),
+        **{name: getattr(scores, name) for name in COUNTED},
         "seconds": seconds,
         "stages": pipeline.metrics["seconds"],
     }
-
-
-def _ids(truth: Sequence[np.ndarray]) -> list[int]:
-    return [int(i) for i in np.unique(np.concatenate([np.unique(t) for t in truth])) if i > 0]
 
 
 def report(rows: list[dict], key: str = "masks") -> list[dict]:
@@ -127,9 +121,11 @@ def report(rows: list[dict], key: str = "masks") -> list[dict]:
     for kind in dict.fromkeys(tuple(row[name] for name in kinds) for row in rows):
         chosen = [row for row in rows if tuple(row[name] for name in kinds) == kind]
         means = {name: float(np.mean([row[name] for row in chosen])) for name in ("miou", "ap50", "seconds")}
+        if all(name in row for name in COUNTED for row in chosen):  # rows of earlier versions lack them
+            means |= {name: float(np.nanmean([row[name] for row in chosen])) for name in COUNTED}
         summary.append({**dict(zip(kinds, kind, strict=True)), "scenes": len(chosen), **means})
         logger.info("%-40s %2d scenes  mIoU %.3f  AP50 %.3f  %5.1f s", kind, len(chosen),
-                    *means.values())  # fmt: skip
+                    *(means[name] for name in ("miou", "ap50", "seconds")))  # fmt: skip
     return summary
 
 
@@ -141,9 +137,10 @@ def run(case: Case, scene: CachedScene, source: str, config: Config, depth: bool
         **changes,
     }
     what = " ".join(str(value) for value in changes.values())
-    logger.info("%-9s %-10s %-14s %2d of %2d  mIoU %.3f  AP50 %.3f  worst %.2f  %5.1f s", scene.name, source,
-                what, row["instances"], row["true_objects"], row["miou"], row["ap50"], row["worst_iou"],
-                row["seconds"])  # fmt: skip
+    logger.info("%-9s %-10s %-14s %2d of %2d  recall %.2f  precision %.2f  false %d  mIoU %.3f  AP50 %.3f  "
+                "worst %.2f  %5.1f s", scene.name, source, what, row["instances"], row["true_objects"],
+                row["recall_50"], row["precision_50"], row["false_instances"], row["miou"], row["ap50"],
+                row["worst_iou"], row["seconds"])  # fmt: skip
     return row
 
 

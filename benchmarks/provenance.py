@@ -61,22 +61,22 @@ class Provenance:
 def source_hash(sources: Sources, root: Path = ROOT) -> str:
     """Hash of the names and contents of `source_files`."""
     files = source_files(sources, root)
-    listing = [f"{path.relative_to(root).as_posix()} {_digest(path.read_bytes())}" for path in files]
-    return _digest("\n".join(listing).encode())
+    listing = [f"{path.relative_to(root).as_posix()} {digest(path.read_bytes())}" for path in files]
+    return digest("\n".join(listing).encode())
 
 
 def weights_hashes(sources: Sources, root: Path = ROOT) -> dict[str, str]:
     """Name → start of the SHA-256 of the weights that come with those packages that the sources use."""
     used = {path.parent for path in source_files(sources, root)}
     weights = sorted((root / CORE).glob("*/weights/*.safetensors"))
-    return {path.stem: _digest(path.read_bytes()) for path in weights if path.parent.parent in used}
+    return {path.stem: digest(path.read_bytes()) for path in weights if path.parent.parent in used}
 
 
 def cache_key(sources: Sources, *configs: "DataclassInstance", root: Path = ROOT) -> str:
     """Names a result of these sources, of their weights and of these configurations (dataclasses)."""
     settings = [{type(config).__name__: asdict(config)} for config in configs]
     parts = [source_hash(sources, root), weights_hashes(sources, root), settings]
-    return _digest(json.dumps(parts, sort_keys=True).encode())
+    return digest(json.dumps(parts, sort_keys=True).encode())
 
 
 def commit(root: Path = ROOT) -> str:
@@ -230,7 +230,8 @@ def _public_names(package: Path, root: Path) -> dict[str, str]:
     return _imports(path, root)[1] if path.is_file() else {}
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Start of the SHA-256, hexadecimal."""
     return hashlib.sha256(content).hexdigest()[:DIGITS]
 
 

@@ -46,6 +46,12 @@ RECORDS: dict[str, dict[str, Rows]] = {
         name: _rows("decomposition", COMPLETION, ("scene", "masks", "depth", key))
         for name, key in (("runs", "masks"), ("ablation", "losses"), ("fractions", "share"))
     },
+    "conditions": {
+        "masks": _rows("conditions", COMPLETION, ("condition", "seed")),
+        "objects": _rows("conditions", identity=("condition", "seed")),
+        "development": _rows("conditions", identity=("recording",)),
+    },
+    "recordings": {"runs": _rows("recordings", COMPLETION, ("recording",))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),
         "views": _rows("completion_objects", identity=("prior", "views")),

@@ -83,7 +83,7 @@ class Run:
             if held_out:
                 scene.evaluate_held_out(held_out)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
-        summarise(self.output, dataset.ground_truth)
+        summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
 
 
 @dataclass(frozen=True)
@@ -322,8 +322,9 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
         metrics = json.loads((folder / "metrics.json").read_text()) | (extra or {})
     except (OSError, ValueError) as error:
         raise InputError(f"There is no finished run in {folder} (metrics.json: {error}).") from error
-    if ground_truth is not None and any(folder.glob("objects/*/object.json")):
-        metrics["accuracy"] = evaluate_objects(load_objects(folder), ground_truth).as_dict()
+    if ground_truth is not None:  # also where nothing was completed: then all true objects are missing
+        delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
+        metrics["accuracy"] = evaluate_objects(delivered, ground_truth).as_dict()
     write_json(folder / "metrics.json", metrics)
     report = write_report(folder)
     if (folder / MARKER).is_file():

@@ -1,7 +1,11 @@
-"""Completed objects against ground truth meshes."""
+"""Completed objects against ground truth meshes.
+
+Volume IoU decides which true object a completed one stands for: one to one, greatest sum.  A true object that
+nothing stands for counts 0 in the means over all.
+"""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.geometry.mesh import is_watertight
 from instascene_core.instances import InstanceId
-from instascene_core.metrics.segmentation import match
+from instascene_core.metrics.segmentation import hits, match, share
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh
 
@@ -35,18 +39,25 @@ class ObjectAccuracy:
 
 @dataclass(frozen=True)
 class ObjectsAccuracy:
-    """Completed objects against the truth."""
+    """Completed objects against the truth: first what counts every true and every delivered object, then
+    what looks at the found alone.  Shares of nothing are NaN."""
 
-    objects: tuple[ObjectAccuracy, ...]  # one per true object
     true_objects: int
-    found: int  # true objects matched with volume IoU ≥ FOUND_IOU
-    spurious: int  # completed objects that match no true one so well
-    mean_volume_iou: float  # over the found
+    instances: int  # completed objects that were delivered
+    recall_50: float  # share of the true objects that one delivered meets at volume IoU 0.5
+    precision_50: float  # share of the delivered objects that meet a true one at volume IoU 0.5
+    recall_75: float
+    precision_75: float
     mean_volume_iou_all: float  # over all true objects, 0 where not found
+    mean_f_score_all: float  # over all true objects, 0 where not found
+    spurious: int  # false objects: delivered ones that stand for no true one at FOUND_IOU
+    found: int  # true objects matched with volume IoU ≥ FOUND_IOU
+    mean_volume_iou: float  # over the found
     mean_chamfer: float  # metres, over the found
     mean_f_score: float  # over the found
     mean_observed_offset: float  # metres, over the found
     all_watertight: bool  # every completed object, matched or not
+    objects: tuple[ObjectAccuracy, ...]  # one per true object
 
     def as_dict(self) -> dict:
         """Plain values for JSON and tables; `objects` is a list of dicts."""
@@ -61,8 +72,16 @@ def evaluate_objects(
     Names and observed fractions come from `ground_truth`/scene.json where there is one.  Raises
     InputError when there are no meshes.
     """
+    return compare_objects(objects, load_truth(Path(ground_truth)))
+
+
+def compare_objects(
+    objects: Mapping[InstanceId, CompletedObject] | Iterable[CompletedObject],
+    truths: Sequence[tuple[TriangleMesh, ObjectAccuracy]],
+) -> ObjectsAccuracy:
+    """Match completed objects to true meshes (watertight, metres, the same world frame), each with an empty
+    row that names it."""
     things = list(objects.values() if isinstance(objects, Mapping) else objects)
-    truths = load_truth(Path(ground_truth))
     iou = np.array([[volume_iou(thing.mesh, mesh, MATCH_CELLS) for mesh, _ in truths] for thing in things])
     iou = iou.reshape(len(things), len(truths))
     partner = {t: p for p, t in match(iou) if iou[p, t] >= FOUND_IOU}
@@ -70,23 +89,44 @@ def evaluate_objects(
     for t, (mesh, row) in enumerate(truths):
         rows.append(_accuracy(row, things[partner[t]], mesh) if t in partner else row)
     found = [row for row in rows if row.instance_id is not None]
+    exact = _exact(iou, things, truths, {(p, t): rows[t].volume_iou for t, p in partner.items()})
+    hit = {threshold: hits(exact, threshold) for threshold in (0.5, 0.75)}
 
     def mean(name: str) -> float:
         values = [getattr(row, name) for row in found]
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
     return ObjectsAccuracy(
-        objects=tuple(rows),
         true_objects=len(rows),
-        found=len(found),
+        instances=len(things),
+        recall_50=share(hit[0.5], len(rows)),
+        precision_50=share(hit[0.5], len(things)),
+        recall_75=share(hit[0.75], len(rows)),
+        precision_75=share(hit[0.75], len(things)),
+        mean_volume_iou_all=share(sum(row.volume_iou for row in rows), len(rows)),
+        mean_f_score_all=share(sum(row.f_score for row in rows), len(rows)),
         spurious=len(things) - len(found),
+        found=len(found),
         mean_volume_iou=mean("volume_iou"),
-        mean_volume_iou_all=float(np.mean([row.volume_iou for row in rows])),
         mean_chamfer=mean("chamfer"),
         mean_f_score=mean("f_score"),
         mean_observed_offset=mean("observed_offset"),
         all_watertight=all(is_watertight(thing.mesh) for thing in things),
+        objects=tuple(rows),
     )
+
+
+def _exact(
+    coarse: np.ndarray,
+    things: Sequence[CompletedObject],
+    truths: Sequence[tuple[TriangleMesh, ObjectAccuracy]],
+    known: Mapping[tuple[int, int], float],
+) -> np.ndarray:
+    """[P, T] volume IoU, as exact as in the rows wherever it may decide about a hit."""
+    exact = coarse.copy()
+    for p, t in np.argwhere(coarse >= FOUND_IOU).tolist():
+        exact[p, t] = known[p, t] if (p, t) in known else volume_iou(things[p].mesh, truths[t][0])
+    return exact
 
 
 def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -> ObjectAccuracy:

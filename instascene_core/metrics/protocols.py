@@ -55,8 +55,12 @@ def evaluate_segmentation(
     """
     output, ground_truth = Path(output), Path(ground_truth)
     if protocol == "masks":
-        scores = asdict(_masks(output, ground_truth))
-        del scores["iou"], scores["partner"]
+        found = asdict(_masks(output, ground_truth))
+        iou, partner = found.pop("iou"), found.pop("partner")
+        scores = {**found, "objects": [
+            {"truth_id": i, "instance_id": partner.get(i), "iou": iou[i]}
+            for i in iou
+        ]}  # fmt: skip
     elif protocol == "points":
         scores = asdict(_points(output, ground_truth, min_region, ignored_classes))
     elif protocol in BINARY_FOLDERS:
@@ -75,9 +79,10 @@ def _masks(output: Path, ground_truth: Path):
     predicted, truth = [], []
     things = _objects(output)
     for name, path in sorted(_label_files(ground_truth).items()):
-        image = _predicted_image(output, name)
         true = read_labels(path)
-        predicted.append(_fitted(np.where(np.isin(image, list(things)), image, UNLABELLED), true.shape))
+        image = fitted(_predicted_image(output, name), true.shape)
+        # Table and room are no objects, and an object that no judged view shows is not judged.
+        predicted.append(np.where(np.isin(image, list(things)), image, UNLABELLED))
         truth.append(true)
     return multi_view_iou(predicted, truth, things)
 
@@ -96,7 +101,7 @@ def _predicted_image(output: Path, name: str) -> np.ndarray:
     return read_labels(path)
 
 
-def _fitted(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def fitted(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The label image at the size of the ground truth, by nearest pixels."""
     return labels if labels.shape == shape else resize(labels, shape[1], shape[0], smooth=False)
 
@@ -133,10 +138,10 @@ def _binary_masks(output: Path, ground_truth: Path, name: str) -> BinaryMaskScor
         image = _predicted_image(output, frame_of_view(view, frames))
         for thing, path in files.items():
             mask = _binary(path)
-            fitted = _fitted(image, mask.shape)
-            common[view, thing], true_size[view, thing] = _counts(fitted[mask]), int(mask.sum())
-            predicted_size[view] = _counts(fitted)
-    return _binary_scores(common, true_size, predicted_size)
+            labels = fitted(image, mask.shape)
+            common[view, thing], true_size[view, thing] = label_counts(labels[mask]), int(mask.sum())
+            predicted_size[view] = label_counts(labels)
+    return binary_scores(common, true_size, predicted_size)
 
 
 def _binary(path: Path) -> np.ndarray:
@@ -145,12 +150,13 @@ def _binary(path: Path) -> np.ndarray:
     return 2 * image.astype(int) > image.max(initial=0)
 
 
-def _counts(labels: np.ndarray) -> dict[int, int]:
+def label_counts(labels: np.ndarray) -> dict[int, int]:
+    """How many pixels each id ≥ 1 has."""
     ids, counts = np.unique(labels, return_counts=True)
     return {int(i): int(n) for i, n in zip(ids, counts) if i >= 1}
 
 
-def _binary_scores(
+def binary_scores(
     common: Mapping[tuple[str, str], Mapping[int, int]],
     true_size: Mapping[tuple[str, str], int],
     predicted_size: Mapping[str, Mapping[int, int]],

@@ -2,13 +2,15 @@
 
 - Masks: predicted instances are matched to true ones once for all views (Hungarian on IoU), then
   pixels are counted over all views; true instances without a partner count 0.
+- Hits at an IoU threshold: the largest number of pairs, one to one, that reach it.  Recall is their share
+  of the true instances, precision of the delivered ones: an object in two pieces is one hit at most.
 - Points: ScanNet's average precision, without classes.  Predictions are taken from the most confident
   down; each true instance that one overlaps by more than the threshold is found, further claims on it
   are false; the area under precision over recall is that of the trapezoids.  What is smaller than the
   smallest region, and points without a true label, count neither for nor against.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +20,22 @@ from instascene_core.frame import UNLABELLED
 
 AP_THRESHOLDS = tuple(float(t) for t in np.round(np.arange(0.5, 1.0, 0.05), 2))  # COCO's and ScanNet's AP
 MIN_REGION_POINTS = 100  # ScanNet's
+FALSE_MASK_IOU = 0.5  # an instance that reaches it with no true one is false; above it a partner is unique
 
 
 @dataclass(frozen=True)
 class MaskScores:
-    """Predicted against true instance masks over all views."""
+    """Predicted against true instance masks over all views.  Shares of nothing are NaN."""
 
-    miou: float  # mean over true instances; those without a partner count 0
-    iou: dict[int, float]  # true id → IoU with its partner
+    true_objects: int  # true instances with a pixel in some view
+    instances: int  # delivered: predicted instances that are objects
+    recall_50: float  # share of the true instances that are hit at IoU 0.5
+    precision_50: float  # share of the delivered instances that hit at IoU 0.5
+    recall_75: float
+    precision_75: float
+    false_instances: int  # delivered, IoU below FALSE_MASK_IOU with every true one
+    miou: float  # mean over all true instances; those without a partner count 0
+    iou: dict[int, float]  # every true id → IoU with its partner, 0 without one
     partner: dict[int, int]  # true id → predicted id
     ap: float  # class-agnostic average precision, mean over IoU 0.5 … 0.95
     ap50: float
@@ -58,6 +68,19 @@ def match(similarity: np.ndarray) -> list[tuple[int, int]]:
 
     rows, columns = linear_sum_assignment(similarity, maximize=True)
     return [(int(r), int(c)) for r, c in zip(rows, columns) if similarity[r, c] > 0]
+
+
+def hits(iou: np.ndarray, threshold: float) -> int:
+    """Most pairs, one to one, of [P, T] that reach `threshold`.
+
+    Counted apart from the matching for the greatest sum, which may give up a hit for two near misses.
+    """
+    return len(match((iou >= threshold).astype(float)))
+
+
+def share(count: float, of: float) -> float:
+    """[0, 1]; NaN of nothing."""
+    return count / of if of else float("nan")
 
 
 def mask_iou(
@@ -100,18 +123,35 @@ def multi_view_iou(
     predicted: Iterable[np.ndarray],
     truth: Iterable[np.ndarray],
     confidence: Mapping[int, float] | None = None,
+    objects: Collection[int] | None = None,
 ) -> MaskScores:
     """Scores of label images [H, W] of the same views in the same order, ids ≥ 1 agreeing over views.
 
     confidence: of predicted ids, for the average precision; 1 where not given.
+    objects: predicted ids that are objects, whether a view shows them or not; other ids (table, room) are
+    no instance.  None: every id of the predicted images is one.
     """
+    if objects is not None:
+        known = list(objects)
+        predicted = (np.where(np.isin(image, known), image, UNLABELLED) for image in predicted)
     iou, ids_p, ids_t = mask_iou(predicted, truth)
+    if objects is not None:  # one that no view shows was delivered all the same
+        hidden = sorted(set(map(int, objects)) - set(ids_p))
+        ids_p, iou = [*ids_p, *hidden], np.pad(iou, ((0, len(hidden)), (0, 0)))
     pairs = match(iou)
     found = {ids_t[t]: float(iou[p, t]) for p, t in pairs}
     trust = np.array([(confidence or {}).get(i, 1.0) for i in ids_p])
+    hit = {t: hits(iou, t) for t in (0.5, 0.75)}
     return MaskScores(
+        true_objects=len(ids_t),
+        instances=len(ids_p),
+        recall_50=share(hit[0.5], len(ids_t)),
+        precision_50=share(hit[0.5], len(ids_p)),
+        recall_75=share(hit[0.75], len(ids_t)),
+        precision_75=share(hit[0.75], len(ids_p)),
+        false_instances=int((iou.max(axis=1, initial=0.0) < FALSE_MASK_IOU).sum()),
         miou=sum(found.values()) / len(ids_t) if ids_t else float("nan"),
-        iou=found,
+        iou={i: found.get(i, 0.0) for i in ids_t},
         partner={ids_t[t]: ids_p[p] for p, t in pairs},
         ap=float(np.mean([average_precision_at(iou, trust, t) for t in AP_THRESHOLDS])),
         ap50=average_precision_at(iou, trust, 0.5),

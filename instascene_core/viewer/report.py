@@ -12,6 +12,7 @@ img{max-width:100%;border:1px solid #ddd}table{border-collapse:collapse;margin:1
 td,th{border:1px solid #ccc;padding:.3em .7em;text-align:right}
 th{background:#f4f4f4}td:first-child{text-align:left}"""
 PICTURES = (("Overview", "overview.png"), ("Completed objects from four sides", "objects.png"))
+COMPARED = ("accuracy", "segmentation (")  # groups of metrics.json that need the truth
 
 Rows = list[list[str]]
 
@@ -68,9 +69,10 @@ def _truth_cells(row: dict | None) -> list[str]:
 
 
 def metric_rows(folder: Path) -> Rows:
-    """Name and value of everything measured; nested groups as `group: name`."""
-    rows = []
-    for name, value in _metrics(folder).items():
+    """Name and value of everything measured, what was compared with the truth first; nested groups as
+    `group: name`."""
+    rows, metrics = [], _metrics(folder)
+    for name, value in sorted(metrics.items(), key=lambda item: not item[0].startswith(COMPARED)):
         if isinstance(value, dict):
             rows += [[f"{name}: {key}", _figure(v)] for key, v in value.items() if not isinstance(v, list)]
         else:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import trimesh
 from test_metrics_protocols import mask, output  # noqa: F401  (a fixture)
 
 from instascene_core import cli
@@ -22,6 +23,21 @@ def test_a_protocol_adds_its_figures(saved, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "segmentation (lerf-mask): miou" in shown and "iou of apple" in shown
     assert "iou of apple" in (saved / "report.html").read_text()
+
+
+def test_a_run_that_completed_nothing_misses_every_object(saved, tmp_path, capsys):
+    (tmp_path / "gt/meshes").mkdir(parents=True)
+    trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / "gt/meshes/4.ply")
+    cli.main(["eval", str(saved), "--ground-truth", str(tmp_path / "gt")])
+    accuracy = json.loads((saved / "metrics.json").read_text())["accuracy"]
+    assert (accuracy["true_objects"], accuracy["instances"], accuracy["recall_50"]) == (1, 0, 0.0)
+    assert accuracy["mean_volume_iou_all"] == 0.0 and accuracy["objects"][0]["truth_id"] == 4
+    shown = capsys.readouterr().out
+    assert "object 4" in shown and "missed" in shown
+    # What was compared with the truth stands before the rest, the headline before what looks at the found.
+    names = ("recall_50", "mean_volume_iou_all", "mean_volume_iou ", "psnr")
+    places = [shown.index(name) for name in names]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(

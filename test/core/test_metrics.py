@@ -208,6 +208,55 @@ def test_missed_instances_count_zero_and_perfect_is_one():
         metrics.multi_view_iou([np.zeros((2, 2))], [np.zeros((1, 4))])
 
 
+def test_a_split_object_is_one_hit_or_none_and_the_pieces_are_false():
+    true = [np.array([[1] * 10 + [2] * 10])]
+    scores = metrics.multi_view_iou([np.array([[4] * 8 + [5] * 2 + [6] * 10])], true)  # 1 is 8 + 2
+    assert (scores.true_objects, scores.instances, scores.false_instances) == (2, 3, 1)
+    assert (scores.recall_50, scores.recall_75) == (1.0, 1.0)
+    assert scores.precision_50 == scores.precision_75 == pytest.approx(2 / 3)
+    assert scores.miou == pytest.approx(0.9) and scores.iou == {1: 0.8, 2: 1.0}
+    scores = metrics.multi_view_iou([np.array([[4] * 4 + [5] * 3 + [7] * 3 + [6] * 10])], true)
+    assert (scores.recall_50, scores.precision_50, scores.false_instances) == (0.5, 0.25, 3)
+    assert scores.miou == pytest.approx((0.4 + 1) / 2)
+
+
+def test_merged_twins_are_at_most_one_hit():
+    twins = [np.array([[1] * 10 + [2] * 10])]
+    scores = metrics.multi_view_iou([np.full((1, 20), 3)], twins)  # half of either
+    assert (scores.recall_50, scores.recall_75, scores.precision_50) == (0.5, 0.0, 1.0)
+    assert scores.miou == 0.25 and sorted(scores.iou.values()) == [0.0, 0.5]
+    with_table = [np.array([[1] * 10 + [2] * 10 + [U]])]
+    scores = metrics.multi_view_iou([np.full((1, 21), 3)], with_table)  # 10/21 each: nothing is found
+    assert (scores.recall_50, scores.precision_50, scores.false_instances) == (0.0, 0.0, 1)
+
+
+def test_hits_are_not_given_up_for_two_near_misses():
+    iou = np.array([[0.52, 0.4], [0.4, 0.0]])
+    assert metrics.match(iou) == [(0, 1), (1, 0)]  # 0.8 > 0.52
+    assert metrics.hits(iou, 0.5) == 1 and metrics.hits(iou, 0.75) == 0
+    assert metrics.hits(np.array([[0.9], [0.8]]), 0.5) == 1  # one to one
+    assert metrics.hits(np.zeros((0, 2)), 0.5) == metrics.hits(np.zeros((2, 0)), 0.5) == 0
+
+
+def test_table_and_room_are_not_delivered_but_hidden_objects_are():
+    true, predicted = [np.array([[1, 1, U, U]])], [np.array([[3, 3, 9, 9]])]
+    scores = metrics.multi_view_iou(predicted, true, objects=[3])
+    assert (scores.instances, scores.precision_50, scores.false_instances) == (1, 1.0, 0)
+    scores = metrics.multi_view_iou(predicted, true, objects=[3, 4])  # no view shows 4
+    assert (scores.instances, scores.precision_50, scores.false_instances) == (2, 0.5, 1)
+    assert metrics.multi_view_iou(predicted, true).false_instances == 1
+
+
+def test_shares_of_nothing_are_nan():
+    nothing = [np.full((1, 4), U)]
+    scores = metrics.multi_view_iou(nothing, [np.array([[1, 1, 2, 2]])])
+    assert (scores.recall_50, scores.miou, scores.false_instances) == (0.0, 0.0, 0)
+    assert np.isnan(scores.precision_50) and scores.iou == {1: 0.0, 2: 0.0}
+    scores = metrics.multi_view_iou([np.array([[5, 5, 5, 5]])], nothing)
+    assert np.isnan(scores.recall_50) and np.isnan(scores.miou)
+    assert (scores.precision_50, scores.false_instances) == (0.0, 1)
+
+
 def test_average_precision_by_hand():
     """Hits at ranks 1 and 3 of 3, three true ones: precision 1 and 2/3, over 3."""
     iou = np.array([[0.9, 0, 0], [0.2, 0.1, 0], [0, 0.6, 0]])
@@ -262,6 +311,29 @@ def test_nothing_completed(truth):
     result = metrics.evaluate_objects({}, truth)
     assert (result.found, result.spurious, result.mean_volume_iou_all) == (0, 0, 0.0)
     assert np.isnan(result.mean_volume_iou)
+    assert (result.true_objects, result.instances, result.recall_50) == (2, 0, 0.0)
+    assert result.mean_f_score_all == 0.0 and np.isnan(result.precision_50)
+
+
+def test_means_and_shares_count_every_true_and_every_delivered_object(truth):
+    things = [
+        completed(box((0.1, 0.1, 0.06)), 5),  # 60 % of the first: a hit at 0.5 only
+        completed(box((0.1, 0.1, 0.03), (0, 0, 0.2)), 6),  # beside everything
+        completed(box((0.1, 0.1, 0.02), (0, 0, 0.04)), 7),  # a piece of the first
+    ]
+    result = metrics.evaluate_objects(things, truth)
+    assert (result.true_objects, result.instances, result.found, result.spurious) == (2, 3, 1, 2)
+    assert result.recall_50 == 0.5 and result.precision_50 == pytest.approx(1 / 3)
+    assert result.recall_75 == result.precision_75 == 0.0
+    assert result.mean_volume_iou_all == pytest.approx(0.3, abs=0.01)
+    assert result.mean_f_score_all == pytest.approx(result.mean_f_score / 2) and result.mean_f_score > 0
+    assert list(result.as_dict())[:3] == ["true_objects", "instances", "recall_50"]  # headline first
+
+
+def test_completed_objects_without_any_true_one():
+    result = metrics.compare_objects([completed(box())], [])
+    assert (result.true_objects, result.instances, result.spurious, result.precision_50) == (0, 1, 1, 0.0)
+    assert np.isnan(result.recall_50) and np.isnan(result.mean_volume_iou_all)
 
 
 def test_no_ground_truth(tmp_path):

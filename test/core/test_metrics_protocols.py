@@ -58,6 +58,9 @@ def test_masks(output, tmp_path):
     # 1 and 3: 8 of 10; 2 and 7: 6 of 8; the table is no object and spoils nothing.
     assert scores["miou"] == pytest.approx((8 / 10 + 6 / 8) / 2)
     assert scores["ap50"] == 1.0 and scores["protocol"] == "masks"
+    assert (scores["true_objects"], scores["instances"], scores["false_instances"]) == (2, 2, 0)
+    assert (scores["recall_75"], scores["precision_75"]) == (1.0, 1.0)
+    assert scores["objects"][0] == {"truth_id": 1, "instance_id": 3, "iou": 8 / 10}
     json.dumps(scores)
 
 
