@@ -43,8 +43,8 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "memory": {WHOLE: _rows("memory")},
     "association": dict.fromkeys(("runs", "oracle"), _association),
     "decomposition": {
-        name: _rows("decomposition", COMPLETION, ("scene", "masks", "depth", key))
-        for name, key in (("runs", "masks"), ("ablation", "losses"), ("fractions", "share"))
+        name: _rows("decomposition", COMPLETION, ("scene", "masks", "depth", *keys))
+        for name, keys in (("runs", ("masks",)), ("ablation", ("mode", "losses")), ("fractions", ("share",)))
     },
     "conditions": {
         "masks": _rows("conditions", COMPLETION, ("condition", "seed")),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.config import SegmentationConfig
+from instascene_core.config.segmentation import GivenMasksConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
@@ -14,6 +15,7 @@ from instascene_core.segmentation.fused_surface.cutters import Cutter, Geometric
 from instascene_core.segmentation.fused_surface.segmenter import SurfaceSegmenter
 from instascene_core.segmentation.labels import GivenLabels
 from instascene_core.segmentation.network import network_of
+from instascene_core.segmentation.propagated import PropagatedLabels
 from instascene_core.segmentation.public.cropformer import CropFormer
 from instascene_core.segmentation.public.mask2former import Mask2Former
 from instascene_core.segmentation.public.sam2 import Sam2
@@ -40,12 +42,35 @@ def builtin(
 
     Raises InputError when the weights cannot be loaded.
     """
-    network, surface = network_of(config.network), config.fused_surface
-    own = surface.evidence.contact_weights
-    contact_model = load_contact_model(Path(own)) if own else load_contact_model()
-    cutter = NetworkCutter(network, contact_model, surface, config.network, up)
-    single_view = NetworkSegmenter(network, config.network, config.masks, support, up)
+    cutter = _network_cutter(config, up, None)
+    single_view = NetworkSegmenter(network_of(config.network), config.network, config.masks, support, up)
     return _on_surface("builtin", cutter, config, support, up, seek_support, single_view)
+
+
+def propagated(
+    config: SegmentationConfig,
+    support: Support | None = None,
+    up: np.ndarray | None = None,
+    seek_support: bool = True,
+) -> PropagatedLabels:
+    """The label images of some frames and the built-in segmenter's evidence of all, weighed together.
+
+    Raises InputError when the weights cannot be loaded.
+    """
+    cutter = _network_cutter(config, up, config.given)
+    surface = _on_surface("labels", cutter, config, support, up, seek_support, None)
+    return PropagatedLabels(
+        given_labels(config, support, up, seek_support), surface, config.given.known_share
+    )
+
+
+def _network_cutter(
+    config: SegmentationConfig, up: np.ndarray | None, given: GivenMasksConfig | None
+) -> NetworkCutter:
+    own = config.fused_surface.evidence.contact_weights
+    contact_model = load_contact_model(Path(own)) if own else load_contact_model()
+    network = network_of(config.network)
+    return NetworkCutter(network, contact_model, config.fused_surface, config.network, up, given)
 
 
 def geometric(
@@ -108,7 +133,8 @@ def make_segmenter(
 ) -> Segmenter:
     """The segmenter that `config.segmenter` names, prepared for `frames`.
 
-    "auto": the given labels where any frame has some, else the built-in one.  support: from
+    "auto": the given labels where any frame has some, else the built-in one.  Label images of few of the
+    frames are carried to the others (`PropagatedLabels`).  support: from
     `find_support`; where it is None it is sought here if need be, unless `seek_support` is False: then
     there is none.  up: [3] away from gravity where it is known.  Raises InputError for an unknown name,
     or when the frames lack what the segmenter needs.
@@ -117,9 +143,22 @@ def make_segmenter(
     if name == "auto":
         given = any(f.labels is not None and (f.labels >= 1).any() for f in frames)
         name = "labels" if given else "builtin"
-    segmenter = segmenter_named(name, config, support, up, seek_support)
+    if name == "labels" and _are_sparse(frames, config):
+        segmenter = propagated(config, support, up, seek_support)
+    else:
+        segmenter = segmenter_named(name, config, support, up, seek_support)
     segmenter.prepare(frames, progress)
     return segmenter
+
+
+def _are_sparse(frames: Sequence[Frame], config: SegmentationConfig) -> bool:
+    """Whether so few frames have label images that masks alone cannot be told apart from their errors.
+
+    A tracker's ids need no votes.  Without depth there is no surface to carry masks over.
+    """
+    given = sum(frame.labels is not None for frame in frames)
+    depth = any(frame.depth is not None and (frame.depth > 0).any() for frame in frames)
+    return not config.ids_agree and depth and 0 < given < config.given.alone_from * len(frames)
 
 
 def segmenter_named(

@@ -1,4 +1,5 @@
-"""True label images damaged the way 2D segmenters damage them, to test what comes after."""
+"""True label images damaged at random, mask by mask, to test what comes after; see `segmenter_damage` for
+errors that follow the image."""
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects
@@ -41,7 +42,7 @@ def damage_labels(
             part = _cut(rows, columns, rng)
             result[rows[part], columns[part]] = next_id
             next_id += 1
-    return _shuffled(_moved_borders(result, rng, border), rng)
+    return shuffled(_moved_borders(result, rng, border), rng)
 
 
 def _nearest_other(labels: np.ndarray, mask_id: int) -> int:
@@ -79,7 +80,8 @@ def _moved_borders(labels: np.ndarray, rng: np.random.Generator, border: int) ->
     return result
 
 
-def _shuffled(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shuffled(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[H, W] int32: the regions ≥ 1 of `labels` under ids drawn anew, the rest UNLABELLED."""
     ids = np.unique(labels[labels > 0])
     table = np.full(int(labels.max(initial=0)) + 1, UNLABELLED, dtype=np.int32)
     table[ids] = rng.permutation(np.arange(1, 4 * len(ids) + 1))[: len(ids)]

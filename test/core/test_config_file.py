@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from instascene_core.association.majority import merge_threshold
 from instascene_core.completion import PRIORS
 from instascene_core.config import CompletionConfig, Config
 from instascene_core.config_file import config_with, load_config, present_name, settings_of
@@ -210,3 +211,19 @@ def test_a_wrong_value_is_shown_as_it_was_given():
 
 def test_the_settings_know_every_prior():
     assert set(typing.get_args(typing.get_type_hints(CompletionConfig)["prior"])) == set(PRIORS)
+
+
+def test_the_papers_choices_are_the_papers():
+    config = load_config(Path(__file__).resolve().parents[2] / "config" / "paper.yaml")
+    association, features = config.association, config.features
+    assert (association.clustering, association.consensus) == ("consensus", 0.9)
+    assert (association.containment, association.split_ratio, association.max_unseen) == (0.8, 0.3, 0.7)
+    assert (association.first_percentile, association.percentile_step) == (95, 5)
+    assert (association.min_gaussians, association.min_views) == (50, 2)
+    assert (association.min_visible_ratio, association.merge_overlap, association.recovery) == (0.5, 0.8, 0.8)
+    # No pair of fragments agrees this much, so that nothing but consensus merges.
+    assert merge_threshold(association) >= 1 / association.min_cohesion
+    assert not features.keep_votes and features.filtered_masks
+    assert (features.view_weight, features.cross_view_weight, features.cluster_weight) == (1.0, 1.0, 2.5)
+    assert (features.dimension, features.similarity, features.neighbours) == (16, 0.9, 0)
+    assert (features.cross_view_every, features.cross_view_span) == (5, 2)

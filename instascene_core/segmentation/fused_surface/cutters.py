@@ -6,13 +6,14 @@ from typing import Protocol
 
 import numpy as np
 
-from instascene_core.config.segmentation import FusedSurfaceConfig, NetworkConfig
+from instascene_core.config.segmentation import FusedSurfaceConfig, GivenMasksConfig, NetworkConfig
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
-from instascene_core.segmentation.fused_surface.contacts import ContactModel, PatchPairs
+from instascene_core.segmentation.fused_surface.contacts import ContactModel
 from instascene_core.segmentation.fused_surface.cutting import cut_surface, tidy_parts
-from instascene_core.segmentation.fused_surface.evidence import collect_evidence
+from instascene_core.segmentation.fused_surface.evidence import Evidence, collect_evidence
 from instascene_core.segmentation.fused_surface.lookup import fill_foreground
+from instascene_core.segmentation.fused_surface.mask_votes import combine, votes_of_masks
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
 from instascene_core.segmentation.graph import Links, join
 from instascene_core.segmentation.network import FrameNetwork
@@ -79,22 +80,24 @@ class NetworkCutter:
         config: FusedSurfaceConfig,
         network_config: NetworkConfig,
         up: np.ndarray | None = None,
+        given: GivenMasksConfig | None = None,
     ) -> None:
-        """up: [3] away from gravity where it is known."""
+        """up: [3] away from gravity where it is known.  given: how the label images of the frames that have
+        some count; None = not at all."""
         self._network, self._contact_model, self._up = network, contact_model, up
-        self._config, self._network_config = config, network_config
+        self._config, self._network_config, self._given = config, network_config, given
 
     def cut(
         self, frames: Sequence[Frame], support: Support | None, progress: ProgressCallback
     ) -> CutSurface | None:
         config = self._config
-        evidence = collect_evidence(
-            frames, self._network, support, self._up, config, self._network_config.border_steps, progress
-        )
+        masks = [frame.labels for frame in frames] if self._given is not None else []
+        steps = self._network_config.border_steps
+        evidence = collect_evidence(frames, self._network, support, self._up, config, steps, progress, masks)
         if evidence is None:
             return None
         count = int(evidence.patch.max()) + 1
-        part = join(self._judge(evidence.pairs), count, config.evidence.max_evidence_cut)[evidence.patch]
+        part = join(self._judge(evidence, masks), count, config.evidence.max_evidence_cut)[evidence.patch]
         part = tidy_parts(evidence.neighbours, part, config.min_part_elements)
         return CutSurface(evidence.surface, part, evidence.foreground)
 
@@ -106,15 +109,19 @@ class NetworkCutter:
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
 
-    def _judge(self, pairs: PatchPairs) -> Links:
+    def _judge(self, evidence: Evidence, masks: Sequence[np.ndarray | None]) -> Links:
         """One link a pair of patches: the probability that they are two objects.
 
         A contact weighs by its length.  Patches that do not touch have a say as well: what the views
         show of them, less by `apart_weight`.
         """
-        config = self._config.evidence
+        config, pairs = self._config.evidence, evidence.pairs
         odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
         apart = config.apart_weight * np.minimum(pairs.seen, config.max_apart)
+        if self._given is not None:
+            votes = votes_of_masks(masks, evidence.elements, evidence.patch, pairs, self._given)
+            odds = combine(odds, votes, pairs, self._given)
+            apart = np.where(votes.heard, np.maximum(apart, self._given.apart_weight), apart)
         weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
         cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
         return Links(pairs.first, pairs.second, weight, cut, pairs.touching)

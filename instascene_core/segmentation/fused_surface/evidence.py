@@ -51,10 +51,12 @@ def collect_evidence(
     config: FusedSurfaceConfig,
     border_steps: int,
     progress: ProgressCallback,
+    masks: Sequence[np.ndarray | None] = (),
 ) -> Evidence | None:
     """The evidence of frames of the size the network works at; None where they show no objects.
 
-    up: [3] away from gravity where it is known.  border_steps: see `NetworkConfig`.
+    up: [3] away from gravity where it is known.  border_steps: see `NetworkConfig`.  masks: a frame's
+    [H, W] label image, or None; patches do not reach over borders on which those of several frames agree.
     """
     foreground, affinities = {}, []
     for index, frame in enumerate(frames):
@@ -74,7 +76,8 @@ def collect_evidence(
     trust = [_facing(surface, frame, least)[element] for frame, element in zip(frames, elements)]
     views = [ViewOfSurface(*view) for view in zip(elements, affinities, trust)]
     border = border_between(neighbours, views, border_steps)
-    patch = grow_patches(surface, neighbours, config.patches, border)
+    drawn = np.maximum(border, border_of_masks(neighbours, elements, masks))
+    patch = grow_patches(surface, neighbours, config.patches, drawn)
     progress("segmentation", 0.8, f"joining {int(patch.max()) + 1} patches")
     contacts = patch_contacts(surface, neighbours, patch, config.creases)
     seen = [_links_of_patches(view, patch) for view in views]
@@ -111,6 +114,30 @@ def border_between(neighbours: np.ndarray, views: Sequence[ViewOfSurface], borde
         total[at[hit]] += links.weight[hit]
         cut[at[hit]] += (links.weight * links.cut)[hit]
     return cut / np.maximum(total, 1e-9)
+
+
+def border_of_masks(
+    neighbours: np.ndarray, elements: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]
+) -> np.ndarray:
+    """[P] 0 … 1: share of the frames, of those with both of two neighbouring elements in masks, that have
+    them in different ones; 0 where there is none.
+
+    neighbours: [P, 2] elements; elements: per frame [H, W] element each pixel shows, −1 where none; masks: of
+    the same frames, or none at all.
+    """
+    size = int(neighbours.max(initial=0)) + 1
+    apart, seen = np.zeros(len(neighbours)), np.zeros(len(neighbours))
+    for element, mask in zip(elements, masks or [None] * len(elements), strict=True):
+        if mask is None:
+            continue
+        label = np.zeros(size, dtype=np.int64)
+        shown = (element >= 0) & (element < size) & (mask > 0)
+        label[element[shown]] = mask[shown]
+        first, second = label[neighbours].T
+        both = (first > 0) & (second > 0)
+        seen += both
+        apart += both & (first != second)
+    return apart / np.maximum(seen, 1)
 
 
 def _links_of_patches(view: ViewOfSurface, patch: np.ndarray) -> Links:
