@@ -79,7 +79,8 @@ def _whole(found: list[np.ndarray], truth: list[np.ndarray]) -> set[int]:
     """The true ids of which one instance holds enough, and holds little else."""
     pair = np.stack([np.concatenate([i.ravel() for i in images]) for images in (found, truth)])
     pair = np.maximum(pair, 0).astype(np.int64)
-    table = np.zeros(pair.max(axis=1) + 1, dtype=np.int64)
+    shape = (int(pair[0].max()) + 1, int(pair[1].max()) + 1)
+    table = np.zeros(shape, dtype=np.int64)
     np.add.at(table, tuple(pair), 1)
     whole = set()
     for true_id in range(1, table.shape[1]):
