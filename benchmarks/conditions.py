@@ -35,9 +35,10 @@ from instascene_core.metrics import ObjectAccuracy, compare_objects, load_truth
 from instascene_core.scene import Reconstruction, Scene
 from instascene_core.synthetic.layouts import LAYOUTS
 from instascene_core.synthetic.unseen import HELD_OUT
+from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
 RECORD = RECORDS["conditions"]
-UNSEEN = HELD_OUT  # kinds that no training has seen; with HELD_OUT_ASSEMBLIES once there are such
+UNSEEN = (*HELD_OUT, *HELD_OUT_ASSEMBLIES)  # kinds that no training has seen
 
 # The scenes of the report.  Nobody tunes on them: once the result of a seed was looked at in order to change
 # a rule, a threshold or weights, it is no measurement any more.  It is replaced by a fresh seed then, and the

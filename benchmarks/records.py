@@ -51,6 +51,12 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "objects": _rows("conditions", identity=("condition", "seed")),
         "development": _rows("conditions", identity=("recording",)),
     },
+    "wholes": {
+        "runs": Rows(
+            Sources((f"{BENCHMARKS}.wholes",), (f"{CORE}.association", f"{CORE}.features", *COMPLETION)),
+            ("sensor", "group", "seed"),
+        )
+    },
     "recordings": {"runs": _rows("recordings", COMPLETION, ("recording",))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),
