@@ -129,7 +129,7 @@ class EvidenceConfig:
     # Which nodes of the merge tree are objects:
     objectness_weights: str = ""  # safetensors of the model that judges nodes; empty = the package's
     min_parent_cut: float = 0.08  # a node that joins another at less than this mean cut is a piece
-    false_cost: float = 0.5  # expected IoU that a node must exceed: what a false object costs
+    false_cost: float = 0.4  # expected IoU that a node must exceed: what a false object costs
     image_border_pixels: int = 3  # this near to the image's border a thing is cut by it
     # With given masks: mean probability of "two objects" above which parts stay apart
     max_evidence_cut: float = 0.5

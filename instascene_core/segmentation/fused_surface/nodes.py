@@ -48,7 +48,7 @@ def describe_nodes(
     count = np.bincount(patch, minlength=tree.leaves)
     size = tree.add_up(count.astype(np.float64))
     parent = tree.parent
-    into = np.ones(tree.size)  # cut at which a node is merged into its parent
+    into = np.ones(tree.size)  # mean cut at which a node is merged into its parent
     inside = parent >= 0
     into[inside] = tree.cut[parent[inside] - tree.leaves]
     index = np.flatnonzero((size >= min_elements) & (into >= min_parent_cut))
@@ -57,15 +57,19 @@ def describe_nodes(
     own = np.zeros(tree.size)
     own[tree.leaves :] = tree.cut
     shape = _Shapes(surface, patch, tree, support, border_share)
+    # A half and the whole cannot both be right, so a node is seen together with what it would be part of.
+    described = np.union1d(index, parent[index][parent[index] >= 0])
     columns = [
-        (np.log(size[index]) / 4)[:, None],
-        own[index, None],
-        into[index, None],
-        _describe_contacts(pairs, links, tree, size, index),
-        np.stack([shape.whole(int(node)) for node in index]),
-        np.stack([shape.halves(int(node)) for node in index]),
+        (np.log(size[described]) / 4)[:, None],
+        own[described, None],
+        into[described, None],
+        _describe_contacts(pairs, links, tree, size, described),
+        np.stack([shape.whole(int(node)) for node in described]),
+        np.stack([shape.halves(int(node)) for node in described]),
     ]
-    features = np.concatenate(columns, axis=1).astype(np.float32)
+    alone = np.zeros((tree.size + 1, NUM_OWN_FEATURES))  # the last row is a root's parent
+    alone[described] = np.concatenate(columns, axis=1)
+    features = np.concatenate([alone[index], alone[parent[index]]], axis=1).astype(np.float32)
     return Nodes(index, np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0))
 
 
@@ -258,4 +262,5 @@ class _Half:
     foreground: float
 
 
-NUM_NODE_FEATURES = 3 + 9 + NUM_FEATURES + 20 + 15
+NUM_OWN_FEATURES = 3 + 9 + NUM_FEATURES + 20 + 15
+NUM_NODE_FEATURES = 2 * NUM_OWN_FEATURES  # of a node and of its parent, 0 where it has none

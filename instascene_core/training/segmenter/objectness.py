@@ -28,7 +28,7 @@ class ObjectnessTraining(PerceptronTraining):
     input_noise: float = 0.1
     members: int = 4
     # Trees of one scene at several prejudices: more nodes, and no tree is learned by heart.
-    prejudices: tuple[float, ...] = (0.0, 1.0, 2.0)
+    prejudices: tuple[float, ...] = (0.5, 1.5)
 
 
 @dataclass(frozen=True)
