@@ -314,7 +314,9 @@ def leaning(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
         "left": slab((-half - board, -depth, 0.0), (-half, depth, height)),
         "right": slab((half, -depth, 0.0), (half + board, depth, height)),
     }
-    top = max(float((d.solid.mesh.vertices @ d.rotation.T)[:, 2].max()) + (d.height or 0.0) for d in table.drops)
+    top = max(
+        float((d.solid.mesh.vertices @ d.rotation.T)[:, 2].max()) + (d.height or 0.0) for d in table.drops
+    )
     if top + 0.03 < height or rng.uniform() < 0.5:
         level = max(height, top + 0.03)
         walls["top"] = slab((-half - board, -depth, level), (half + board, depth + board, level + board))

@@ -42,8 +42,8 @@ TRAINING_KINDS = (*(kind for kind in KINDS if kind not in HELD_OUT), *ASSEMBLIES
 # Layout → how often.  Those that need physics come rarely, they take seconds.
 SHARES = {
     "assemblies": 0.22, "twins_cross": 0.08, "heap": 0.15, "stacks": 0.09, "flush": 0.08, "nested": 0.08,
-    "flat": 0.08, "leaning": 0.10, "spread": 0.01, "pile": 0.05, "contents": 0.015, "thin": 0.015, "bin": 0.015,
-    "shelf": 0.015,
+    "flat": 0.08, "leaning": 0.10, "spread": 0.01, "pile": 0.05, "contents": 0.015, "thin": 0.015,
+    "bin": 0.015, "shelf": 0.015,
 }  # fmt: skip
 # Camera of a scene → how often: kinds of DEPTH_NOISES with exact poses, or sensors.
 SENSOR_SHARES = {
