@@ -44,6 +44,9 @@ class Run:
     they are found by name and type, and a masks topic is not used."""
     scale: float = 1.0
     """Resize the input images by this factor."""
+    region: str | None = None
+    """What counts as an object and is completed: `auto` (on, in or at the support, within reach of the
+    cameras), `all`, or a box "x y z x y z": lower and upper corner, metres. The rest is listed only."""
     hold_out: int = 0
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
@@ -54,13 +57,17 @@ class Run:
         from instascene_core.datasets import open_dataset
         from instascene_core.export.saved_scene import require_savable, save_scene
         from instascene_core.scene import STAGES, Scene
+        from instascene_core.scene.region import box_of_region
 
         if self.stop_after not in STAGES:
             raise InputError(f"--stop-after takes one of {', '.join(STAGES)}, not '{self.stop_after}'.")
         if self.hold_out < 0 or self.hold_out == 1:
             raise InputError("--hold-out takes 0 (use all frames) or n >= 2 (keep every n-th out).")
         topics = bag_topics(self.topics)
-        scene = Scene(load_config(self.config, self.set))
+        changes = (*self.set, *([f"region={self.region}"] if self.region is not None else []))
+        config = load_config(self.config, changes)
+        box_of_region(config.region)
+        scene = Scene(config)
         reading = {
             "use_depth": self.depth,
             "use_masks": self.masks is not None or bool(topics.masks),

@@ -17,6 +17,7 @@ from instascene_core.geometry import Plane
 # ≥ 1, never 0, stable from one update to the next.  In arrays of labels (int32) UNLABELLED = −1 means none.
 InstanceId = NewType("InstanceId", int)
 FIRST_ID = InstanceId(1)
+THINGS = ("object", "fixture", "outside")  # kinds that are single things, so that they can be completed
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Instance:
     """One thing in the scene."""
 
     id: InstanceId
-    kind: str  # "object", "support" (a plane things stand on) or "background"
+    # "object", "fixture" (hangs at a wall), "outside" (a thing outside of the region of interest), "support"
+    # (a plane things stand on) or "background"
+    kind: str
     confidence: float  # [0, 1]
     box_min: np.ndarray  # [3] metres, world frame
     box_max: np.ndarray  # [3]
@@ -52,5 +55,5 @@ class InstanceMap:
 
     @property
     def objects(self) -> tuple[Instance, ...]:
-        """The instances that are objects (neither support nor background)."""
+        """The instances that are objects within the region of interest."""
         return tuple(i for i in self.instances if i.kind == "object")

@@ -15,6 +15,7 @@ from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
 from instascene_core.config.reconstruction import ReconstructionConfig
+from instascene_core.config.region import RegionConfig
 from instascene_core.config.removal import RemovalConfig
 from instascene_core.config.segmentation import SegmentationConfig
 from instascene_core.config.synthetic import SyntheticConfig
@@ -32,6 +33,10 @@ class Config:
     max_frames: int = 240
     # Share of a pixel that Gaussians must cover for its rendered depth to count, where a frame has none.
     min_depth_coverage: float = 0.5
+    # Which things are objects to be completed.  "auto": those on, in or at the support, within reach of the
+    # cameras; "all"; or a box "x y z x y z": lower and upper corner, metres in the world frame.
+    region: str = "auto"
+    region_of_interest: RegionConfig = field(default_factory=RegionConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
@@ -52,6 +57,7 @@ __all__ = [
     "FeaturesConfig",
     "PixelLabelsConfig",
     "ReconstructionConfig",
+    "RegionConfig",
     "RemovalConfig",
     "SegmentationConfig",
     "SurfaceAdoptionConfig",

@@ -2,7 +2,7 @@
 
 The model that judges pairs of patches was trained with the defaults of `FusedSurfaceConfig`: other values
 there, of its patches or its creases, want weights of their own
-(`python -m instascene_core.training.segmenter.contacts`).
+(`python -m instascene_core.training.segmenter.judges`).
 """
 
 from dataclasses import dataclass, field
@@ -126,7 +126,13 @@ class EvidenceConfig:
     contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
     apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
     max_apart: float = 30.0  # pixel pairs that count, at most
-    max_evidence_cut: float = 0.5  # mean probability of "two objects" above which parts stay apart
+    # Which nodes of the merge tree are objects:
+    objectness_weights: str = ""  # safetensors of the model that judges nodes; empty = the package's
+    min_parent_cut: float = 0.08  # a node that joins another at less than this mean cut is a piece
+    false_cost: float = 0.4  # expected IoU that a node must exceed: what a false object costs
+    image_border_pixels: int = 3  # this near to the image's border a thing is cut by it
+    # With given masks: mean probability of "two objects" above which parts stay apart
+    max_evidence_cut: float = 0.5
     fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
 
 

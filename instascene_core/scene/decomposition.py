@@ -18,6 +18,7 @@ from instascene_core.ownership.by_masks import add_structure
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import PixelTrace, trace
 from instascene_core.scene.label_images import label_images
+from instascene_core.scene.region import kinds_in_region
 from instascene_core.scene.results import IdHistory
 from instascene_core.scene.structure import cluster_of_structure, structure_clusters
 from instascene_core.segmentation import Support
@@ -88,7 +89,10 @@ def find_instances(
     gaussian_labels = np.where(
         cluster_of_gaussian >= 0, id_of_cluster[cluster_of_gaussian], UNLABELLED
     ).astype(np.int32)
-    kinds = ["object"] * len(result.clusters) + [kind for kind, _ in structure]
+    images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress)
+    found = [int(i) for i in id_of_cluster[: len(result.clusters)]]
+    kind_of = kinds_in_region(found, gaussian_labels, means, views, images, support, config)
+    kinds = [kind_of[i] for i in found] + [kind for kind, _ in structure]
     num_views = [c.num_views for c in result.clusters] + [len(views)] * len(structure)
     agreement = [c.agreement for c in result.clusters] + [1.0] * len(structure)
     instances = tuple(
@@ -98,7 +102,6 @@ def find_instances(
         )
         for i in range(len(clusters))
     )  # fmt: skip
-    images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress)
     plane = support.plane if support else None
     return FoundInstances(InstanceMap(instances, gaussian_labels, images, plane), field)
 

@@ -14,7 +14,7 @@ from instascene_core.errors import InputError
 from instascene_core.features import Click, Segment, Surface
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
-from instascene_core.instances import Instance, InstanceId, InstanceMap
+from instascene_core.instances import THINGS, Instance, InstanceId, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
 from instascene_core.scene.results import Decomposition, SceneState
 
@@ -108,7 +108,7 @@ def select(
     known = instances[InstanceId(click.label)] if click.label >= 1 else None
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"The threshold {threshold:g} must lie between 0 and 1.")
-    if known is not None and known.kind == "object":
+    if known is not None and known.kind in THINGS:
         at = config.features.similarity if threshold is None else threshold
         segments, index = features.feature_segments(click, surface, at, settings)
         if threshold is None:
@@ -205,7 +205,7 @@ def with_segment(
         rest = int((labels == instance.id).sum())
         if instance.id == instance_id or rest == instance.num_gaussians:
             result.append(instance)
-        elif rest < config.click.min_rest * instance.num_gaussians and instance.kind == "object":
+        elif rest < config.click.min_rest * instance.num_gaussians and instance.kind in THINGS:
             labels[labels == instance.id] = instance_id
             notes.append(f"Instance {instance.id} is now a part of instance {instance_id}.")
         else:

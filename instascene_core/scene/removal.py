@@ -12,7 +12,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import Plane
-from instascene_core.instances import Instance, InstanceId, InstanceMap
+from instascene_core.instances import THINGS, Instance, InstanceId, InstanceMap
 from instascene_core.scene.label_images import LabelImages, disks_at
 from instascene_core.scene.results import Decomposition, LazySurface, SceneState
 from instascene_core.segmentation import Support
@@ -80,7 +80,7 @@ def without_instance(instance_id: InstanceId, decomposition: Decomposition, conf
     settings = config.removal
     instances, gaussians, surface = decomposition.instances, decomposition.gaussians, decomposition.surface
     instance = instances[instance_id]
-    if instance.kind != "object":
+    if instance.kind not in THINGS:
         raise InputError(
             f"Instance {instance_id} is the {instance.kind} and cannot be taken away; name an object."
         )

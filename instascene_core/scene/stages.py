@@ -15,7 +15,7 @@ from instascene_core import completion, reconstruction, segmentation
 from instascene_core.config import Config
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
-from instascene_core.instances import InstanceId
+from instascene_core.instances import THINGS, InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction import ReconstructionResult
@@ -117,7 +117,7 @@ def complete(
     """
     config = config or Config()
     instance = decomposition.instances[instance_id]
-    if instance.kind != "object":
+    if instance.kind not in THINGS:
         raise InputError(
             f"Instance {instance_id} is the {instance.kind} and cannot be completed; ask for an object."
         )

@@ -12,6 +12,7 @@ from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.fused_surface.contacts import load_contact_model
 from instascene_core.segmentation.fused_surface.cutters import Cutter, GeometricCutter, NetworkCutter
+from instascene_core.segmentation.fused_surface.objectness import load_objectness_model
 from instascene_core.segmentation.fused_surface.segmenter import SurfaceSegmenter
 from instascene_core.segmentation.labels import GivenLabels
 from instascene_core.segmentation.network import network_of
@@ -67,10 +68,17 @@ def propagated(
 def _network_cutter(
     config: SegmentationConfig, up: np.ndarray | None, given: GivenMasksConfig | None
 ) -> NetworkCutter:
-    own = config.fused_surface.evidence.contact_weights
-    contact_model = load_contact_model(Path(own)) if own else load_contact_model()
-    network = network_of(config.network)
-    return NetworkCutter(network, contact_model, config.fused_surface, config.network, up, given)
+    evidence = config.fused_surface.evidence
+    own, judge = evidence.contact_weights, evidence.objectness_weights
+    return NetworkCutter(
+        network_of(config.network),
+        load_contact_model(Path(own)) if own else load_contact_model(),
+        load_objectness_model(Path(judge)) if judge else load_objectness_model(),
+        config.fused_surface,
+        config.network,
+        up,
+        given,
+    )
 
 
 def geometric(

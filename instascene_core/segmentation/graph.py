@@ -1,7 +1,7 @@
 """Regions joined by evidence: which neighbouring regions of an image or a surface are one object."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,17 +60,33 @@ def affinity_links(
 
 
 def join(links: Links, count: int, max_cut: float, doubt: float = 0.0) -> np.ndarray:
-    """[count] int64 group of every region: agglomeration by the weighted mean cut between two groups.
+    """[count] int64 group of every region: those that `merge_order` joins."""
+    parent = list(range(count))
+    for kept, lost, _ in merge_order(links, count, max_cut, doubt):
+        parent[lost] = kept
+    for index in range(count):  # to the root
+        root = index
+        while parent[root] != root:
+            root = parent[root]
+        parent[index] = root
+    return np.unique(np.array(parent, dtype=np.int64), return_inverse=True)[1].ravel()
 
-    Average linkage on the signed graph (Bailoni et al. 2022): the pair with the least mean cut is
-    joined first, until none that touches is below `max_cut`.  `doubt` is a weight of evidence for a
-    cut that every pair starts with: where two surfaces meet in a point, nothing says they are one.
+
+def merge_order(
+    links: Links, count: int, max_cut: float = np.inf, doubt: float = 0.0
+) -> Iterator[tuple[int, int, float]]:
+    """(region that stands for both from now on, region that vanishes in it, mean cut) of each merge in turn.
+
+    Agglomeration by the weighted mean cut between two groups: average linkage on the signed graph (Bailoni
+    et al. 2022).  The pair with the least mean cut is joined first, until none that touches is below
+    `max_cut`.  `doubt` is a weight of evidence for a cut that every pair starts with: where two surfaces
+    meet in a point, nothing says they are one.
     """
     neighbours: list[dict[int, tuple[float, float, bool]]] = [{} for _ in range(count)]
     columns = (links.first, links.second, links.weight, links.weight * links.cut, links.touching)
     for a, b, weight, cut, touching in zip(*(column.tolist() for column in columns), strict=True):
         neighbours[a][b] = neighbours[b][a] = (weight, cut, touching)
-    parent, version = list(range(count)), [0] * count
+    version = [0] * count
 
     def entry(a: int, b: int, link: tuple[float, float, bool]):
         weight, cut, _ = link
@@ -91,7 +107,7 @@ def join(links: Links, count: int, max_cut: float, doubt: float = 0.0) -> np.nda
             continue
         if len(neighbours[a]) < len(neighbours[b]):
             a, b = b, a
-        parent[b] = a
+        yield a, b, cut
         version[a] += 1
         version[b] = -1
         mine = neighbours[a]
@@ -106,9 +122,3 @@ def join(links: Links, count: int, max_cut: float, doubt: float = 0.0) -> np.nda
         for c, link in mine.items():
             if link[2] and link[1] + doubt <= max_cut * (link[0] + doubt):
                 heapq.heappush(heap, entry(a, c, link))
-    for index in range(count):  # to the root
-        root = index
-        while parent[root] != root:
-            root = parent[root]
-        parent[index] = root
-    return np.unique(np.array(parent, dtype=np.int64), return_inverse=True)[1].ravel()

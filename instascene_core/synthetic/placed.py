@@ -12,7 +12,7 @@ from instascene_core.config import SyntheticConfig
 from instascene_core.synthetic.assemblies import ASSEMBLIES
 from instascene_core.synthetic.household import ALL_KINDS, COMMON, CONTENTS, FLAT, STACKABLE, VESSELS
 from instascene_core.synthetic.physics import Drop
-from instascene_core.synthetic.plans import Plan, grid, random_solids, surroundings, turned
+from instascene_core.synthetic.plans import Fixture, Plan, grid, random_solids, slab, surroundings, turned
 from instascene_core.synthetic.solids import Solid
 from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
@@ -282,12 +282,72 @@ def _cross(table: Table, solid: Solid, place: np.ndarray, slack: float, rng: np.
             table.put(solid, nearly(axes @ down, rng, slack), place + off, twin)
 
 
+def leaning(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
+    """A compartment open to the front (−y): books and flat cartons lean at its walls, some one behind the
+    other; before them stand and lie other things."""
+    board = 0.01
+    table = Table(config, board)
+    half, depth, height = rng.uniform([0.13, 0.13, 0.18], [0.26, 0.24, 0.4])
+    flat = random_solids(("book", "box", "book"), max(2, round(0.6 * config.num_objects)), config, rng, FLAT)
+    reach = {wall: 0.0 for wall in ("left", "right", "back")}  # metres from each wall that are taken
+    for solid in flat:
+        wall = str(rng.choice(list(reach), p=[0.4, 0.4, 0.2]))
+        rotation = _leaning_at(wall, solid, rng)
+        spread = solid.mesh.vertices @ rotation.T
+        low, high = spread.min(axis=0), spread.max(axis=0)
+        gap = reach[wall] + GAP
+        if wall == "back":
+            place = np.array([rng.uniform(-0.6, 0.6) * half, depth - gap - high[1]])
+        else:
+            y = rng.uniform(-depth - low[1], max(depth - high[1], -depth - low[1]))
+            place = np.array([-half + gap - low[0] if wall == "left" else half - gap - high[0], y])
+        reach[wall] += float(np.sort(solid.dimensions)[0]) / 0.8 if rng.uniform() < 0.6 else 0.0
+        table.put(solid, rotation, place)
+    kinds = ("box", "can", "bottle", "mug", "bowl", "tool")
+    for solid in random_solids(kinds, config.num_objects, config, rng, tuple(ALL_KINDS)):
+        rotation = turned(rng) if rng.uniform() < 0.6 else lying(solid, rng)
+        places = rng.uniform([-0.7 * half, -0.8 * depth], [0.7 * half, 0.6 * depth], (5, 2))
+        table.put_lowest(solid, rotation, places)
+    walls = {
+        "bottom": slab((-half, -depth, 0.0), (half, depth, board)),
+        "back": slab((-half, depth, 0.0), (half, depth + board, height)),
+        "left": slab((-half - board, -depth, 0.0), (-half, depth, height)),
+        "right": slab((half, -depth, 0.0), (half + board, depth, height)),
+    }
+    top = max(
+        float((d.solid.mesh.vertices @ d.rotation.T)[:, 2].max()) + (d.height or 0.0) for d in table.drops
+    )
+    if top + 0.03 < height or rng.uniform() < 0.5:
+        level = max(height, top + 0.03)
+        walls["top"] = slab((-half - board, -depth, level), (half + board, depth + board, level + board))
+    fixtures = surroundings(config) + [Fixture(f"shelf {name}", mesh) for name, mesh in walls.items()]
+    region = ((-half, half), (-depth - 0.1, depth))
+    return Plan(table.drops, fixtures, None, board, region, (-130.0, 80.0), (8.0, 40.0), placed=True)
+
+
+def _leaning_at(wall: str, solid: Solid, rng: np.random.Generator) -> np.ndarray:
+    """[3, 3] rotation that leans a flat solid at a wall: its thin axis toward the wall, a few degrees tilted."""
+    thin, *others = np.argsort(solid.dimensions)
+    upward = int(others[1] if rng.uniform() < 0.75 else others[0])
+    axes = np.zeros((3, 3))
+    axes[0, thin], axes[2, upward] = 1.0, 1.0  # rows: the object's axes that become x and z
+    axes[1] = np.cross(axes[2], axes[0])
+    if rng.uniform() < 0.5:  # front or back cover to the room
+        axes = np.diag([-1.0, -1.0, 1.0]) @ axes
+    angle = np.radians(rng.uniform(2.0, 25.0))
+    c, s = np.cos(angle), np.sin(angle)
+    tilt = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])  # the top moves toward +x
+    heading = {"right": np.eye(3), "left": np.diag([-1.0, -1.0, 1.0]), "back": QUARTER}[wall]
+    return heading @ tilt @ axes
+
+
 PLACED_LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
     "stacks": stacks,
     "flush": flush,
     "nested": nested,
     "flat": flat,
     "heap": heap,
+    "leaning": leaning,
     "assemblies": assemblies,
     "twins_cross": twins_cross,
 }

@@ -1,7 +1,5 @@
 """The contact model: evidence on pairs of surface patches, its weights file, its training."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -19,8 +17,8 @@ from instascene_core.segmentation.fused_surface.contacts import (
 from instascene_core.segmentation.fused_surface.cutting import grow_patches, neighbour_pairs, patch_contacts
 from instascene_core.segmentation.fused_surface.surface import FusedSurface
 from instascene_core.segmentation.graph import Links
-from instascene_core.training.segmenter.contacts import ContactTraining, examples, train
-from instascene_core.training.segmenter.scenes import Prints, scene_views
+from instascene_core.training.segmenter.contacts import ContactTraining, train
+from instascene_core.training.segmenter.evidence import gather_scene, read_scene, write_scene
 from instascene_core.weights import write_weights
 
 
@@ -111,14 +109,25 @@ def test_a_bad_file_is_one_sentence(tmp_path):
 
 def test_training_tells_pairs_apart(tmp_path):
     config = ContactTraining(steps=300, batch=256, width=16)
-    found = []
-    for seed in (0, 1, 2):
-        rng = np.random.default_rng([5, seed])
-        views = [replace(v.frame, name=str(i)) for i, v in enumerate(scene_views(rng, Prints(rng, 2), 6))]
-        found.append(examples(views, config, SegmentationConfig(), rng))
-    found = [scene for scene in found if len(scene[1])]
-    state, scores = train(found, replace(config, validation_share=0.34))
-    assert scores["auc_touching"] > 0.9 and scores["auc_apart"] > 0.87, scores
+    found = [gather_scene(5, index, SegmentationConfig(), views=6) for index in range(3)]
+    scenes = [scene for scene in found if scene is not None]
+    assert len(scenes) >= 2
+    state, scores = train(scenes[:-1], scenes[-1:], config)
+    assert scores["auc_touching"] > 0.85 and scores["auc_apart"] > 0.8, scores
     write_weights(tmp_path / "contacts.safetensors", state, FORMAT, {}, half=False)
     again = load_contact_model(tmp_path / "contacts.safetensors")
-    np.testing.assert_array_equal(again.log_odds(found[0][0]), ContactModel(state).log_odds(found[0][0]))
+    features = scenes[0].pairs.features
+    np.testing.assert_array_equal(again.log_odds(features), ContactModel(state).log_odds(features))
+
+
+def test_evidence_comes_back_from_its_file(tmp_path):
+    scene = gather_scene(5, 0, SegmentationConfig(), views=4)
+    assert scene is not None
+    write_scene(tmp_path / "scene.npz", scene)
+    again = read_scene(tmp_path / "scene.npz")
+    assert again is not None
+    np.testing.assert_array_equal(again.owner, scene.owner)
+    np.testing.assert_array_equal(again.pairs.features, scene.pairs.features)
+    np.testing.assert_allclose(again.surface.positions, scene.surface.positions, atol=1e-6)
+    write_scene(tmp_path / "empty.npz", None)
+    assert read_scene(tmp_path / "empty.npz") is None

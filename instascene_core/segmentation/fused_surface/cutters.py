@@ -6,15 +6,23 @@ from typing import Protocol
 
 import numpy as np
 
-from instascene_core.config.segmentation import FusedSurfaceConfig, GivenMasksConfig, NetworkConfig
+from instascene_core.config.segmentation import (
+    EvidenceConfig,
+    FusedSurfaceConfig,
+    GivenMasksConfig,
+    NetworkConfig,
+)
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
-from instascene_core.segmentation.fused_surface.contacts import ContactModel
-from instascene_core.segmentation.fused_surface.cutting import cut_surface, tidy_parts
+from instascene_core.segmentation.fused_surface.contacts import ContactModel, PatchPairs
+from instascene_core.segmentation.fused_surface.cutting import cut_surface, tidy_objects
 from instascene_core.segmentation.fused_surface.evidence import Evidence, collect_evidence
 from instascene_core.segmentation.fused_surface.lookup import fill_foreground
 from instascene_core.segmentation.fused_surface.mask_votes import combine, votes_of_masks
+from instascene_core.segmentation.fused_surface.nodes import describe_nodes
+from instascene_core.segmentation.fused_surface.objectness import ObjectnessModel, choose_objects
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
+from instascene_core.segmentation.fused_surface.tree import merge_tree
 from instascene_core.segmentation.graph import Links, join
 from instascene_core.segmentation.network import FrameNetwork
 from instascene_core.segmentation.support import Support, plane_of
@@ -77,6 +85,7 @@ class NetworkCutter:
         self,
         network: FrameNetwork,
         contact_model: ContactModel,
+        objectness: ObjectnessModel,
         config: FusedSurfaceConfig,
         network_config: NetworkConfig,
         up: np.ndarray | None = None,
@@ -85,6 +94,7 @@ class NetworkCutter:
         """up: [3] away from gravity where it is known.  given: how the label images of the frames that have
         some count; None = not at all."""
         self._network, self._contact_model, self._up = network, contact_model, up
+        self._objectness = objectness
         self._config, self._network_config, self._given = config, network_config, given
 
     def cut(
@@ -96,10 +106,31 @@ class NetworkCutter:
         evidence = collect_evidence(frames, self._network, support, self._up, config, steps, progress, masks)
         if evidence is None:
             return None
-        count = int(evidence.patch.max()) + 1
-        part = join(self._judge(evidence, masks), count, config.evidence.max_evidence_cut)[evidence.patch]
-        part = tidy_parts(evidence.neighbours, part, config.min_part_elements)
+        part = self._objects_among(evidence, masks, support)
+        part = tidy_objects(evidence.neighbours, part, config.min_part_elements)
         return CutSurface(evidence.surface, part, evidence.foreground)
+
+    def _objects_among(
+        self, evidence: Evidence, masks: Sequence[np.ndarray | None], support: Support | None
+    ) -> np.ndarray:
+        """[K] part of every element, ≥ 0, or −1 where it is of no object."""
+        config, pairs = self._config.evidence, evidence.pairs
+        count = int(evidence.patch.max()) + 1
+        odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
+        if self._given is not None:
+            # Whoever drew the masks has decided what an object is; it remains to tell which patches are one.
+            votes = votes_of_masks(masks, evidence.elements, evidence.patch, pairs, self._given)
+            least = np.where(votes.heard, self._given.apart_weight, 0.0)
+            links = links_of_pairs(pairs, combine(odds, votes, pairs, self._given), config, least)
+            return join(links, count, config.max_evidence_cut)[evidence.patch]
+        links = links_of_pairs(pairs, odds, config)
+        tree = merge_tree(links, count)
+        nodes = describe_nodes(
+            evidence.surface, evidence.patch, pairs, links, tree, evidence.border_share, support,
+            min_elements=self._config.min_part_elements, min_parent_cut=config.min_parent_cut,
+        )  # fmt: skip
+        expected = self._objectness.expected_iou(nodes.features)
+        return choose_objects(tree, nodes, expected, config.false_cost)[evidence.patch]
 
     def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
         return self._network.predict(frame, self._up, plane_of(support)).foreground
@@ -109,19 +140,16 @@ class NetworkCutter:
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
 
-    def _judge(self, evidence: Evidence, masks: Sequence[np.ndarray | None]) -> Links:
-        """One link a pair of patches: the probability that they are two objects.
 
-        A contact weighs by its length.  Patches that do not touch have a say as well: what the views
-        show of them, less by `apart_weight`.
-        """
-        config, pairs = self._config.evidence, evidence.pairs
-        odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
-        apart = config.apart_weight * np.minimum(pairs.seen, config.max_apart)
-        if self._given is not None:
-            votes = votes_of_masks(masks, evidence.elements, evidence.patch, pairs, self._given)
-            odds = combine(odds, votes, pairs, self._given)
-            apart = np.where(votes.heard, np.maximum(apart, self._given.apart_weight), apart)
-        weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
-        cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
-        return Links(pairs.first, pairs.second, weight, cut, pairs.touching)
+def links_of_pairs(
+    pairs: PatchPairs, odds: np.ndarray, config: EvidenceConfig, least_apart: np.ndarray | float = 0.0
+) -> Links:
+    """One link a pair of patches: the probability that they are two objects, of log odds [C].
+
+    A contact weighs by its length.  Patches that do not touch have a say as well: what the views show of
+    them, less by `apart_weight`, or `least_apart` [C] where that is more.
+    """
+    apart = np.maximum(config.apart_weight * np.minimum(pairs.seen, config.max_apart), least_apart)
+    weight = np.where(pairs.touching, pairs.contact, np.maximum(apart, 1e-9))
+    cut = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    return Links(pairs.first, pairs.second, weight, cut, pairs.touching)

@@ -182,3 +182,30 @@ def tidy_parts(pairs: np.ndarray, part: np.ndarray, min_elements: int) -> np.nda
     number = np.full(len(size), -1, dtype=np.int32)
     number[kept] = 1 + np.arange(len(kept))
     return number[part]
+
+
+def tidy_objects(pairs: np.ndarray, part: np.ndarray, min_elements: int) -> np.ndarray:
+    """[K] int32: `tidy_parts` where some elements are of no object (part −1).
+
+    What is of no object and smaller than an object can be is a leftover and joins the neighbour it touches
+    most; what is larger stays out (−1).
+    """
+    outside = np.flatnonzero(part < 0)
+    if not len(outside):
+        return tidy_parts(pairs, part, min_elements)
+    within = pairs[(part[pairs] < 0).all(axis=1)]
+    graph = sp.csr_matrix((np.ones(len(within)), tuple(within.T)), shape=(len(part),) * 2)
+    _, island = sp.csgraph.connected_components(graph, directed=False)
+    first = int(part.max()) + 1
+    whole = part.copy()
+    whole[outside] = first + np.unique(island[outside], return_inverse=True)[1]
+    large = np.bincount(whole) >= min_elements
+    left_out = large[whole] & (whole >= first)
+    tidy = tidy_parts(pairs, whole, min_elements)
+    # A leftover that joined what is left out is left out with it.
+    dropped = np.unique(tidy[left_out])
+    tidy[np.isin(tidy, dropped[dropped >= 1])] = -1
+    kept = np.unique(tidy[tidy >= 1])
+    number = np.full(int(tidy.max(initial=0)) + 2, -1, dtype=np.int32)
+    number[kept] = 1 + np.arange(len(kept))
+    return number[tidy]

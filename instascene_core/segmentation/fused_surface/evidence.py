@@ -32,6 +32,7 @@ class Evidence:
     pairs: PatchPairs
     elements: tuple[np.ndarray, ...]  # per frame [H, W] int64: element each pixel shows, −1 where none
     foreground: dict[str, np.ndarray]  # frame name → [H, W] uint8 probability of being an object, in 1/255
+    border_share: np.ndarray  # [K] float64: share of an element's sightings at the border of the image
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def collect_evidence(
     contacts = patch_contacts(surface, neighbours, patch, config.creases)
     seen = [_links_of_patches(view, patch) for view in views]
     pairs = describe_pairs(surface, neighbours, patch, border, contacts, seen)
-    return Evidence(surface, neighbours, patch, pairs, elements, foreground)
+    border_share = _share_at_border(elements, len(surface.positions), config.evidence.image_border_pixels)
+    return Evidence(surface, neighbours, patch, pairs, elements, foreground, border_share)
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -143,6 +145,17 @@ def border_of_masks(
 def _links_of_patches(view: ViewOfSurface, patch: np.ndarray) -> Links:
     regions = np.where(view.elements >= 0, patch[view.elements], -1)
     return affinity_links(regions, from_bytes(view.affinities), view.trust)
+
+
+def _share_at_border(elements: Sequence[np.ndarray], count: int, width: int) -> np.ndarray:
+    """[count] of each element's pixels, the share within `width` of the border of their image."""
+    total, cut = np.zeros(count), np.zeros(count)
+    for image in elements:
+        inner = np.zeros(image.shape, dtype=bool)
+        inner[width:-width, width:-width] = True
+        total += np.bincount(image[image >= 0], minlength=count)
+        cut += np.bincount(image[(image >= 0) & ~inner], minlength=count)
+    return cut / np.maximum(total, 1)
 
 
 def _facing(surface: FusedSurface, frame: Frame, least: float) -> np.ndarray:

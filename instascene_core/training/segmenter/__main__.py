@@ -18,6 +18,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="make every n-th only: for parallel processes")
     parser.add_argument("--epochs", type=int, default=TrainingConfig.epochs)
     parser.add_argument("--minutes", type=float, default=0.0, help="end after this long; 0 = all epochs")
+    parser.add_argument("--initial", default="", help="weights to start from; empty = random ones")
+    parser.add_argument("--learning-rate", type=float, default=TrainingConfig.learning_rate)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -27,7 +29,10 @@ def main() -> None:
     args.data.mkdir(parents=True, exist_ok=True)
     write_shards(args.data, range(args.first, args.shards, args.every))
     if args.output:
-        config = TrainingConfig(shards=args.shards, epochs=args.epochs, minutes=args.minutes)
+        config = TrainingConfig(
+            shards=args.shards, epochs=args.epochs, minutes=args.minutes, initial=args.initial,
+            learning_rate=args.learning_rate,
+        )  # fmt: skip
         train(args.data, args.output, config)
 
 

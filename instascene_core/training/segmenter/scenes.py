@@ -41,9 +41,9 @@ from instascene_core.transforms import look_at
 TRAINING_KINDS = (*(kind for kind in KINDS if kind not in HELD_OUT), *ASSEMBLIES)
 # Layout → how often.  Those that need physics come rarely, they take seconds.
 SHARES = {
-    "assemblies": 0.25, "twins_cross": 0.08, "heap": 0.18, "stacks": 0.10, "flush": 0.09, "nested": 0.09,
-    "flat": 0.09, "spread": 0.01, "pile": 0.05, "contents": 0.015, "thin": 0.015, "bin": 0.015,
-    "shelf": 0.015,
+    "assemblies": 0.22, "twins_cross": 0.08, "heap": 0.15, "stacks": 0.09, "flush": 0.08, "nested": 0.08,
+    "flat": 0.08, "leaning": 0.10, "spread": 0.01, "pile": 0.05, "contents": 0.015, "thin": 0.015,
+    "bin": 0.015, "shelf": 0.015,
 }  # fmt: skip
 # Camera of a scene → how often: kinds of DEPTH_NOISES with exact poses, or sensors.
 SENSOR_SHARES = {
@@ -182,7 +182,7 @@ def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterato
     clouds = [d.solid.mesh.vertices @ p[:3, :3].T + p[:3, 3] for d, p in zip(plan.drops, poses)]
     points = np.concatenate(clouds)
     fixtures, sight = list(plan.fixtures), None
-    if plan.placed or config.layout == "pile":
+    if plan.arc is None and (plan.placed or config.layout == "pile"):
         more, sight = enclose(points, rng)
         if not more and rng.uniform() < STRUCTURE:
             table = next(f for f in fixtures if f.name == "table")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from instascene_core.files import atomic_path
-from instascene_core.segmentation.network import STEPS, AffinityNetwork, save_network
+from instascene_core.segmentation.network import STEPS, AffinityNetwork, load_network, save_network
 from instascene_core.training.segmenter.data import STEP, batches, batches_per_pass, read_shard, shard_path
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     between_objects: float = 4.0  # weight of a pair of pixels on two objects
     checkpoint_every_s: float = 180.0
+    initial: str = ""  # weights to start from; empty = random ones
 
 
 def affinity_targets(labels: torch.Tensor, between_objects: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,7 +114,8 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     """
     torch.manual_seed(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = AffinityNetwork().train()
+    network = load_network(Path(config.initial)) if config.initial else AffinityNetwork()
+    network.train()
     layout = torch.channels_last
     network.to(device, memory_format=layout)  # pyright: ignore[reportCallIssue] torch types lack it
     optimiser = torch.optim.AdamW(
