@@ -326,7 +326,7 @@ def leaning(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
 
 
 def _leaning_at(wall: str, solid: Solid, rng: np.random.Generator) -> np.ndarray:
-    """[3, 3] rotation that leans a flat solid at a wall: its thin axis toward the wall, a few degrees tilted."""
+    """[3, 3] rotation that leans a flat solid at a wall: thin axis toward the wall, tilted a few degrees."""
     thin, *others = np.argsort(solid.dimensions)
     upward = int(others[1] if rng.uniform() < 0.75 else others[0])
     axes = np.zeros((3, 3))
