@@ -264,9 +264,9 @@ def test_sources_of_the_records():
     assert {name: set(weights) for name, weights in used.items()} == {
         "objects": {"completion"},
         "views": {"completion"},
-        "pipeline": {"completion", "contacts", "segmenter"},
+        "pipeline": {"completion", "contacts", "objectness", "segmenter"},
     }
-    assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "segmenter"}
+    assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "objectness", "segmenter"}
     for record, lists in records.RECORDS.items():
         for name, rows in lists.items():
             names = {path.name for path in source_files(rows.sources)}

@@ -69,7 +69,7 @@ def test_a_short_training_lowers_the_loss_and_goes_on_where_it_was_stopped(data,
     monkeypatch.setattr(training, "_update", noted)
     scores = train(data, tmp_path / "whole.safetensors", TINY)
     assert len(losses) == 8 and np.mean(losses[-3:]) < 0.93 * losses[0]
-    assert 0.26 < scores["cut_f1"] < 0.34 and 0 < scores["foreground_iou"] < 0.5  # hardly anything yet
+    assert 0.26 < scores["cut_f1"] < 0.4 and 0 < scores["foreground_iou"] < 0.5  # hardly anything yet
     load_network(tmp_path / "whole.safetensors")
 
     class Stopped(Exception):
