@@ -121,7 +121,7 @@ class EvidenceConfig:
     """The built-in segmenter's decision on patches: the network's evidence of all views, and the shape."""
 
     contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
-    min_surface_foreground: float = 0.6  # mean over all views, for an element to be of an object
+    min_surface_foreground: float = 0.4  # mean over all views, for an element to be of an object
     min_facing: float = 0.05  # a view counts for an element by the cosine at which it sees it, at least this
     contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
     apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
@@ -154,9 +154,10 @@ class GivenMasksConfig:
     pooled_masks: float = 5.0  # that the rates of all views count as much as, against the masks of one view
     rounds: int = 15  # of estimating the rates and the pairs by one another, at most
     settled_log_odds: float = 0.01  # largest change of a pair after which they stay
-    apart_weight: float = (
-        1.8  # of a pair that does not touch but has masks, against an element pair in contact
-    )
+    apart_weight: float = 1.8  # of a pair apart that has masks, against an element pair in contact
+    # What is known of a pair without masks counts as log odds of at most this: three views whose masks agree
+    # must be able to part what nothing else parts.
+    max_own_log_odds: float = 3.0
     known_share: float = 0.5  # of a mask that the surface shows; less of it, and the mask is added as given
 
 

@@ -72,7 +72,8 @@ def test_reliable_views_decide_and_others_do_not():
     equal = np.where(mixed.said == DIFFERENT, 1, -1).sum(axis=0) + prior
     assert share_right(equal) < 0.87, "every view counted alike"
     nothing = MaskVotes(np.zeros((2, len(two)), dtype=np.uint8), np.full(2, 10.0))
-    np.testing.assert_array_equal(combine(prior, nothing, pairs, CONFIG), prior)
+    limit = CONFIG.max_own_log_odds
+    np.testing.assert_array_equal(combine(prior, nothing, pairs, CONFIG), np.clip(prior, -limit, limit))
 
 
 # Two boxes side by side with one colour: only masks tell them apart.

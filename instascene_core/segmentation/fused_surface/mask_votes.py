@@ -85,6 +85,7 @@ def combine(odds: np.ndarray, votes: MaskVotes, pairs: PatchPairs, config: Given
     size = 2 * (SAID + 1)
     total = np.array([np.bincount(row, minlength=size) for row in code]).reshape(num_views, size)
     prior = config.prior_masks * np.array([config.one_object, config.two_objects])  # [2, SAID]
+    odds = np.clip(odds, -config.max_own_log_odds, config.max_own_log_odds) if num_views else odds
     result = odds.copy()
     for _ in range(config.rounds):
         two = 1 / (1 + np.exp(-np.clip(result, -30, 30)))
