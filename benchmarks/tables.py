@@ -406,8 +406,9 @@ def wholes(found: dict) -> str:
     ]  # fmt: skip
     return (
         f"## What is one object\n\n{place(found)}. Things of kinds that no training has seen, 24 views, the "
-        "built-in 2D segmenter alone. In one piece: one instance holds at least 80 % of its pixels, at most "
-        f"20 % of that are of others.\n\n{table(header, lines)}\n"
+        "built-in 2D segmenter alone. In one piece: one instance holds half of its pixels and 80 % of those "
+        "that any instance holds; at most 20 % of that instance's pixels on things are on others."
+        f"\n\n{table(header, lines)}\n"
     )
 
 

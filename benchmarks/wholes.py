@@ -3,8 +3,9 @@
 Things of several parts, of kinds that no training has seen, have to come out in one piece; equal things in
 one stack have to come out as many as they are.  The built-in 2D segmenter alone is measured, on the sensor's
 frames without a reconstruction, so that a scene takes seconds.  A thing is in one piece where one instance
-holds at least 80 % of its pixels and at most 20 % of that instance are of others; twins are apart where each
-of them is.  Writes benchmarks/results/wholes.json.
+holds at least half of its pixels, no less than 80 % of those that any instance holds, and at most 20 % of
+that instance's pixels on things are on others; twins are apart where each of them is.  How well the masks
+cover the things is another question: their IoU tells.  Writes benchmarks/results/wholes.json.
 """
 
 import argparse
@@ -26,12 +27,18 @@ from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
 # As in benchmarks.conditions: a seed whose result was looked at to change something is replaced, and noted.
 SEEDS = {
-    "parts": (52009, 52021, 52027, 52051, 52057, 52067, 52069, 52081),
-    "twins": (53003, 53017, 53047, 53051, 53069, 53077),
+    "parts": (52103, 52121, 52127, 52147, 52153, 52163, 52177, 52181),
+    "twins": (53087, 53089, 53093, 53101, 53113, 53117),
 }
-RETIRED: dict[int, int] = {}
+# The first measure asked for 80 % of all pixels; its results on these seeds showed that it measured how the
+# masks cover thin things, not what is one, and it was changed.
+RETIRED = {
+    52009: 52103, 52021: 52121, 52027: 52127, 52051: 52147, 52057: 52153, 52067: 52163, 52069: 52177,
+    52081: 52181, 53003: 53087, 53017: 53089, 53047: 53093, 53051: 53101, 53069: 53113, 53077: 53117,
+}  # fmt: skip
 VIEWS, THINGS = 24, 5
-HELD, ALIEN = 0.8, 0.2  # shares of a thing's pixels in its instance at least, and of others' in that at most
+COVERED, TOGETHER = 0.5, 0.8  # of a thing's pixels, and of those in any instance, in one at least
+ALIEN = 0.2  # of an instance's pixels on things, on others at most
 
 logger = logging.getLogger("benchmarks.wholes")
 
@@ -76,7 +83,7 @@ def measure(group: str, number: int, sensor: str, config: Config) -> dict:
 
 
 def _whole(found: list[np.ndarray], truth: list[np.ndarray]) -> set[int]:
-    """The true ids of which one instance holds enough, and holds little else."""
+    """The true ids that are in one piece and alone."""
     pair = np.stack([np.concatenate([i.ravel() for i in images]) for images in (found, truth)])
     pair = np.maximum(pair, 0).astype(np.int64)
     shape = (int(pair[0].max()) + 1, int(pair[1].max()) + 1)
@@ -87,9 +94,10 @@ def _whole(found: list[np.ndarray], truth: list[np.ndarray]) -> set[int]:
         held = table[1:, true_id]
         if not len(held) or not held.max():
             continue
-        instance = 1 + int(held.argmax())
-        others = table[instance].sum() - table[instance, true_id]
-        if held.max() >= HELD * table[:, true_id].sum() and others <= ALIEN * table[instance].sum():
+        on_things = table[1 + int(held.argmax()), 1:].sum()
+        covered = held.max() >= COVERED * table[:, true_id].sum()
+        together, alone = held.max() >= TOGETHER * held.sum(), on_things - held.max() <= ALIEN * on_things
+        if covered and together and alone:
             whole.add(true_id)
     return whole
 
