@@ -72,7 +72,7 @@ class NetworkConfig:
     border_blur_pixels: float = 0.5  # standard deviation
     seed_cell_pixels: int = 8  # between the seeds of the regions, about
     max_seed_border: float = 0.6  # probability of a border below which seeds are set
-    max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
+    max_affinity_cut: float = 0.35  # mean probability of "two objects" above which regions stay apart
 
 
 @dataclass(frozen=True)
