@@ -152,7 +152,9 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
                 saved = time.monotonic()
     seeds = range(config.shards - config.validation_shards, config.shards)
     scores = scores_of(network, data, seeds, device)
-    notes = {"training": json.dumps(asdict(config)), "scores": json.dumps(scores)}
+    # Where the first weights lay is nobody's business.
+    told = asdict(config) | {"initial": Path(config.initial).name}
+    notes = {"training": json.dumps(told), "scores": json.dumps(scores)}
     save_network(network.cpu(), output, notes)
     logger.info("%s", scores)
     return scores
