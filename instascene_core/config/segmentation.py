@@ -72,7 +72,7 @@ class NetworkConfig:
     border_blur_pixels: float = 0.5  # standard deviation
     seed_cell_pixels: int = 8  # between the seeds of the regions, about
     max_seed_border: float = 0.6  # probability of a border below which seeds are set
-    max_affinity_cut: float = 0.35  # mean probability of "two objects" above which regions stay apart
+    max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,19 @@ class EvidenceConfig:
     """The built-in segmenter's decision on patches: the network's evidence of all views, and the shape."""
 
     contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
-    min_surface_foreground: float = 0.4  # mean over all views, for an element to be of an object
+    min_surface_foreground: float = 0.6  # mean over all views, for an element to be of an object
     min_facing: float = 0.05  # a view counts for an element by the cosine at which it sees it, at least this
     contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
     apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
     max_apart: float = 30.0  # pixel pairs that count, at most
-    # Which nodes of the merge tree are objects:
+    # How patches become objects: "threshold" joins up to `max_evidence_cut`; "objectness" judges the nodes of
+    # the merge tree, with weights of all three models that belong together (not the package's segmenter yet).
+    choice: Literal["threshold", "objectness"] = "threshold"
     objectness_weights: str = ""  # safetensors of the model that judges nodes; empty = the package's
     min_parent_cut: float = 0.08  # a node that joins another at less than this mean cut is a piece
     false_cost: float = 0.4  # expected IoU that a node must exceed: what a false object costs
     image_border_pixels: int = 3  # this near to the image's border a thing is cut by it
-    # With given masks: mean probability of "two objects" above which parts stay apart
+    # "threshold", and with given masks: mean probability of "two objects" above which parts stay apart
     max_evidence_cut: float = 0.5
     fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
 

@@ -124,6 +124,8 @@ class NetworkCutter:
             links = links_of_pairs(pairs, combine(odds, votes, pairs, self._given), config, least)
             return join(links, count, config.max_evidence_cut)[evidence.patch]
         links = links_of_pairs(pairs, odds, config)
+        if config.choice == "threshold":
+            return join(links, count, config.max_evidence_cut)[evidence.patch]
         tree = merge_tree(links, count)
         nodes = describe_nodes(
             evidence.surface, evidence.patch, pairs, links, tree, evidence.border_share, support,
