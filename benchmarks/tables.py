@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.markdown import millimetres, number, place, table
 from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
+from benchmarks.scene_tables import COUNTS, conditions, recordings, wholes
 from instascene_core.files import write_bytes
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -23,23 +25,6 @@ LEGEND = {  # followed by commits
     OUTDATED: "Made by other code or weights, of",
     UNRECORDED: "Which code and weights made it is not on record; it came in",
 }
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def place(found: dict) -> str:
-    """The machines of all rows; of a file that is older than machines in rows, its one."""
-    values = [row for value in found.values() for row in (value if isinstance(value, list) else [value])]
-    machines = [row["machine"] for row in values if isinstance(row, dict) and "machine" in row]
-    machines = machines or ([found["machine"]] if "machine" in found else [])
-    described = [
-        f"{m['cpu']}, {m['threads']} thread{'s' * (m['threads'] != 1)}, torch {m['torch']}" for m in machines
-    ]
-    return "; ".join(dict.fromkeys(described)) or "Machine not on record"
 
 
 def set_marks(record: str, found: dict, marked: bool) -> str:
@@ -111,7 +96,7 @@ def reconstruction(found: dict) -> str:
                 run["name"] + run["mark"], f"{run['views']} × {run['width']}×{run['height']}",
                 f"{run['gaussians'] / 1e3:.0f}k", f"{run['seconds']:.0f}",
                 f"{held['psnr']:.1f}", f"{aligned['psnr']:.1f}",
-                _millimetres(held["depth_error"]), _number(held["normal_error"], "{:.1f}°"),
+                millimetres(held["depth_error"]), number(held["normal_error"], "{:.1f}°"),
             ]
         )  # fmt: skip
     header = ["scene", "views", "Gaussians", "s", "PSNR", "after alignment", "depth error", "normals"]
@@ -263,12 +248,6 @@ def _scenes_by(runs: list[dict], key: str) -> str:
     return table(["scene", *header], rows)
 
 
-COUNTS = (
-    ("recall_50", "recall, IoU ≥ 0.5"), ("precision_50", "precision"), ("recall_75", "recall, IoU ≥ 0.75"),
-    ("precision_75", "precision"),
-)  # fmt: skip
-
-
 def _counts_by(runs: list[dict], key: str) -> str:
     """A row per value of `key`, means over its scenes; "–" where rows are older than the figure."""
     names = [*(name for name, _ in COUNTS), "false_instances"]
@@ -277,7 +256,7 @@ def _counts_by(runs: list[dict], key: str) -> str:
         chosen = [run for run in runs if run[key] == value]
         means = [_mean([run.get(name) for run in chosen]) for name in names]
         marks = "".join(sorted({run["mark"] for run in chosen}))
-        cells = [_number(mean, "{:.2f}") for mean in means]
+        cells = [number(mean, "{:.2f}") for mean in means]
         rows.append([f"{value}{marks}", str(len(chosen)), *cells])
     return table([key, "scenes", *(title for _, title in COUNTS), "false per scene"], rows)
 
@@ -315,8 +294,8 @@ def completion(found: dict) -> str:
         rows = [
             [f"{row['seed']}{row['mark']}", "RGB-D" if row["depth"] else "RGB", row["prior"],
              f"{row['found']} of {row['true_objects']}", f"{100 * row['watertight']:.0f} %",
-             _number(row["iou"], "{:.2f}"), _number(row["f5mm"], "{:.2f}"),
-             f"{row['boxes_within_5']} of {row['boxes']}", _number(row["observed_2mm"], "{:.0f} %", 100)]
+             number(row["iou"], "{:.2f}"), number(row["f5mm"], "{:.2f}"),
+             f"{row['boxes_within_5']} of {row['boxes']}", number(row["observed_2mm"], "{:.0f} %", 100)]
             for row in found["pipeline"]
         ]  # fmt: skip
         header = ["seed", "from", "prior", "found", "closed", "IoU", "F@5 mm", "boxes within 5 %",
@@ -329,8 +308,8 @@ def _completed_objects(rows: list[dict]) -> str:
     """Single objects on a table, seen from one side."""
     figures = [
         [
-            row["group"] + row["mark"], row["method"], str(row["cases"]), _number(row["iou"], "{:.2f}"),
-            *(_number(row[name], form, factor) for name, form, factor in (
+            row["group"] + row["mark"], row["method"], str(row["cases"]), number(row["iou"], "{:.2f}"),
+            *(number(row[name], form, factor) for name, form, factor in (
                 ("chamfer", "{:.2f}", 100), ("f1", "{:.2f}", 1), ("f2", "{:.2f}", 1),
                 ("unseen_recall", "{:.2f}", 1), ("sound", "{:.0f} %", 100), ("cpu_seconds", "{:.1f}", 1))),
         ]
@@ -363,111 +342,6 @@ def _completed_objects(rows: list[dict]) -> str:
     ])  # fmt: skip
 
 
-def conditions(found: dict) -> str:
-    """What is delivered under each sensor, then the recordings of development."""
-    text = [
-        f"## Under real sensors\n\n{place(found)}. Scenes of unseen shapes on a table in a room, 60 views of "
-        "320×240, built-in segmenter, default settings, each through several sensors (`rgb`: the D435's "
-        "colour without its depth). Every true object counts, a missing one as 0; every delivered one "
-        "counts for precision. Means over scenes ± half the 95 % interval (Student's t)."
-    ]
-    if found.get("masks"):
-        header = ["sensor", "scenes", "delivered / true", *(title for _, title in COUNTS), "mask IoU, all",
-                  "false per scene", "reconstruction, s", "decomposition, s"]  # fmt: skip
-        names = [*(name for name, _ in COUNTS), "miou", "false_instances", "reconstruction_seconds",
-                 "seconds"]  # fmt: skip
-        text += [
-            "Instances, by the masks of all views; false: half of no true object:",
-            table(header, _intervals(found["masks_summary"], found["masks"], names)),
-        ]
-    if found.get("objects"):
-        header = ["sensor", "scenes", "delivered / true", *(title for _, title in COUNTS), "volume IoU, all",
-                  "F@5 mm, all", "false per scene", "completion, s"]  # fmt: skip
-        names = [*(name for name, _ in COUNTS), "mean_volume_iou_all", "mean_f_score_all", "spurious",
-                 "seconds"]  # fmt: skip
-        text += [
-            "Completed objects, by volume; false: volume IoU below 0.25 with what it stands for:",
-            table(header, _intervals(found["objects_summary"], found["objects"], names)),
-        ]
-    if found.get("development"):
-        text.append(_development(found["development"]))
-    return "\n\n".join(text) + "\n"
-
-
-def wholes(found: dict) -> str:
-    """What is one object: things of several parts, and stacked twins."""
-    header = ["sensor", "things", "scenes", "things in all", "in one piece and alone", "mask IoU, all",
-              "false per scene"]  # fmt: skip
-    names = {"parts": "of several parts", "twins": "equal, stacked"}
-    lines = [
-        [row["sensor"], names[row["group"]], str(row["scenes"]), str(row["things"]),
-         f"{100 * row['whole']:.0f} %", f"{row['miou']:.3f}", f"{row['false_instances']:.1f}"]
-        for row in found["summary"]
-    ]  # fmt: skip
-    return (
-        f"## What is one object\n\n{place(found)}. Things of kinds that no training has seen, 24 views, the "
-        "built-in 2D segmenter alone. In one piece: one instance holds half of its pixels and 80 % of those "
-        "that any instance holds; at most 20 % of that instance's pixels on things are on others."
-        f"\n\n{table(header, lines)}\n"
-    )
-
-
-def _intervals(summary: list[dict], rows: list[dict], names: list[str]) -> list[list[str]]:
-    """A line per condition: mean ± half width."""
-    lines = []
-    for entry in summary:
-        marks = {row["mark"] for row in rows if row["condition"] == entry["condition"]}
-        cells = []
-        for name in names:
-            mean, half = entry[name]
-            form = "{:.1f}" if name in ("false_instances", "spurious") or "seconds" in name else "{:.2f}"
-            spread = "" if half != half else " ± " + form.format(half)
-            cells.append(_number(mean, form) + spread)
-        lines.append([
-            entry["condition"] + "".join(sorted(marks)), str(entry["scenes"]),
-            f"{entry['instances']} / {entry['true_objects']}", *cells,
-        ])  # fmt: skip
-    return lines
-
-
-def _development(rows: list[dict]) -> str:
-    """Recordings with truth that rules were tuned on."""
-    lines = []
-    for row in rows:
-        masks, objects = row["masks"], row["objects"]
-        lines.append([
-            row["recording"] + row["mark"], f"{objects['instances']} / {objects['true_objects']}",
-            _number(masks["miou"], "{:.2f}"), _number(objects["recall_50"], "{:.2f}"),
-            _number(objects["precision_50"], "{:.2f}"), _number(objects["mean_volume_iou_all"], "{:.2f}"),
-            _number(objects["mean_f_score_all"], "{:.2f}"), str(objects["spurious"]),
-        ])  # fmt: skip
-    header = ["recording", "delivered / true", "mask IoU, all", "recall, volume IoU ≥ 0.5", "precision",
-              "volume IoU, all", "F@5 mm, all", "false objects"]  # fmt: skip
-    return (
-        "Recordings of development (rendered, 640×480): what was tuned on them is not measured on them.\n\n"
-        + table(header, lines)
-    )
-
-
-def recordings(found: dict) -> str:
-    """Real recordings."""
-    rows = [
-        [
-            row["recording"] + row["mark"], f"{row['frames']} {'RGB-D' if row['depth'] else 'RGB'}",
-            str(row["instances"]), str(row.get("false_objects", "–")), _number(row.get("miou"), "{:.2f}"),
-            ", ".join(f"{name} {iou:.2f}" for name, iou in row.get("objects", {}).items()) or "–",
-        ]
-        for row in found["runs"]
-    ]  # fmt: skip
-    header = ["recording", "frames", "objects delivered", "false, counted by eye", "IoU, drawn objects",
-              "each"]  # fmt: skip
-    return (
-        f"## Real recordings\n\n{place(found)}. Without full truth: a person counts false objects in a "
-        "contact sheet; where masks were drawn by hand, IoU of each drawn object with one instance for "
-        "all views.\n\n" + table(header, rows) + "\n"
-    )
-
-
 SECTIONS: dict[str, Callable[[dict], str]] = {
     "kernel": kernel,
     "reconstruction": reconstruction,
@@ -494,14 +368,6 @@ def page(marked: bool = True) -> str:
             legend = set_marks(name, found, marked)
             parts.append(section(found) + legend)
     return "\n".join(parts)
-
-
-def _millimetres(metres: float | None) -> str:
-    return _number(metres, "{:.2f} mm", 1e3)
-
-
-def _number(value: float | None, form: str, factor: float = 1.0) -> str:
-    return "–" if value is None or value != value else form.format(factor * value)
 
 
 def main() -> None:

@@ -1,0 +1,113 @@
+"""Sections of the page of figures on whole scenes: under sensors, what is one object, real recordings."""
+
+from benchmarks.markdown import number, place, table
+
+COUNTS = (
+    ("recall_50", "recall, IoU ≥ 0.5"), ("precision_50", "precision"), ("recall_75", "recall, IoU ≥ 0.75"),
+    ("precision_75", "precision"),
+)  # fmt: skip
+
+
+def conditions(found: dict) -> str:
+    """What is delivered under each sensor, then the recordings of development."""
+    text = [
+        f"## Under real sensors\n\n{place(found)}. Scenes of unseen shapes on a table in a room, 60 views of "
+        "320×240, built-in segmenter, default settings, each through several sensors (`rgb`: the D435's "
+        "colour without its depth). Every true object counts, a missing one as 0; every delivered one "
+        "counts for precision. Means over scenes ± half the 95 % interval (Student's t)."
+    ]
+    if found.get("masks"):
+        header = ["sensor", "scenes", "delivered / true", *(title for _, title in COUNTS), "mask IoU, all",
+                  "false per scene", "reconstruction, s", "decomposition, s"]  # fmt: skip
+        names = [*(name for name, _ in COUNTS), "miou", "false_instances", "reconstruction_seconds",
+                 "seconds"]  # fmt: skip
+        text += [
+            "Instances, by the masks of all views; false: half of no true object:",
+            table(header, _intervals(found["masks_summary"], found["masks"], names)),
+        ]
+    if found.get("objects"):
+        header = ["sensor", "scenes", "delivered / true", *(title for _, title in COUNTS), "volume IoU, all",
+                  "F@5 mm, all", "false per scene", "completion, s"]  # fmt: skip
+        names = [*(name for name, _ in COUNTS), "mean_volume_iou_all", "mean_f_score_all", "spurious",
+                 "seconds"]  # fmt: skip
+        text += [
+            "Completed objects, by volume; false: volume IoU below 0.25 with what it stands for:",
+            table(header, _intervals(found["objects_summary"], found["objects"], names)),
+        ]
+    if found.get("development"):
+        text.append(_development(found["development"]))
+    return "\n\n".join(text) + "\n"
+
+
+def wholes(found: dict) -> str:
+    """What is one object: things of several parts, and stacked twins."""
+    header = ["sensor", "things", "scenes", "things in all", "in one piece and alone", "mask IoU, all",
+              "false per scene"]  # fmt: skip
+    names = {"parts": "of several parts", "twins": "equal, stacked"}
+    lines = [
+        [row["sensor"], names[row["group"]], str(row["scenes"]), str(row["things"]),
+         f"{100 * row['whole']:.0f} %", f"{row['miou']:.3f}", f"{row['false_instances']:.1f}"]
+        for row in found["summary"]
+    ]  # fmt: skip
+    return (
+        f"## What is one object\n\n{place(found)}. Things of kinds that no training has seen, 24 views, the "
+        "built-in 2D segmenter alone. In one piece: one instance holds half of its pixels and 80 % of those "
+        "that any instance holds; at most 20 % of that instance's pixels on things are on others."
+        f"\n\n{table(header, lines)}\n"
+    )
+
+
+def _intervals(summary: list[dict], rows: list[dict], names: list[str]) -> list[list[str]]:
+    """A line per condition: mean ± half width."""
+    lines = []
+    for entry in summary:
+        marks = {row["mark"] for row in rows if row["condition"] == entry["condition"]}
+        cells = []
+        for name in names:
+            mean, half = entry[name]
+            form = "{:.1f}" if name in ("false_instances", "spurious") or "seconds" in name else "{:.2f}"
+            spread = "" if half != half else " ± " + form.format(half)
+            cells.append(number(mean, form) + spread)
+        lines.append([
+            entry["condition"] + "".join(sorted(marks)), str(entry["scenes"]),
+            f"{entry['instances']} / {entry['true_objects']}", *cells,
+        ])  # fmt: skip
+    return lines
+
+
+def _development(rows: list[dict]) -> str:
+    """Recordings with truth that rules were tuned on."""
+    lines = []
+    for row in rows:
+        masks, objects = row["masks"], row["objects"]
+        lines.append([
+            row["recording"] + row["mark"], f"{objects['instances']} / {objects['true_objects']}",
+            number(masks["miou"], "{:.2f}"), number(objects["recall_50"], "{:.2f}"),
+            number(objects["precision_50"], "{:.2f}"), number(objects["mean_volume_iou_all"], "{:.2f}"),
+            number(objects["mean_f_score_all"], "{:.2f}"), str(objects["spurious"]),
+        ])  # fmt: skip
+    header = ["recording", "delivered / true", "mask IoU, all", "recall, volume IoU ≥ 0.5", "precision",
+              "volume IoU, all", "F@5 mm, all", "false objects"]  # fmt: skip
+    return (
+        "Recordings of development (rendered, 640×480): what was tuned on them is not measured on them.\n\n"
+        + table(header, lines)
+    )
+
+
+def recordings(found: dict) -> str:
+    """Real recordings."""
+    rows = [
+        [
+            row["recording"] + row["mark"], f"{row['frames']} {'RGB-D' if row['depth'] else 'RGB'}",
+            str(row["instances"]), str(row.get("false_objects", "–")), number(row.get("miou"), "{:.2f}"),
+            ", ".join(f"{name} {iou:.2f}" for name, iou in row.get("objects", {}).items()) or "–",
+        ]
+        for row in found["runs"]
+    ]  # fmt: skip
+    header = ["recording", "frames", "objects delivered", "false, counted by eye", "IoU, drawn objects",
+              "each"]  # fmt: skip
+    return (
+        f"## Real recordings\n\n{place(found)}. Without full truth: a person counts false objects in a "
+        "contact sheet; where masks were drawn by hand, IoU of each drawn object with one instance for "
+        "all views.\n\n" + table(header, rows) + "\n"
+    )
