@@ -8,6 +8,7 @@ from instascene_core.config.segmentation import FusedSurfaceConfig, MaskConfig, 
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.segmentation.edges import band_width, border_offset, snap_to_edges
 from instascene_core.segmentation.fused_surface.cutters import CutSurface, Cutter
 from instascene_core.segmentation.fused_surface.evidence import from_bytes
 from instascene_core.segmentation.fused_surface.lookup import SurfaceLookup
@@ -22,7 +23,7 @@ class SurfaceSegmenter:
     """Objects on a support, from depth (of a sensor, or rendered from the scene).
 
     `prepare` fuses the surface of all frames and has the cutter cut it into parts; `segment` looks the
-    parts up in a frame.
+    parts up in a frame and brings their borders to the edges of its colours.
     """
 
     needs_depth = True
@@ -54,6 +55,7 @@ class SurfaceSegmenter:
         self._cut: CutSurface | None = None
         self._lookup: SurfaceLookup | None = None
         self._scores: dict[int, float] = {}
+        self._band = 0.0  # pixels beside a border of the labels that are in doubt
 
     @property
     def ids_are_global(self) -> bool:
@@ -72,6 +74,7 @@ class SurfaceSegmenter:
         if self._cut is not None:
             self._lookup = SurfaceLookup(self._cut.surface, self.support, self._config)
             self._scores = part_scores(self._cut)
+            self._band = self._doubtful_band(small, self._cut, self._lookup)
         self._prepared = True
         progress("segmentation", 1.0, f"{max(self._scores, default=0)} parts in the fused surface")
 
@@ -86,10 +89,8 @@ class SurfaceSegmenter:
         if self._cut is None or self._lookup is None:  # every cut surface has a lookup
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
         small = limit_size(frame, self._max_pixels)
-        foreground = self._foreground(small, self._cut)
-        element = self._lookup.find_elements(small, foreground)
-        labels = np.where(element >= 0, self._cut.part[element], UNLABELLED).astype(np.int32)
-        labels = self._cutter.complete(labels, foreground)
+        labels = self._look_up(small, self._cut, self._lookup)
+        labels = snap_to_edges(labels, small.rgb, self._band, self._config.edges)
         labels = tidy_labels(resize(labels, shape[1], shape[0], smooth=False), self._masks)
         present = np.unique(labels[labels >= 1])
         return LabelImage(labels, {int(i): self._scores[int(i)] for i in present})
@@ -103,6 +104,20 @@ class SurfaceSegmenter:
         )  # fmt: skip
         alone.prepare([frame])
         return alone.segment(frame)
+
+    def _look_up(self, frame: Frame, cut: CutSurface, lookup: SurfaceLookup) -> np.ndarray:
+        """[H, W] int32 labels of a frame at the working size, ≥ 1 or UNLABELLED, as depth has them."""
+        foreground = self._foreground(frame, cut)
+        element = lookup.find_elements(frame, foreground)
+        labels = np.where(element >= 0, cut.part[element], UNLABELLED).astype(np.int32)
+        return self._cutter.complete(labels, foreground)
+
+    def _doubtful_band(self, frames: Sequence[Frame], cut: CutSurface, lookup: SurfaceLookup) -> float:
+        """How near to a border of the looked-up labels a pixel is in doubt, as measured on some frames."""
+        with_depth = [frame for frame in frames if frame.depth is not None]
+        some = with_depth[:: max(1, len(with_depth) // self._config.edges.frames)]
+        labels = [self._look_up(frame, cut, lookup) for frame in some]
+        return band_width(border_offset(labels, [frame.rgb for frame in some]), self._config.edges)
 
     def _foreground(self, frame: Frame, cut: CutSurface) -> np.ndarray | None:
         """[H, W] probability of being an object, for a frame at the working size; None = geometry decides."""
