@@ -28,9 +28,7 @@ class EdgeConfig:
 
     frames: int = 12  # from which it is measured how far the borders lie from the edges, at most
     sharp_offset: float = 0.85  # pixels that borders without error lie off, as it is measured
-    band_offsets: float = (
-        2.0  # labels are in doubt within so many offsets beyond that; 0 = never
-    )
+    band_offsets: float = 2.0  # labels are in doubt within so many offsets beyond that; 0 = never
     color_difference: float = 8.0  # of CIE Lab in 8 bits, at which a pixel's vote counts 60 %
     least_trust: float = 0.05  # of a pixel right at a border, for what is thinner than the doubt
 
@@ -138,17 +136,17 @@ class EvidenceConfig:
     """The built-in segmenter's decision on patches: the network's evidence of all views, and the shape."""
 
     contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
-    min_surface_foreground: float = 0.6  # mean over all views, for an element to be of an object
+    min_surface_foreground: float = 0.4  # mean over all views, for an element to be of an object
     min_facing: float = 0.05  # a view counts for an element by the cosine at which it sees it, at least this
     contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
     apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
     max_apart: float = 30.0  # pixel pairs that count, at most
-    # How patches become objects: "threshold" joins up to `max_evidence_cut`; "objectness" judges the nodes of
-    # the merge tree, with weights of all three models that belong together (not the package's segmenter yet).
-    choice: Literal["threshold", "objectness"] = "threshold"
+    # How patches become objects: "objectness" judges the nodes of the merge tree, with weights of all three
+    # models that belong together; "threshold" joins up to `max_evidence_cut`.
+    choice: Literal["threshold", "objectness"] = "objectness"
     objectness_weights: str = ""  # safetensors of the model that judges nodes; empty = the package's
     min_parent_cut: float = 0.08  # a node that joins another at less than this mean cut is a piece
-    false_cost: float = 0.4  # expected IoU that a node must exceed: what a false object costs
+    false_cost: float = 0.5  # expected IoU that a node must exceed: what a false object costs
     image_border_pixels: int = 3  # this near to the image's border a thing is cut by it
     # "threshold", and with given masks: mean probability of "two objects" above which parts stay apart
     max_evidence_cut: float = 0.5

@@ -70,8 +70,8 @@ def test_marks_can_be_taken_off_the_page():
 
 def test_tables_are_markdown_and_skip_what_is_not_known():
     assert tables.table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
-    assert tables._millimetres(float("nan")) == tables._millimetres(None) == "–"
-    assert tables._millimetres(0.00123) == "1.23 mm"
+    assert tables.millimetres(float("nan")) == tables.millimetres(None) == "–"
+    assert tables.millimetres(0.00123) == "1.23 mm"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ from instascene_core.config.segmentation import FusedSurfaceConfig, Segmentation
 from instascene_core.errors import InputError
 from instascene_core.segmentation.fused_surface.contacts import load_contact_model
 from instascene_core.segmentation.fused_surface.cutting import tidy_objects
-from instascene_core.segmentation.fused_surface.nodes import NUM_NODE_FEATURES, Nodes
+from instascene_core.segmentation.fused_surface.nodes import (
+    NUM_NODE_FEATURES,
+    Nodes,
+    palette_cells,
+    shared_palette,
+)
 from instascene_core.segmentation.fused_surface.objectness import (
     FORMAT,
     WEIGHTS,
@@ -161,6 +166,17 @@ def test_training_finds_objects_that_a_threshold_does_not_know(scenes, tmp_path)
     examples = [tree_example(scene, load_contact_model(), SURFACE, 1.0) for scene in scenes]
     learned, oracle = (scores_of(m, examples, 0.5, 80) for m in (model, None))
     assert oracle["miou"] >= learned["miou"] > 0.6 and learned["precision"] > 0.7, (learned, oracle)
+
+
+def test_one_print_has_one_palette_and_two_prints_have_two():
+    rng = np.random.default_rng(0)
+    stripes = np.array([[80.0, 0, 0], [30, 40, 20], [50, -30, 30]])
+    others = np.array([[60.0, 20, -50], [80, 0, 0]])
+    left, right = (palette_cells(stripes[rng.integers(0, 3, n)] + 1) for n in (300, 700))
+    assert shared_palette(left, right) > 0.85
+    assert shared_palette(left, left) == 1
+    assert 0.2 < shared_palette(left, palette_cells(others[rng.integers(0, 2, 500)] + 1)) < 0.5
+    assert shared_palette(left, palette_cells(others[:1])) == 0
 
 
 def test_iou_of_parts_counts_what_lies_outside_all_objects():

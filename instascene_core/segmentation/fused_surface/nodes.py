@@ -17,6 +17,8 @@ from instascene_core.segmentation.support import Support
 SAMPLE = 48  # elements of a node whose distances describe its shape
 HULL_SAMPLE = 200  # elements of a node whose convex hull is looked at
 DISTANCE_BINS = np.linspace(0, 1, 11)
+PALETTE_STEP = np.array([20.0, 12.0, 12.0])  # of CIE Lab: colours in one cell are alike
+PALETTE_CELLS = 20  # a side, counted from −120
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class _Shapes:
         self._tree, self._spacing = tree, surface.spacing
         self._points, self._normals = surface.positions[elements], surface.normals[elements]
         self._colors = surface.colors[elements]
+        self._palette = palette_cells(self._colors)
         self._foreground, self._border = surface.foreground[elements], border_share[elements]
         self._views = surface.views[elements]
         self._plane = support.plane if support is not None else None
@@ -185,13 +188,13 @@ class _Shapes:
         return float(depth.mean() / np.sqrt(area)), min(count * self._spacing**2 / area, 2.0)
 
     def halves(self, node: int) -> np.ndarray:
-        """[15] how the two halves of a merge lie to one another; 0 for a patch.
+        """[16] how the two halves of a merge lie to one another; 0 for a patch.
 
         What lies on something rests on it with its lowest point and with its weight over the contact; a
         handle hangs beside its body.  Twins have the same shape, whichever way they lie.
         """
         if node < self._tree.leaves:
-            return np.zeros(15)
+            return np.zeros(16)
         left, right = (int(child) for child in self._tree.children[node - self._tree.leaves])
         if self._end[left] - self._start[left] < self._end[right] - self._start[right]:
             left, right = right, left
@@ -215,6 +218,7 @@ class _Shapes:
                 np.clip(arm / small.radius, 0, 4),
                 np.clip(apart / small.radius, 0, 8) / 2,
                 *(np.abs(large.color - small.color) / 20),
+                shared_palette(self._palette[self._slice(left)], self._palette[self._slice(right)]),
                 np.abs(likeness[0] - likeness[1]).sum(),
                 theirs.max() / max(ours.max(), 1e-9),
                 abs(large.foreground - small.foreground),
@@ -249,6 +253,22 @@ class _Shapes:
         return other[distance <= distance.min() + 2 * self._spacing].mean(axis=0)
 
 
+def palette_cells(colors: np.ndarray) -> np.ndarray:
+    """[K] int64 cell of a coarse palette for colours [K, 3] in CIE Lab."""
+    cell = np.clip((colors + 120) // PALETTE_STEP, 0, PALETTE_CELLS - 1).astype(np.int64)
+    return (cell[:, 0] * PALETTE_CELLS + cell[:, 1]) * PALETTE_CELLS + cell[:, 2]
+
+
+def shared_palette(left: np.ndarray, right: np.ndarray) -> float:
+    """Share 0 … 1 of the colours that two sets of cells have in common: one print has one palette."""
+    index = np.unique(np.concatenate([left, right]), return_inverse=True)[1]
+    count = int(index.max()) + 1
+    shares = [
+        np.bincount(part, minlength=count) / len(part) for part in (index[: len(left)], index[len(left) :])
+    ]
+    return float(np.minimum(*shares).sum())
+
+
 @dataclass(frozen=True)
 class _Half:
     """One of two parts that meet; heights over the support, metres."""
@@ -262,5 +282,5 @@ class _Half:
     foreground: float
 
 
-NUM_OWN_FEATURES = 3 + 9 + NUM_FEATURES + 20 + 15
+NUM_OWN_FEATURES = 3 + 9 + NUM_FEATURES + 20 + 16
 NUM_NODE_FEATURES = 2 * NUM_OWN_FEATURES  # of a node and of its parent, 0 where it has none

@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 class ObjectnessTraining(PerceptronTraining):
     """What a training run depends on, besides the scenes and the contact model."""
 
-    width: int = 64
+    width: int = 32
     steps: int = 6000
-    weight_decay: float = 0.1
-    input_noise: float = 0.1
+    weight_decay: float = 0.3
+    input_noise: float = 0.2
     members: int = 4
     # Trees of one scene at several prejudices: more nodes, and no tree is learned by heart.
-    prejudices: tuple[float, ...] = (0.5, 1.5)
+    prejudices: tuple[float, ...] = (0.3, 1.0)
 
 
 @dataclass(frozen=True)
