@@ -185,7 +185,7 @@ class Synth:
     """Generate a procedural tabletop scene with exact ground truth, in the layout `run` reads."""
 
     output: Annotated[Path, tyro.conf.Positional]
-    """Folder to write."""
+    """Folder to write: new, empty, or with a scene of an earlier `synth`, which is replaced."""
     seed: int = 0
     objects: int = 8
     """Number of objects on the table."""
@@ -201,7 +201,12 @@ class Synth:
     """Share of objects that mirror."""
 
     def __call__(self) -> None:
-        from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
+        from instascene_core.synthetic import (
+            SyntheticConfig,
+            generate_scene,
+            require_dataset_writable,
+            write_dataset,
+        )
 
         config = SyntheticConfig(
             seed=self.seed,
@@ -213,6 +218,7 @@ class Synth:
             glass_fraction=self.glass,
             mirror_fraction=self.mirrors,
         )
+        require_dataset_writable(self.output)
         with progress_bars() as progress:
             write_dataset(generate_scene(config, progress), self.output, progress)
         console.print(f"Scene with {self.objects} objects and {self.views} views written to {self.output}")
