@@ -83,7 +83,8 @@ def writing(folder: Path, layout: Layout) -> Iterator[Change]:
     """Change the files of `folder`, all of them or, where the block fails, none.
 
     Raises InputError, before the block, where the folder holds files that are not ours and in the way,
-    cannot be written or is being written by another process; after it, where such a file came meanwhile.
+    cannot be written or is being written by another process; after it, where such a file came meanwhile, or
+    where a call failed: before the commit the old files stay, after it `finish` completes the new ones.
     """
     folder = Path(folder)
     with _opened(folder, layout) as owned:
