@@ -30,7 +30,7 @@ class Run:
     input: Input
     """Dataset folder, COLMAP model or rosbag2."""
     output: Path
-    """Folder to write (replaced when it holds an earlier scene)."""
+    """Folder to write: new, empty, or with an earlier scene, which is replaced; other files in it stay."""
     config: Path | None = None
     """YAML overlay on the defaults."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -76,7 +76,7 @@ class Run:
         }
         dataset = open_dataset(self.input, **reading, topics=topics)
         scene.origin = {"source": str(self.input.absolute()), **reading, "topics": asdict(topics)}
-        require_savable(self.output)
+        require_savable(self.output, self.input, dataset.names)
         held_out = []
         with progress_bars() as progress:
             for index, frame in enumerate(dataset):
@@ -107,7 +107,7 @@ class Complete:
     """None takes the scene's setting."""
 
     def __call__(self) -> None:
-        from instascene_core.export.saved_scene import load_scene, put_object
+        from instascene_core.export.saved_scene import load_scene, put_object, require_savable
 
         with progress_bars() as progress:
             loaded = load_scene(self.output, progress=progress)
@@ -117,6 +117,7 @@ class Complete:
                     f"The scene in {self.output} was only reconstructed; `instascene run` it again, up to "
                     "segment or complete."
                 )
+            require_savable(self.output)
             result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
         files = put_object(self.output, result, scene.config.export)
         for note in (*loaded.notes, *result.notes):
@@ -136,14 +137,15 @@ class Export:
     instance: tuple[int, ...] = ()
     """Ids of the objects; all where none is given."""
     to: Path | None = None
-    """Folder to write to, one folder an object; the scene's own objects/<id> where not given."""
+    """Folder to write to, one folder an object, each new, empty or of an earlier export; the scene's own
+    objects/<id> where not given."""
 
     def __call__(self) -> None:
         from dataclasses import replace
 
-        from instascene_core.export import export_object
+        from instascene_core.export.object_files import export_object, require_exportable
         from instascene_core.export.object_loading import load_objects
-        from instascene_core.export.saved_scene import saved_export_config, update_checksums
+        from instascene_core.export.saved_scene import export_saved, saved_export_config
 
         objects = load_objects(self.output)
         missing = sorted(set(self.instance) - set(objects))
@@ -152,11 +154,16 @@ class Export:
             raise InputError(f"There is no completed object {missing[0]}; known ids: {known}.")
         config = replace(saved_export_config(self.output), formats=self.formats)
         folder = self.to or self.output / "objects"
-        for number in [InstanceId(i) for i in self.instance] or objects:
-            export_object(objects[number], folder / str(number), config)
-            console.print(f"object {number}: {folder / str(number)}", highlight=False)
+        numbers = [InstanceId(i) for i in self.instance] or list(objects)
         if self.to is None:
-            update_checksums(self.output)
+            export_saved(self.output, [objects[number] for number in numbers], config)
+        else:
+            for number in numbers:
+                require_exportable(self.to / str(number), config)
+            for number in numbers:
+                export_object(objects[number], self.to / str(number), config)
+        for number in numbers:
+            console.print(f"object {number}: {folder / str(number)}", highlight=False)
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,9 @@ class View:
 
     def __call__(self) -> None:
         from instascene_core.browser import serve, viser_is_installed
+        from instascene_core.owned_folder import finish
 
+        finish(self.output)
         if viser_is_installed():
             serve(self.output, self.port, lambda sentence: console.print(sentence))
             return
@@ -185,7 +194,7 @@ class Synth:
     """Generate a procedural tabletop scene with exact ground truth, in the layout `run` reads."""
 
     output: Annotated[Path, tyro.conf.Positional]
-    """Folder to write."""
+    """Folder to write: new, empty, or with a scene of an earlier `synth`, which is replaced."""
     seed: int = 0
     objects: int = 8
     """Number of objects on the table."""
@@ -201,7 +210,12 @@ class Synth:
     """Share of objects that mirror."""
 
     def __call__(self) -> None:
-        from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
+        from instascene_core.synthetic import (
+            SyntheticConfig,
+            generate_scene,
+            require_dataset_writable,
+            write_dataset,
+        )
 
         config = SyntheticConfig(
             seed=self.seed,
@@ -213,6 +227,7 @@ class Synth:
             glass_fraction=self.glass,
             mirror_fraction=self.mirrors,
         )
+        require_dataset_writable(self.output)
         with progress_bars() as progress:
             write_dataset(generate_scene(config, progress), self.output, progress)
         console.print(f"Scene with {self.objects} objects and {self.views} views written to {self.output}")
@@ -320,24 +335,23 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     import json
 
     from instascene_core.export.object_loading import load_objects
-    from instascene_core.export.saved_scene import MARKER, update_checksums
-    from instascene_core.files import write_json
+    from instascene_core.export.saved_scene import put_metrics, require_savable
     from instascene_core.metrics import evaluate_objects
-    from instascene_core.viewer.report import metric_rows, object_rows, write_report
+    from instascene_core.owned_folder import finish
+    from instascene_core.viewer.report import metric_rows, object_rows
 
+    finish(folder)
     try:
         metrics = json.loads((folder / "metrics.json").read_text()) | (extra or {})
     except (OSError, ValueError) as error:
         raise InputError(f"There is no finished run in {folder} (metrics.json: {error}).") from error
+    require_savable(folder)
     if ground_truth is not None:  # also where nothing was completed: then all true objects are missing
         delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
         metrics["accuracy"] = evaluate_objects(delivered, ground_truth).as_dict()
-    write_json(folder / "metrics.json", metrics)
-    report = write_report(folder)
-    if (folder / MARKER).is_file():
-        update_checksums(folder)
-    header, rows = object_rows(folder)
-    for columns, lines in ((header, rows), (("measured", "value"), metric_rows(folder))):
+    report = put_metrics(folder, metrics)
+    header, rows = object_rows(folder, metrics)
+    for columns, lines in ((header, rows), (("measured", "value"), metric_rows(metrics))):
         if lines:
             table = Table(*columns)
             for line in lines:

@@ -11,17 +11,19 @@ import numpy as np
 
 from instascene_core.errors import InputError
 
+TEMPORARY = ".instascene-"  # how the names of files begin that are not whole yet
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write to (same suffix); renamed to `path` when the block succeeds.
+    """A temporary sibling to write to (same suffix, a short name); renamed to `path` when the block succeeds.
 
     Raises InputError when the folder cannot be written, or the file not to its end (a full disk).
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
     except OSError as error:
         raise InputError(f"Cannot write to the folder {path.parent}: {error.strerror}.") from error
     os.close(handle)
@@ -54,6 +56,13 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary)
+
+
+def require_file_name(name: object, what: str) -> str:
+    """`name`, of which a file can be named; InputError, beginning with `what`, where it would be a path."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InputError(f"{what} {name!r} cannot name a file; it must be a name without '/'.")
+    return name
 
 
 def _plain(value: object) -> object:

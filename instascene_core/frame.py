@@ -6,6 +6,7 @@ import numpy as np
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
+from instascene_core.files import require_file_name
 from instascene_core.images import resize
 from instascene_core.transforms import inverse, require_rigid
 
@@ -30,6 +31,7 @@ class Frame:
     normals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        require_file_name(self.name, "The frame name")
         shape = (self.camera.height, self.camera.width)
         if self.rgb.shape != (*shape, 3) or self.rgb.dtype != np.uint8:
             raise InputError(

@@ -20,6 +20,14 @@ FIRST_ID = InstanceId(1)
 THINGS = ("object", "fixture", "outside")  # kinds that are single things, so that they can be completed
 
 
+def instance_id_from(value: object) -> InstanceId:
+    """The id that a file or a caller gives; InputError for anything else, because files are named by it."""
+    number = value.__index__() if isinstance(value, int | np.integer) and not isinstance(value, bool) else 0
+    if number < FIRST_ID:
+        raise InputError(f"The instance id {value!r} is not a whole number from {FIRST_ID} on.")
+    return InstanceId(number)
+
+
 @dataclass(frozen=True)
 class Instance:
     """One thing in the scene."""

@@ -190,7 +190,7 @@ def run(args: argparse.Namespace, progress: ProgressCallback) -> tuple[dict[str,
     """The whole demo; returns the wall times of its parts, and the ground truth folder if there is one."""
     # What cannot be read or written is refused before anything is made or started.
     output = args.output.absolute()
-    require_savable(folder_under(output.parent, output.name))
+    require_savable(folder_under(output.parent, output.name), args.input or "")
     settings = node_settings(args.set)
     dataset_path = prepare_input(args, progress)
     dataset = open_dataset(dataset_path)

@@ -10,7 +10,7 @@ from instascene.msg import CompletedObject as CompletedObjectMsg
 from instascene.srv import CompleteInstance, GetInstance, ResetScene, SaveScene, SegmentInstances
 
 from instascene_core.errors import Cancelled, NotReadyError
-from instascene_core.export.object_files import export_object
+from instascene_core.export.object_files import export_object, require_exportable
 from instascene_core.export.saved_scene import save_scene
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
@@ -75,11 +75,12 @@ class Requests:
     def _complete(self, instance_id: InstanceId, request, progress: ProgressCallback) -> CompletedObjectMsg:
         """In the worker: complete as the request says, write files, publish."""
         scene = self._worker.scene
-        result = scene.complete(instance_id, request.num_samples or None, request.seed, progress)
-        files = ()
+        config = replace(scene.config.export, formats=tuple(request.formats))
+        folder = folder_under(self._data_folder, f"objects/{instance_id}")
         if request.formats:
-            config = replace(scene.config.export, formats=tuple(request.formats))
-            files = export_object(result, folder_under(self._data_folder, f"objects/{instance_id}"), config)
+            require_exportable(folder, config)  # what cannot be written is refused before the work
+        result = scene.complete(instance_id, request.num_samples or None, request.seed, progress)
+        files = export_object(result, folder, config) if request.formats else ()
         header = self._publishers.header(self._worker.publish())
         message = scene_messages.completed_object_message(result, header, [str(f) for f in files])
         self._publishers.publish_completed(message)

@@ -13,6 +13,7 @@ from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, 
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
 from instascene_core.datasets.rosbag import BagReader, find_bag
 from instascene_core.errors import InputError
+from instascene_core.owned_folder import finish
 
 __all__ = ["BagTopics", "Dataset", "RawFrame", "Reader", "make_frame", "open_dataset", "write_bag"]
 
@@ -44,6 +45,7 @@ def open_dataset(
         raise InputError(f"There is nothing at {path}.")
     if not 0 < scale <= 8 or max_width < 0 or max_frames < 0:
         raise InputError("scale must lie in (0, 8]; max_width and max_frames must not be negative.")
+    finish(path if path.is_dir() else path.parent)
     reader = _reader(path, use_depth, use_masks, masks, topics)
     folder = path if path.is_dir() else path.parent
     truth = folder / "ground_truth"

@@ -6,10 +6,7 @@ simulator can put the object anywhere; object.json tells where it stood.
 """
 
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,34 +22,83 @@ from instascene_core.export.inertia import Inertial, inertial
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
+from instascene_core.owned_folder import Layout, require_writable, writing
 from instascene_core.transforms import apply, inverse, quaternion_from_matrix
 
 if TYPE_CHECKING:
     import trimesh
 
 
+# The names of all files that `write_object` makes, and of the folders; see WRITERS.
+OBJECT_FILES = r"mesh\.(ply|glb|stl)|object\.(json|urdf|xml)|model\.sdf|collision/(part_\d{3,}|visual)\.obj"
+OBJECT_FOLDERS = r"collision"
+
+
+def _earlier_object(folder: Path) -> frozenset[str]:
+    """The object's files in a folder that was written before there were manifests."""
+    try:
+        known = isinstance(json.loads((folder / "object.json").read_text())["instance_id"], int)
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*")) if known else ()
+    return frozenset(name for name in names if re.fullmatch(OBJECT_FILES, name))
+
+
+OBJECT = Layout(
+    "object",
+    "another folder with --to",
+    re.compile(OBJECT_FILES),
+    re.compile(OBJECT_FOLDERS),
+    _earlier_object,
+)
+
+
 def export_object(obj: CompletedObject, folder: str | Path, config: ExportConfig | None = None) -> list[Path]:
     """Write `obj` into `folder` (created; files of an earlier export there are replaced).
 
-    config.formats: some of FORMATS; object.json is always written.  All files are first written to a
-    hidden folder inside and then renamed into place.
-    Returns the files.  Raises InputError for an unknown format or a folder that cannot be written.
+    config.formats: some of FORMATS; object.json is always written.  All files appear or none
+    (`instascene_core.owned_folder`).
+    Returns the files.  Raises InputError for an unknown format, and for a folder that cannot be written or
+    holds files that are not of an earlier export.
     """
-    config = config or ExportConfig()
-    formats = tuple(config.formats)
-    unknown = [name for name in formats if name not in FORMATS]
+    folder, config = Path(folder), config or ExportConfig()
+    require_formats(config)
+    with writing(folder, OBJECT) as change:
+        write_object(obj, change.staging, config)
+        change.stale.update(stale_collision(change.written, change.owned))
+        return sorted(folder / name for name in change.written)
+
+
+def require_exportable(folder: Path, config: ExportConfig) -> None:
+    """InputError when `export_object` could not write to `folder`; to be asked before the long work."""
+    require_formats(config)
+    require_writable(folder, OBJECT)
+
+
+def require_formats(config: ExportConfig) -> None:
+    """InputError for a format that is not known."""
+    unknown = [name for name in config.formats if name not in FORMATS]
     if unknown:
         raise InputError(f"Unknown export format '{unknown[0]}'; known are {', '.join(FORMATS)}.")
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Beside the targets, so that each move is a rename within one file system.
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
-            staging = Path(temporary)
-            _write_all(obj, staging, formats, config)
-            return _move_into_place(staging, folder)
-    except OSError as error:
-        raise InputError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
+
+
+def write_object(obj: CompletedObject, folder: Path, config: ExportConfig) -> None:
+    """Write the files of `obj` into a new or empty folder.  Raises InputError for an unknown format."""
+    require_formats(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = _Writing(obj, folder, config)
+    for name in config.formats:
+        WRITERS[name](files)
+    (folder / "object.json").write_text(json.dumps(_facts(obj, files.body, config), indent=2) + "\n")
+
+
+def stale_collision(written: frozenset[str], owned: frozenset[str]) -> set[str]:
+    """Which of the files `owned` are collision bodies of an object whose bodies are written anew.
+
+    Names may begin with the object's own folder.
+    """
+    renewed = {start for name in written for start, found, _ in [name.rpartition("collision/")] if found}
+    return {name for name in owned if any(name.startswith(f"{start}collision/") for start in renewed)}
 
 
 @dataclass(frozen=True)
@@ -90,13 +136,6 @@ WRITERS: dict[str, Callable[[_Writing], object]] = {
     "mjcf": lambda w: (w.folder / "object.xml").write_text(descriptions.mjcf(w.model)),
 }
 FORMATS = tuple(WRITERS)
-
-
-def _write_all(obj: CompletedObject, folder: Path, formats: tuple[str, ...], config: ExportConfig) -> None:
-    writing = _Writing(obj, folder, config)
-    for name in formats:
-        WRITERS[name](writing)
-    (folder / "object.json").write_text(json.dumps(_facts(obj, writing.body, config), indent=2) + "\n")
 
 
 def _in_object_frame(obj: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:
@@ -173,20 +212,3 @@ def _next_view(obj: CompletedObject) -> dict | None:
         "orientation_wxyz": quaternion_from_matrix(obj.next_best_view[:3, :3]).tolist(),
         "reveals": obj.next_view_reveals,
     }
-
-
-def _move_into_place(staging: Path, folder: Path) -> list[Path]:
-    """Rename every staged file to its place; stale collision parts of an earlier export go."""
-    if (staging / "collision").exists():
-        for old in (folder / "collision").glob("*.obj"):
-            if re.fullmatch(r"part_\d{3}\.obj|visual\.obj", old.name):
-                old.unlink()
-    files = []
-    for source in sorted(path for path in staging.rglob("*") if path.is_file()):
-        target = folder / source.relative_to(staging)
-        target.parent.mkdir(exist_ok=True)
-        if target.is_dir():  # a folder where the file belongs cannot be replaced by renaming
-            shutil.rmtree(target)
-        os.replace(source, target)
-        files.append(target)
-    return files

@@ -8,20 +8,27 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.geometry import TriangleMesh
-from instascene_core.instances import InstanceId
+from instascene_core.instances import InstanceId, instance_id_from
 from instascene_core.objects import CompletedObject
+from instascene_core.owned_folder import finish
 from instascene_core.transforms import apply, matrix_from_quaternion
 
 
 def load_objects(folder: Path) -> dict[InstanceId, CompletedObject]:
     """The completed objects of a saved scene by instance id.
 
-    Raises InputError when there are none or a file is damaged.
+    Raises InputError when there are none, a file is damaged, or one lies in the folder of another object.
     """
+    finish(folder)
     paths = sorted(Path(folder).glob("objects/*/object.json"))
     if not paths:
         raise InputError(f"There are no completed objects under {folder}; run `instascene run` first.")
     objects = [load_object(path.parent) for path in paths]
+    for path, thing in zip(paths, objects):
+        if path.parent.name != str(thing.instance_id):
+            raise InputError(
+                f"{path} is of object {thing.instance_id}; put it back into objects/{thing.instance_id}."
+            )
     return {o.instance_id: o for o in sorted(objects, key=lambda o: o.instance_id)}
 
 
@@ -34,7 +41,7 @@ def load_object(folder: Path) -> CompletedObject:
         view = facts.get("next_best_view")
         positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
         return CompletedObject(
-            instance_id=facts["instance_id"],
+            instance_id=instance_id_from(facts["instance_id"]),
             mesh=TriangleMesh(positions, faces["indices"].astype(np.int32)),
             colors=np.stack([vertices[c] for c in ("red", "green", "blue")], axis=1),
             observed=vertices["observed"].copy(),
@@ -53,7 +60,7 @@ def load_object(folder: Path) -> CompletedObject:
             next_view_reveals=0.0 if view is None else view["reveals"],
             notes=tuple(facts["notes"]),
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"The object in {folder} cannot be read: {error}.") from error
 
 

@@ -22,6 +22,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.images import resize
 from instascene_core.metrics.segmentation import MIN_REGION_POINTS, average_precision, match, multi_view_iou
+from instascene_core.owned_folder import finish
 
 BINARY_FOLDERS = {"lerf-mask": "test_mask", "3d-ovs": "segmentations"}
 PROTOCOLS = ("masks", "points", *BINARY_FOLDERS)
@@ -54,6 +55,7 @@ def evaluate_segmentation(
     InputError for what is missing or does not fit.
     """
     output, ground_truth = Path(output), Path(ground_truth)
+    finish(output)
     if protocol == "masks":
         found = asdict(_masks(output, ground_truth))
         iou, partner = found.pop("iou"), found.pop("partner")

@@ -6,6 +6,13 @@ places cameras around them; `write_dataset(scene, folder)` renders them into a d
 
 from instascene_core.config import SyntheticConfig
 from instascene_core.synthetic.scene import SceneObject, SyntheticScene, generate_scene
-from instascene_core.synthetic.writer import write_dataset
+from instascene_core.synthetic.writer import require_dataset_writable, write_dataset
 
-__all__ = ["SceneObject", "SyntheticConfig", "SyntheticScene", "generate_scene", "write_dataset"]
+__all__ = [
+    "SceneObject",
+    "SyntheticConfig",
+    "SyntheticScene",
+    "generate_scene",
+    "require_dataset_writable",
+    "write_dataset",
+]

@@ -13,6 +13,7 @@ ground_truth/transforms_exact.json    true poses, with the paths of colours, exa
 ground_truth/depth_exact/000000.png   as depth/
 """
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from instascene_core.errors import InputError
 from instascene_core.files import atomic_path, write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.geometry import TriangleMesh
+from instascene_core.owned_folder import Layout, require_writable, writing
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic.scene import SceneObject, SyntheticScene
 from instascene_core.transforms import OPENGL_FROM_OPENCV
@@ -31,14 +33,35 @@ from instascene_core.transforms import OPENGL_FROM_OPENCV
 # Metres a step of the 16-bit depth images: 0.1 mm keeps the truth nearly exact, up to 6.5 m.
 # `depth_unit_scale_factor` in transforms.json says so; noise options quantise coarser on top.
 DEPTH_UNIT = 0.0001
+DATASET = Layout(
+    kind="synthetic dataset",
+    option="another OUTPUT",
+    files=re.compile(
+        r"transforms\.json|(rgb|depth|masks)/[^/]+\.png|ground_truth/(scene|transforms_exact)\.json"
+        r"|ground_truth/(meshes/\d+\.ply|depth_exact/[^/]+\.png)"
+    ),
+    folders=re.compile(r"rgb|depth|masks|ground_truth(/(meshes|depth_exact))?"),
+)
 
 
 def write_dataset(scene: SyntheticScene, folder: Path, progress: ProgressCallback = no_progress) -> None:
-    """Render `scene` into `folder` (created; files of the same names are replaced).
+    """Render `scene` into `folder`: new, empty, or with a dataset of an earlier call, which is replaced.
 
-    Raises InputError when the folder cannot be written.
+    The dataset appears complete or not at all (`instascene_core.owned_folder`).  Raises InputError when the
+    folder cannot be written or holds files that are not ours.
     """
-    folder = Path(folder)
+    with writing(folder, DATASET) as change:
+        _write_files(scene, change.staging, progress)
+        change.stale.update(change.owned)
+
+
+def require_dataset_writable(folder: Path) -> None:
+    """InputError when `write_dataset` could not write to `folder`; to be asked before the scene is made."""
+    require_writable(folder, DATASET)
+
+
+def _write_files(scene: SyntheticScene, folder: Path, progress: ProgressCallback) -> None:
+    """All files of the docstring into an empty folder."""
     write_ground_truth(scene, folder / "ground_truth")
     truth = folder / "ground_truth"
     entries, exact = [], []
@@ -50,7 +73,6 @@ def write_dataset(scene: SyntheticScene, folder: Path, progress: ProgressCallbac
     camera = _describe_camera(scene.camera)
     if exact:
         write_json(truth / "transforms_exact.json", {**camera, "frames": exact})
-    # Last: a folder with transforms.json is complete.
     write_json(folder / "transforms.json", {**camera, "frames": entries})
 
 

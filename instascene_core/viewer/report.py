@@ -3,9 +3,8 @@
 import base64
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
-
-from instascene_core.files import write_bytes
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
 img{max-width:100%;border:1px solid #ddd}table{border-collapse:collapse;margin:1em 0}
@@ -17,10 +16,9 @@ COMPARED = ("accuracy", "segmentation (")  # groups of metrics.json that need th
 Rows = list[list[str]]
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html` from the files of a saved scene (pictures, metrics.json, objects)."""
-    folder = Path(folder)
-    header, rows = object_rows(folder)
+def report_page(folder: Path, metrics: Mapping) -> bytes:
+    """The page of a saved scene: its pictures and objects, and `metrics`, what metrics.json holds."""
+    header, rows = object_rows(folder, metrics)
     images = "".join(
         f"<h2>{title}</h2><img alt='{title}' src='data:image/png;base64,{_encoded(folder / name)}'>"
         for title, name in PICTURES
@@ -29,17 +27,16 @@ def write_report(folder: Path) -> Path:
     page = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>instascene report</title>"
         f"<style>{STYLE}</style><h1>instascene</h1>{images}<h2>Objects</h2>{_table(header, rows)}"
-        f"<h2>Measured</h2>{_table(['what', 'value'], metric_rows(folder))}</html>"
+        f"<h2>Measured</h2>{_table(['what', 'value'], metric_rows(metrics))}</html>"
     )
-    path = folder / "report.html"
-    write_bytes(path, page.encode())
-    return path
+    return page.encode()
 
 
-def object_rows(folder: Path) -> tuple[list[str], Rows]:
+def object_rows(folder: Path, metrics: Mapping) -> tuple[list[str], Rows]:
     """Header and one row an object: what it is, how much was seen, and how good where truth is known."""
     objects = [json.loads(path.read_text()) for path in sorted(folder.glob("objects/*/object.json"))]
-    accuracy = {row["instance_id"]: row for row in _metrics(folder).get("accuracy", {}).get("objects", [])}
+    compared = metrics.get("accuracy", {}).get("objects", [])
+    accuracy = {row["instance_id"]: row for row in compared}
     header = ["id", "size [cm]", "volume [cm³]", "observed", "± [mm]", "watertight"]
     header += ["truth", "volume IoU", "offset [mm]"] if accuracy else []
     rows = []
@@ -55,10 +52,7 @@ def object_rows(folder: Path) -> tuple[list[str], Rows]:
         if accuracy:
             row += _truth_cells(accuracy.get(o["instance_id"]))
         rows.append(row)
-    missed = [
-        row for row in _metrics(folder).get("accuracy", {}).get("objects", []) if not row["instance_id"]
-    ]
-    rows += [["–"] * 6 + [row["name"], "missed", "–"] for row in missed]
+    rows += [["–"] * 6 + [row["name"], "missed", "–"] for row in compared if not row["instance_id"]]
     return header, rows
 
 
@@ -68,20 +62,16 @@ def _truth_cells(row: dict | None) -> list[str]:
     return [row["name"], f"{row['volume_iou']:.2f}", f"{1000 * row['observed_offset']:.1f}"]
 
 
-def metric_rows(folder: Path) -> Rows:
+def metric_rows(metrics: Mapping) -> Rows:
     """Name and value of everything measured, what was compared with the truth first; nested groups as
     `group: name`."""
-    rows, metrics = [], _metrics(folder)
+    rows: Rows = []
     for name, value in sorted(metrics.items(), key=lambda item: not item[0].startswith(COMPARED)):
         if isinstance(value, dict):
             rows += [[f"{name}: {key}", _figure(v)] for key, v in value.items() if not isinstance(v, list)]
         else:
             rows.append([name, _figure(value)])
     return rows
-
-
-def _metrics(folder: Path) -> dict:
-    return json.loads((folder / "metrics.json").read_text())
 
 
 def _figure(value: object) -> str:

@@ -11,8 +11,10 @@ import pytest
 from click_scene import BLUE, RED, SUPPORT, decomposed_scene
 
 from instascene_core import browser, cli
+from instascene_core.config import ExportConfig
 from instascene_core.export.object_loading import load_objects
-from instascene_core.export.saved_scene import save_scene
+from instascene_core.export.saved_scene import put_object, save_scene
+from instascene_core.owned_folder import owned_files
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +42,9 @@ def run_cli(*words: str, capsys) -> str:
 
 
 def checksums_hold(folder) -> bool:
-    """Every file is listed with its own checksum."""
+    """Every file of the manifest is listed with its own checksum."""
     listed = json.loads((folder / "scene.json").read_text())["checksums_sha256"]
-    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {"scene.json"}
+    files = {str(p.relative_to(folder)) for p in owned_files(folder)} - {"scene.json"}
     return set(listed) == files and all(
         hashlib.sha256((folder / name).read_bytes()).hexdigest() == value for name, value in listed.items()
     )
@@ -50,17 +52,37 @@ def checksums_hold(folder) -> bool:
 
 def test_complete_adds_an_object_to_the_scene(saved, capsys):
     (saved / "objects" / str(BLUE)).mkdir()
-    (saved / "objects" / str(BLUE) / "stale.glb").write_text("of an earlier mesh")
+    (saved / "objects" / str(BLUE) / "grasps.txt").write_text("mine")
     cli.main(["complete", str(saved), "--instance", str(BLUE)])
     objects = load_objects(saved)
     assert set(objects) == {RED, BLUE} and objects[BLUE].watertight
     assert objects[BLUE].volume == pytest.approx(1e-3, rel=0.2)  # a box of 10 cm
     names = {p.name for p in (saved / "objects" / str(BLUE)).iterdir()}
-    assert {"mesh.ply", "mesh.glb", "object.urdf", "object.json"} <= names and "stale.glb" not in names
+    assert {"mesh.ply", "mesh.glb", "object.urdf", "object.json", "grasps.txt"} <= names
     assert [p.name for p in (saved / "objects").iterdir() if p.name.startswith(".")] == []
     assert "objects/2" in capsys.readouterr().out.replace("\n", "") and checksums_hold(saved)
     seconds = json.loads((saved / "metrics.json").read_text())["seconds"]
     assert seconds["complete"] > 0  # of both boxes
+
+
+def test_complete_that_cannot_be_saved_is_refused_before_the_work(saved, capsys, monkeypatch):
+    def late(*_):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("instascene_core.scene.Scene.complete", late)
+    (saved / "objects" / str(BLUE)).mkdir()
+    (saved / "objects" / str(BLUE) / "mesh.glb").write_text("mine")
+    error = run_cli("complete", str(saved), "--instance", str(BLUE), capsys=capsys)
+    assert "'objects/2/mesh.glb' in it is not ours" in error
+    assert (saved / "objects" / str(BLUE) / "mesh.glb").read_text() == "mine"
+
+
+def test_an_object_put_again_leaves_no_stale_files(saved):
+    (saved / "objects" / str(RED) / "grasps.txt").write_text("mine")
+    files = put_object(saved, load_objects(saved)[RED], ExportConfig(formats=("stl",)))
+    names = {"mesh.ply", "mesh.stl", "object.json"}
+    assert {f.name for f in files} == names and checksums_hold(saved)
+    assert {p.name for p in (saved / "objects" / str(RED)).iterdir()} == {*names, "grasps.txt"}
 
 
 def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):

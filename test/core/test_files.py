@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from instascene_core.errors import InputError
-from instascene_core.files import atomic_path, write_bytes, write_image, write_json
+from instascene_core.files import atomic_path, require_file_name, write_bytes, write_image, write_json
 
 
 def test_what_is_written_is_there_and_readable_by_others(tmp_path):
@@ -35,6 +35,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
+    """Temporary names must not be longer than the name of the file."""
+    for length in (241, 245, 251):
+        write_image(tmp_path / f"{'x' * length}.png", np.zeros((2, 2), np.uint16))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/etc/passwd", "a\0b", 7, None])
+def test_a_path_is_no_file_name(name):
+    with pytest.raises(InputError, match=r"The frame name .* cannot name a file"):
+        require_file_name(name, "The frame name")
+    assert require_file_name("..a b\\c", "The frame name") == "..a b\\c"
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):

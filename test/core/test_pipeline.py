@@ -112,9 +112,9 @@ def test_a_saved_scene_can_be_read_whatever_formats_are_wanted(scene, tmp_path):
 
 def test_saving_replaces_an_earlier_scene_and_nothing_else(scene, tmp_path):
     save_scene(scene, tmp_path / "out")
-    (tmp_path / "out" / "objects" / "stale").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
     save_scene(scene, tmp_path / "out")
-    assert not (tmp_path / "out" / "objects" / "stale").exists()
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_text("precious")

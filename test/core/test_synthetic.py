@@ -446,7 +446,7 @@ def test_ground_truth_meshes_and_description(folder, scene):
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(scene, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="Cannot write"):
+    with pytest.raises(InputError, match="Cannot save to"):
         write_dataset(scene, tmp_path / "file" / "out")
 
 

@@ -85,6 +85,28 @@ def test_save_scene_where_nothing_can_be_written(world):
     assert error_count(next_status(world.status), "save_scene") == before + 1
 
 
+def test_files_of_a_user_are_not_replaced(world):
+    photo, mesh = world.folder / "photos" / "1.jpg", world.folder / "objects" / str(BLUE) / "mesh.glb"
+    for path in (photo, mesh):
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    answer = world.client.call(SaveScene, "save_scene", name="photos")
+    assert not answer.success and "'1.jpg' is in the way" in answer.message
+    answer = world.client.call(CompleteInstance, "complete_instance", instance_id=BLUE, formats=["glb"])
+    assert not answer.success and "'mesh.glb' is in the way" in answer.message
+    assert BLUE not in world.node.worker.scene.objects  # refused before the work
+    assert photo.read_text() == mesh.read_text() == "mine"
+    mesh.unlink()
+
+
+def test_notes_beside_a_saved_scene_stay(world):
+    assert world.client.call(SaveScene, "save_scene", name="noted").success
+    (world.folder / "noted" / "notes.txt").write_text("mine")
+    answer = world.client.call(SaveScene, "save_scene", name="noted")
+    assert answer.success and "scene.json" in answer.files and "notes.txt" not in answer.files
+    assert (world.folder / "noted" / "notes.txt").read_text() == "mine"
+
+
 def test_unknown_file_format(world):
     answer = world.client.call(CompleteInstance, "complete_instance", instance_id=BLUE, formats=["dwg"])
     assert not answer.success and "Unknown export format 'dwg'; known are ply" in answer.message

@@ -274,7 +274,7 @@ def test_save_scene(world):
     assert len(list((folder / "instances").glob("*.png"))) == NUM_VIEWS
     for instance_id in world.objects:
         assert (folder / "objects" / str(instance_id) / "mesh.ply").stat().st_size > 100
-    assert sorted(answer.files) == sorted(
+    assert sorted([*answer.files, ".instascene/manifest.json"]) == sorted(
         str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()
     )
 

@@ -1,15 +1,47 @@
 """What a saved scene looks like on disk: names, and how instances are written and read."""
 
+import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from instascene_core.export.object_files import OBJECT_FILES, OBJECT_FOLDERS
 from instascene_core.geometry import Plane
-from instascene_core.instances import Instance, InstanceMap
+from instascene_core.instances import Instance, InstanceMap, instance_id_from
+from instascene_core.owned_folder import Layout
 
-MARKER = "scene.json"  # a folder with this file is ours to replace
+MARKER = "scene.json"  # what a saved scene is described by
 FRAMES = "frames"  # folder of the frames of scenes whose input was never on disk
+
+
+# The names of all files of a saved scene, and of its folders: the README's "Output on disk".
+FILES = re.compile(
+    r"scene\.(ply|json)|metrics\.json|report\.html|overview\.png|objects\.png|(instances|valid)/[^/]+\.png"
+    rf"|{FRAMES}/transforms\.json|{FRAMES}/(images|depth|masks)/[^/]+\.png|objects/\d+/({OBJECT_FILES})"
+)
+FOLDERS = re.compile(
+    rf"instances|valid|{FRAMES}(/(images|depth|masks))?|objects(/\d+(/({OBJECT_FOLDERS}))?)?"
+)
+
+
+def _earlier_scene(folder: Path) -> frozenset[str]:
+    """The scene's files in a folder that was saved before there were manifests: those that the layout knows
+    and that scene.json lists."""
+    try:
+        saved = json.loads((folder / MARKER).read_text())
+        saved["instances"]["list"]  # many programs have a scene.json; this is ours
+        listed = saved.get("checksums_sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return frozenset()
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    names = frozenset(name for name in found if FILES.fullmatch(name))
+    return names & {*listed, MARKER} if isinstance(listed, dict) else names
+
+
+SCENE = Layout("scene", "another folder with --output", FILES, FOLDERS, _earlier_scene)
 
 
 def instances_to_json(instances: InstanceMap | None) -> dict[str, Any]:
@@ -42,7 +74,7 @@ def instances_from_json(
     plane = saved["support_plane"]
     instances = tuple(
         Instance(
-            id=e["id"],
+            id=instance_id_from(e["id"]),
             kind=e["kind"],
             confidence=e["confidence"],
             box_min=np.array(e["box_min"]),

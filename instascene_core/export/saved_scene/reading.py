@@ -17,10 +17,12 @@ from instascene_core.datasets.images import read_labels
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene.layout import FRAMES, MARKER, instances_from_json
+from instascene_core.files import require_file_name
 from instascene_core.frame import UNLABELLED, Frame, labels_from_image
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
 from instascene_core.instances import InstanceMap
+from instascene_core.owned_folder import finish, inside
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import rasterize
 from instascene_core.scene import Scene
@@ -43,9 +45,11 @@ def load_scene(
 
     config: None takes the parameters it was made with.  A frame that cannot be read again is rendered
     from the Gaussians, colour and depth, and a note says so.  Raises InputError for a folder without a
-    saved scene, and for files that are damaged or were changed.
+    saved scene, and for files that are damaged or were changed.  A save of the folder that was interrupted
+    after its commit is completed first.
     """
     folder = Path(folder)
+    finish(folder)
     saved = _description(folder)
     progress("load", 0.0, "Gaussians")
     file = read_gaussians(folder / "scene.ply")
@@ -80,7 +84,7 @@ def load_scene(
 
 
 def _description(folder: Path) -> dict:
-    """scene.json, its files unchanged."""
+    """scene.json, its files unchanged, its frames' names such that files can be named by them."""
     try:
         saved = json.loads((folder / MARKER).read_text())
         sums = {
@@ -89,10 +93,22 @@ def _description(folder: Path) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
     for name, expected in sums.items():
-        path = folder / name
+        path = inside(folder, name)
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             raise InputError(f"{path} is missing or not as it was saved; make the scene again.")
+    _require_frame_names(saved, folder)
     return saved
+
+
+def _require_frame_names(saved: Mapping, folder: Path) -> None:
+    """InputError where a frame's name would be a path, or is another frame's, too."""
+    try:
+        names = [require_file_name(f["name"], f"{folder / MARKER}: the frame name") for f in saved["frames"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / MARKER} does not describe a scene ({error!r}).") from error
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{folder / MARKER} lists the frame '{twice}' more than once.")
 
 
 def _scene_for(config: Config, notes: list[str]) -> Scene:
@@ -119,7 +135,7 @@ def _instances(saved: Mapping, folder: Path, ids: np.ndarray | None) -> Instance
     """The decomposition, or None where the scene was only reconstructed."""
     if not saved["instances"]["list"] or ids is None:
         return None
-    paths = {frame["name"]: folder / "instances" / f"{frame['name']}.png" for frame in saved["frames"]}
+    paths = {f["name"]: inside(folder, f"instances/{f['name']}.png") for f in saved["frames"]}
     images = {name: labels_from_image(read_labels(path)) for name, path in paths.items() if path.is_file()}
     return instances_from_json(saved["instances"], ids, images)
 
@@ -166,7 +182,7 @@ def _frames(
             frame = frame if frame.camera == camera else None  # another recording in the same place
         found += frame is not None
         frame = frame or _rendered(entry, camera, pose, gaussians, background)
-        frames.append(_only_valid(frame, folder / "valid" / f"{entry['name']}.png"))
+        frames.append(_only_valid(frame, inside(folder, f"valid/{entry['name']}.png")))
     return frames, found
 
 

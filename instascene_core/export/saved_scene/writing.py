@@ -1,9 +1,13 @@
-"""A whole scene on disk, in the layout of the README ("Output on disk")."""
+"""A whole scene on disk, in the layout of the README ("Output on disk").
+
+Every function here changes the folder as `instascene_core.owned_folder` does: all of it or nothing, and no
+file that is not of an earlier save.
+"""
 
 import hashlib
 import json
-import shutil
-import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,17 +17,19 @@ from instascene_core import __version__
 from instascene_core.config import ExportConfig
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
-from instascene_core.export.object_files import export_object
-from instascene_core.export.saved_scene.layout import FRAMES, MARKER, instances_to_json
+from instascene_core.export.object_files import stale_collision, write_object
+from instascene_core.export.saved_scene.layout import FRAMES, MARKER, SCENE, instances_to_json
 from instascene_core.export.saved_scene.recording import write_recording
-from instascene_core.files import write_image, write_json
+from instascene_core.files import write_bytes, write_image, write_json
 from instascene_core.frame import image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
+from instascene_core.instances import instance_id_from
 from instascene_core.objects import CompletedObject
+from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.scene import Scene
 from instascene_core.viewer.pictures import objects_picture, overview_picture
-from instascene_core.viewer.report import write_report
+from instascene_core.viewer.report import report_page
 
 
 def save_scene(
@@ -38,28 +44,24 @@ def save_scene(
     with_frames: also the frames, as frames/transforms.json and images, where they are not known to be on
     disk already.
 
-    The folder appears complete or not at all: everything goes to a hidden sibling first.  An
-    existing folder is replaced when it holds an earlier scene, and refused (InputError) when it
-    holds anything else.  Raises NotReadyError when there is nothing to save yet.
+    The new scene takes the place of an earlier one, complete or not at all, whenever the process is killed;
+    files that are not of an earlier scene stay.  Raises InputError for a folder that holds other files in the
+    way, lies around the scene's input or cannot be written (`require_savable` asks before), and NotReadyError
+    when there is nothing to save yet.
     """
     gaussians = scene.require_gaussians()
     scene.state.posed_frame()  # NotReadyError where none is left
-    folder = Path(folder)
-    staging = _staging_folder(folder)
-    try:
+    folder, origin = Path(folder), scene.origin
+    _require_apart(origin.get("source", ""), folder)
+    with writing(folder, SCENE) as change:
+        staging = change.staging
         labels = scene.instances.gaussian_labels if scene.instances else None
         progress("save", 0.0, "Gaussians")
         write_gaussians(staging / "scene.ply", gaussians, labels)
-        if scene.instances:
-            for name, image in scene.instances.label_images.items():
-                write_image(staging / "instances" / f"{name}.png", image_from_labels(image))
-        for frame in scene.posed_frames:
-            if frame.valid is not None:  # pixels outside a lens' image, or of what was taken away
-                write_image(staging / "valid" / f"{frame.name}.png", 255 * frame.valid.astype(np.uint8))
+        _write_label_images(scene, staging)
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            export_object(result, staging / "objects" / str(instance_id), readable(scene.config.export))
-        origin = scene.origin
+            write_object(result, staging / _object_folder(instance_id), readable(scene.config.export))
         if with_frames and not origin:
             progress("save", 1.0, "frames")
             write_recording(staging / FRAMES, scene.frames)
@@ -69,59 +71,105 @@ def save_scene(
         write_image(staging / "overview.png", overview_picture(scene))
         if scene.objects:
             write_image(staging / "objects.png", objects_picture(scene))
-        write_report(staging)
-        write_json(staging / MARKER, _description(scene, source, origin, staging))
-        _swap(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+        metrics = json.loads((staging / "metrics.json").read_text())
+        write_bytes(staging / "report.html", report_page(staging, metrics))
+        sums = _checksums(staging, change.written)
+        write_json(staging / MARKER, _description(scene, source, origin, sums))
+        change.stale.update(change.owned)
+    return owned_files(folder)
 
 
-def require_savable(folder: Path) -> None:
-    """InputError when `save_scene` could not write to `folder`; to be asked before the long work."""
-    _staging_folder(Path(folder)).rmdir()
+def _write_label_images(scene: Scene, staging: Path) -> None:
+    """instances/ and, where pixels do not count (outside a lens' image, or taken away), valid/."""
+    if scene.instances:
+        for name, image in scene.instances.label_images.items():
+            write_image(inside(staging, f"instances/{name}.png"), image_from_labels(image))
+    for frame in scene.posed_frames:
+        if frame.valid is not None:
+            write_image(inside(staging, f"valid/{frame.name}.png"), 255 * frame.valid.astype(np.uint8))
 
 
-def _staging_folder(folder: Path) -> Path:
-    """A new hidden sibling of `folder`; InputError where that may not or cannot be replaced."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"Cannot save to {folder}: it is a file, not a folder.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise InputError(f"Cannot save to {folder}: it is not empty and holds no earlier scene ({MARKER}).")
+def _object_folder(instance_id: object) -> str:
+    """The folder of an object within the scene; InputError where the id would make it another."""
+    return f"objects/{instance_id_from(instance_id)}"
+
+
+def require_savable(folder: Path, source: Path | str = "", frame_names: Iterable[str] = ()) -> None:
+    """InputError when `save_scene` could not write to `folder`; to be asked before the long work.
+
+    source: the input of the scene, where it is on disk; it must not lie in the folder.
+    frame_names: files are named by them, which may be too long for the file system.
+    """
+    folder = Path(folder)
+    require_writable(folder, SCENE, (f"{name}.png" for name in frame_names))
+    _require_apart(source, folder)
+
+
+def _require_apart(source: Path | str, folder: Path) -> None:
+    """InputError where the input lies in the folder: a scene that is replaced must not take it along."""
+    if str(source) and Path(source).resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"Cannot save to {folder}: the input {source} lies in it; choose another folder with --output."
+        )
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[Change]:
+    """Change some files of a saved scene; scene.json follows.  InputError where there is none."""
+    finish(folder)
+    _saved_description(folder)  # before `writing`, which would make a folder that is not there
+    with writing(folder, SCENE) as change:
+        yield change
+        description, sums = _saved_description(folder)
+        written, kept = change.written, change.owned - change.stale - {MARKER}
+        unlisted = [name for name in kept - sums.keys() if (folder / name).is_file()]
+        sums = {name: value for name, value in sums.items() if name in kept}
+        sums |= _checksums(folder, unlisted) | _checksums(change.staging, written)
+        write_json(change.staging / MARKER, {**description, "checksums_sha256": dict(sorted(sums.items()))})
+
+
+def _saved_description(folder: Path) -> tuple[dict, dict[str, str]]:
+    """(scene.json, the checksums in it); InputError where there is none."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise InputError(f"Cannot save to {folder}: {error.strerror}.") from error
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    """Put the finished folder in place; the old one goes only once the new one stands."""
-    staging.chmod(0o755)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        description = json.loads((folder / MARKER).read_text())
+        return description, dict(description.get("checksums_sha256", {}))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
 
 
 def put_object(folder: Path, result: CompletedObject, config: ExportConfig) -> list[Path]:
-    """Write a completed object into a saved scene, in place of an earlier one; the files written."""
+    """Write a completed object into a saved scene, in place of an earlier one; the files written.
+
+    Raises InputError where there is no saved scene or it cannot be written.
+    """
+    folder, start = Path(folder), f"{_object_folder(result.instance_id)}/"
+    with _changing(folder) as change:
+        write_object(result, change.staging / start, readable(config))
+        change.stale.update(name for name in change.owned if name.startswith(start))
+    return [path for path in owned_files(folder) if path.is_relative_to(folder / start)]
+
+
+def export_saved(folder: Path, objects: Sequence[CompletedObject], config: ExportConfig) -> None:
+    """Write objects of a saved scene in `config.formats`, beside the formats that are there.
+
+    Raises InputError for an unknown format, and where there is no saved scene or it cannot be written.
+    """
+    with _changing(Path(folder)) as change:
+        for thing in objects:
+            write_object(thing, change.staging / _object_folder(thing.instance_id), config)
+        change.stale.update(stale_collision(change.written, change.owned))
+
+
+def put_metrics(folder: Path, metrics: dict) -> Path:
+    """Write metrics.json and the report of a saved scene anew; returns the report.
+
+    Raises InputError where there is no saved scene or it cannot be written.
+    """
     folder = Path(folder)
-    target = folder / "objects" / str(result.instance_id)
-    try:
-        target.parent.mkdir(exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    except OSError as error:
-        raise InputError(f"Cannot write to {target.parent}: {error.strerror}.") from error
-    try:
-        export_object(result, staging, readable(config))
-        _swap(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    update_checksums(folder)
-    return sorted(path for path in target.rglob("*") if path.is_file())
+    with _changing(folder) as change:
+        write_json(change.staging / "metrics.json", metrics)
+        write_bytes(change.staging / "report.html", report_page(folder, metrics))
+    return folder / "report.html"
 
 
 def readable(config: ExportConfig) -> ExportConfig:
@@ -131,6 +179,7 @@ def readable(config: ExportConfig) -> ExportConfig:
 
 def saved_export_config(folder: Path) -> ExportConfig:
     """The export settings a saved scene was made with; the defaults where it does not tell."""
+    finish(folder)
     try:
         settings = json.loads((Path(folder) / MARKER).read_text())["parameters"]["export"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -139,27 +188,12 @@ def saved_export_config(folder: Path) -> ExportConfig:
     return config_with(ExportConfig(), {k: v for k, v in settings.items() if k in known})
 
 
-def update_checksums(folder: Path) -> None:
-    """Bring scene.json up to date after files of a saved scene were written anew."""
-    path = Path(folder) / MARKER
-    try:
-        description = json.loads(path.read_text())
-        description["checksums_sha256"] = _checksums(path.parent)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
-    write_json(path, description)
+def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files `names`."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the description itself."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / MARKER
-    }
-
-
-def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict:
+def _description(scene: Scene, source: str, origin: dict, sums: dict[str, str]) -> dict:
     """Everything of scene.json: what went in, what came out, with which version and parameters."""
     return {
         "instascene_version": __version__,
@@ -179,5 +213,5 @@ def _description(scene: Scene, source: str, origin: dict, staging: Path) -> dict
         "instances": instances_to_json(scene.instances),
         "highest_instance_id": scene.state.ids.highest,
         "parameters": asdict(scene.config),
-        "checksums_sha256": _checksums(staging),
+        "checksums_sha256": sums,
     }
