@@ -191,7 +191,8 @@ class FusedSurfaceConfig:
     many_views: int = 5  # ... where there are this many frames; else one is enough
     smoothing_spacings: float = 2.0  # elements are moved to the mean of their neighbours within this ...
     smoothing_alignment: float = 0.6  # ... whose normals have a greater cosine than this
-    lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this
+    lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this ...
+    seen_again_spacings: float = 0.75  # ... within this even where its own view takes it for structure
     min_part_elements: int = 80  # smaller parts are noise or belong to a neighbour
     edges: EdgeConfig = field(default_factory=EdgeConfig)
     patches: PatchConfig = field(default_factory=PatchConfig)

@@ -17,13 +17,15 @@ class SurfaceLookup:
     def __init__(self, surface: FusedSurface, support: Support | None, config: FusedSurfaceConfig) -> None:
         """support: as it was when the surface was fused."""
         self._tree = cKDTree(surface.positions)
-        self._reach = config.lookup_spacings * surface.spacing
+        self._spacing = surface.spacing
+        self._reach = max(config.lookup_spacings, config.seen_again_spacings) * surface.spacing
         self._support, self._config = support, config
 
-    def find_elements(self, frame: Frame, foreground: np.ndarray | None) -> np.ndarray:
+    def find_elements(self, frame: Frame, foreground: np.ndarray | None, decided: bool = False) -> np.ndarray:
         """[H, W] int64: the surface element each pixel shows, −1 where none (everywhere without depth).
 
-        foreground: [H, W] probability of being an object; None = geometry decides.
+        foreground: [H, W] probability of being an object; None = geometry decides.  decided: all views
+        together have decided what the elements are; a view that takes one for structure has no veto.
         """
         if frame.depth is None:
             return np.full(frame.rgb.shape[:2], -1, dtype=np.int64)
@@ -31,9 +33,13 @@ class SurfaceLookup:
         world = points.reshape(-1, 3) @ frame.world_from_camera[:3, :3].T + frame.world_from_camera[:3, 3]
         pick = np.flatnonzero(points[..., 2].ravel() > 0)
         share = None if foreground is None else foreground.ravel()[pick]
-        pick = pick[object_pixels(world[pick], self._support, share, self._config)]
+        told = object_pixels(world[pick], self._support, share, self._config)
+        again = self._config.seen_again_spacings if decided else 0.0
+        reach = np.where(told, self._config.lookup_spacings, again) * self._spacing
+        near = told | (object_pixels(world[pick], self._support, None, self._config) & decided)
+        pick, reach = pick[near], reach[near]
         distance, nearest = self._tree.query(world[pick], distance_upper_bound=self._reach)
-        found = np.isfinite(distance)
+        found = distance <= reach
         element = np.full(points.shape[:2], -1, dtype=np.int64)
         element.ravel()[pick[found]] = nearest[found]
         return element

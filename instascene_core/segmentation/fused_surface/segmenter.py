@@ -108,7 +108,7 @@ class SurfaceSegmenter:
     def _look_up(self, frame: Frame, cut: CutSurface, lookup: SurfaceLookup) -> np.ndarray:
         """[H, W] int32 labels of a frame at the working size, ≥ 1 or UNLABELLED, as depth has them."""
         foreground = self._foreground(frame, cut)
-        element = lookup.find_elements(frame, foreground)
+        element = lookup.find_elements(frame, foreground, decided=True)
         labels = np.where(element >= 0, cut.part[element], UNLABELLED).astype(np.int32)
         return self._cutter.complete(labels, foreground)
 
