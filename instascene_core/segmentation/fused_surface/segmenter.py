@@ -115,7 +115,7 @@ class SurfaceSegmenter:
     def _doubtful_band(self, frames: Sequence[Frame], cut: CutSurface, lookup: SurfaceLookup) -> float:
         """How near to a border of the looked-up labels a pixel is in doubt, as measured on some frames."""
         with_depth = [frame for frame in frames if frame.depth is not None]
-        some = with_depth[:: max(1, len(with_depth) // self._config.edges.frames)]
+        some = with_depth[:: max(1, len(with_depth) // max(1, self._config.edges.frames))]
         labels = [self._look_up(frame, cut, lookup) for frame in some]
         return band_width(border_offset(labels, [frame.rgb for frame in some]), self._config.edges)
 
