@@ -7,6 +7,20 @@ COUNTS = (
     ("precision_75", "precision"),
 )  # fmt: skip
 
+# Stage of the record → what its table says, and its columns beside COUNTS
+STAGES = {
+    "masks": (
+        "Instances, by the masks of all views; false: half of no true object:",
+        (("miou", "mask IoU, all"), ("false_instances", "false per scene"),
+         ("reconstruction_seconds", "reconstruction, s"), ("seconds", "decomposition, s")),
+    ),
+    "objects": (
+        "Completed objects, by volume; false: volume IoU below 0.25 with what it stands for:",
+        (("mean_volume_iou_all", "volume IoU, all"), ("mean_f_score_all", "F@5 mm, all"),
+         ("spurious", "false per scene"), ("seconds", "completion, s")),
+    ),
+}  # fmt: skip
+
 
 def conditions(found: dict) -> str:
     """What is delivered under each sensor, then the recordings of development."""
@@ -16,24 +30,11 @@ def conditions(found: dict) -> str:
         "colour without its depth). Every true object counts, a missing one as 0; every delivered one "
         "counts for precision. Means over scenes ± half the 95 % interval (Student's t)."
     ]
-    if found.get("masks"):
-        header = ["sensor", "scenes", "delivered / true", *(title for _, title in COUNTS), "mask IoU, all",
-                  "false per scene", "reconstruction, s", "decomposition, s"]  # fmt: skip
-        names = [*(name for name, _ in COUNTS), "miou", "false_instances", "reconstruction_seconds",
-                 "seconds"]  # fmt: skip
-        text += [
-            "Instances, by the masks of all views; false: half of no true object:",
-            table(header, _intervals(found["masks_summary"], found["masks"], names)),
-        ]
-    if found.get("objects"):
-        header = ["sensor", "scenes", "delivered / true", *(title for _, title in COUNTS), "volume IoU, all",
-                  "F@5 mm, all", "false per scene", "completion, s"]  # fmt: skip
-        names = [*(name for name, _ in COUNTS), "mean_volume_iou_all", "mean_f_score_all", "spurious",
-                 "seconds"]  # fmt: skip
-        text += [
-            "Completed objects, by volume; false: volume IoU below 0.25 with what it stands for:",
-            table(header, _intervals(found["objects_summary"], found["objects"], names)),
-        ]
+    for stage, (caption, columns) in STAGES.items():
+        if found.get(stage):
+            header = ["sensor", "scenes", "delivered / true", *(title for _, title in (*COUNTS, *columns))]
+            names = [name for name, _ in (*COUNTS, *columns)]
+            text += [caption, table(header, _intervals(found[f"{stage}_summary"], found[stage], names))]
     if found.get("development"):
         text.append(_development(found["development"]))
     return "\n\n".join(text) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from instascene_core.config.segmentation import EdgeConfig
+from instascene_core.frame import UNLABELLED
 
 REACH = 5  # pixels beside a border within which the colours' edges are looked for
 
@@ -79,8 +80,8 @@ def snap_to_edges(labels: np.ndarray, rgb: np.ndarray, band: float, config: Edge
     snapped = labels.copy()
     chosen = ids[votes.argmax(axis=1)]
     changed = chosen != np.maximum(labels, 0)[row - reach, column - reach]
-    nothing = labels.min(initial=0)
-    snapped[row[changed] - reach, column[changed] - reach] = np.where(chosen > 0, chosen, nothing)[changed]
+    voted = np.where(chosen > 0, chosen, UNLABELLED)
+    snapped[row[changed] - reach, column[changed] - reach] = voted[changed]
     return snapped
 
 
