@@ -34,6 +34,9 @@ QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
 # The last frames have this long to arrive.  (Not waited for after every frame: Fast DDS asks its
 # readers for acknowledgements only every 3 s.)
 ARRIVAL_S = 10.0
+# Nobody new may have come for this long before the first frame goes out: a node that was killed counts as a
+# reader for up to 20 s, and one that has just started subscribes to one topic after the other.
+SETTLED_S = 1.0
 REPORT_S = 2.0  # between two lines of progress
 
 
@@ -108,15 +111,18 @@ class DatasetPlayer(Node):
         return [p for p in found if p is not None]
 
     def wait_for_subscribers(self) -> None:
-        """Until everything that is published has a reader; InputError when none comes."""
-        deadline = time.monotonic() + self.parameters.wait_s
-        needed = (self._image, self._pose, self._info)
+        """Until everything that is published has a reader and no more come; InputError when none comes."""
+        begin = changed = time.monotonic()
+        known: list[int] = []
         said = False
         while self.parameters.wait_s > 0 and self.context.ok():
-            if all(p.get_subscription_count() for p in self.publishers_in_use):
+            now, counts = time.monotonic(), [p.get_subscription_count() for p in self.publishers_in_use]
+            if counts != known:
+                known, changed = counts, now
+            if all(counts) and now - changed >= SETTLED_S:
                 return
-            if time.monotonic() > deadline:
-                if all(p.get_subscription_count() for p in needed):
+            if now - begin > self.parameters.wait_s:
+                if all(p.get_subscription_count() for p in (self._image, self._pose, self._info)):
                     return  # nobody wants depth or masks
                 raise InputError(
                     f"Nobody subscribed to {self._image.topic_name} within {self.parameters.wait_s:g} s; "

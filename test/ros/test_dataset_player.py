@@ -1,15 +1,20 @@
 """dataset_player in this process: what it opens, in which order it sends, and what it refuses."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.datasets import write_bag
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_ros.dataset_player import DatasetPlayer, PlayerParameters, StampMaker, play
+from instascene_ros.dataset_player import SETTLED_S, DatasetPlayer, PlayerParameters, StampMaker, play
 
 
 @pytest.fixture
@@ -61,6 +66,29 @@ def test_bad_parameters_are_refused(make_player):
 def test_nobody_listens(make_player, bag):
     with pytest.raises(InputError, match="Nobody subscribed to /rgb/image"):
         play(make_player(dataset=str(bag), wait_s=0.2))
+
+
+def test_nothing_is_sent_while_readers_still_come(make_player, bag):
+    """What a killed node leaves counts as a reader of every topic until its lease ends."""
+    player = make_player(dataset=str(bag), wait_s=20.0)
+    left_over, starting = rclpy.create_node("left_over"), rclpy.create_node("starting")
+    kinds = {"rgb/image": Image, "rgb/camera_info": CameraInfo, "pose": PoseStamped}
+    for topic, kind in kinds.items():
+        left_over.create_subscription(kind, topic, print, 1)
+    waiting = threading.Thread(target=player.wait_for_subscribers)
+    waiting.start()
+    try:
+        for topic, kind in kinds.items():
+            time.sleep(0.6 * SETTLED_S)
+            assert waiting.is_alive(), f"waits for the reader of {topic}"
+            starting.create_subscription(kind, topic, print, 1)
+        waiting.join(10.0)
+        assert not waiting.is_alive()
+        assert player.count_subscribers("rgb/image") == 2
+    finally:
+        waiting.join(30.0)
+        left_over.destroy_node()
+        starting.destroy_node()
 
 
 def test_a_truncated_image_ends_the_play_with_one_sentence(make_player, tmp_path):
