@@ -36,6 +36,7 @@ _streaming = _rows("streaming", (*DECOMPOSITION, *COMPLETION))
 RECORDS: dict[str, dict[str, Rows]] = {
     "kernel": dict.fromkeys(("kernel", "iteration", "utilisation", "twin"), _kernel),
     "gpu": dict.fromkeys(("parity", "speed", "training"), _gpu),
+    "registration": {"runs": _rows("registration")},
     "reconstruction": {"runs": _reconstruction},
     "reconstruction_speed": {"runs": _reconstruction},
     "streaming": {"runs": _streaming},

@@ -25,7 +25,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     datasets rendering                                              layer 6
     metrics ownership                                               layer 7
     synthetic                                                       layer 8
-    reconstruction segmentation association features completion     layer 9: the steps of the paper
+    registration reconstruction segmentation association features completion    layer 9: steps of the paper
     scene training                                                  layer 10: the paper in order
     viewer                                                          layer 11
     export                                                          layer 12

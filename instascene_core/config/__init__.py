@@ -16,6 +16,7 @@ from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
 from instascene_core.config.reconstruction import ReconstructionConfig
 from instascene_core.config.region import RegionConfig
+from instascene_core.config.registration import RegistrationConfig
 from instascene_core.config.removal import RemovalConfig
 from instascene_core.config.segmentation import SegmentationConfig
 from instascene_core.config.synthetic import SyntheticConfig
@@ -37,6 +38,7 @@ class Config:
     # cameras; "all"; or a box "x y z x y z": lower and upper corner, metres in the world frame.
     region: str = "auto"
     region_of_interest: RegionConfig = field(default_factory=RegionConfig)
+    registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
@@ -58,6 +60,7 @@ __all__ = [
     "PixelLabelsConfig",
     "ReconstructionConfig",
     "RegionConfig",
+    "RegistrationConfig",
     "RemovalConfig",
     "SegmentationConfig",
     "SurfaceAdoptionConfig",

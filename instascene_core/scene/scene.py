@@ -391,7 +391,7 @@ class Scene:
             self.require_gaussians(),
             list(frames),
             background=self._background,
-            align=self.config.reconstruction.refine_poses,
+            align=self._poses_moved,
         ).summary()
         noted = {f"held_out_{name}": value for name, value in summary.items()}
         noted["held_out_frames"] = len(frames)
@@ -409,6 +409,12 @@ class Scene:
     def require_instances(self) -> InstanceMap:
         """The latest decomposition's instances, or NotReadyError."""
         return self.state.require_decomposition().instances
+
+    @property
+    def _poses_moved(self) -> bool:
+        """Whether the scene has other poses than came with the frames."""
+        corrected = self.state.require_reconstruction().metrics.get("poses", {}).get("corrected", False)
+        return self.config.reconstruction.refine_poses or corrected
 
     @property
     def _background(self) -> torch.Tensor | None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from instascene_core import completion, reconstruction, segmentation
+from instascene_core import completion, reconstruction, registration, segmentation
 from instascene_core.config import Config
 from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
@@ -49,15 +49,19 @@ def reconstruct(
         )
     metrics: dict = {"seconds": {}}
     limits = {"iterations": iterations, "time_budget_s": time_budget_s}
+    with timed("register", metrics):
+        registered = registration.register(frames, config.registration, progress)
+    frames = list(registered.frames)
     with timed("reconstruct", metrics):
-        result = optimise(list(frames), progress, **limits) if optimise is not None else None
+        result = optimise(frames, progress, **limits) if optimise is not None else None
         if result is None:
-            result = reconstruction.reconstruct(list(frames), config.reconstruction, progress, **limits)
+            result = reconstruction.reconstruct(frames, config.reconstruction, progress, **limits)
     metrics.update(
         psnr=result.psnr_train,
         gaussians=len(result.gaussians),
         frames=len(frames),
         iterations=result.iterations,
+        poses={"corrected": registered.corrected, "pixels": registered.pixels, "gain": registered.gain},
     )
     posed = tuple(
         frame.with_(world_from_camera=pose) for frame, pose in zip(frames, result.world_from_camera)
