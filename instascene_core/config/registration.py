@@ -20,6 +20,7 @@ class RegistrationConfig:
     # What of them: pixels of each view, of images thinned out to at most so many pixels
     samples: int = 700
     max_pixels: int = 80_000
+    max_pixels_together: int = 8_000_000  # of all views: 20 bytes each
     # Coarse to fine: how far colours are smoothed (pixels of the thinned image), and rounds at most
     smoothing: tuple[float, ...] = (3.0, 1.5, 0.7)
     rounds: int = 8

@@ -71,7 +71,7 @@ class _Problem:
         given = np.stack([frame.world_from_camera for frame in frames])
         depths = [frame.require_depth() for frame in frames]
         scale = float(np.median([np.median(depth[depth > 0]) for depth in depths]))
-        images = stack(frames, config.smoothing[-1], config.max_pixels)
+        images = stack(frames, config.smoothing[-1], _pixels_each(len(frames), config))
         return _Problem(frames, config, given, scale, images, torch.Generator().manual_seed(0))
 
     def estimate(self, progress: ProgressCallback) -> np.ndarray:
@@ -128,6 +128,12 @@ class _Problem:
         """Images, samples that are new each time, and the pairs of views [M, 2]."""
         images = self.images
         if smoothing != self.config.smoothing[-1]:
-            images = with_smoothing(images, self.frames, smoothing, self.config.max_pixels)
+            pixels = _pixels_each(len(self.frames), self.config)
+            images = with_smoothing(images, self.frames, smoothing, pixels)
         samples = draw_samples(images, self.config.samples, self.generator)
         return images, samples, choose_pairs(images, poses, self.config, np.random.default_rng(0))
+
+
+def _pixels_each(count: int, config: RegistrationConfig) -> int:
+    """How many pixels of each of `count` views are held."""
+    return max(1, min(config.max_pixels, config.max_pixels_together // count))

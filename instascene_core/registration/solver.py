@@ -13,6 +13,7 @@ _ROBUST = 3.0  # noise levels beyond which a residual loses its say (Geman and M
 _SETTLED = 3e-4  # of the prior's deviations: smaller steps end a level
 _FEW = 30  # points below which a pair is not compared
 _COLOR_FLOOR = 2e-3  # of 0 … 1
+_GROUP = 128  # pairs at a time
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def solve(
     """
     poses = start
     for _ in range(rounds):
-        found = residuals(images, pairs, torch.from_numpy(poses), samples)
-        matrix, vector = _normal_equations(found, pairs, Noise.of(found, noise_floor), len(images))
+        matrix, vector = _normal_equations(images, pairs, torch.from_numpy(poses), samples, noise_floor)
         matrix, vector = independence * matrix, independence * vector
         matrix[np.diag_indices(len(matrix))] += prior.information
         vector += prior.information * motions(poses, prior.given).reshape(-1)
@@ -105,12 +105,28 @@ def _bounded(square: torch.Tensor) -> torch.Tensor:
 
 
 def _normal_equations(
-    found: Residuals, pairs: torch.Tensor, noise: Noise, count: int
+    images: Stack, pairs: torch.Tensor, poses: torch.Tensor, samples: Samples, noise_floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """JᵀWJ [6N, 6N] and JᵀWr [6N]."""
+    """JᵀWJ [6N, 6N] and JᵀWr [6N], a group of pairs at a time: memory stays bounded however many views."""
+    some = pairs[:: -(-len(pairs) // _GROUP)]  # spread over all views
+    noise = Noise.of(residuals(images, some, poses, samples, differentiate=False), noise_floor)
+    unknowns = 6 * len(images)
+    matrix = torch.zeros(unknowns * unknowns, dtype=torch.float64)
+    vector = torch.zeros(unknowns, dtype=torch.float64)
+    for group in pairs.split(_GROUP):
+        blocks, vectors = _blocks(residuals(images, group, poses, samples), noise)
+        places = (6 * group[:, :, None] + torch.arange(6)).flatten(1)  # [M, 12]
+        flat = places[:, :, None] * unknowns + places[:, None, :]
+        matrix.index_add_(0, flat.reshape(-1), blocks.double().reshape(-1))
+        vector.index_add_(0, places.reshape(-1), vectors.double().reshape(-1))
+    return matrix.reshape(unknowns, unknowns).numpy(), vector.numpy()
+
+
+def _blocks(found: Residuals, noise: Noise) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each pair adds: [M, 12, 12] and [M, 12]."""
     assert found.by_depth is not None and found.by_color is not None
     enough = found.valid & (found.valid.sum(dim=1, keepdim=True) >= _FEW)
-    blocks, vectors = torch.zeros(len(pairs), 12, 12), torch.zeros(len(pairs), 12)
+    blocks, vectors = torch.zeros(len(enough), 12, 12), torch.zeros(len(enough), 12)
     for residual, by, sigma in (
         (found.depth, found.by_depth, noise.depth * found.noise),
         (found.color, found.by_color, torch.full_like(found.color, noise.color)),
@@ -119,10 +135,4 @@ def _normal_equations(
         weighted = by * weight[..., None]
         blocks += weighted.transpose(1, 2) @ by
         vectors += (weighted * residual[..., None]).sum(dim=1)
-    places = (6 * pairs[:, :, None] + torch.arange(6)).flatten(1)  # [M, 12]
-    matrix = torch.zeros(36 * count * count, dtype=torch.float64)
-    flat = places[:, :, None] * (6 * count) + places[:, None, :]
-    matrix.index_add_(0, flat.reshape(-1), blocks.double().reshape(-1))
-    vector = torch.zeros(6 * count, dtype=torch.float64)
-    vector.index_add_(0, places.reshape(-1), vectors.double().reshape(-1))
-    return matrix.reshape(6 * count, 6 * count).numpy(), vector.numpy()
+    return blocks, vectors
