@@ -7,6 +7,8 @@ after Wolf et al. 2018, "The mutex watershed").
 
 import itertools
 import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.geometry.depth_maps import smooth_geometry
+from instascene_core.threads import one_thread
 from instascene_core.weights import read_weights, write_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
@@ -163,11 +166,20 @@ class FrameNetwork:
     def predict(self, frame: Frame, up: np.ndarray | None, plane: Plane | None) -> Prediction:
         """Foreground and affinities of `frame`, which must not exceed MAX_PIXELS (see `limit_size`)."""
         inputs = np.concatenate([color_input(frame.rgb), geometry_input(frame, up, plane)])
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             logits = self.network(torch.from_numpy(inputs)[None])[0]
             logits[1:] += self.join_log_odds
             probability = torch.sigmoid(logits).numpy()
         return Prediction(probability[0], probability[1:])
+
+    def predict_all(
+        self, frames: Sequence[Frame], up: np.ndarray | None, plane: Plane | None
+    ) -> Iterator[Prediction]:
+        """`predict` of each frame in turn, as many at a time as torch has threads."""
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(lambda frame: self.predict(frame, up, plane), frames)
+        torch.set_num_threads(threads)  # a part of torch has one number for all of the process
 
 
 def limit_size(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
