@@ -1,8 +1,8 @@
 """One thread where more would change the result.
 
-The kernel's results do not depend on the number of threads (`rendering`).  Torch's do in their last bits, where
-threads share a sum: in convolutions on coarse grids, in products and means.  Such bits decide something in
-the end (a voxel, a triangle), so a network is applied by one thread, and several frames at a time.
+The kernel's results do not depend on the number of threads (`rendering`).  Torch's do in their last bits,
+where threads share a sum: in convolutions on coarse grids, in products and means.  Such bits decide something
+in the end (a voxel, a triangle), so a network is applied by one thread, and to several frames at a time.
 """
 
 from collections.abc import Iterator

@@ -8,7 +8,7 @@ YAML, .npy and images; `datasets.bag_limits` does the same for bags, `weights` f
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_JSON_BYTES = 64 * 2**20  # a frame takes 1 to 2 kB; Python takes up to 25 times as much for what is in it
 MAX_YAML_BYTES = 4 * 2**20
+MAX_DEPTH = 50  # of YAML; settings have four
 MAX_YAML_NODES = 200_000  # with what every alias stands for
 MAX_PIXELS = 120_000_000  # of one image: the largest cameras have 102 million
 MAX_INTEGER = 2**63 - 1
@@ -31,12 +32,12 @@ IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 
 
 def read_bytes(path: Path, what: str, limit: int) -> bytes:
-    """A file's contents.  InputError, beginning with `what`, where it cannot be read or is larger than `limit`
+    """A file's contents.  InputError, beginning with `what`, where it cannot be read or has more than `limit`
     bytes."""
     path = Path(path)
     try:
         if not path.is_file():  # also a device or pipe, which would never end
-            raise InputError(f"{what} {path} is missing.")
+            raise InputError(f"{what} {path} cannot be read: there is no such file.")
         size = path.stat().st_size
         if size > limit:
             raise InputError(f"{what} {path} has {size:,} bytes; at most {limit:,} are read.")
@@ -101,8 +102,10 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = kind(text)
     try:
+        _require_shallow(yaml.parse(text, kind), where)  # libyaml's composer would overflow the stack
         node = loader.get_single_node()
         if node is None:
             return None
@@ -118,6 +121,17 @@ def parse_yaml(text: str, where: str) -> Any:
         raise InputError(f"{where} is not valid YAML ({error}).") from error
     finally:
         loader.dispose()
+
+
+def _require_shallow(events: Iterable[Any], where: str) -> None:
+    """InputError where YAML collections lie deeper than MAX_DEPTH in one another."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith(("SequenceStartEvent", "MappingStartEvent"))
+        depth -= name.endswith(("SequenceEndEvent", "MappingEndEvent"))
+        if depth > MAX_DEPTH:
+            raise InputError(f"{where} is nested too deeply.")
 
 
 def _require_small(node: Any, where: str) -> None:
@@ -170,7 +184,7 @@ def read_npy(path: Path, what: str = "The file") -> np.ndarray:
                 raise InputError(f"{what} {path} holds {dtype}, not numbers.")
             if min(shape, default=0) < 0 or count > MAX_PIXELS or count * dtype.itemsize != there:
                 raise InputError(
-                    f"{what} {path} says that it holds {_by(shape)} values of {dtype}; it has {there:,} bytes."
+                    f"{what} {path} says that it holds {_by(shape)} values {dtype}; it has {there:,} bytes."
                 )
             values = np.frombuffer(file.read(there), dtype, count)
         order = "F" if column_major else "C"
@@ -214,10 +228,12 @@ def _opened(source: Path | BytesIO, what: str, file: str) -> "Iterator[Image.Ima
 
     try:
         image = Image.open(source, formats=IMAGE_FORMATS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file} is not an image that can be read.") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"{what} has more pixels than the {MAX_PIXELS // 10**6} million that are read; make it smaller."
+        ) from error
+    except Exception as error:  # the many formats' headers raise many kinds
+        raise InputError(f"{file} cannot be decoded: it is not an image that can be read.") from error
     with image:
         require_pixels(*image.size, what)
         try:
@@ -234,7 +250,8 @@ def require_pixels(width: int, height: int, what: str) -> None:
         raise InputError(f"{what} is empty ({width}×{height}).")
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"{what} has {width}×{height} pixels; at most {MAX_PIXELS // 10**6} million are read, so make it smaller."
+            f"{what} has {width}×{height} pixels; at most {MAX_PIXELS // 10**6} million are read: make it "
+            "smaller."
         )
 
 
@@ -242,5 +259,6 @@ def require_pixels(width: int, height: int, what: str) -> None:
 
 
 def one_line(text: object, limit: int = 300) -> str:
-    """Text for a sentence: a single line of at most `limit` characters."""
-    return re.sub(r"\s+", " ", str(text)).strip()[:limit]
+    """Text for a sentence: a single line of at most `limit` characters that any terminal takes."""
+    line = re.sub(r"\s+", " ", str(text)).strip()[:limit]
+    return line.encode("utf-8", "backslashreplace").decode()

@@ -48,7 +48,7 @@ def weighted_sum(weights: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     threads, unlike torch's own sums."""
     if weights.is_cuda:
         return torch.tensordot(weights, image, dims=2)
-    rows = np.matmul(weights.numpy()[:, None, :], image.numpy())  # [H, 1, 3]: a row is too short to be divided
+    rows = np.matmul(weights.numpy()[:, None, :], image.numpy())  # [H, 1, 3]: none is divided
     return torch.from_numpy(rows.sum(axis=(0, 1), dtype=np.float64)).float()
 
 
