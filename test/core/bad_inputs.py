@@ -212,7 +212,7 @@ for _name, _make, _words in (
     ("a Python object", settings("a: !!python/object/apply:os.system [false]\n"), "not valid YAML"),
     ("a day that there is not", settings("a: 2030-99-99\n"), "not valid YAML"),
     ("an integer of 5000 digits", settings("a: " + "9" * 5000), "out of range"),
-    ("an integer of 60 digits", settings(f"reconstruction: {{iterations: {'9' * 60}}}"), "out of range"),
+    ("an integer of 60 digits", settings(f"reconstruction: {{seed: {'9' * 60}}}"), "out of range"),
 ):
     CASES[f"YAML: {_name}"] = (_make, _words)
 for _word, _words in (

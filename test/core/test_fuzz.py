@@ -199,7 +199,8 @@ def test_settings_of_any_text(tmp_path, examples):
 OBJECT = {
     "instance_id": 1, "position_m": [0.0, 0, 0], "orientation_wxyz": [1.0, 0, 0, 0],
     "dimensions_m": [1.0, 1, 1], "volume_m3": 1.0, "watertight": True, "observed_fraction": 0.5,
-    "uncertainty_m": 0.1, "confidence": 0.5, "prior": "x", "duration_s": 1.0, "convex_parts": 1, "notes": ["a"],
+    "uncertainty_m": 0.1, "confidence": 0.5, "prior": "x", "duration_s": 1.0, "convex_parts": 1,
+    "notes": ["a"],
     "next_best_view": {"position_m": [0.0, 0, 0], "orientation_wxyz": [1.0, 0, 0, 0], "reveals": 0.5},
 }  # fmt: skip
 EYE = np.eye(4).tolist()
@@ -209,11 +210,14 @@ SCENE = {
         "camera": {"width": 4, "height": 4, "fx": 1.0, "fy": 1.0, "cx": 2.0, "cy": 2.0},
     }],
     "instances": {
-        "list": [{"id": 1, "kind": "object", "confidence": 1.0, "box_min": [0.0, 0, 0], "box_max": [1.0, 1, 1],
-                  "gaussians": 3, "views": 2, "feature": [0.0, 1.0]}],
+        "list": [{
+            "id": 1, "kind": "object", "confidence": 1.0, "box_min": [0.0, 0, 0], "box_max": [1.0, 1, 1],
+            "gaussians": 3, "views": 2, "feature": [0.0, 1.0],
+        }],
         "support_plane": {"normal": [0.0, 0, 1], "offset": 0.0},
     },
-    "background_color": [0.0, 0, 0], "highest_instance_id": 1, "parameters": {}, "checksums_sha256": {"a": "b"},
+    "background_color": [0.0, 0, 0], "highest_instance_id": 1, "parameters": {},
+    "checksums_sha256": {"a": "b"},
 }  # fmt: skip
 
 
