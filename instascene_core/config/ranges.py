@@ -5,6 +5,7 @@ nothing of its range must be finite and not negative.
 """
 
 import dataclasses
+import functools
 import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -45,8 +46,12 @@ DEFAULT = Range()
 
 def range_of(kind: type, name: str) -> Range:
     """The range beside the field `name` of a configuration class."""
-    hint = typing.get_type_hints(kind, include_extras=True)[name]
-    return next((r for r in _metadata(hint) if isinstance(r, Range)), DEFAULT)
+    return next((r for r in _metadata(_hints(kind)[name]) if isinstance(r, Range)), DEFAULT)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _metadata(hint: Any) -> list[Any]:
