@@ -161,8 +161,6 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
         described = read_json(scene, "The ground truth")["objects"] if scene.is_file() else []
         known = {entry["id"]: entry for entry in described}
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
     truths = []
     for file in files:

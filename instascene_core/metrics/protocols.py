@@ -111,7 +111,10 @@ def fitted(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _objects(output: Path) -> dict[int, float]:
     """Id → confidence of the scene's objects; structure is none."""
-    entries = read_scene_facts(output, DecomposedFacts)["instances"]["list"]
+    try:
+        entries = read_scene_facts(output, DecomposedFacts)["instances"]["list"]
+    except InputError as error:
+        raise InputError(f"There is no decomposed scene in {output}: {error}") from error
     return {instance_id_from(e["id"]): float(e["confidence"]) for e in entries if e["kind"] == "object"}
 
 
