@@ -16,10 +16,10 @@ camera axes are OpenCV's.  `examples/01_from_python.py` shows more.
 The layers, bottom to top.  A module imports only from layers below its own, never from another package of
 the same layer, and no two files import each other in a circle (`test/core/test_architecture.py` holds this):
 
-    errors progress                                                 layer 0
-    transforms camera colors config images                          layer 1: plain values
+    errors progress threads                                         layer 0
+    transforms camera colors config images untrusted                layer 1: plain values
     files config_file                                               layer 2
-    weights geometry owned_folder                                   layer 3
+    weights geometry owned_folder saved_facts                       layer 3
     frame gaussians instances                                       layer 4: what one step hands to the next
     objects gaussians_ply                                           layer 5
     datasets rendering                                              layer 6
@@ -31,6 +31,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     export                                                          layer 12
     browser doctor                                                  layer 13
     cli                                                             layer 14
+    start                                                           layer 15
 """
 
 import importlib

@@ -1,7 +1,6 @@
 """A saved scene in the browser, with viser where it is installed."""
 
 import importlib.util
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.colors import instance_color
-from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians_ply import read_gaussians
+from instascene_core.saved_facts import DecomposedFacts, read_scene_facts
 
 THICKNESS = 1e-2  # of a disk, of its smaller deviation: viewers of 3D Gaussians need one
 SHADE = 60  # grey of what belongs to no instance
@@ -75,9 +74,6 @@ def instance_shades(ids: np.ndarray) -> np.ndarray:
 
 def _summary(folder: Path) -> str:
     """The instances of scene.json as Markdown."""
-    try:
-        entries = json.loads((folder / "scene.json").read_text())["instances"]["list"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"There is no saved scene in {folder} (scene.json: {error}).") from error
+    entries = read_scene_facts(folder, DecomposedFacts)["instances"]["list"]
     lines = [f"- {e['id']}: {e['kind']}, confidence {e['confidence']:.2f}" for e in entries]
     return "\n".join(["**Instances**", *(lines or ["none"])])

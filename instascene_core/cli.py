@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +16,15 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from instascene_core.errors import InputError
+from instascene_core.errors import InputError, outside_cause
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
+from instascene_core.untrusted import one_line, read_json_object
 
-console = Console(width=None if sys.stdout.isatty() else 120)
+# No markup: names, units ([mm]) and extras ([cuda]) keep their brackets; styles are given as arguments.
+console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
 Input = Annotated[Path, tyro.conf.Positional]
 
 
@@ -86,7 +91,7 @@ class Run:
                 else:
                     scene.add_frame(frame)
             for instance_id, error in scene.run(self.stop_after, progress).items():
-                console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
+                warn(f"object {instance_id} was not completed: {error}")
             if held_out:
                 scene.evaluate_held_out(held_out)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
@@ -121,7 +126,7 @@ class Complete:
             result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
         files = put_object(self.output, result, scene.config.export)
         for note in (*loaded.notes, *result.notes):
-            console.print(f"[yellow]{note}[/]", highlight=False)
+            warn(note)
         summarise(self.output, extra={"seconds": scene.metrics["seconds"]})
         console.print(f"{len(files)} files in {self.output / 'objects' / str(self.instance)}")
 
@@ -275,8 +280,10 @@ class Doctor:
         findings = examine()
         table = Table("", "part", "found", "what to do")
         for finding in findings:
-            mark = "[green]✓[/]" if finding.found else ("[red]✗[/]" if finding.required else "[yellow]–[/]")
-            table.add_row(mark, finding.part, finding.version, "" if finding.found else finding.advice)
+            mark = (
+                ("✓", "green") if finding.found else (("✗", "red") if finding.required else ("–", "yellow"))
+            )
+            table.add_row(Text(*mark), finding.part, finding.version, "" if finding.found else finding.advice)
         console.print(table)
         missing = [f.part for f in findings if f.required and not f.found]
         if missing:
@@ -297,14 +304,20 @@ def bag_topics(words: tuple[str, ...]):
     return config_with(BagTopics(), given)
 
 
+def warn(sentence: str) -> None:
+    """A sentence that a person should see, on stdout."""
+    console.print(sentence, style="yellow", highlight=False)
+
+
 @contextmanager
 def progress_bars() -> Iterator[ProgressCallback]:
     """A bar a stage; on a pipe or in a log file, a line every few seconds instead."""
     if not console.is_terminal:
         yield line_progress()
         return
-    columns = (TextColumn("{task.description:>12}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-               TimeElapsedColumn(), TextColumn("{task.fields[message]}"))  # fmt: skip
+    columns = (TextColumn("{task.description:>12}", markup=False), BarColumn(),
+               TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
+               TextColumn("{task.fields[message]}", markup=False))  # fmt: skip
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -332,8 +345,6 @@ def line_progress(every_s: float = 2.0) -> ProgressCallback:
 def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None = None) -> None:
     """Add accuracy (where ground truth is known) and `extra` groups to metrics.json and the report of
     a saved scene, and print its tables."""
-    import json
-
     from instascene_core.export.object_loading import load_objects
     from instascene_core.export.saved_scene import put_metrics, require_savable
     from instascene_core.metrics import evaluate_objects
@@ -341,10 +352,9 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     from instascene_core.viewer.report import metric_rows, object_rows
 
     finish(folder)
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text()) | (extra or {})
-    except (OSError, ValueError) as error:
-        raise InputError(f"There is no finished run in {folder} (metrics.json: {error}).") from error
+    metrics = read_json_object(folder / "metrics.json", f"There is no finished run in {folder}:") | (
+        extra or {}
+    )
     require_savable(folder)
     if ground_truth is not None:  # also where nothing was completed: then all true objects are missing
         delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
@@ -363,30 +373,43 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback
     (INSTASCENE_DEBUG=1 shows that of an internal error)."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {
         "run": Run, "complete": Complete, "export": Export, "view": View, "eval": Eval, "synth": Synth,
         "doctor": Doctor,
     }  # fmt: skip
-    command = tyro.extras.subcommand_cli_from_dict(
-        commands, args=arguments, prog="instascene", description=__doc__
-    )
     try:
-        command()
+        tyro.extras.subcommand_cli_from_dict(
+            commands, args=arguments, prog="instascene", description=__doc__
+        )()
         return
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:
         sentence = str(error)
-    except MemoryError:
-        sentence = "There is not enough memory for this; use fewer frames or a smaller --scale."
+    except BrokenPipeError:  # `instascene … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
-        if os.environ.get("INSTASCENE_DEBUG"):
+        if _interrupted:  # while a compiled module was imported, which made another error of it
+            sys.exit(130)
+        known = outside_cause(error)
+        if known is None and os.environ.get("INSTASCENE_DEBUG"):
             raise
-        text = " ".join(str(error).split())[:300]
-        sentence = f"Internal error ({type(error).__name__}: {text}); INSTASCENE_DEBUG=1 shows where."
-    sys.stderr.write(f"instascene: {sentence}\n")
+        text = f"Internal error ({type(error).__name__}: {one_line(error)}); INSTASCENE_DEBUG=1 shows where."
+        sentence = known or text
+    sys.stderr.write(f"instascene: {one_line(sentence, 2000)}\n")
     sys.exit(1)
+
+
+_interrupted: list[int] = []
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    _interrupted.append(number)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

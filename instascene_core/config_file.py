@@ -1,7 +1,8 @@
 """Settings from YAML files, `KEY=VALUE` words and ROS parameters, checked against `config.Config`.
 
-A setting is named by its path, `reconstruction.iterations`.  An unknown name, a wrong type or a
-list of the wrong length is refused with one sentence; what is not mentioned keeps its default.
+A setting is named by its path, `reconstruction.iterations`.  An unknown name, a wrong type, a list of the
+wrong length or a value out of its range (`config.ranges`) is refused with one sentence; what is not mentioned
+keeps its default.
 """
 
 import dataclasses
@@ -15,7 +16,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from instascene_core.config import Config
+from instascene_core.config.ranges import first_fault
 from instascene_core.errors import InputError
+from instascene_core.untrusted import MAX_INTEGER, parse_yaml, read_yaml
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -24,12 +27,12 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     The YAML file holds nested mappings, as they are or as a ROS parameter file (`/**: ros__parameters: …`).
     Raises InputError.
     """
-    settings = flatten(_without_ros(read_yaml(path))) if path is not None else {}
+    settings = flatten(_without_ros(read_settings(path))) if path is not None else {}
     for word in overrides:
         key, separator, text = word.partition("=")
         if not separator:
             raise InputError(f"'{word}' is not of the form KEY=VALUE, e.g. reconstruction.iterations=500.")
-        settings[key.strip()] = _parse_yaml(text, word)
+        settings[key.strip()] = parse_yaml(text, f"'{word}'")
     return config_with(Config(), settings)
 
 
@@ -43,13 +46,9 @@ def _without_ros(values: dict) -> dict:
     )
 
 
-def read_yaml(path: Path) -> dict:
+def read_settings(path: Path) -> dict:
     """The mapping in a YAML file."""
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The configuration {path} cannot be read: {error}.") from error
-    values = _parse_yaml(text, str(path))
+    values = read_yaml(path, "The configuration")
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -93,12 +92,23 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     for key in settings:
         if key not in values:
             raise InputError(_unknown(key, list(values)))
+    for key, value in settings.items():
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise InputError(f"The setting '{key}' is out of range: a whole number has at most 63 bits.")
     # From JSON, strict pydantic takes a list for a tuple and a text for a path, but no text for a number.
     text = json.dumps(_nest({**values, **settings}))
     try:
-        return _checker(type(config)).validate_json(text, strict=True)
+        checked = _checker(type(config)).validate_json(text, strict=True)
     except ValidationError as error:
         raise InputError(_refusal(error, {**values, **settings})) from error
+    if sentence := first_fault(checked, settings.keys()):
+        raise InputError(sentence)
+    up = checked.up if isinstance(checked, Config) else ()
+    if up and (len(up) != 3 or not any(up)):
+        raise InputError(
+            f"The setting 'up' takes a direction (three numbers) or an empty list, not {list(up)}."
+        )
+    return checked
 
 
 def _is_group(key: str, known: Iterable[str]) -> bool:
@@ -204,13 +214,3 @@ def _unknown(key: str, known: list[str]) -> str:
     nearby = [k for k in same if k.partition(".")[0] == key.partition(".")[0]]
     close = difflib.get_close_matches(key, nearby or same or known, n=1, cutoff=0.0 if same else 0.6)
     return f"There is no setting '{key}'" + (f"; did you mean '{close[0]}'?" if close else ".")
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise InputError(f"{where} is not valid YAML (line {line}).") from error

@@ -16,5 +16,25 @@ class NotReadyError(InputError):
     """The request came before the scene it needs exists; the message says what to call first."""
 
 
+def outside_cause(error: BaseException) -> str | None:
+    """One sentence about an error that the machine or a file caused: no memory, a disk that is full or cannot
+    be read.  None for a fault of the program, and for InputError, which says itself what is wrong."""
+    text = str(error)
+    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if is_memory or any(words in text for words in _NO_MEMORY):
+        return "There is not enough memory for this; use fewer frames or smaller images (--scale)."
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({str(error.filename)[:200]})" if error.filename else ""
+        return f"A file cannot be read or written{where}: {error.strerror}."
+    return None
+
+
+# How torch's allocator, its operators and OpenCV say it: as RuntimeError or cv2.error.
+_NO_MEMORY = (
+    "DefaultCPUAllocator", "not enough memory", "can't allocate memory", "Insufficient memory",
+    "out of memory",     "Storage size calculation overflowed",
+)  # fmt: skip
+
+
 class Cancelled(Exception):
     """Raised out of long work by a progress callback that wants it to stop."""

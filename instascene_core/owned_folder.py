@@ -18,7 +18,6 @@ and a file that somebody puts where ours belongs between the last look and the r
 
 import errno
 import fcntl
-import json
 import os
 import re
 import secrets
@@ -30,6 +29,7 @@ from pathlib import Path
 
 from instascene_core.errors import InputError
 from instascene_core.files import TEMPORARY, write_json
+from instascene_core.untrusted import read_json
 
 STATE = ".instascene"  # folder of the manifest and of saves on their way
 MANIFEST = "manifest.json"
@@ -347,7 +347,7 @@ def _read_manifest(folder: Path) -> _Manifest:
     """InputError where it is damaged or names files outside of the folder."""
     path = folder / STATE / MANIFEST
     try:
-        saved = json.loads(path.read_text())
+        saved = read_json(path)
         manifest = _Manifest(
             str(saved["kind"]),
             frozenset(saved["files"]),

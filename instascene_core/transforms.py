@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from instascene_core.errors import InputError
 
+MAX_LENGTH = 1e12  # metres; beyond, products of poses overflow
+
 # Camera axes: OpenGL (x right, y up, z backward) to OpenCV (x right, y down, z forward).
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -26,6 +28,8 @@ def require_rigid(matrix: np.ndarray, what: str, tolerance: float = 1e-3) -> np.
         raise InputError(f"{what} must be a 4×4 matrix, got shape {matrix.shape}.")
     if not np.isfinite(matrix).all():
         raise InputError(f"{what} contains NaN or infinity.")
+    if np.abs(matrix).max() > MAX_LENGTH:
+        raise InputError(f"{what} has an entry of {np.abs(matrix).max():.3g}, which is no length in metres.")
     rotation = matrix[:3, :3]
     deviation = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if deviation > tolerance or np.linalg.det(rotation) < 0:

@@ -21,7 +21,7 @@ from instascene.srv import CompleteInstance, SaveScene, SegmentInstances
 from rclpy.signals import SignalHandlerOptions
 
 from instascene_core import synthetic
-from instascene_core.cli import console, progress_bars, summarise
+from instascene_core.cli import console, progress_bars, summarise, warn
 from instascene_core.config import SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
@@ -126,7 +126,7 @@ class Demo:
             try:
                 self.call(CompleteInstance, "complete_instance", request, title)
             except InputError as error:
-                console.print(f"[yellow]{title} was not completed: {error}[/]")
+                warn(f"{title} was not completed: {error}")
         self.progress("complete", 1.0, f"{len(objects)} objects")
 
 
@@ -246,7 +246,7 @@ def main(words: list[str] | None = None) -> int:
             seconds, ground_truth = run(args, progress)
         summarise(args.output, ground_truth, {"wall seconds": seconds})
     except InputError as error:
-        console.print(f"[red]demo: {error}[/]")
+        console.print(f"demo: {error}", style="red", highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("demo: stopped.")

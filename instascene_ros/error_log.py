@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-from instascene_core.errors import Cancelled, InputError
+from instascene_core.errors import Cancelled, InputError, outside_cause
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def describe(error: BaseException) -> str:
         return " ".join(str(error).split())
     if isinstance(error, Cancelled):
         return " ".join(str(error).split()) or "The work was cancelled."
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this; use fewer frames or smaller images."
+    if known := outside_cause(error):
+        return known
     text = " ".join(str(error).split())[:300]
     return f"Internal error ({type(error).__name__}: {text}); the scene is kept, see the log of the node."

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rcl_interfaces.msg import SetParametersResult
 
 from instascene_core.config import Config
+from instascene_core.config.ranges import Signed
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
 
@@ -22,7 +23,7 @@ class InputParameters:
 
     pose_source: Literal["topic", "odometry", "tf"] = "topic"
     # Odometry only: camera (optical frame) in the odometry's child frame, x y z qx qy qz qw.
-    camera_in_base: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    camera_in_base: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     image_qos: Literal["auto", "reliable", "best_effort"] = "auto"
     image_transport: Literal["raw", "compressed"] = "raw"
     image_is_rectified: bool = False  # images are undistorted already: use P of camera_info, ignore D

@@ -14,6 +14,7 @@ from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
+from instascene_core.config.ranges import Count, Share, Signed
 from instascene_core.config.reconstruction import ReconstructionConfig
 from instascene_core.config.region import RegionConfig
 from instascene_core.config.registration import RegistrationConfig
@@ -28,12 +29,12 @@ class Config:
 
     # Direction against gravity in the world frame; REP 103 says z.  Empty = not known: the support
     # plane decides.
-    up: tuple[float, ...] = (0.0, 0.0, 1.0)
+    up: tuple[Signed, ...] = (0.0, 0.0, 1.0)
     # Frames held; of more, the most redundant ones go.  A frame of 640×480 takes about 9 MB with all that
     # is made from it.
-    max_frames: int = 240
+    max_frames: Count = 240
     # Share of a pixel that Gaussians must cover for its rendered depth to count, where a frame has none.
-    min_depth_coverage: float = 0.5
+    min_depth_coverage: Share = 0.5
     # Which things are objects to be completed.  "auto": those on, in or at the support, within reach of the
     # cameras; "all"; or a box "x y z x y z": lower and upper corner, metres in the world frame.
     region: str = "auto"

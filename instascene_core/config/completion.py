@@ -6,9 +6,10 @@ deviation of one depth reading; both are measured from the frames.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from instascene_core.config.ownership import SurfaceAdoptionConfig
+from instascene_core.config.ranges import Cosine, Count, Positive, Range, Seed, Share
 
 # --- observing ---
 
@@ -17,11 +18,11 @@ from instascene_core.config.ownership import SurfaceAdoptionConfig
 class WallConfig:
     """When the observed surface is that of a thin-walled vessel, and how thick its wall is."""
 
-    max_thickness: float = 0.06  # longest walk into the body, as a share of the observed diagonal ...
+    max_thickness: Share = 0.06  # longest walk into the body, as a share of the observed diagonal ...
     min_walk: float = 2.5  # ... and at least, voxels
-    step: float = 0.5  # voxels, of that walk
-    max_points: int = 4000  # observed points from which a walk starts
-    min_share: float = 0.04  # of the points have empty space or surface close behind them ...
+    step: Positive = 0.5  # voxels, of that walk
+    max_points: Count = 4000  # observed points from which a walk starts
+    min_share: Share = 0.04  # of the points have empty space or surface close behind them ...
     min_confirmed: float = 0.015  # ... and so many the other side of the wall, observed
 
 
@@ -30,17 +31,17 @@ class ObservingConfig:
     """From frames to confirmed points, a fused volume and the object's box."""
 
     # Views
-    max_views: int = 48  # views fused, the widest spread of those that see the object best
-    unseen_value: float = 0.02  # of a frame that does not show the object, next to 1 of the best one
+    max_views: Count = 48  # views fused, the widest spread of those that see the object best
+    unseen_value: Share = 0.02  # of a frame that does not show the object, next to 1 of the best one
     mask_erosion: int = 1  # pixels at a mask's rim that belong to nobody
     thin_weight: float = 0.5  # trust in parts of a mask too thin to survive the erosion
     flying_step: float = 0.03  # of the depth: a pixel with such steps to both sides hangs in the air
-    min_facing: float = 0.05  # cosine between normal and ray, the least that weighs a reading
+    min_facing: Cosine = 0.05  # cosine between normal and ray, the least that weighs a reading
     # Points
-    max_points: int = 30000  # surface points checked against all views
+    max_points: Count = 30000  # surface points checked against all views
     min_points: int = 40  # with fewer confirmed surface points there is too little to complete
     agreeing_footprints: float = 3.0  # two readings show one surface when they differ by less than this ...
-    agreeing_depth: float = 0.012  # ... or than this share of the depth
+    agreeing_depth: Share = 0.012  # ... or than this share of the depth
     unowned_vote: float = 0.5  # of a view that sees an unlabelled surface at a point, against the instance
     min_agreeing_views: int = 2  # views that confirm a point, unless only one sees its place
     min_noise: float = 0.1  # footprints: depth is not taken to be better than this
@@ -48,17 +49,17 @@ class ObservingConfig:
     rough_noise: float = 0.3  # footprints of noise from which normals are taken from a neighbourhood ...
     normal_footprints: float = 3.0  # ... of this radius, footprints ...
     normal_noise: float = 4.0  # ... or this, standard deviations of the noise ...
-    normal_points: int = 40  # ... of at most so many points
+    normal_points: Count = 40  # ... of at most so many points
     piece_cell: float = 2.0  # footprints: cells that touch hold one piece of the surface
     min_piece: float = 0.03  # of the points that a separate piece must hold
     piece_gap: float = 0.5  # of the main piece's extent: a piece as large may be that far away ...
-    min_piece_gap: float = 0.3  # ... a smaller one proportionally less, but this share of it
+    min_piece_gap: Share = 0.3  # ... a smaller one proportionally less, but this share of it
     # Neighbours
-    neighbour_views: int = 16  # frames in which neighbours are looked for
-    neighbour_points: int = 1500  # pixels of one frame taken
+    neighbour_views: Count = 16  # frames in which neighbours are looked for
+    neighbour_points: Count = 1500  # pixels of one frame taken
     # Voxels
-    max_voxels: int = 600_000
-    min_voxel_pixels: float = 0.5  # a voxel is not finer than this many pixels' footprint
+    max_voxels: Count = 600_000
+    min_voxel_pixels: Positive = 0.5  # a voxel is not finer than this many pixels' footprint
     band_voxels: float = 1.5  # a view sees into a surface as deep as the largest of: so many voxels,
     band_noise: float = 2.5  # standard deviations of the noise,
     band_footprints: float = 0.5  # footprints
@@ -66,20 +67,22 @@ class ObservingConfig:
     truncation_voxels: float = 3.0  # ... or voxels
     many_views: int = 6  # views of the object from which empty space needs two that look through it
     free_ratio: int = 2  # views that look through a voxel, per view that sees surface there: it is empty
-    full_views: int = 2  # views that make a voxel's surface fully trusted
+    full_views: Count = 2  # views that make a voxel's surface fully trusted
     full_weight: float = 0.3  # of the weight of such a view that does, too
     believed_trust: float = 0.5  # trust from which a voxel's surface is believed
     # Box
-    box_scale: float = 1.15  # object box / observed box; a prior that touches its faces grows it
+    box_scale: Annotated[float, Range(1)] = (
+        1.15  # object box / observed box; a prior that touches its faces grows it
+    )
     min_box_footprints: float = 4.0  # shortest side of the observed box
-    min_support_cosine: float = 0.3  # between up and the support's normal, in looking for its lowest point
+    min_support_cosine: Cosine = 0.3  # between up and the support's normal, in looking for its lowest point
     # Notes
     below_support: float = 3.0  # footprints under the support plane: a point there contradicts it ...
     max_below_support: float = 0.5  # ... and of so many of the points the plane is not used
     few_views: int = 3  # with fewer, the notes say that most is a guess
     cut_rim: int = 3  # pixels at an image's border: an object that reaches them goes on outside ...
     cut_length: float = 0.2  # ... along this many, as a share of the square root of its pixels
-    many_cut: float = 0.5  # share of cut views that is noted
+    many_cut: Share = 0.5  # share of cut views that is noted
     min_common_up: float = 0.1  # length of the mean of the cameras' up: with less it is not believed
     ownership: SurfaceAdoptionConfig = field(default_factory=SurfaceAdoptionConfig)
     wall: WallConfig = field(default_factory=WallConfig)
@@ -89,16 +92,16 @@ class ObservingConfig:
 class NextViewConfig:
     """Where to look next, and when a view counts as unoccluded (InstaScene, supplementary)."""
 
-    unoccluded: float = 0.85  # share of the object's pixels
+    unoccluded: Share = 0.85  # share of the object's pixels
     same_depth: float = 0.05  # of the object's longest side
-    image: int = 64  # pixels, side of the square images in which occlusion is judged
-    min_cosine: float = 0.2  # between normal and ray, below which a surface is not taken for seen
-    azimuths: int = 16  # viewpoints on a circle
+    image: Count = 64  # pixels, side of the square images in which occlusion is judged
+    min_cosine: Cosine = 0.2  # between normal and ray, below which a surface is not taken for seen
+    azimuths: Count = 16  # viewpoints on a circle
     elevations: tuple[float, ...] = (30.0, 60.0)  # degrees above the object
-    min_distance: float = 1.5  # of the object's radius
-    samples: int = 1500  # points on the generated surface
+    min_distance: Positive = 1.5  # of the object's radius
+    samples: Count = 1500  # points on the generated surface
     observed: float = 0.5  # a triangle with less is generated
-    max_views: int = 12  # whose pixels stand for the rest of the scene
+    max_views: Count = 12  # whose pixels stand for the rest of the scene
 
 
 # --- explanations ---
@@ -111,39 +114,39 @@ class SurfaceConfig:
     tolerance_noise: float = 1.5  # standard deviations of the noise ...
     tolerance_footprints: float = 1.0  # ... or footprints that the averaged surface may lie beside it
     point_footprints: float = 0.3  # error of a point besides the noise
-    max_points: int = 6000
-    neighbours: int = 16  # points over which distances are averaged
+    max_points: Count = 6000
+    neighbours: Count = 16  # points over which distances are averaged
 
 
 @dataclass(frozen=True)
 class FittingConfig:
     """Boxes, cylinders and balls through observed points."""
 
-    max_points: int = 3000
-    rim: float = 0.995  # quantile at which a face that was not seen is put, where seen ones end
-    tries: int = 2  # starts of a kind that are refined
+    max_points: Count = 3000
+    rim: Share = 0.995  # quantile at which a face that was not seen is put, where seen ones end
+    tries: Count = 2  # starts of a kind that are refined
     start_sigmas: float = 5.0  # a point lies on a start within so many standard deviations
-    start_share: float = 0.5  # of the points must lie on a start
-    max_planes: int = 4
+    start_share: Share = 0.5  # of the points must lie on a start
+    max_planes: Count = 4
     plane_sigmas: float = 3.0  # a point lies on a plane within so many standard deviations ...
-    plane_cosine: float = 0.85  # ... and its normal agrees with the plane's
-    plane_share: float = 0.04  # of the points left unexplained, with fewer no plane is looked for
-    plane_draws: int = 120  # points whose tangent planes are tried
-    parallel_planes: float = 0.9  # cosine between planes from which they are one direction
-    square_planes: float = 0.2  # cosine between planes below which a box may lie along both
-    face_cosine: float = 0.8  # a point faces as a face does
-    face_share: float = 0.02  # of the points that make a face
+    plane_cosine: Cosine = 0.85  # ... and its normal agrees with the plane's
+    plane_share: Share = 0.04  # of the points left unexplained, with fewer no plane is looked for
+    plane_draws: Count = 120  # points whose tangent planes are tried
+    parallel_planes: Cosine = 0.9  # cosine between planes from which they are one direction
+    square_planes: Cosine = 0.2  # cosine between planes below which a box may lie along both
+    face_cosine: Cosine = 0.8  # a point faces as a face does
+    face_share: Share = 0.02  # of the points that make a face
     face_gap: float = 0.1  # of the body's length: such a face lies no farther from where the points end ...
     face_gap_footprints: float = 2.0  # ... plus this
     min_half_footprints: float = 0.5  # least half side
-    axis_plane_cosine: float = 0.9  # points of the best plane, left out in looking for a cylinder's axis
-    same_axis: float = 0.98  # cosine between axes from which one is tried only
-    side_cosine: float = 0.5  # against the axis, below which a normal is the side's
-    side_share: float = 0.1  # of the points that make a side
+    axis_plane_cosine: Cosine = 0.9  # points of the best plane, left out in looking for a cylinder's axis
+    same_axis: Cosine = 0.98  # cosine between axes from which one is tried only
+    side_cosine: Cosine = 0.5  # against the axis, below which a normal is the side's
+    side_share: Share = 0.1  # of the points that make a side
     round_sigmas: float = 2.0  # standard deviations at which a point's weight in a circle is halved
     max_radius: float = 4.0  # of the points' diagonal: a larger circle is no circle
-    outward_share: float = 0.8  # of the normals that leave the centre
-    refine_points: int = 400  # in the least squares
+    outward_share: Share = 0.8  # of the normals that leave the centre
+    refine_points: Count = 400  # in the least squares
 
 
 @dataclass(frozen=True)
@@ -154,18 +157,18 @@ class PlainBodyConfig:
     systematic: float = 0.3  # of the tolerance: rms of what is left of the distances after averaging
     filled: float = 0.01  # of its inside that may be known to be empty or another's
     seen: float = 0.2  # of its surface that must have been observed
-    samples: int = 1500  # points on a body's surface
+    samples: Count = 1500  # points on a body's surface
     seen_face: float = 0.3  # of a flat face: it was seen
-    seen_cosine: float = 0.5  # between an observed normal and the surface's
+    seen_cosine: Cosine = 0.5  # between an observed normal and the surface's
     seen_reach: float = 2.0  # footprints or voxels, plus the tolerance, within which a place was seen
-    lid_cosine: float = 0.7  # against up, from which a face closes the body at the top: a mouth may be there
-    foot_cosine: float = 0.9  # against the support, from which a face stands on it ...
+    lid_cosine: Cosine = 0.7  # against up, from which a face closes the body at the top: a mouth may be there
+    foot_cosine: Cosine = 0.9  # against the support, from which a face stands on it ...
     foot_reach: float = 2.0  # ... from this far, voxels or twice as many footprints, plus the tolerance
     rim_slack: float = 2.0  # voxels and footprints, plus the band, in which a seen face's rim is looked for
-    rim_quantile: float = 0.995  # of the points: where what was seen ends
+    rim_quantile: Share = 0.995  # of the points: where what was seen ends
     rim_empty: float = 0.5  # of the places beyond the rim that must be known to be empty
     margin_offsets: float = 3.0  # times the fit's offset that the fused body may stick out of it ...
-    margin_tolerance: float = 0.1  # ... or this share of the tolerance
+    margin_tolerance: Share = 0.1  # ... or this share of the tolerance
     doubt_tolerance: float = 0.5  # of the tolerance, doubt about a body that fits perfectly
     doubt_prior: float = 0.25  # of the distance between body and prior, doubt because of that
     fitting: FittingConfig = field(default_factory=FittingConfig)
@@ -179,17 +182,17 @@ class OutlineConfig:
     cell_noise: float = 0.7  # ... or standard deviations of the noise
     min_normal: float = 0.7  # part of a normal that must lie in the half plane
     straightened: float = 2.5  # cells around a place whose line it is moved onto
-    same_side: float = 0.3  # cosine between normals that face the same way
+    same_side: Cosine = 0.3  # cosine between normals that face the same way
     neighbourhood: float = 5.0  # cells within which the densest place is looked for
     density_same_side: float = 0.15  # of the densest that faces the same way, and ...
-    density: float = 0.06  # ... of the densest at all, that a place must have
+    density: Positive = 0.06  # ... of the densest at all, that a place must have
     end: float = 1.5  # cells beyond the last place, where the curve has ended
     interpolation: float = 0.2  # cells, softens the weights 1/distance² of the nearest places
-    opposed: float = -0.8  # cosine between the normals of a wall's two sides
+    opposed: Cosine = -0.8  # cosine between the normals of a wall's two sides
     straight: float = 0.9  # of the way between them that must lie along the normal
     ring_trust: float = 0.3  # from which a voxel of a ring was seen
     min_ring_voxels: int = 3  # known to be empty, or seen
-    ring_free: float = 0.5  # voxels seen on an empty ring, as a share of the empty ones, at most
+    ring_free: Share = 0.5  # voxels seen on an empty ring, as a share of the empty ones, at most
 
 
 @dataclass(frozen=True)
@@ -199,34 +202,34 @@ class RevolutionConfig:
     agrees: float = 0.85  # of the observed surface, and of its side alone, that agrees with the axis
     agrees_vessel: float = 0.75  # of a vessel's, which may have handles; both sides of its wall agree
     better: float = 0.01  # by which a later axis must agree better than an earlier one
-    side_cosine: float = 0.7  # against the axis, below which a normal is the side's: ends agree with any axis
+    side_cosine: Cosine = 0.7  # against the axis, below which a normal is the side's: ends agree with any
     steady_noise: float = 0.6  # of the noise: rms of what is left of the agreeing surface's distances ...
     steady_size: float = 0.0025  # ... or of the observed diagonal: a pebble is nearly round, too
     around: float = 0.33  # of the circle on which rings of it were seen, on average
-    around_sectors: int = 24  # of that circle
+    around_sectors: Count = 24  # of that circle
     around_level: float = 4.0  # voxels, height of a ring
     contradicted: float = 0.04  # of the turned surface that may lie in known empty space
-    contradicted_points: int = 1500  # of the surface that are turned for that
+    contradicted_points: Count = 1500  # of the surface that are turned for that
     both_sides: float = 0.1  # of an outline with another side behind it, from which a body is a vessel
-    turns: int = 12  # copies of the observed points about the axis
-    max_points: int = 30000  # of all copies together
+    turns: Count = 12  # copies of the observed points about the axis
+    max_points: Count = 30000  # of all copies together
     apart: float = 0.06  # of the observed diagonal: so far around what does not agree, nothing is turned
-    lying_cosine: float = 0.7  # between axis and up, below which the body lies: its underside is known
+    lying_cosine: Cosine = 0.7  # between axis and up, below which the body lies: its underside is known
     surface_reach: float = 2.0  # voxels on both sides of the outline that take its distance
     wall_voxels: int = 2  # across a vessel's wall
-    max_thin_voxels: int = 1_200_000  # of a vessel whose walls need finer ones
+    max_thin_voxels: Count = 1_200_000  # of a vessel whose walls need finer ones
     doubt_tolerance: float = 0.5  # of the tolerance, doubt about what was turned
     # Finding the axis
-    axis_points: int = 4000
+    axis_points: Count = 4000
     axis_error: float = 0.05  # of the diagonal: distance from the axis that halves a normal's weight
     upright_error: float = 0.03  # the same for upright axes
-    upright_cosine: float = 0.98  # against up, from which an axis counts as upright
-    refine_points: int = 1500
+    upright_cosine: Cosine = 0.98  # against up, from which an axis counts as upright
+    refine_points: Count = 1500
     refine_sigmas: tuple[float, ...] = (8.0, 4.0, 3.0)  # a point farther off its ring is left out, in turn
     refine_min_points: int = 20
-    refine_rings: int = 40
-    end_cosine: float = 0.7  # against the axis, from which a normal is an end's
-    within_quantile: float = 0.01  # of the surface that must lie on either side of the axis
+    refine_rings: Count = 40
+    end_cosine: Cosine = 0.7  # against the axis, from which a normal is an end's
+    within_quantile: Share = 0.01  # of the surface that must lie on either side of the axis
     outline: OutlineConfig = field(default_factory=OutlineConfig)
 
 
@@ -252,11 +255,11 @@ class VesselConfig:
     cavity_width: float = 1.5  # a narrower cavity is none: the core of a stem
     opening: int = 2  # voxels between a cavity and the empty space that leads to it
     surrounded: float = 0.2  # of the observed points in a neighbour's hull: that one surrounds the vessel
-    hull_points: int = 2000  # observed points looked at for that
+    hull_points: Count = 2000  # observed points looked at for that
     min_neighbour: int = 20  # points of a neighbour that counts
     support_footprints: float = 2.0  # median height below which a neighbour is the support itself
-    floor_cosine: float = 0.7  # between the way to a surface and its normal: right under it
-    floor_up: float = 0.5  # cosine against up: a surface that faces up is a floor
+    floor_cosine: Cosine = 0.7  # between the way to a surface and its normal: right under it
+    floor_up: Cosine = 0.5  # cosine against up: a surface that faces up is a floor
 
 
 @dataclass(frozen=True)
@@ -267,10 +270,10 @@ class CarvingConfig:
     surface_trust: float = 0.3  # from which a voxel is part of the observed surface
     hull_resolution: float = 0.06  # of a hull's normals: facets that differ less are merged
     start_below: int = 2  # voxels under an observed point, where letting it down starts
-    facing_up: float = 0.7  # cosine against up: a point of the top
+    facing_up: Cosine = 0.7  # cosine against up: a point of the top
     top_only: float = 0.85  # of the points: nothing but the top was seen, all of it is let down
-    fall_quantile: float = 0.02  # of the falls: the lowest points' fall ...
-    fall_range: float = 0.06  # ... and, as a share of the height, how much more still stands on something
+    fall_quantile: Share = 0.02  # of the falls: the lowest points' fall ...
+    fall_range: Share = 0.06  # ... and, as a share of the height, how much more still stands on something
     vessel: VesselConfig = field(default_factory=VesselConfig)
 
 
@@ -278,7 +281,7 @@ class CarvingConfig:
 class LearnedConfig:
     """The network's grid and what is done with its answers."""
 
-    side: int = 64  # cube root of the number of voxels
+    side: Count = 64  # cube root of the number of voxels
     floor_below: float = 1.0  # voxels under the support ...
     floor_above: float = 3.0  # ... to over it: there a vessel keeps the floor of its carved body
     mixture_likelihood: float = 2.0  # concentration of the mixtures (Dirichlet) per likelihood ...
@@ -296,10 +299,10 @@ class AppearanceConfig:
     reach_footprints: float = 1.5  # a vertex was observed within so many footprints, ...
     reach_voxels: float = 1.0  # ... voxels ...
     reach_noise: float = 2.0  # ... or standard deviations of the noise of a confirmed point
-    points: int = 6  # nearest ones looked at
-    full_facing: float = 2.0  # slope: a point facing the same way counts in full from 1 / this cosine
-    full_views: int = 3  # that agree on a point count in full
-    full_trust: float = 2.0  # slope: a voxel's trust counts in full from 1 / this
+    points: Count = 6  # nearest ones looked at
+    full_facing: Positive = 2.0  # slope: a point facing the same way counts in full from 1 / this cosine
+    full_views: Count = 3  # that agree on a point count in full
+    full_trust: Positive = 2.0  # slope: a voxel's trust counts in full from 1 / this
     min_error: float = 0.25  # voxels
     near: float = 0.3  # nearness to a confirmed point from which its colour is taken
     color_footprints: float = 0.3  # softens the weights of the nearest points' colours
@@ -307,7 +310,7 @@ class AppearanceConfig:
     ray_voxels: float = 2.0  # a pixel shows the mesh within so many voxels, ...
     ray_noise: float = 3.0  # ... standard deviations of the noise ...
     ray_footprints: float = 1.5  # ... or footprints of its depth
-    min_cosine: float = 0.02  # between normal and ray, the least that weighs a pixel
+    min_cosine: Cosine = 0.02  # between normal and ray, the least that weighs a pixel
     border_weight: float = 0.02  # of a pixel at a mask's border
     min_weight: float = 0.05  # of all pixels that show a vertex, from which it has their colour
     fit_rounds: int = 3
@@ -336,9 +339,9 @@ class MeshingConfig:
     observed_trust: float = 0.3  # from which a vertex is moved no farther than an observed one may be
     repair_blurs: tuple[float, ...] = (0.5, 0.8, 1.2)  # voxels, until a surface does not touch itself
     simplify_voxels: float = 0.12  # tolerance of the adaptive triangle count
-    max_triangles: int = 20_000
-    shape_share: float = 0.7  # of them at most for the shape; the rest go where the colour varies
-    max_edge: float = 0.06  # longest edge of the mesh, as a share of its box's diagonal
+    max_triangles: Count = 20_000
+    shape_share: Share = 0.7  # of them at most for the shape; the rest go where the colour varies
+    max_edge: Share = 0.06  # longest edge of the mesh, as a share of its box's diagonal
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
 
 
@@ -346,9 +349,9 @@ class MeshingConfig:
 class ConvexPartsConfig:
     """Convex parts for collision checks."""
 
-    threshold: float = 0.1  # concavity left in a part, relative to the object's size
-    max_parts: int = 12
-    max_triangles: int = 500  # of the mesh that is decomposed
+    threshold: Positive = 0.1  # concavity left in a part, relative to the object's size
+    max_parts: Count = 12
+    max_triangles: Count = 500  # of the mesh that is decomposed
 
 
 @dataclass(frozen=True)
@@ -356,11 +359,11 @@ class ConfidenceConfig:
     """One number in [0, 1] for how far a completed object is to be believed, and what the notes say."""
 
     full_fraction: float = 1.25  # times the observed fraction
-    full_views: int = 4
+    full_views: Count = 4
     min_views: float = 0.25  # factor, however few views
     cut_loss: float = 0.5  # lost where all images end before the object does
-    low_fraction: float = 0.3  # observed, below which the notes warn
-    high_fraction: float = 0.9  # observed, above which the notes suggest no further view
+    low_fraction: Share = 0.3  # observed, below which the notes warn
+    high_fraction: Share = 0.9  # observed, above which the notes suggest no further view
 
 
 @dataclass(frozen=True)
@@ -370,10 +373,10 @@ class CompletionConfig:
     # "carving" asks no network: hull and footprint, less what was seen to be empty
     prior: Literal["learned", "carving"] = "learned"
     candidates: bool = True  # plain bodies and bodies of revolution are tried before the prior's guess
-    num_samples: int = 1
-    seed: int = 0
+    num_samples: Count = 1
+    seed: Seed = 0
     max_growths: int = 3  # times the box is grown ...
-    growth: float = 1.25  # ... by this, where the body does not fit into it
+    growth: Annotated[float, Range(1)] = 1.25  # ... by this, where the body does not fit into it
     observing: ObservingConfig = field(default_factory=ObservingConfig)
     explanations: ExplanationsConfig = field(default_factory=ExplanationsConfig)
     carving: CarvingConfig = field(default_factory=CarvingConfig)

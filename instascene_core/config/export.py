@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from instascene_core.config.ranges import Positive
+
 
 @dataclass(frozen=True)
 class ExportConfig:
@@ -11,5 +13,5 @@ class ExportConfig:
     formats: tuple[Literal["ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf"], ...] = (
         "ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf",
     )  # fmt: skip
-    density: float = 400.0  # kg/m³, household things between foam and full cans; for the inertia
+    density: Positive = 400.0  # kg/m³, household things between foam and full cans; for the inertia
     friction: float = 0.8

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from instascene_core.config.ranges import Count, Positive, Share
+
 
 @dataclass(frozen=True)
 class PixelLabelsConfig:
@@ -10,8 +12,8 @@ class PixelLabelsConfig:
     min_weight: float = 0.02  # summed blending weight below which a label does not compete for a pixel
     # One scale is so many times the median deviation (of colour in [0, 1] summed over channels, or of depth
     # in metres) of the pixels inside instances: pixels at borders deviate more.
-    deviations_per_scale: float = 2.0
-    max_scales: float = 6.0  # that one measurement can speak against a label: it may be an outlier
+    deviations_per_scale: Positive = 2.0
+    max_scales: Positive = 6.0  # that one measurement can speak against a label: it may be an outlier
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,6 @@ class SurfaceAdoptionConfig:
     max_rise: float = 0.2  # rise over the mask's surface, as a share of the step: more bends inward ...
     rise_slack: float = 0.3  # ... footprints allowed on top of that
     rim_weight: float = 0.05  # of normals at the mask's rim, next to 1 inside
-    smoothing: int = 5  # pixels, side of the square over which normals are averaged
+    smoothing: Count = 5  # pixels, side of the square over which normals are averaged
     support_height: float = 2.0  # footprints over the support within which a pixel is the support's
-    support_share: float = 0.8  # of a label's pixels lie there: the label is the support's own
+    support_share: Share = 0.8  # of a label's pixels lie there: the label is the support's own

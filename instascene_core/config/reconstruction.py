@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from instascene_core.config.ranges import Count, Positive, Rate, Seed, Share
+
 
 @dataclass(frozen=True)
 class ReconstructionConfig:
@@ -10,16 +12,16 @@ class ReconstructionConfig:
 
     # What trains: "auto" takes a CUDA GPU where gsplat and one are there, else the CPU
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    iterations: int = 1200
+    iterations: Count = 1200
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
-    seed: int = 0
+    seed: Seed = 0
     # Memory: training starts with `gaussians_per_pixel` × pixels of a training image, may grow by a
     # third, and never exceeds `max_gaussians`.
-    max_gaussians: int = 80_000
-    gaussians_per_pixel: float = 0.4
+    max_gaussians: Count = 80_000
+    gaussians_per_pixel: Positive = 0.4
     # Resolution: images above `max_pixels` are trained smaller; training starts at half of that and
     # doubles at these fractions of the run.
-    max_pixels: int = 200_000
+    max_pixels: Count = 200_000
     finer_at: tuple[float, ...] = (0.3,)
     # Losses
     ssim_weight: float = 0.2
@@ -29,50 +31,50 @@ class ReconstructionConfig:
     depth_weight: float = 0.5  # of a sensor's depth
     stereo_depth_weight: float = 0.2  # of depth estimated from the images
     # Adam; the means' rate is relative to the typical depth of the scene and decays exponentially
-    means_lr: float = 1.6e-4
-    means_lr_final_share: float = 0.02
-    quaternions_lr: float = 1e-3
-    scales_lr: float = 5e-3
-    opacities_lr: float = 0.05
-    sh_lr: float = 2.5e-3
+    means_lr: Rate = 1.6e-4
+    means_lr_final_share: Share = 0.02
+    quaternions_lr: Rate = 1e-3
+    scales_lr: Rate = 5e-3
+    opacities_lr: Rate = 0.05
+    sh_lr: Rate = 2.5e-3
     sh_degree: int = 1
     # Densification
     # "budgeted" holds the maximum, "gradient" is the paper's
     densification: Literal["budgeted", "gradient"] = "budgeted"
-    refine_every: int = 100
-    refine_until: float = 0.7  # fraction of the run
-    densify_growth: float = 0.1  # share added a refinement (budgeted)
+    refine_every: Count = 100
+    refine_until: Share = 0.7  # fraction of the run
+    densify_growth: Share = 0.1  # share added a refinement (budgeted)
     densify_gradient: float = 2e-4  # pull above which a Gaussian is densified (gradient)
     opacity_reset_every: int = 3000  # iterations until `refine_until` (gradient); 0 = never
-    min_opacity: float = 0.05
+    min_opacity: Share = 0.05
     # Cameras
     # A gain and an offset per frame.  Colours fit better, geometry does not; views not trained on, whose
     # exposure is not known, come out worse.
     exposure: bool = False
-    exposure_lr: float = 2e-3
+    exposure_lr: Rate = 2e-3
     # What shows where nothing is reconstructed: one learned colour; False = black
     learn_background: bool = True
-    background_lr: float = 2e-3
+    background_lr: Rate = 2e-3
     # Pose refinement, for poses some pixels off; exact ones lose a little.  Lengths are relative to the
     # typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
-    pose_start: float = 0.1  # fraction of the run before which poses stay as given
-    pose_rotation_lr: float = 4e-3  # radians
-    pose_translation_lr: float = 6e-3
-    pose_lr_final_share: float = 0.004
+    pose_start: Share = 0.1  # fraction of the run before which poses stay as given
+    pose_rotation_lr: Rate = 4e-3  # radians
+    pose_translation_lr: Rate = 6e-3
+    pose_lr_final_share: Share = 0.004
     pose_prior: float = 50.0  # ½·prior·(angle² + (shift / depth)²) is added to each frame's loss
-    pose_judged: float = 0.5  # fraction of the run at which refined poses are kept for good only if they ...
+    pose_judged: Share = 0.5  # fraction of the run at which refined poses are kept for good only if they ...
     pose_min_pixels: float = 0.4  # ... moved the images by this much (median): else the given ones hold
     # While frames still arrive: each is folded in, optimised on among the newest ones and others, and a
     # polish finishes the scene once it is asked for.
-    online_fraction: float = 0.25  # the moment of a run at which all schedules stand meanwhile
-    online_iterations: int = 40  # optimised per frame at most, then the model waits for more
-    online_least_share: float = 0.4  # of them, made up for before a polish
-    online_window: int = 8  # newest frames ...
-    online_newest_share: float = 0.5  # ... that get this share of the iterations
-    online_fine_share: float = 0.6  # of the iterations at full resolution, the others at half
+    online_fraction: Share = 0.25  # the moment of a run at which all schedules stand meanwhile
+    online_iterations: Count = 40  # optimised per frame at most, then the model waits for more
+    online_least_share: Share = 0.4  # of them, made up for before a polish
+    online_window: Count = 8  # newest frames ...
+    online_newest_share: Share = 0.5  # ... that get this share of the iterations
+    online_fine_share: Share = 0.6  # of the iterations at full resolution, the others at half
     online_density: float = 0.15  # Gaussians per unexplained pixel, over gaussians_per_pixel
-    polish_begin: float = 0.4  # fraction of a run that a polish starts at
-    polish_iterations: int = 700  # at most ...
+    polish_begin: Share = 0.4  # fraction of a run that a polish starts at
+    polish_iterations: Count = 700  # at most ...
     polish_time_s: float = 8.0  # ... or this long; 0 = all of them ...
     polish_least: int = 200  # ... but not fewer, however slow the machine

@@ -8,6 +8,8 @@ there, of its patches or its creases, want weights of their own
 from dataclasses import dataclass, field
 from typing import Literal
 
+from instascene_core.config.ranges import Angle, Cosine, Count, Positive, Share, Signed
+
 
 @dataclass(frozen=True)
 class MaskConfig:
@@ -15,7 +17,7 @@ class MaskConfig:
 
     min_mask_pixels: int = 25  # smaller masks, or pieces of one, are left out
     max_hole_distance: float = 1.5  # pixels: an unlabelled pixel this near to a mask may be closed ...
-    min_hole_surroundings: float = 0.6  # ... where more than this share of its 3×3 pixels is labelled
+    min_hole_surroundings: Share = 0.6  # ... where more than this share of its 3×3 pixels is labelled
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,10 @@ class EdgeConfig:
     0.01 to 0.06 with noisy depth and stays with exact depth.
     """
 
-    frames: int = 12  # from which it is measured how far the borders lie from the edges, at most
+    frames: Count = 12  # from which it is measured how far the borders lie from the edges, at most
     sharp_offset: float = 0.85  # pixels that borders without error lie off, as it is measured
     band_offsets: float = 2.0  # labels are in doubt within so many offsets beyond that; 0 = never
-    color_difference: float = 8.0  # of CIE Lab in 8 bits, at which a pixel's vote counts 60 %
+    color_difference: Positive = 8.0  # of CIE Lab in 8 bits, at which a pixel's vote counts 60 %
     least_trust: float = 0.05  # of a pixel right at a border, for what is thinner than the doubt
 
 
@@ -37,29 +39,29 @@ class EdgeConfig:
 class SupportConfig:
     """The support plane and the walls.  "scale" is the median distance of the surface from its cameras."""
 
-    support_points: int = 40_000  # points fused for the plane search ...
-    support_frames: int = 40  # ... from at most so many frames
+    support_points: Count = 40_000  # points fused for the plane search ...
+    support_frames: Count = 40  # ... from at most so many frames
     min_support_points: int = 100  # fewer tell nothing
     # Planes by RANSAC.  An "alignment" is the least cosine between a point's normal and the plane's.
-    max_planes: int = 8
-    plane_trials: int = 300
-    trial_points: int = 6000  # that a trial is judged by, about
-    plane_tolerance: float = 0.01  # of the scale: first, generous inlier distance
-    trial_alignment: float = 0.85  # of a trial's inliers
-    fit_alignment: float = 0.8  # of the points a plane is fitted to
-    min_fit_points: int = 30  # a plane is fitted to
+    max_planes: Count = 8
+    plane_trials: Count = 300
+    trial_points: Count = 6000  # that a trial is judged by, about
+    plane_tolerance: Positive = 0.01  # of the scale: first, generous inlier distance
+    trial_alignment: Share = 0.85  # of a trial's inliers
+    fit_alignment: Share = 0.8  # of the points a plane is fitted to
+    min_fit_points: Count = 30  # a plane is fitted to
     last_fit_tolerance: float = 0.5  # of `plane_tolerance`, in the last of three fits
-    plane_alignment: float = 0.7  # of the points that belong to a plane once it is found
-    min_plane_share: float = 0.03  # of all points
+    plane_alignment: Share = 0.7  # of the points that belong to a plane once it is found
+    min_plane_share: Share = 0.03  # of all points
     plane_sigmas: float = 4.0  # final tolerance in standard deviations of the planes' own noise ...
     min_tolerance: float = 0.25  # ... but at least this and ...
     max_tolerance: float = 1.5  # ... at most that many times `plane_tolerance`
     # Which of the planes is the support
-    up_known_degrees: float = 30.0  # the support may tilt this much from the given up direction ...
-    up_guess_degrees: float = 60.0  # ... or from what the cameras suggest
-    up_facing_alignment: float = 0.7  # cosine to the plane's normal above which a point faces up
-    min_level_facing: float = 0.5  # share of the points at the support's level that face up
-    min_weak_share: float = 0.004  # of all points: a support nearly hidden under its objects
+    up_known_degrees: Angle = 30.0  # the support may tilt this much from the given up direction ...
+    up_guess_degrees: Angle = 60.0  # ... or from what the cameras suggest
+    up_facing_alignment: Cosine = 0.7  # cosine to the plane's normal above which a point faces up
+    min_level_facing: Share = 0.5  # share of the points at the support's level that face up
+    min_weak_share: Share = 0.004  # of all points: a support nearly hidden under its objects
     # How far it reaches
     extent_margin: float = 0.03  # of the scale: objects may stick out over the support's edge
     extent_gap_cells: int = 3  # of half a margin each: patches less than twice this apart are one
@@ -68,8 +70,8 @@ class SupportConfig:
     deep_tolerances: float = 6.0  # ... and from `foot_tolerances` down to this below the plane lie ...
     max_deep_share: float = 0.5  # ... at most so many points for each of the foot
     # Which of the others are walls
-    wall_alignment: float = 0.7  # cosine to the wall's normal of its points
-    min_wall_share: float = 0.05  # of the points over the support's extent
+    wall_alignment: Cosine = 0.7  # cosine to the wall's normal of its points
+    min_wall_share: Share = 0.05  # of the points over the support's extent
     behind_tolerances: float = 2.0  # a point is behind a wall beyond so many tolerances
     max_behind_wall: float = 0.03  # of the points over the extent
 
@@ -79,23 +81,23 @@ class NetworkConfig:
     """The trained network and what is made of its answer for one view."""
 
     weights: str = ""  # safetensors of the network; empty = those of the package
-    join_log_odds: float = 2.6  # added to affinities: training weighs a cut as four joins
-    min_foreground: float = 0.5  # probability of being an object
-    border_steps: int = 4  # of its steps: the first, short enough to say where exactly a border runs
+    join_log_odds: Signed = 2.6  # added to affinities: training weighs a cut as four joins
+    min_foreground: Share = 0.5  # probability of being an object
+    border_steps: Count = 4  # of its steps: the first, short enough to say where exactly a border runs
     # Regions of a single view that are joined to objects
     far_border_weight: float = 0.15  # of a cut over three pixels, against one of neighbours, for a border
     border_blur_pixels: float = 0.5  # standard deviation
-    seed_cell_pixels: int = 8  # between the seeds of the regions, about
-    max_seed_border: float = 0.6  # probability of a border below which seeds are set
-    max_affinity_cut: float = 0.5  # mean probability of "two objects" above which regions stay apart
+    seed_cell_pixels: Count = 8  # between the seeds of the regions, about
+    max_seed_border: Share = 0.6  # probability of a border below which seeds are set
+    max_affinity_cut: Share = 0.5  # mean probability of "two objects" above which regions stay apart
 
 
 @dataclass(frozen=True)
 class PatchConfig:
     """Small patches of the fused surface that respect creases and borders; "spacing": of its elements."""
 
-    neighbour_spacings: float = 1.9  # elements this near are neighbours
-    patch_spacings: float = 5.0  # size of a patch
+    neighbour_spacings: Positive = 1.9  # elements this near are neighbours
+    patch_spacings: Positive = 5.0  # size of a patch
     min_patch_fill: float = 0.15  # of a square patch's elements, for a seed of its own
     hollow_bend: float = 0.08  # radians per element; patches do not start where the surface bends in more
     max_bend: float = 1.0  # radians per element: more counts as this
@@ -109,16 +111,16 @@ class PatchConfig:
 class CreaseConfig:
     """How surely two patches that touch belong to two bodies, 0 … 1, by their shape and colours."""
 
-    concave_low_degrees: float = 20.0  # inward bend between patches that is still one surface ...
-    concave_high_degrees: float = 50.0  # ... and that is surely a contact of two
-    singular_cut: float = 0.6  # of a convex contact that is a point rather than an edge
+    concave_low_degrees: Angle = 20.0  # inward bend between patches that is still one surface ...
+    concave_high_degrees: Angle = 50.0  # ... and that is surely a contact of two
+    singular_cut: Share = 0.6  # of a convex contact that is a point rather than an edge
     # Such a contact: the line between the patches lies within an angle of the edge that both planes share.
     # The angle grows with the bend between them along a sigmoid (LCCP, equation 4).
-    singular_limit_degrees: float = 60.0  # at most
-    singular_middle_degrees: float = 25.0  # bend at which it is half of that
+    singular_limit_degrees: Angle = 60.0  # at most
+    singular_middle_degrees: Angle = 25.0  # bend at which it is half of that
     singular_slope: float = 0.25  # per degree of bend
-    singular_max_degrees: float = 150.0  # bends beyond are two sides of a thin wall
-    color_difference: float = 10.0  # Lab units that make two patches differ ...
+    singular_max_degrees: Angle = 150.0  # bends beyond are two sides of a thin wall
+    color_difference: Positive = 10.0  # Lab units that make two patches differ ...
     lightness_weight: float = 0.5  # ... of which lightness counts this: shading changes it most
     same_color_trust: float = 0.3  # what a crease counts between patches of exactly one colour
 
@@ -128,7 +130,7 @@ class GeometricCutConfig:
     """The geometric segmenter's decision on patches."""
 
     contact_doubt: float = 4.0  # element pairs that speak for a cut at every contact
-    max_cut: float = 0.35  # mean of the creases' 0 … 1 over a contact, above which two parts stay apart
+    max_cut: Share = 0.35  # mean of the creases' 0 … 1 over a contact, above which two parts stay apart
 
 
 @dataclass(frozen=True)
@@ -136,20 +138,20 @@ class EvidenceConfig:
     """The built-in segmenter's decision on patches: the network's evidence of all views, and the shape."""
 
     contact_weights: str = ""  # safetensors of the model that judges pairs of patches; empty = the package's
-    min_surface_foreground: float = 0.4  # mean over all views, for an element to be of an object
-    min_facing: float = 0.05  # a view counts for an element by the cosine at which it sees it, at least this
-    contact_log_odds: float = 1.0  # added to its log odds of two objects: few pairs are, in its training
+    min_surface_foreground: Share = 0.4  # mean over all views, for an element to be of an object
+    min_facing: Cosine = 0.05  # a view counts for an element by the cosine at which it sees it, at least this
+    contact_log_odds: Signed = 1.0  # added to its log odds of two objects: few pairs are, in its training
     apart_weight: float = 0.02  # of a pixel pair that links patches apart, against an element pair in contact
     max_apart: float = 30.0  # pixel pairs that count, at most
     # How patches become objects: "objectness" judges the nodes of the merge tree, with weights of all three
     # models that belong together; "threshold" joins up to `max_evidence_cut`.
     choice: Literal["threshold", "objectness"] = "objectness"
     objectness_weights: str = ""  # safetensors of the model that judges nodes; empty = the package's
-    min_parent_cut: float = 0.08  # a node that joins another at less than this mean cut is a piece
-    false_cost: float = 0.5  # expected IoU that a node must exceed: what a false object costs
+    min_parent_cut: Share = 0.08  # a node that joins another at less than this mean cut is a piece
+    false_cost: Share = 0.5  # expected IoU that a node must exceed: what a false object costs
     image_border_pixels: int = 3  # this near to the image's border a thing is cut by it
     # "threshold", and with given masks: mean probability of "two objects" above which parts stay apart
-    max_evidence_cut: float = 0.5
+    max_evidence_cut: Share = 0.5
     fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
 
 
@@ -163,7 +165,7 @@ class GivenMasksConfig:
     # they gain 0.46 and 0.02; at 50 % damaged masks alone reach what they reach with it at 25 %.
     alone_from: float = 0.5
     min_patch_pixels: int = 4  # of a patch in a view, for that view's masks to say something of it ...
-    min_patch_share: float = 0.6  # ... most of which, this share, lies in one mask or in none
+    min_patch_share: Share = 0.6  # ... most of which, this share, lies in one mask or in none
     # What is said of pairs of patches (one mask, two masks, only one in a mask), before it is estimated:
     one_object: tuple[float, float, float] = (0.8, 0.1, 0.1)
     two_objects: tuple[float, float, float] = (0.1, 0.6, 0.3)
@@ -175,23 +177,23 @@ class GivenMasksConfig:
     # What is known of a pair without masks counts as log odds of at most this: three views whose masks agree
     # must be able to part what nothing else parts.
     max_own_log_odds: float = 3.0
-    known_share: float = 0.5  # of a mask that the surface shows; less of it, and the mask is added as given
+    known_share: Share = 0.5  # of a mask that the surface shows; less of it, and the mask is added as given
 
 
 @dataclass(frozen=True)
 class FusedSurfaceConfig:
     """The surface fused of all views, which builtin and geometric cut; "spacing": of its elements."""
 
-    element_pixels: float = 1.5  # spacing in pixels at the median distance ...
+    element_pixels: Positive = 1.5  # spacing in pixels at the median distance ...
     min_spacing_noises: float = 1.5  # ... but at least so many standard deviations of the depth's noise
     # Probability of being an object that overrules the geometry:
     surely_structure: float = 0.25  # what is not above it is structure, even in free space
     surely_object: float = 0.75  # what is above it is an object, even within the structure's tolerance
     min_element_views: int = 2  # an element is kept that so many frames saw ...
     many_views: int = 5  # ... where there are this many frames; else one is enough
-    smoothing_spacings: float = 2.0  # elements are moved to the mean of their neighbours within this ...
-    smoothing_alignment: float = 0.6  # ... whose normals have a greater cosine than this
-    lookup_spacings: float = 2.0  # a pixel takes the part of the nearest element within this ...
+    smoothing_spacings: Positive = 2.0  # elements are moved to the mean of their neighbours within this ...
+    smoothing_alignment: Cosine = 0.6  # ... whose normals have a greater cosine than this
+    lookup_spacings: Positive = 2.0  # a pixel takes the part of the nearest element within this ...
     seen_again_spacings: float = 0.75  # ... within this even where its own view takes it for structure
     min_part_elements: int = 80  # smaller parts are noise or belong to a neighbour
     edges: EdgeConfig = field(default_factory=EdgeConfig)
@@ -205,10 +207,10 @@ class FusedSurfaceConfig:
 class Sam2Config:
     """Automatic mask generation with SAM 2."""
 
-    points_per_side: int = 32  # grid of prompts; its square is what the time goes into
-    points_per_batch: int = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
+    points_per_side: Count = 32  # grid of prompts; its square is what the time goes into
+    points_per_batch: Count = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
     min_predicted_iou: float = 0.8
-    min_stability: float = 0.95  # IoU of the masks cut at logits of ...
+    min_stability: Share = 0.95  # IoU of the masks cut at logits of ...
     stability_offset: float = 1.0  # ... plus and minus this
 
 
@@ -230,11 +232,11 @@ class PublicSegmentersConfig:
     checkpoint: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"  # where they run; "auto": on a GPU where torch sees one
     min_mask_score: float = 0.5  # masks of a lower score are left out
-    max_mask_overlap: float = 0.7  # IoU above which two masks are one and the better scored stays
+    max_mask_overlap: Share = 0.7  # IoU above which two masks are one and the better scored stays
     # Who gets a pixel of several masks: the best score, or the smallest mask (parts before the whole)
     overlap_order: Literal["score", "smallest"] = "score"
-    min_visible_share: float = 0.3  # of a mask's pixels that others must leave to it
-    max_structure_share: float = 0.5  # of a mask's pixels on the support, a wall or beyond: more is no object
+    min_visible_share: Share = 0.3  # of a mask's pixels that others must leave to it
+    max_structure_share: Share = 0.5  # of a mask's pixels on the support, a wall or beyond: more is no object
     sam2: Sam2Config = field(default_factory=Sam2Config)
     cropformer: CropFormerConfig = field(default_factory=CropFormerConfig)
 
@@ -249,7 +251,7 @@ class SegmentationConfig:
     segmenter: Literal[
         "auto", "labels", "builtin", "network", "geometric", "mask2former", "sam2", "cropformer"
     ] = "auto"
-    max_pixels: int = 320 * 240  # builtin and geometric segment larger frames smaller
+    max_pixels: Count = 320 * 240  # builtin and geometric segment larger frames smaller
     ids_agree: bool = False  # given labels: the same id means the same object in every frame (a tracker's)
     masks: MaskConfig = field(default_factory=MaskConfig)
     support: SupportConfig = field(default_factory=SupportConfig)

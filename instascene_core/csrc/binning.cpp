@@ -48,7 +48,7 @@ void sort_by_depth(Workspace& w, const isk_scene& s) {
     std::swap(order, other);
   }
   // Three passes end in the temporary buffers.
-  std::memcpy(other, order, visible * sizeof(uint32_t));
+  std::copy_n(order, visible, other);  // not memcpy: without Gaussians there are no buffers
   w.num_visible = visible;
 }
 

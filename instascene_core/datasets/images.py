@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.untrusted import opened_image, read_npy
 
 
 def read_rgb(path: Path) -> np.ndarray:
     """[H, W, 3] uint8; grey is repeated, alpha dropped."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"The image {path} has {image.mode} pixels; 8-bit colour or grey is needed.")
         return np.array(image.convert("RGB"))
@@ -20,7 +21,7 @@ def read_depth(path: Path, unit: float) -> np.ndarray:
 
     0, negative, NaN and infinity mean no measurement and become 0.
     """
-    values = _read_npy(path) if path.suffix == ".npy" else _read_raw(path)
+    values = read_npy(path, "The depth file") if path.suffix == ".npy" else _read_raw(path)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     if values.ndim != 2:
@@ -44,8 +45,8 @@ def read_normals(path: Path) -> np.ndarray:
     """[H, W, 3] float32 unit vectors from an image of (n + 1) / 2, 8 or 16 bits; black = unknown, 0."""
     import cv2
 
-    if not path.is_file():
-        raise InputError(f"The image {path} is missing.")
+    with opened_image(path):
+        pass  # its header is checked: OpenCV would decode whatever it says
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # PIL would cut 16 bits a channel to 8
     if values is None:
         raise InputError(f"The file {path} is not an image that can be read.")
@@ -61,43 +62,10 @@ def read_normals(path: Path) -> np.ndarray:
 
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) without decoding the pixels."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return image.size
 
 
-class _opened:
-    """A PIL image whose errors name the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = Path(path)
-
-    def __enter__(self):
-        from PIL import Image
-
-        if not self._path.is_file():
-            raise InputError(f"The image {self._path} is missing.")
-        try:
-            self._image = Image.open(self._path)
-        except OSError as error:
-            raise InputError(f"The file {self._path} is not an image that can be read.") from error
-        return self._image
-
-    def __exit__(self, kind, error, trace) -> None:
-        self._image.close()
-        # PIL decodes late: a truncated or corrupt file shows itself inside the block.
-        if isinstance(error, (OSError, SyntaxError, EOFError)):
-            raise InputError(f"The image {self._path} is truncated or corrupt.") from error
-
-
 def _read_raw(path: Path) -> np.ndarray:
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return np.array(image)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"The depth file {path} is missing.")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"The depth file {path} is not a readable .npy array.") from error

@@ -8,7 +8,6 @@ unlabelled; nerfstudio's `mask_path` is something else, a binary mask of pixels 
 axes, black = unknown), `timestamp` in seconds.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from instascene_core.datasets.images import (
 )
 from instascene_core.errors import InputError
 from instascene_core.transforms import OPENGL_FROM_OPENCV, require_rigid
+from instascene_core.untrusted import read_json_object, require_pixels
 
 FILE_NAMES = ("transforms.json", "transforms_train.json")
 # camera_model → our distortion model
@@ -93,6 +93,7 @@ class NerfstudioReader:
         if width is None or height is None:
             width, height = image_size(self._paths[index])
         width, height = round(width), round(height)
+        require_pixels(width, height, f"The frame '{self.names[index]}'")
         own_fx = self._focal(entry, "fl_x", "camera_angle_x", width)
         own_fy = self._focal(entry, "fl_y", "camera_angle_y", height)
         fx = own_fx if own_fx is not None else own_fy  # one given focal length holds for both axes
@@ -111,7 +112,7 @@ class NerfstudioReader:
         """(model, coefficients in OpenCV's order)."""
         default = "OPENCV_FISHEYE" if self._value(entry, "is_fisheye") else "OPENCV"
         name = self._value(entry, "camera_model") or default
-        if name not in CAMERA_MODELS:
+        if not isinstance(name, str) or name not in CAMERA_MODELS:
             known = ", ".join(CAMERA_MODELS)
             raise InputError(f"The camera model '{name}' is not known; known are {known}.")
         k = [self._number_or(entry, f"k{i}", 0.0) for i in range(1, 7)]
@@ -154,7 +155,7 @@ class NerfstudioReader:
             raise InputError(f"The frame '{name}' has no transform_matrix, so its pose is unknown.")
         try:
             matrix = np.array(entry["transform_matrix"], dtype=np.float64)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"The transform_matrix of '{name}' is not a matrix of numbers.") from error
         return require_rigid(matrix, f"The pose of '{name}'") @ OPENGL_FROM_OPENCV
 
@@ -171,6 +172,8 @@ class NerfstudioReader:
     def _side_path(self, entry: dict, key: str) -> Path | None:
         if not entry.get(key):
             return None
+        if not isinstance(entry[key], str):
+            raise InputError(f"transforms.json: '{key}' is {entry[key]!r}, not the name of a file.")
         path = self._folder / entry[key]
         if not path.is_file():
             raise InputError(f"The file {path} named in transforms.json is missing.")
@@ -207,10 +210,4 @@ def unique_names(paths: list[Path]) -> tuple[str, ...]:
 
 
 def _load(file: Path) -> dict:
-    try:
-        meta = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{file} is not readable JSON ({error}).") from error
-    if not isinstance(meta, dict):
-        raise InputError(f"{file} holds no JSON object.")
-    return meta
+    return read_json_object(file, "The dataset")

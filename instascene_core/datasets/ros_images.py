@@ -8,6 +8,7 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.errors import InputError
+from instascene_core.untrusted import decoded_image, require_pixels
 
 # encoding → (numpy type of one channel, channels)
 ENCODINGS = {
@@ -39,8 +40,7 @@ def pixels(message) -> np.ndarray:
     dtype = np.dtype((">" if message.is_bigendian else "<") + code)
     row = message.width * channels * dtype.itemsize
     data = np.asarray(message.data, dtype=np.uint8)
-    if message.width < 1 or message.height < 1:
-        raise InputError(f"The image is empty ({message.width}×{message.height}).")
+    require_pixels(message.width, message.height, "The image")
     if message.step < row:
         raise InputError(f"The image's step of {message.step} bytes is less than a row of {row} bytes.")
     missing = message.step * message.height - len(data)
@@ -121,6 +121,9 @@ def _decompress(message) -> np.ndarray:
     import cv2
 
     data = np.asarray(message.data, dtype=np.uint8)
+    what = f"A compressed image (format '{message.format}')"
+    with decoded_image(data.tobytes(), what):
+        pass  # its header is checked: OpenCV would decode whatever it says
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise InputError(f"A compressed image (format '{message.format}') cannot be decoded.")

@@ -11,10 +11,12 @@ import numpy as np
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets import bag_topics, ros_images
+from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.pose_track import PoseTrack, TransformTree, matrix_from_parts
 from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.untrusted import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +117,8 @@ class _Bag:
                 "Reading a rosbag2 needs rosbags; install it with `pip install rosbags`."
             ) from error
         self._folder = folder
+        require_sound(folder)
+        bound_rosbags()
         try:
             self._reader = AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
@@ -141,7 +145,7 @@ class _Bag:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0]).rstrip(".")
 
 
 def stamp_of(header) -> float:

@@ -24,6 +24,7 @@ from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Layout, require_writable, writing
 from instascene_core.transforms import apply, inverse, quaternion_from_matrix
+from instascene_core.untrusted import read_json
 
 if TYPE_CHECKING:
     import trimesh
@@ -37,8 +38,8 @@ OBJECT_FOLDERS = r"collision"
 def _earlier_object(folder: Path) -> frozenset[str]:
     """The object's files in a folder that was written before there were manifests."""
     try:
-        known = isinstance(json.loads((folder / "object.json").read_text())["instance_id"], int)
-    except (OSError, ValueError, KeyError, TypeError):
+        known = isinstance(read_json(folder / "object.json")["instance_id"], int)
+    except (ValueError, KeyError, TypeError):
         return frozenset()
     names = (p.relative_to(folder).as_posix() for p in folder.rglob("*")) if known else ()
     return frozenset(name for name in names if re.fullmatch(OBJECT_FILES, name))

@@ -1,6 +1,5 @@
 """Completed objects read back from the files of a saved scene."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,11 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry.mesh import require_mesh
 from instascene_core.instances import InstanceId, instance_id_from
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import finish
+from instascene_core.saved_facts import read_object_facts
 from instascene_core.transforms import apply, matrix_from_quaternion
 
 
@@ -35,14 +36,16 @@ def load_objects(folder: Path) -> dict[InstanceId, CompletedObject]:
 def load_object(folder: Path) -> CompletedObject:
     """One completed object from its mesh.ply, object.json and collision/part_*.obj (where it has them)."""
     try:
-        facts = json.loads((folder / "object.json").read_text())
+        facts = read_object_facts(folder)
         vertices, faces = _read_ply(folder / "mesh.ply")
         pose = _pose(facts)
         view = facts.get("next_best_view")
         positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
         return CompletedObject(
             instance_id=instance_id_from(facts["instance_id"]),
-            mesh=TriangleMesh(positions, faces["indices"].astype(np.int32)),
+            mesh=require_mesh(
+                TriangleMesh(positions, faces["indices"].astype(np.int32)), folder / "mesh.ply"
+            ),
             colors=np.stack([vertices[c] for c in ("red", "green", "blue")], axis=1),
             observed=vertices["observed"].copy(),
             vertex_uncertainty=vertices["uncertainty"].copy(),
@@ -60,7 +63,9 @@ def load_object(folder: Path) -> CompletedObject:
             next_view_reveals=0.0 if view is None else view["reveals"],
             notes=tuple(facts["notes"]),
         )
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"The object in {folder} cannot be read: {error}.") from error
 
 
@@ -79,7 +84,7 @@ def _read_parts(folder: Path, world_from_object: np.ndarray) -> tuple[TriangleMe
         rows = [line.split() for line in path.read_text().splitlines()]
         vertices = np.array([row[1:4] for row in rows if row[:1] == ["v"]], dtype=np.float64)
         triangles = np.array([row[1:4] for row in rows if row[:1] == ["f"]], dtype=np.int32) - 1
-        parts.append(TriangleMesh(apply(world_from_object, vertices), triangles))
+        parts.append(require_mesh(TriangleMesh(apply(world_from_object, vertices), triangles), path))
     return tuple(parts)
 
 
@@ -87,10 +92,9 @@ def _read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and faces of a PLY as `ply.write` makes it."""
     data = path.read_bytes()
     header, separator, body = data.partition(b"end_header\n")
-    counts = {
-        w[1]: int(w[2]) for line in header.decode().splitlines() if (w := line.split())[:1] == ["element"]
-    }
-    size = counts.get("vertex", 0) * VERTEX.itemsize
-    if not separator or len(body) != size + counts.get("face", 0) * FACE.itemsize:
+    words = (line.split() for line in header.decode("ascii", "replace").splitlines())
+    counts = {w[1]: int(w[2]) for w in words if w[:1] == ["element"]}
+    size, rest = counts.get("vertex", 0) * VERTEX.itemsize, counts.get("face", 0) * FACE.itemsize
+    if not separator or min(counts.values(), default=0) < 0 or len(body) != size + rest:
         raise InputError(f"{path} is not a mesh of a saved scene, or cut short.")
     return np.frombuffer(body[:size], VERTEX), np.frombuffer(body[size:], FACE)

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from instascene_core.config import FeaturesConfig
 from instascene_core.errors import InputError
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.threads import one_thread
 
 if TYPE_CHECKING:
     from instascene_core.rendering.trace import PixelTrace
@@ -40,6 +41,7 @@ class PixelSamples:
         return np.concatenate(rows)
 
 
+@one_thread()  # the assignment of Gaussians hangs on the last bits
 def train_features(
     traces: Sequence[PixelTrace],
     label_images: Sequence[np.ndarray],

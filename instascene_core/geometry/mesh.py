@@ -19,6 +19,19 @@ class TriangleMesh:
     triangles: np.ndarray  # [F, 3] int32, counter-clockwise seen from outside
 
 
+def require_mesh(mesh: TriangleMesh, where: object) -> TriangleMesh:
+    """`mesh`, which a file holds; InputError, naming `where`, when it has a vertex that is no place, or a
+    triangle of vertices that there are not."""
+    if mesh.vertices.ndim != 2 or mesh.vertices.shape[1] != 3 or not np.isfinite(mesh.vertices).all():
+        raise InputError(f"The mesh {where} has vertices that are not three finite numbers.")
+    t = mesh.triangles
+    if t.size and (t.ndim != 2 or t.shape[1] != 3 or t.min() < 0 or t.max() >= len(mesh.vertices)):
+        raise InputError(
+            f"The mesh {where} has a triangle of vertices that are not there; it has {len(mesh.vertices)}."
+        )
+    return mesh
+
+
 def to_trimesh(mesh: TriangleMesh, colors: np.ndarray | None = None):
     """`trimesh.Trimesh` with the same vertices in the same order (nothing merged)."""
     import trimesh

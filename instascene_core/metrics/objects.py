@@ -4,7 +4,6 @@ Volume IoU decides which true object a completed one stands for: one to one, gre
 nothing stands for counts 0 in the means over all.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.geometry.mesh import is_watertight
+from instascene_core.geometry.mesh import is_watertight, require_mesh
 from instascene_core.instances import InstanceId
 from instascene_core.metrics.segmentation import hits, match, share
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.untrusted import read_json
 
 MATCH_CELLS = 20_000  # enough to tell which object is which
 FOUND_IOU = 0.25  # volume IoU from which a true object counts as found (the usual AP25)
@@ -158,9 +158,9 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
         raise InputError(f"There are no ground truth meshes meshes/<id>.ply in {folder}.")
     scene = folder / "scene.json"
     try:
-        described = json.loads(scene.read_text())["objects"] if scene.is_file() else []
+        described = read_json(scene, "The ground truth")["objects"] if scene.is_file() else []
         known = {entry["id"]: entry for entry in described}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
     truths = []
     for file in files:
@@ -172,5 +172,6 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
         row = ObjectAccuracy(
             number, f"{entry.get('kind', 'object')} {number}", entry.get("observed_fraction", float("nan"))
         )
-        truths.append((TriangleMesh(np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int32)), row))
+        found = TriangleMesh(np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int32))
+        truths.append((require_mesh(found, file), row))
     return truths

@@ -9,7 +9,6 @@
 A view of the last two is the frame of that name, or the only one of that number.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +20,10 @@ from instascene_core.datasets.images import read_labels, read_rgb
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.images import resize
+from instascene_core.instances import instance_id_from
 from instascene_core.metrics.segmentation import MIN_REGION_POINTS, average_precision, match, multi_view_iou
 from instascene_core.owned_folder import finish
+from instascene_core.saved_facts import DecomposedFacts, read_scene_facts
 
 BINARY_FOLDERS = {"lerf-mask": "test_mask", "3d-ovs": "segmentations"}
 PROTOCOLS = ("masks", "points", *BINARY_FOLDERS)
@@ -110,12 +111,11 @@ def fitted(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _objects(output: Path) -> dict[int, float]:
     """Id → confidence of the scene's objects; structure is none."""
-    path = output / "scene.json"
     try:
-        entries = json.loads(path.read_text())["instances"]["list"]
-        return {int(e["id"]): float(e["confidence"]) for e in entries if e["kind"] == "object"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"There is no decomposed scene in {output} (scene.json: {error}).") from error
+        entries = read_scene_facts(output, DecomposedFacts)["instances"]["list"]
+    except InputError as error:
+        raise InputError(f"There is no decomposed scene in {output}: {error}") from error
+    return {instance_id_from(e["id"]): float(e["confidence"]) for e in entries if e["kind"] == "object"}
 
 
 # --- binary masks ---

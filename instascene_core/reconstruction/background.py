@@ -38,9 +38,18 @@ class BackgroundColor:
     @torch.no_grad()
     def step(self, gradient: torch.Tensor, alpha: torch.Tensor) -> None:
         """Learn from dL/d color [H, W, 3] of an image with coverage alpha [H, W]."""
-        self._gradient.copy_(torch.tensordot(1 - alpha, gradient, dims=2))
+        self._gradient.copy_(weighted_sum(1 - alpha, gradient))
         self._adam.step()
         self.color.clamp_(0, 1)
+
+
+def weighted_sum(weights: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """[3] sum over pixels of weights [H, W] · image [H, W, 3]; on the CPU the same bits for any number of
+    threads, unlike torch's own sums."""
+    if weights.is_cuda:
+        return torch.tensordot(weights, image, dims=2)
+    rows = np.matmul(weights.numpy()[:, None, :], image.numpy())  # [H, 1, 3]: none is divided
+    return torch.from_numpy(rows.sum(axis=(0, 1), dtype=np.float64)).float()
 
 
 def _usual_color(frames: list[Frame]) -> np.ndarray:

@@ -203,7 +203,8 @@ class Trainer:
         color = images.color if self._exposure is None else self._exposure.apply(index, images.color)
         write_photometric(color, target, back.color, config.ssim_weight, view.valid)
         square = (color - target) ** 2
-        self._recent_mse.append(float((square if view.valid is None else square[view.valid]).mean()))
+        counted = square if view.valid is None else square[view.valid]
+        self._recent_mse.append(float(counted.cpu().numpy().mean()))  # torch's mean varies with its threads
         if self._exposure is not None:
             back.color.copy_(self._exposure.backward(index, images.color, back.color))
         if self._background is not None:

@@ -7,9 +7,12 @@ after Wolf et al. 2018, "The mutex watershed").
 
 import itertools
 import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,11 +20,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from instascene_core.config.segmentation import NetworkConfig
-from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane
 from instascene_core.geometry.depth_maps import smooth_geometry
-from instascene_core.weights import read_weights, write_weights
+from instascene_core.threads import one_thread
+from instascene_core.weights import filled_network, read_weights, write_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
 MAX_PIXELS = 320 * 240  # larger images are made smaller: the network learned at this size
@@ -163,11 +166,20 @@ class FrameNetwork:
     def predict(self, frame: Frame, up: np.ndarray | None, plane: Plane | None) -> Prediction:
         """Foreground and affinities of `frame`, which must not exceed MAX_PIXELS (see `limit_size`)."""
         inputs = np.concatenate([color_input(frame.rgb), geometry_input(frame, up, plane)])
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             logits = self.network(torch.from_numpy(inputs)[None])[0]
             logits[1:] += self.join_log_odds
             probability = torch.sigmoid(logits).numpy()
         return Prediction(probability[0], probability[1:])
+
+    def predict_all(
+        self, frames: Sequence[Frame], up: np.ndarray | None, plane: Plane | None
+    ) -> Iterator[Prediction]:
+        """`predict` of each frame in turn, as many at a time as torch has threads."""
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(lambda frame: self.predict(frame, up, plane), frames)
+        torch.set_num_threads(threads)  # a part of torch has one number for all of the process
 
 
 def limit_size(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
@@ -197,9 +209,5 @@ def load_network(path: Path = WEIGHTS) -> AffinityNetwork:
     """The network in a weights file.  Raises InputError when the file is missing or not one of ours."""
     advice = "leave segmentation.network.weights empty for those that come with the package"
     arrays, notes = read_weights(path, FORMAT, "segmenter", advice)
-    network = AffinityNetwork(tuple(json.loads(notes["widths"])))
-    try:
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    except RuntimeError as error:
-        raise InputError(f"The weights in '{path}' do not fit the network; {advice}.") from error
-    return network.eval()
+    network = filled_network(AffinityNetwork, arrays, notes, path, "network", advice)
+    return cast(AffinityNetwork, network.eval())

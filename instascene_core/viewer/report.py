@@ -2,9 +2,10 @@
 
 import base64
 import html
-import json
 from collections.abc import Mapping
 from pathlib import Path
+
+from instascene_core.saved_facts import read_object_facts
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
 img{max-width:100%;border:1px solid #ddd}table{border-collapse:collapse;margin:1em 0}
@@ -34,8 +35,9 @@ def report_page(folder: Path, metrics: Mapping) -> bytes:
 
 def object_rows(folder: Path, metrics: Mapping) -> tuple[list[str], Rows]:
     """Header and one row an object: what it is, how much was seen, and how good where truth is known."""
-    objects = [json.loads(path.read_text()) for path in sorted(folder.glob("objects/*/object.json"))]
-    compared = metrics.get("accuracy", {}).get("objects", [])
+    objects = [read_object_facts(path.parent) for path in sorted(folder.glob("objects/*/object.json"))]
+    accuracy = metrics.get("accuracy")
+    compared = accuracy.get("objects", []) if isinstance(accuracy, Mapping) else []
     accuracy = {row["instance_id"]: row for row in compared}
     header = ["id", "size [cm]", "volume [cm³]", "observed", "± [mm]", "watertight"]
     header += ["truth", "volume IoU", "offset [mm]"] if accuracy else []

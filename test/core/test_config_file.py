@@ -15,6 +15,7 @@ import pytest
 from instascene_core.association.majority import merge_threshold
 from instascene_core.completion import PRIORS
 from instascene_core.config import CompletionConfig, Config
+from instascene_core.config.ranges import Range, first_fault
 from instascene_core.config_file import config_with, load_config, present_name, settings_of
 from instascene_core.errors import InputError
 
@@ -227,3 +228,42 @@ def test_the_papers_choices_are_the_papers():
     assert (features.view_weight, features.cross_view_weight, features.cluster_weight) == (1.0, 1.0, 2.5)
     assert (features.dimension, features.similarity, features.neighbours) == (16, 0.9, 0)
     assert (features.cross_view_every, features.cross_view_span) == (5, 2)
+
+
+def test_every_default_lies_in_its_range_and_every_range_is_checked():
+    settings = settings_of(Config())
+    assert first_fault(Config(), settings) == ""
+    numbers = {k: v for k, v in settings.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    assert len(numbers) > 300
+    for name, value in numbers.items():
+        for bad in (float("nan"), float("inf"), 10**400, -1e9 if isinstance(value, float) else 2**40):
+            bad = bad if isinstance(value, float) or isinstance(bad, int) else 2**40
+            if bad == -1e9 and name in SIGNED:
+                continue
+            with pytest.raises(InputError, match=name.replace(".", r"\.")) as caught:
+                config_with(Config(), {name: bad})
+            assert "\n" not in str(caught.value)
+
+
+SIGNED = (
+    "segmentation.network.join_log_odds",
+    "segmentation.fused_surface.evidence.contact_log_odds",
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed", "fault"),
+    [
+        (0, Range(1), "be at least 1"),
+        (1, Range(1), ""),
+        (0.0, Range(open=True), "be more than 0"),
+        (1e-300, Range(open=True), ""),
+        (1.5, Range(0, 1), "be at most 1"),
+        (-0.1, Range(), "be at least 0"),
+        (2**31, Range(), "be at most 2.14748e+09"),
+        (float("nan"), Range(float("-inf")), "be a finite number"),
+        (-7.0, Range(float("-inf")), ""),
+    ],
+)
+def test_ranges(value, allowed, fault):
+    assert allowed.fault(value) == fault

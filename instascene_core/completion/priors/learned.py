@@ -11,6 +11,7 @@ from instascene_core.completion.priors.prior import Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import CarvingConfig, LearnedConfig
 from instascene_core.geometry.tsdf import VoxelGrid
+from instascene_core.threads import one_thread
 
 
 class LearnedPrior:
@@ -78,7 +79,7 @@ class LearnedPrior:
 
         network, notes = self._network
         inputs = torch.from_numpy(network_input(small, self.carving))[None]
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             distances, doubt, rank = network(inputs.contiguous(memory_format=torch.channels_last_3d))
         order = [0, *(1 + torch.argsort(rank[0, 1:], descending=True)).tolist()]
         heads, carved = distances[0, order].clamp(-CLIP, CLIP).numpy(), CLIP * inputs[0, 7].numpy()

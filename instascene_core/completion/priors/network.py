@@ -8,6 +8,7 @@ input, and so never starts from nothing.
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,9 +17,8 @@ from torch import nn
 from instascene_core.completion.observing.observation import Observation, fuse_in_grid
 from instascene_core.completion.priors.carving import carve
 from instascene_core.config.completion import CarvingConfig
-from instascene_core.errors import InputError
 from instascene_core.geometry.tsdf import VoxelGrid
-from instascene_core.weights import read_weights, write_weights
+from instascene_core.weights import filled_network, read_weights, write_weights
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "completion.safetensors"
 FORMAT = "instascene-completion-1"
@@ -163,9 +163,5 @@ def load_network(path: Path = WEIGHTS) -> tuple[CompletionNetwork, dict[str, str
     Raises InputError when the file is missing or not one of ours.
     """
     arrays, notes = read_weights(path, FORMAT, "completion network")
-    network = CompletionNetwork(tuple(json.loads(notes["widths"])))
-    try:
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    except RuntimeError as error:
-        raise InputError(f"The weights in '{path}' do not fit the completion network.") from error
-    return network.eval(), notes
+    network = filled_network(CompletionNetwork, arrays, notes, path, "completion network")
+    return cast(CompletionNetwork, network.eval()), notes

@@ -1,6 +1,5 @@
 """What a saved scene looks like on disk: names, and how instances are written and read."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from instascene_core.export.object_files import OBJECT_FILES, OBJECT_FOLDERS
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap, instance_id_from
 from instascene_core.owned_folder import Layout
+from instascene_core.untrusted import read_json
 
 MARKER = "scene.json"  # what a saved scene is described by
 FRAMES = "frames"  # folder of the frames of scenes whose input was never on disk
@@ -31,10 +31,10 @@ def _earlier_scene(folder: Path) -> frozenset[str]:
     """The scene's files in a folder that was saved before there were manifests: those that the layout knows
     and that scene.json lists."""
     try:
-        saved = json.loads((folder / MARKER).read_text())
+        saved = read_json(folder / MARKER)
         saved["instances"]["list"]  # many programs have a scene.json; this is ours
         listed = saved.get("checksums_sha256")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return frozenset()
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     names = frozenset(name for name in found if FILES.fullmatch(name))

@@ -1,7 +1,6 @@
 """A scene read back from the folder that `save_scene` wrote, so that work on it can go on."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,9 @@ from instascene_core.instances import InstanceMap
 from instascene_core.owned_folder import finish, inside
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import rasterize
+from instascene_core.saved_facts import read_scene_facts
 from instascene_core.scene import Scene
+from instascene_core.untrusted import read_json_object, require_pixels
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,9 @@ def load_scene(
 
 def _description(folder: Path) -> dict:
     """scene.json, its files unchanged, its frames' names such that files can be named by them."""
-    try:
-        saved = json.loads((folder / MARKER).read_text())
-        sums = {
-            n: s for n, s in saved["checksums_sha256"].items() if n.startswith(("scene.ply", "instances"))
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
+    saved = read_scene_facts(folder)
+    sums = saved.get("checksums_sha256", {})
+    sums = {name: value for name, value in sums.items() if name.startswith(("scene.ply", "instances"))}
     for name, expected in sums.items():
         path = inside(folder, name)
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
@@ -175,6 +172,7 @@ def _frames(
     for index, entry in enumerate(saved["frames"]):
         progress("load", (index + 1) / (len(saved["frames"]) + 1), entry["name"])
         camera, pose = PinholeCamera(**entry["camera"]), np.array(entry["world_from_camera"])
+        require_pixels(camera.width, camera.height, f"The frame '{entry['name']}' of {folder / MARKER}")
         frame = None
         if entry["name"] in given:
             dataset, position = given[entry["name"]]
@@ -211,9 +209,9 @@ _METRICS = ("psnr", "gaussians", "frames", "iterations", "instances", "mask_warn
 def _metrics(folder: Path) -> dict:
     """Those of metrics.json that are numbers, and the seconds of the stages."""
     try:
-        saved = json.loads((folder / "metrics.json").read_text())
+        saved = read_json_object(folder / "metrics.json")
         seconds = dict(saved.get("seconds") or {})
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError):
         return {}
     kept = {n: v for n, v in saved.items() if n in _METRICS or n.startswith("held_out_")}
     return {

@@ -5,7 +5,6 @@ file that is not of an earlier save.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,7 +26,9 @@ from instascene_core.instances import instance_id_from
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.saved_facts import MarkerFacts, read_scene_facts
 from instascene_core.scene import Scene
+from instascene_core.untrusted import read_json_object
 from instascene_core.viewer.pictures import objects_picture, overview_picture
 from instascene_core.viewer.report import report_page
 
@@ -71,7 +72,7 @@ def save_scene(
         write_image(staging / "overview.png", overview_picture(scene))
         if scene.objects:
             write_image(staging / "objects.png", objects_picture(scene))
-        metrics = json.loads((staging / "metrics.json").read_text())
+        metrics = read_json_object(staging / "metrics.json")
         write_bytes(staging / "report.html", report_page(staging, metrics))
         sums = _checksums(staging, change.written)
         write_json(staging / MARKER, _description(scene, source, origin, sums))
@@ -130,11 +131,8 @@ def _changing(folder: Path) -> Iterator[Change]:
 
 def _saved_description(folder: Path) -> tuple[dict, dict[str, str]]:
     """(scene.json, the checksums in it); InputError where there is none."""
-    try:
-        description = json.loads((folder / MARKER).read_text())
-        return description, dict(description.get("checksums_sha256", {}))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"There is no saved scene in {folder} ({MARKER}: {error}).") from error
+    description = read_scene_facts(folder, MarkerFacts)
+    return description, dict(description.get("checksums_sha256", {}))
 
 
 def put_object(folder: Path, result: CompletedObject, config: ExportConfig) -> list[Path]:
@@ -180,10 +178,9 @@ def readable(config: ExportConfig) -> ExportConfig:
 def saved_export_config(folder: Path) -> ExportConfig:
     """The export settings a saved scene was made with; the defaults where it does not tell."""
     finish(folder)
-    try:
-        settings = json.loads((Path(folder) / MARKER).read_text())["parameters"]["export"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ExportConfig()
+    settings = read_scene_facts(Path(folder), MarkerFacts).get("parameters", {}).get("export", {})
+    if not isinstance(settings, dict):
+        raise InputError(f"{Path(folder) / MARKER} has export settings that are no object.")
     known = set(settings_of(ExportConfig()))
     return config_with(ExportConfig(), {k: v for k, v in settings.items() if k in known})
 

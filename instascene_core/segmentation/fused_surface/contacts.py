@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.errors import InputError
 from instascene_core.segmentation.fused_surface.cutting import group_mean
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, unit
 from instascene_core.segmentation.graph import Links
-from instascene_core.weights import read_weights
+from instascene_core.weights import read_weights, require_shapes
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "contacts.safetensors"
 FORMAT = "instascene contacts 1"
@@ -187,6 +186,15 @@ def load_contact_model(path: Path = WEIGHTS) -> ContactModel:
         "leave segmentation.fused_surface.evidence.contact_weights empty for those that come with the package"
     )
     state, _ = read_weights(path, FORMAT, "contact model", advice)
-    if state["mean"].shape != (NUM_FEATURES,):
-        raise InputError(f"The weights in '{path}' do not fit the contact model; {advice}.")
+    require_shapes(state, perceptron_shapes(state, NUM_FEATURES), path, "contact model", advice)
     return ContactModel(state)
+
+
+def perceptron_shapes(state: dict[str, np.ndarray], features: int) -> dict[str, tuple[int, ...]]:
+    """What the arrays of a ContactModel must be; the hidden width is that of its first layer."""
+    first = state.get("bias0")
+    width = 1 if first is None else max(1, first.size)
+    shapes: dict[str, tuple[int, ...]] = {"mean": (features,), "deviation": (features,)}
+    for layer, (rows, columns) in enumerate(((width, features), (width, width), (1, width))):
+        shapes |= {f"weight{layer}": (rows, columns), f"bias{layer}": (rows,)}
+    return shapes

@@ -6,6 +6,7 @@ pairs of surface patches, with the shape and colours of both.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,11 +61,11 @@ def collect_evidence(
     [H, W] label image, or None; patches do not reach over borders on which those of several frames agree.
     """
     foreground, affinities = {}, []
-    for index, frame in enumerate(frames):
-        progress("segmentation", 0.5 * index / len(frames), f"network on {frame.name}")
-        prediction = network.predict(frame, up, plane_of(support))
-        foreground[frame.name] = to_bytes(prediction.foreground)
-        affinities.append(to_bytes(prediction.affinities))
+    with closing(network.predict_all(frames, up, plane_of(support))) as predictions:
+        for index, (frame, prediction) in enumerate(zip(frames, predictions)):
+            progress("segmentation", 0.5 * index / len(frames), f"network on {frame.name}")
+            foreground[frame.name] = to_bytes(prediction.foreground)
+            affinities.append(to_bytes(prediction.affinities))
     shares = [from_bytes(foreground[frame.name]) for frame in frames]
     surface = fuse_surface(frames, support, config, shares, progress)
     surface = None if surface is None else _objects_of(surface, config)

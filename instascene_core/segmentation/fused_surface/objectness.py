@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.errors import InputError
-from instascene_core.segmentation.fused_surface.contacts import ContactModel
+from instascene_core.segmentation.fused_surface.contacts import ContactModel, perceptron_shapes
 from instascene_core.segmentation.fused_surface.nodes import NUM_NODE_FEATURES, Nodes
 from instascene_core.segmentation.fused_surface.tree import MergeTree
-from instascene_core.weights import read_weights
+from instascene_core.weights import read_weights, require_shapes
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "objectness.safetensors"
 FORMAT = "instascene objectness 1"
@@ -44,8 +43,8 @@ def load_objectness_model(path: Path = WEIGHTS) -> ObjectnessModel:
     for name, value in state.items():
         member, _, what = name.partition(".")
         members.setdefault(member, {})[what] = value
-    if any(member["mean"].shape != (NUM_NODE_FEATURES,) for member in members.values()):
-        raise InputError(f"The weights in '{path}' do not fit the objectness model; {advice}.")
+    for member in members.values() or [{}]:
+        require_shapes(member, perceptron_shapes(member, NUM_NODE_FEATURES), path, "objectness model", advice)
     return ObjectnessModel([ContactModel(members[name]) for name in sorted(members)])
 
 

@@ -1,0 +1,94 @@
+"""The command's first second and its last line: Ctrl-C, no memory, a full disk, brackets in tables."""
+
+import errno
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from instascene_core import cli
+from instascene_core.doctor import Finding
+from instascene_core.errors import InputError, outside_cause
+
+INTERRUPTED_AT = """
+import builtins, os, signal
+real = builtins.__import__
+def importing(name, *rest, **named):
+    if name == {module!r}:
+        {action}
+    return real(name, *rest, **named)
+builtins.__import__ = importing
+from instascene_core.start import main
+import sys
+sys.argv = ["instascene", "doctor"]
+main()
+"""
+INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
+SWALLOWED = f"""
+        try:
+            {INTERRUPT}
+        except KeyboardInterrupt:
+            raise ImportError("the compiled module could not be initialised")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "action", "status"),
+    [
+        ("tyro", INTERRUPT, -signal.SIGINT),  # while the command itself is loaded
+        ("instascene_core.doctor", INTERRUPT, 130),  # while a verb loads what it needs
+        ("instascene_core.doctor", SWALLOWED, 130),  # which may make another error of it
+    ],
+)
+def test_ctrl_c_while_loading_says_nothing(module, action, status):
+    code = INTERRUPTED_AT.format(module=module, action=action)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (status, "")
+
+
+def allocation_of_torch() -> Exception:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (MemoryError, "not enough memory"),
+        (allocation_of_torch, "not enough memory"),
+        (lambda: RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory"),
+        (lambda: OSError(errno.ENOSPC, "No space left on device", "/x/scene.ply"), r"No space left"),
+        (lambda: PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied"),
+    ],
+)
+def test_what_the_machine_cannot_do_is_one_sentence(make, words, monkeypatch, capsys):
+    error = make()
+
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(cli.Doctor, "__call__", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and words in said
+    assert len(said.splitlines()) == 1 and "Internal error" not in said
+
+
+def test_a_fault_of_the_program_stays_one():
+    assert outside_cause(RuntimeError("shapes do not match")) is None
+    assert outside_cause(InputError("Bad.")) is None
+
+
+def test_tables_and_notes_keep_their_brackets(monkeypatch, capsys):
+    advice = "pip install 'instascene[cuda]' [/] :smile:"
+    finding = Finding("gsplat [gpu]", False, False, "", advice)
+    monkeypatch.setattr("instascene_core.doctor.examine", lambda: [finding])
+    cli.main(["doctor"])
+    cli.warn("object 1 was not completed: see [/tmp/a] [red]")
+    said = capsys.readouterr().out
+    for text in ("gsplat [gpu]", advice, "see [/tmp/a] [red]"):
+        assert text in said
