@@ -33,6 +33,7 @@ ARGUMENTS = (
     ("depth", "depth/image", "topic of depth images registered to the colour images"),
     ("pose", "pose", "topic of the camera's poses (PoseStamped, or Odometry with pose_source:=odometry)"),
     ("masks", "masks/image", "topic of label images"),
+    ("valid", "valid/image", "topic of mono8 images whose black pixels are ignored (a gripper in view, say)"),
     ("pose_source", "", "topic, odometry or tf"),
     ("map_frame", "", "frame in which the poses are and the results will be"),
     ("data_dir", "", "folder below which save_scene writes"),
@@ -74,9 +75,11 @@ def actions(context: LaunchContext) -> list:
         ("rgb/image/compressed", f"{value['rgb']}/compressed"),
         ("rgb/camera_info", value["camera_info"]),
         ("depth/image", value["depth"]),
+        ("depth/image/compressedDepth", f"{value['depth']}/compressedDepth"),
         ("pose", value["pose"]),
         ("odometry", value["pose"] if value["pose"] != "pose" else "odometry"),
         ("masks/image", value["masks"]),
+        ("valid/image", value["valid"]),
     ]
     common = {
         "package": "instascene",

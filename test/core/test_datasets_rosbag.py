@@ -291,7 +291,7 @@ def record_minimal(path, encoding="rgb8", pose_at=1.0, size=(6, 4), **info):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"encoding": "yuv422"}, "encoding 'yuv422'"),
+        ({"encoding": "yuv999"}, "encoding 'yuv999'"),
         ({"encoding": "16UC1"}, "not a colour encoding"),
         ({"encoding": "rgba8"}, "less than a row"),
         ({"pose_at": 5.0}, "No image .* can be used"),
@@ -325,9 +325,8 @@ def test_damaged_bags(tmp_path):
     (tmp_path / "bag/metadata.yaml").write_text("rosbag2_bagfile_information: {")
     with pytest.raises(InputError, match="cannot be opened"):
         open_dataset(tmp_path / "bag")
-    (tmp_path / "bag/metadata.yaml").unlink()
-    with pytest.raises(InputError, match="reindex"):
-        open_dataset(tmp_path / "bag")
+    (tmp_path / "bag/metadata.yaml").unlink()  # the storage file itself is whole
+    assert len(open_dataset(tmp_path / "bag")) == 3
 
 
 # --- topics ---
