@@ -102,6 +102,13 @@ class StampBuffer:
         best = min(candidates, key=lambda i: abs(self._stamps[i] - stamp))
         return self._values[best] if abs(self._stamps[best] - stamp) <= tolerance + 1e-9 else None
 
+    def around(self, stamp: float) -> tuple[tuple[float, Any], tuple[float, Any]] | None:
+        """The last (stamp, value) before `stamp` and the first one after it, where both are there."""
+        index = bisect.bisect_left(self._stamps, stamp)
+        if not 0 < index < len(self._stamps) or self._stamps[index] == stamp:
+            return None
+        return tuple((self._stamps[i], self._values[i]) for i in (index - 1, index))
+
     def clear(self) -> None:
         self._stamps.clear()
         self._values.clear()

@@ -7,6 +7,7 @@ Callbacks only store messages and match stamps; decoding and undistortion are le
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -18,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets import bag_topics, ros_images
+from instascene_core.datasets.images import read_kept
 from instascene_core.errors import InputError
 from instascene_ros import conversions, frame_assembly
 from instascene_ros.frame_assembly import (
@@ -27,7 +29,7 @@ from instascene_ros.frame_assembly import (
     KeyframeRule,
     Unusable,
 )
-from instascene_ros.frame_building import DepthRule
+from instascene_ros.frame_building import Decoding
 from instascene_ros.parameters import InputParameters
 from instascene_ros.pose_sources import POSE_SOURCES
 
@@ -115,6 +117,8 @@ class FrameSource:
         self._on_frame: Callable[[AssembledFrame], None] = lambda frame: None
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
+        ignore = parameters.ignore
+        self._kept = read_kept(Path(ignore).expanduser()) if ignore else None
         self._info_key = ""
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
@@ -140,12 +144,12 @@ class FrameSource:
         self._timer = self._node.create_timer(POLL_S, self._tick, callback_group=self._group, clock=clock)
 
     @property
-    def depth_rule(self) -> DepthRule:
-        """How the depth that arrives is to be understood."""
+    def decoding(self) -> Decoding:
+        """How what arrives is to be understood."""
         registered = self._parameters.depth_registered or (
             self._depth is not None and bag_topics.is_registered(self._depth.topic)
         )
-        return DepthRule(self._parameters.depth_unit, registered)
+        return Decoding(self._parameters.depth_unit, registered, self._kept)
 
     def clear(self) -> None:
         """Forget pending messages and start the counters anew (the lens stays)."""

@@ -37,6 +37,8 @@ class InputParameters:
     # An image waits this long for its pose, depth and masks.  Longer than the 3 s after which Fast DDS
     # asks for what got lost on the way.
     sync_wait_s: float = 4.0
+    # An image file, black where every image shows something fixed to the camera (a gripper); "" = nothing.
+    ignore: str = ""
     use_depth: bool = True
     use_masks: bool = True
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...

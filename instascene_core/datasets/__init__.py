@@ -10,6 +10,7 @@ from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.bag_writer import write_bag
 from instascene_core.datasets.colmap import ColmapReader, find_model
 from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, make_frame
+from instascene_core.datasets.images import read_kept
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.datasets.rosbag import BagReader, find_bag
@@ -29,6 +30,7 @@ def open_dataset(
     max_width: int = 0,
     max_frames: int = 0,
     topics: BagTopics | None = None,
+    ignore: Path | str | None = None,
 ) -> Dataset:
     """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model or a rosbag2.
 
@@ -38,6 +40,7 @@ def open_dataset(
     scale, max_width: images are resized by `scale`, then shrunk to `max_width` pixels (0 = no limit).
     max_frames: at most so many frames, evenly spaced (0 = all).
     topics: topic names of a rosbag2, where finding them by name and type is not enough.
+    ignore: an image of the size of the input's, black where every frame shows something fixed to the camera.
 
     Raises InputError with one sentence when there is nothing usable.
     """
@@ -59,6 +62,7 @@ def open_dataset(
         max_width=max_width,
         ground_truth=truth if (truth / "scene.json").is_file() else None,
         remarks=remarks,
+        kept=None if ignore is None else read_kept(Path(ignore)),
     )
 
 

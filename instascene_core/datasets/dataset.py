@@ -1,7 +1,7 @@
 """A recorded scene that hands out frames one by one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets.fitting import fit_depth
-from instascene_core.datasets.hiding import visible
+from instascene_core.datasets.hiding import both_kept, visible
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame, labels_from_image
@@ -56,6 +56,7 @@ class Dataset:
     scale: float = 1.0  # images are resized by this
     max_width: int = 0  # pixels; wider images are shrunk to it; 0 = no limit
     ground_truth: Path | None = None  # folder with scene.json and meshes, for synthetic scenes
+    kept: np.ndarray | None = None  # [H, W] bool: False = ignore this pixel of every image; None = keep all
     remarks: Remarks = field(default_factory=Remarks, repr=False)  # what was noticed and made good, so far
 
     def __len__(self) -> int:
@@ -63,6 +64,8 @@ class Dataset:
 
     def __getitem__(self, index: int) -> Frame:
         raw = self.reader.read(self.selection[index])
+        if self.kept is not None:
+            raw = replace(raw, kept=both_kept(raw.kept, self.kept))
         factor = self.scale
         if self.max_width:
             factor = min(factor, self.max_width / raw.lens.camera.width)

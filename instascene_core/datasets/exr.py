@@ -34,6 +34,8 @@ def read_exr(path: Path) -> np.ndarray:
     try:
         data = Path(path).read_bytes()
         return _decode(data, path)
+    except InputError:  # a ValueError as well
+        raise
     except OSError as error:
         raise InputError(f"The depth file {path} cannot be read: {error.strerror}.") from error
     except (struct.error, ValueError, IndexError, KeyError, zlib.error) as error:
@@ -65,7 +67,10 @@ def _decode(data: bytes, path: Path) -> np.ndarray:
         y, size = struct.unpack_from("<ii", data, offset)
         first = y - y0
         rows = min(lines, height - first)
-        block = _unpacked(data[offset + 8 : offset + 8 + size], row * rows, compression)
+        packed = data[offset + 8 : offset + 8 + max(size, 0)]
+        if rows < 1 or first < 0 or len(packed) != size:
+            raise ValueError("bad block")
+        block = _unpacked(packed, row * rows, compression)
         pixels = np.frombuffer(block, np.uint8).reshape(rows, row)[:, start : start + width * kind.itemsize]
         image[first : first + rows] = np.ascontiguousarray(pixels).view(kind)
     return image

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,13 @@ def visible(lens: LensModel, kept: np.ndarray | None) -> Visible:
     hidden = ~shown if inside is None else ~shown & inside
     valid = shown if inside is None else shown & inside
     return Visible(None if valid.all() else valid, hidden if hidden.any() else None)
+
+
+def both_kept(kept: np.ndarray | None, always: np.ndarray) -> np.ndarray:
+    """[H, W] bool: what a frame keeps of the pixels that every frame keeps; InputError where sizes differ."""
+    if kept is not None and kept.shape != always.shape:
+        raise InputError(
+            f"The image of pixels to ignore is {always.shape[1]}×{always.shape[0]}, a frame's own is "
+            f"{kept.shape[1]}×{kept.shape[0]}; make them of one size."
+        )
+    return always if kept is None else kept & always

@@ -143,8 +143,9 @@ def _read_npy(path: Path) -> np.ndarray:
         if isinstance(values, np.ndarray):
             return values
         with values as arrays:
-            if len(arrays.files) != 1:
-                raise InputError(f"The depth file {path} holds {len(arrays.files)} arrays; one is needed.")
-            return arrays[arrays.files[0]]
+            found = [arrays[name] for name in arrays.files]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"The depth file {path} is not a readable .npy array.") from error
+    if len(found) != 1:
+        raise InputError(f"The depth file {path} holds {len(found)} arrays; one is needed.")
+    return found[0]
