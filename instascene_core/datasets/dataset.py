@@ -11,9 +11,12 @@ from instascene_core.camera import LensModel
 from instascene_core.datasets.fitting import fit_depth
 from instascene_core.datasets.hiding import both_kept, visible
 from instascene_core.datasets.remarks import Remarks
+from instascene_core.datasets.sampling import LowDepth, sampling_shift
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame, labels_from_image
 from instascene_core.images import resize
+
+VIEWS_ASKED = 6  # where within its pixel depth of a lower resolution was measured
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,11 @@ class Dataset:
     scale: float = 1.0  # images are resized by this
     max_width: int = 0  # pixels; wider images are shrunk to it; 0 = no limit
     ground_truth: Path | None = None  # folder with scene.json and meshes, for synthetic scenes
-    kept: np.ndarray | None = None  # [H, W] bool: False = ignore this pixel of every image; None = keep all
-    remarks: Remarks = field(default_factory=Remarks, repr=False)  # what was noticed and made good, so far
+    # [H, W] bool: False = ignore this pixel of every image; None = keep all
+    kept: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # what was noticed and made good, so far
+    remarks: Remarks = field(default_factory=Remarks, repr=False, compare=False)
+    _shifts: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.selection)
@@ -69,7 +75,22 @@ class Dataset:
         factor = self.scale
         if self.max_width:
             factor = min(factor, self.max_width / raw.lens.camera.width)
-        return make_frame(raw, factor, self.remarks)
+        return make_frame(raw, factor, self.remarks, self._depth_shift(raw))
+
+    def _depth_shift(self, raw: RawFrame) -> float:
+        """Where depth of a lower resolution was measured, as some views say; 0 for other depth."""
+        if raw.depth is None or raw.depth.shape[1] >= raw.rgb.shape[1]:
+            return 0.0
+        if "depth" not in self._shifts:
+            asked = [self.reader.read(self.selection[i]) for i in evenly(len(self), VIEWS_ASKED)]
+            views = [LowDepth(r.depth, r.lens, r.world_from_camera) for r in asked if r.depth is not None]
+            self._shifts["depth"] = sampling_shift(views)
+            if shift := self._shifts["depth"]:
+                self.remarks.say(
+                    f"the views agree when depth was measured {shift:+g} colour pixels off the middle of its "
+                    "own pixels"
+                )
+        return self._shifts["depth"]
 
     def __iter__(self) -> Iterator[Frame]:
         for index in range(len(self)):
@@ -103,13 +124,15 @@ class Dataset:
         return self.reader.dropped
 
 
-def make_frame(raw: RawFrame, scale: float = 1.0, remarks: Remarks | None = None) -> Frame:
+def make_frame(
+    raw: RawFrame, scale: float = 1.0, remarks: Remarks | None = None, depth_shift: float = 0.0
+) -> Frame:
     """The undistorted Frame of a recorded image, resized by `scale`.
 
     Colour is interpolated, all else takes the nearest pixel.  Depth of another resolution is lifted to the
-    colour's, which `remarks` says.  Pixels to ignore are not valid, hold neither depth nor labels, and take
-    the colour of the nearest other pixel.
-    Raises InputError when the image, labels, normals or pixels to keep do not have the size of the camera.
+    colour's, which `remarks` says; depth_shift: see `lift_depth`.  Pixels to ignore are not valid, hold
+    neither depth nor labels, and take the colour of the nearest other pixel.  Raises InputError when the
+    image, labels, normals or pixels to keep do not have the size of the camera.
     """
     camera = raw.lens.camera
     parts = {
@@ -126,7 +149,7 @@ def make_frame(raw: RawFrame, scale: float = 1.0, remarks: Remarks | None = None
             )
     depth = raw.depth
     if depth is not None:
-        depth = fit_depth(depth, raw.rgb, f"depth of '{raw.name}'", remarks)
+        depth = fit_depth(depth, raw.rgb, f"depth of '{raw.name}'", remarks, depth_shift)
     shown = visible(raw.lens, raw.kept)
     rgb = shown.colors(raw.lens.undistort(raw.rgb))
     depth, labels, normals = (

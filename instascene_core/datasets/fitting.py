@@ -37,8 +37,12 @@ def fit_lens(lens: LensModel, width: int, height: int, remarks: Remarks) -> Lens
     return lens.resized(width, height)
 
 
-def fit_depth(depth: np.ndarray, rgb: np.ndarray, what: str, remarks: Remarks | None = None) -> np.ndarray:
+def fit_depth(
+    depth: np.ndarray, rgb: np.ndarray, what: str, remarks: Remarks | None = None, shift: float = 0.0
+) -> np.ndarray:
     """`depth` [h, w] at the pixels of `rgb` [H, W, 3]: lifted, or the nearest where there are fewer of them.
+
+    shift: see `lift_depth`.
 
     Raises InputError where it is not the same view at another resolution; `what` names it.
     """
@@ -54,7 +58,7 @@ def fit_depth(depth: np.ndarray, rgb: np.ndarray, what: str, remarks: Remarks | 
         remarks.say(f"the depth is {w}×{h}, the colour {width}×{height}; it is lifted to the colour's grid")
     if w > width or min(h, w) < 2:
         return resize(depth, width, height, smooth=False)
-    return lift_depth(depth, rgb)
+    return lift_depth(depth, rgb, shift)
 
 
 def measured(depth: np.ndarray) -> tuple[np.ndarray, int]:

@@ -16,16 +16,17 @@ UNLIKE_COLOR = 1e-6  # weight of a measurement of quite another colour: only whe
 LONGEST_STEP = 0.1  # of the inverse depth: as far as a slope may continue a measurement
 
 
-def lift_depth(depth: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+def lift_depth(depth: np.ndarray, rgb: np.ndarray, shift: float = 0.0) -> np.ndarray:
     """[H, W] float32 metres, 0 = not measured, at the pixels of `rgb` [H, W, 3] uint8.
 
     depth: [h, w] metres of the same view, each at least 2 and not larger than the image.
+    shift: colour pixels, right and down, from the middle of its block to where a measurement was taken.
     """
     (h, w), (height, width) = depth.shape, rgb.shape[:2]
     inverse = np.divide(1, depth, out=np.zeros_like(depth, np.float32), where=depth > 0)
     slopes = _slope(inverse.T).T, _slope(inverse)  # along x is along rows
-    column, across = _cells(width, w)
-    row, down = _cells(height, h)
+    column, across = _cells(width, w, shift)
+    row, down = _cells(height, h, shift)
     left = (1 - across) * inverse[:, column] + across * inverse[:, column + 1]
     lifted = (1 - down)[:, None] * left[row] + down[:, None] * left[row + 1]
     rough = ~_on_one_surface(inverse, slopes[1], slopes[0])[row[:, None], column]
@@ -36,12 +37,12 @@ def lift_depth(depth: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     return np.divide(1, lifted, out=np.zeros_like(lifted), where=lifted > 0)
 
 
-def _cells(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _cells(size: int, count: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
     """For each of `size` pixels: the measurement (of `count`) before it, how far on it lies [float32].
 
     Before the first and after the last measurement the nearest cell is continued.
     """
-    place = (np.arange(size) + 0.5) * count / size - 0.5
+    place = (np.arange(size) + 0.5 - shift) * count / size - 0.5
     cell = np.clip(np.floor(place).astype(int), 0, count - 2)
     return cell, (place - cell).astype(np.float32)
 

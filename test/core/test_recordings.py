@@ -79,6 +79,34 @@ def test_depth_of_lower_resolution(typed, open_typed, tmp_path, caplog):
     assert caplog.text.count("the depth is 16×12, the colour 64×48") == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "noise", "expected"), [(0, 0.0, -1.5), (2, 0.0, 0.5), (2, 0.01, 0.0)], ids=str
+)
+def test_where_depth_was_sampled_is_found_from_the_views(first, noise, expected):
+    """A ball on a table seen from around; every fourth pixel is kept, from the first or from the third on.
+
+    With noise that hides it the middle is taken.
+    """
+    from instascene_core.camera import LensModel, PinholeCamera
+    from instascene_core.datasets.sampling import LowDepth, sampling_shift
+    from instascene_core.transforms import look_at
+
+    lens, rng = LensModel(PinholeCamera(320, 240, 300.0, 300.0, 160.0, 120.0)), np.random.default_rng(1)
+    views = []
+    for angle in np.radians([0, 25, 50, 75]):
+        pose = look_at(np.array([0.8 * np.cos(angle), 0.8 * np.sin(angle), 0.5]), np.zeros(3))
+        rays, eye = lens.camera.rays @ pose[:3, :3].T, pose[:3, 3]
+        table = -eye[2] / np.minimum(rays[..., 2], -1e-3)
+        a, b = (rays**2).sum(-1), rays @ eye
+        root = b**2 - a * (eye @ eye - 0.25**2)
+        ball = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
+        depth = np.where(table < 5, np.minimum(table, ball), 0)[first::4, first::4]
+        depth = depth * (1 + noise * rng.normal(size=depth.shape))
+        views.append(LowDepth(depth.astype(np.float32), lens, pose))
+    assert sampling_shift(views) == expected
+    assert sampling_shift(views[:1]) == 0
+
+
 def write_exr(path, values, compression):
     """An EXR of one float channel Z, written byte by byte, independent of the code under test."""
     import struct
