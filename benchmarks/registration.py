@@ -79,7 +79,7 @@ def pose_error(frames: Sequence[Frame], truth: np.ndarray) -> tuple[float, float
     ahead = np.array([[0, 0, 1], [0.25, 0, 1], [-0.25, 0, 1], [0, 0.2, 1], [0, -0.2, 1]]) * depth
     ours, true = (np.einsum("nij,pj->npi", p[:, :3, :3], ahead) + p[:, None, :3, 3] for p in (poses, truth))
     a, b = ours.reshape(-1, 3), true.reshape(-1, 3)
-    turn, _ = Rotation.align_vectors(b - b.mean(axis=0), a - a.mean(axis=0))
+    turn = Rotation.align_vectors(b - b.mean(axis=0), a - a.mean(axis=0))[0]
     best = np.eye(4)
     best[:3, :3] = turn.as_matrix()
     best[:3, 3] = b.mean(axis=0) - turn.apply(a.mean(axis=0))

@@ -91,8 +91,17 @@ def _rays(camera: PinholeCamera) -> np.ndarray:
     return rays
 
 
-# OpenCV's coefficient order; nerfstudio and ROS use the same names.
-DISTORTION_SIZES = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8,), "fisheye": (4,)}
+# OpenCV's coefficient order; nerfstudio and ROS use the same names.  OpenCV tells the two polynomial models
+# apart by the number of coefficients alone, and so do the drivers that fill camera_info with its results.
+POLYNOMIAL_SIZES = (0, 4, 5, 8, 12, 14)
+DISTORTION_SIZES = {
+    "none": (0,),
+    "plumb_bob": POLYNOMIAL_SIZES,
+    "rational_polynomial": POLYNOMIAL_SIZES,
+    "fisheye": (4,),
+}
+OUTSIDE = -1e4  # a pixel that no image has
+RADIUS_STEPS = 4096  # between the optical axis and the farthest corner, to find where a lens model folds back
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,8 @@ class LensModel:
 
     camera: PinholeCamera
     model: str = "none"  # a key of DISTORTION_SIZES (`equidistant` is ROS' name for fisheye)
-    coefficients: tuple[float, ...] = ()  # OpenCV order: k1 k2 p1 p2 [k3 [k4 k5 k6]], fisheye k1..k4
+    # OpenCV order: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]], fisheye k1..k4
+    coefficients: tuple[float, ...] = ()
     _maps: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +132,10 @@ class LensModel:
     def is_distorted(self) -> bool:
         # A fisheye without coefficients still bends lines: its radius is the angle, not the tangent.
         return self.model == "fisheye" or any(c != 0 for c in self.coefficients)
+
+    def resized(self, width: int, height: int) -> "LensModel":
+        """The lens of the same image at another size in pixels: coefficients do not depend on it."""
+        return LensModel(self.camera.resized(width, height), self.model, self.coefficients)
 
     def undistort(self, image: np.ndarray, interpolate: bool = True) -> np.ndarray:
         """`image` [H, W, ...] as the pinhole `camera` would have seen it.
@@ -165,4 +179,27 @@ class LensModel:
             else:
                 args = (matrix, coefficients, None, matrix, size, cv2.CV_32FC1)
                 self._maps["maps"] = cv2.initUndistortRectifyMap(*args)
+            folded = np.linalg.norm(self.camera.rays[..., :2], axis=2) > self._largest_radius()
+            for pixels in self._maps["maps"]:
+                pixels[folded] = OUTSIDE
         return self._maps["maps"]
+
+    def _largest_radius(self) -> float:
+        """Up to which distance from the axis (in the plane z = 1) the distorted radius grows with it.
+
+        Beyond it the polynomial, which was fitted to what the sensor sees, folds back into the image and
+        would show things twice.
+        """
+        c = self.camera
+        corner = np.hypot(max(c.cx, c.width - c.cx) / c.fx, max(c.cy, c.height - c.cy) / c.fy)
+        r = np.linspace(0, 1.01 * corner, RADIUS_STEPS)
+        k = self.coefficients
+        if self.model == "fisheye":
+            angle = np.arctan(r)
+            seen = angle * (1 + sum(k[i] * angle ** (2 * i + 2) for i in range(4)))
+        else:
+            k = (*k, *[0.0] * (14 - len(k)))
+            seen = r * (1 + k[0] * r**2 + k[1] * r**4 + k[4] * r**6)
+            seen /= 1 + k[5] * r**2 + k[6] * r**4 + k[7] * r**6
+        falling = np.flatnonzero(~(np.diff(seen) > 0))
+        return float(r[falling[0]]) if len(falling) else np.inf

@@ -1,5 +1,6 @@
 """The `instascene` command and its verbs; `--help` on each."""
 
+import json
 import logging
 import os
 import signal
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,8 +46,12 @@ class Run:
     masks: str | None = None
     """Folder of label images beside the frames to use as 2D masks."""
     topics: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Topics of a rosbag2 as NAME=TOPIC, NAME one of rgb, camera_info, pose, depth, masks; without it
-    they are found by name and type, and a masks topic is not used."""
+    """Topics of a rosbag2 as NAME=TOPIC, NAME one of rgb, camera_info, pose, depth, masks, valid; without it
+    they are found by name and type, and a masks topic is not used. Also depth_unit=METRES a step,
+    depth_registered=true, map_frame=FRAME."""
+    ignore: Path | None = None
+    """Image of the size of the input's, black where every frame shows something that is fixed to the camera,
+    a gripper, say: nothing is made of these pixels."""
     scale: float = 1.0
     """Resize the input images by this factor."""
     region: str | None = None
@@ -78,6 +83,7 @@ class Run:
             "use_masks": self.masks is not None or bool(topics.masks),
             "masks": self.masks,
             "scale": self.scale,
+            "ignore": str(self.ignore.absolute()) if self.ignore else None,
         }
         dataset = open_dataset(self.input, **reading, topics=topics)
         scene.origin = {"source": str(self.input.absolute()), **reading, "topics": asdict(topics)}
@@ -301,6 +307,10 @@ def bag_topics(words: tuple[str, ...]):
         if not separator:
             raise InputError(f"'{word}' is not of the form NAME=TOPIC, e.g. rgb=/camera/color/image_raw.")
         given[name.strip().removeprefix("topics.")] = topic.strip()
+    for name, usual in asdict(BagTopics()).items():
+        if name in given and not isinstance(usual, str):
+            with suppress(ValueError):  # what is no number or true, false is refused with its name
+                given[name] = json.loads(given[name])
     return config_with(BagTopics(), given)
 
 

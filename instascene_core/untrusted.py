@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -170,29 +170,37 @@ def read_npy(path: Path, what: str = "The file") -> np.ndarray:
         if not path.is_file():
             raise InputError(f"{what} {path} is missing.")
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, column_major, dtype = read_header(file)
-            there = os.fstat(file.fileno()).st_size - file.tell()
-            count = 1
-            for side in shape:
-                count *= side
-            if dtype.kind not in "uifb":
-                raise InputError(f"{what} {path} holds {dtype}, not numbers.")
-            if min(shape, default=0) < 0 or count > MAX_PIXELS or count * dtype.itemsize != there:
-                raise InputError(
-                    f"{what} {path} says that it holds {_by(shape)} values {dtype}; it has {there:,} bytes."
-                )
-            values = np.frombuffer(file.read(there), dtype, count)
+            return parse_npy(file, os.fstat(file.fileno()).st_size, f"{what} {path}")
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}.") from error
+
+
+def parse_npy(file: IO[bytes], size: int, where: str) -> np.ndarray:
+    """The numbers in a stream of `size` bytes in .npy format; `where` begins the sentences about it."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, column_major, dtype = read_header(file)
+        there = size - file.tell()
+        count = 1
+        for side in shape:
+            count *= side
+        if dtype.kind not in "uifb":
+            raise InputError(f"{where} holds {dtype}, not numbers.")
+        if min(shape, default=0) < 0 or count > MAX_PIXELS or count * dtype.itemsize != there:
+            raise InputError(
+                f"{where} says that it holds {_by(shape)} values {dtype}; it has {there:,} bytes."
+            )
+        values = np.frombuffer(file.read(there), dtype, count)
         order = "F" if column_major else "C"
         return values.reshape(shape, order=order).astype(dtype.newbyteorder("="))
     except InputError:
         raise
     except Exception as error:  # numpy's header parser raises many kinds (also of Python's own parser)
-        raise InputError(f"{what} {path} is not a readable .npy array.") from error
+        raise InputError(f"{where} is not a readable .npy array.") from error
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -83,7 +83,7 @@ class DatasetPlayer(Node):
         self._image = self.create_publisher(Image, "rgb/image", QOS)
         self._info = self.create_publisher(CameraInfo, "rgb/camera_info", QOS)
         self._pose = self.create_publisher(PoseStamped, "pose", QOS)
-        self._depth = self._masks = None  # made with the first frame that has some
+        self._depth = self._masks = self._valid = None  # made with the first frame that has some
 
     def open(self):
         """The dataset; InputError when it cannot be read."""
@@ -104,10 +104,12 @@ class DatasetPlayer(Node):
             self._depth = self.create_publisher(Image, "depth/image", QOS)
         if frame.labels is not None and self._masks is None:
             self._masks = self.create_publisher(Image, "masks/image", QOS)
+        if frame.valid is not None and self._valid is None:
+            self._valid = self.create_publisher(Image, "valid/image", QOS)
 
     @property
     def publishers_in_use(self) -> list:
-        found = (self._depth, self._masks, self._info, self._pose, self._image)
+        found = (self._depth, self._masks, self._valid, self._info, self._pose, self._image)
         return [p for p in found if p is not None]
 
     def wait_for_subscribers(self) -> None:
@@ -140,6 +142,9 @@ class DatasetPlayer(Node):
             self._depth.publish(self._depth_message(frame.depth, header))
         if self._masks is not None and frame.labels is not None:
             self._masks.publish(conversions.labels_message(frame.labels, header))
+        if self._valid is not None:
+            valid = np.ones(frame.rgb.shape[:2], bool) if frame.valid is None else frame.valid
+            self._valid.publish(conversions.image_message(valid.astype(np.uint8) * 255, "mono8", header))
         self._info.publish(conversions.camera_info_message(frame.camera, header))
         pose = PoseStamped(header=Header(stamp=header.stamp, frame_id=self.parameters.map_frame))
         pose.pose = conversions.pose_from_matrix(frame.world_from_camera)

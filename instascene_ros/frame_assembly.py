@@ -18,6 +18,7 @@ from instascene_core.errors import InputError
 # Why an image was not used; the names appear in SceneStatus.dropped_reasons.
 NO_POSE = "no pose at its stamp"
 BAD_POSE = "unusable pose"
+NO_VALID = "no image of valid pixels at its stamp"
 NO_CAMERA_INFO = "no camera_info"
 BAD_CAMERA_INFO = "unusable camera_info"
 SIZE_MISMATCH = "image and camera_info differ in size"
@@ -58,6 +59,7 @@ class AssembledFrame:
     lens: LensModel
     depth: Any | None = None
     masks: Any | None = None
+    valid: Any | None = None  # mono8, 0 = ignore the pixel
 
 
 @dataclass
@@ -67,6 +69,7 @@ class PendingImage:
     arrival: float  # seconds, monotonic clock
     wants_depth: bool
     wants_masks: bool
+    wants_valid: bool = False
 
 
 class StampBuffer:
@@ -98,6 +101,14 @@ class StampBuffer:
             return None
         best = min(candidates, key=lambda i: abs(self._stamps[i] - stamp))
         return self._values[best] if abs(self._stamps[best] - stamp) <= tolerance + 1e-9 else None
+
+    def around(self, stamp: float) -> tuple[tuple[float, Any], tuple[float, Any]] | None:
+        """The last (stamp, value) before `stamp` and the first one after it, where both are there."""
+        index = bisect.bisect_left(self._stamps, stamp)
+        if not 0 < index < len(self._stamps) or self._stamps[index] == stamp:
+            return None
+        before, after = ((self._stamps[i], self._values[i]) for i in (index - 1, index))
+        return before, after
 
     def clear(self) -> None:
         self._stamps.clear()
@@ -132,7 +143,8 @@ class FrameAssembler:
     """Pairs messages by stamp; what stays without a pose for `wait_s` is dropped and counted.
 
     Depth and masks are waited for as long, when something publishes them, and done without after
-    that.  Not thread-safe: one callback group calls it.
+    that.  An image without its valid pixels, where something publishes those, is dropped, too: it would
+    show what they hide.  Not thread-safe: one callback group calls it.
 
     find_pose: stamp, image → [4, 4] world_from_camera or None (not known yet); raises InputError where
     the pose is known but cannot be used.
@@ -152,7 +164,7 @@ class FrameAssembler:
         self._tolerance, self._wait = tolerance_s, wait_s
         self._on_error = on_error
         self._max_pending = max_pending
-        self._depths, self._masks = StampBuffer(60), StampBuffer(60)
+        self._depths, self._masks, self._valid = StampBuffer(60), StampBuffer(60), StampBuffer(60)
         self._lenses = StampBuffer(200)  # of LensModel | Unusable
         self._newest_lens: LensModel | Unusable | None = None
         self.counters = FrameCounters()
@@ -165,6 +177,7 @@ class FrameAssembler:
         self._seen: dict[float, None] = {}  # the newest stamps, oldest first
         self._depths.clear()
         self._masks.clear()
+        self._valid.clear()
         self.counters.received = self.counters.used = 0
         self.counters.dropped.clear()
 
@@ -189,8 +202,17 @@ class FrameAssembler:
     def add_masks(self, stamp: float, message: Any) -> None:
         self._masks.add(stamp, message)
 
+    def add_valid(self, stamp: float, message: Any) -> None:
+        self._valid.add(stamp, message)
+
     def add_image(
-        self, stamp: float, message: Any, now: float, wants_depth: bool = False, wants_masks: bool = False
+        self,
+        stamp: float,
+        message: Any,
+        now: float,
+        wants_depth: bool = False,
+        wants_masks: bool = False,
+        wants_valid: bool = False,
     ) -> None:
         self.counters.received += 1
         if stamp in self._seen:
@@ -199,7 +221,7 @@ class FrameAssembler:
         self._seen[stamp] = None
         if len(self._seen) > REMEMBERED_STAMPS:
             del self._seen[next(iter(self._seen))]
-        self._pending.append(PendingImage(stamp, message, now, wants_depth, wants_masks))
+        self._pending.append(PendingImage(stamp, message, now, wants_depth, wants_masks, wants_valid))
         if len(self._pending) > self._max_pending:
             self._pending.pop(0)
             self._drop(self._no_pose())
@@ -235,12 +257,19 @@ class FrameAssembler:
             return None
         depth = self._depths.nearest(pending.stamp, self._tolerance) if pending.wants_depth else None
         masks = self._masks.nearest(pending.stamp, self._tolerance) if pending.wants_masks else None
+        valid = self._valid.nearest(pending.stamp, self._tolerance) if pending.wants_valid else None
         missing = (pending.wants_depth and depth is None) or (pending.wants_masks and masks is None)
-        if missing and not overdue:
+        hidden = pending.wants_valid and valid is None
+        if (missing or hidden) and not overdue:
             return None
+        if hidden:
+            raise FrameDropped(
+                NO_VALID,
+                f"An image found no image of valid pixels within {self._tolerance:g} s of its stamp.",
+            )
         self._check(pending.image, lens, pose)
         self._last_keyframe = pose
-        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks)
+        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks, valid)
 
     def _pose(self, pending: PendingImage) -> np.ndarray | None:
         try:

@@ -3,14 +3,25 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets import ros_images
+from instascene_core.datasets.fitting import fit_depth
+from instascene_core.datasets.hiding import both_kept, visible
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_ros import conversions
 from instascene_ros.frame_assembly import BAD_DEPTH, BAD_MASKS, AssembledFrame
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How messages are to be understood."""
+
+    depth_unit: float = 0.0  # metres a step; 0 = millimetres for 16 bits, metres for floats
+    depth_registered: bool = False  # to the colour image, whatever the frame_id says
+    kept: np.ndarray | None = None  # [H, W] bool, False = ignore this pixel of every image; None = keep all
 
 
 @dataclass(frozen=True)
@@ -29,11 +40,11 @@ class DecodedFrame:
     complaints: tuple[Complaint, ...] = ()
 
 
-def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
+def build_frame(assembled: AssembledFrame, name: str, decoding: Decoding = Decoding()) -> DecodedFrame:
     """Decode and undistort.
 
-    Raises InputError for an image that cannot be used.  Depth and masks that cannot be used are left out
-    and complained about.
+    Raises InputError for an image that cannot be used, also where it cannot be told which of its pixels are
+    to be ignored.  Depth and masks that cannot be used are left out and complained about.
     """
     image = assembled.image
     lens = assembled.lens
@@ -43,11 +54,12 @@ def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
         raise InputError(
             f"The image is {rgb.shape[1]}×{rgb.shape[0]} but camera_info says {shape[1]}×{shape[0]}."
         )
+    shown = visible(lens, _kept(assembled.valid, decoding.kept, shape))
     complaints: list[Complaint] = []
     depth = labels = None
     if assembled.depth is not None:
         try:
-            depth = _depth(assembled.depth, lens, shape)
+            depth = _depth(assembled.depth, lens, rgb, image.header.frame_id, decoding)
         except InputError as error:
             complaints.append(Complaint(BAD_DEPTH, str(error)))
     if assembled.masks is not None:
@@ -55,26 +67,55 @@ def build_frame(assembled: AssembledFrame, name: str) -> DecodedFrame:
             labels = _labels(assembled.masks, lens, shape)
         except InputError as error:
             complaints.append(Complaint(BAD_MASKS, str(error)))
+    if labels is not None and shown.hidden is not None:
+        labels = np.where(shown.hidden, UNLABELLED, labels).astype(np.int32)
     frame = Frame(
         name=name,
         stamp=assembled.stamp,
         camera=lens.camera,
         world_from_camera=assembled.world_from_camera,
-        rgb=lens.undistort(rgb),
-        depth=depth,
+        rgb=shown.colors(lens.undistort(rgb)),
+        depth=shown.depth(depth),
         labels=labels,
+        valid=shown.valid,
     )
     return DecodedFrame(frame, tuple(complaints))
 
 
-def _depth(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:
-    """[H, W] float32 metres, 0 = not measured, of the undistorted image."""
-    depth = ros_images.depth_from(msg)
-    if depth.shape != shape:
+def _kept(msg: Image | None, always: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray | None:
+    """[H, W] bool of the image as it came: False where a pixel is to be ignored; None = every one is kept."""
+    try:
+        own = None if msg is None else ros_images.kept_from(msg)
+    except InputError as error:
+        raise InputError(f"The image of valid pixels cannot be used: {error}") from error
+    kept = own if always is None else both_kept(own, always)
+    if kept is not None and kept.shape != shape:
+        raise InputError(
+            f"The image of valid pixels is {kept.shape[1]}×{kept.shape[0]}, the colour image "
+            f"{shape[1]}×{shape[0]}; give one of the colour image."
+        )
+    return kept
+
+
+def _depth(
+    msg: Image | CompressedImage, lens: LensModel, rgb: np.ndarray, color_frame: str, how: Decoding
+) -> np.ndarray:
+    """[H, W] float32 metres, 0 = not measured, of the undistorted image; rgb: as it came."""
+    shape = rgb.shape[:2]
+    frames = [frame.lstrip("/") for frame in (msg.header.frame_id, color_frame)]
+    if not how.depth_registered and all(frames) and frames[0] != frames[1]:
+        raise InputError(
+            f"The depth is of the camera frame '{frames[0]}', the image of '{frames[1]}': use the topic of "
+            "depth aligned to the colour image (aligned_depth_to_color, depth_registered), or set the "
+            "parameter depth_registered where it is aligned."
+        )
+    depth = ros_images.depth_from(msg, how.depth_unit)
+    if depth.shape[0] > shape[0] or depth.shape[1] > shape[1]:
         raise InputError(
             f"The depth image is {depth.shape[1]}×{depth.shape[0]}, the colour image {shape[1]}×{shape[0]}; "
             "register the depth to the colour image."
         )
+    depth = fit_depth(depth, rgb, "depth image")
     if not depth.any():
         raise InputError("A depth image holds no measurement (all zeros); its frame is used without depth.")
     return lens.undistort(depth, interpolate=False)

@@ -67,6 +67,6 @@ class FrameJobs:
         if not self._undistort:
             assembled = replace(assembled, lens=LensModel(assembled.lens.camera))
         try:
-            return build_frame(assembled, name=f"{stamp.sec}_{stamp.nanosec:09d}")
+            return build_frame(assembled, f"{stamp.sec}_{stamp.nanosec:09d}", self._source.decoding)
         except InputError as error:
             raise FrameDropped(BAD_IMAGE, str(error)) from error

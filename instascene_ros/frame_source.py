@@ -7,6 +7,7 @@ Callbacks only store messages and match stamps; decoding and undistortion are le
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -17,7 +18,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import LensModel
-from instascene_core.datasets import ros_images
+from instascene_core.datasets import bag_topics, ros_images
+from instascene_core.datasets.images import read_kept
 from instascene_core.errors import InputError
 from instascene_ros import conversions, frame_assembly
 from instascene_ros.frame_assembly import (
@@ -27,6 +29,7 @@ from instascene_ros.frame_assembly import (
     KeyframeRule,
     Unusable,
 )
+from instascene_ros.frame_building import Decoding
 from instascene_ros.parameters import InputParameters
 from instascene_ros.pose_sources import POSE_SOURCES
 
@@ -114,6 +117,8 @@ class FrameSource:
         self._on_frame: Callable[[AssembledFrame], None] = lambda frame: None
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
+        ignore = parameters.ignore
+        self._kept = read_kept(Path(ignore).expanduser()) if ignore else None
         self._info_key = ""
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
@@ -126,6 +131,8 @@ class FrameSource:
         )
         self._depth: AutoSubscription | None = None
         self._masks: AutoSubscription | None = None
+        self._valid: AutoSubscription | None = None
+        self._rgb: AutoSubscription | None = None
         self._subscriptions: list[AutoSubscription] = []
 
     def start(self, on_frame: Callable[[AssembledFrame], None]) -> None:
@@ -135,6 +142,14 @@ class FrameSource:
         # Wall time: images must be given up also while a simulation's clock stands still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self._node.create_timer(POLL_S, self._tick, callback_group=self._group, clock=clock)
+
+    @property
+    def decoding(self) -> Decoding:
+        """How what arrives is to be understood."""
+        registered = self._parameters.depth_registered or (
+            self._depth is not None and bag_topics.is_registered(self._depth.topic)
+        )
+        return Decoding(self._parameters.depth_unit, registered, self._kept)
 
     def clear(self) -> None:
         """Forget pending messages and start the counters anew (the lens stays)."""
@@ -169,8 +184,13 @@ class FrameSource:
         ]
         for topic, kind, callback in self._poses.inputs:
             wanted.append((topic, kind, self._locked(callback), 200))
+        packed = self._parameters.depth_transport == "compressedDepth"
+        depth_topic, depth_type = (
+            ("depth/image/compressedDepth", CompressedImage) if packed else ("depth/image", Image)
+        )
         if self._parameters.use_depth:
-            wanted.append(("depth/image", Image, self._locked(self._depth_image), 30))
+            wanted.append((depth_topic, depth_type, self._locked(self._depth_image), 30))
+        wanted.append(("valid/image", Image, self._locked(self._valid_image), 30))
         if self._parameters.use_masks:
             wanted.append(("masks/image", Image, self._locked(self._masks_image), 30))
         wanted.append((rgb_topic, rgb_type, self._locked(self._image), 30))
@@ -181,7 +201,8 @@ class FrameSource:
             )
             for topic, kind, callback, depth in wanted
         }  # fmt: skip
-        self._depth, self._masks = made.get("depth/image"), made.get("masks/image")
+        self._depth, self._masks = made.get(depth_topic), made.get("masks/image")
+        self._valid, self._rgb = made["valid/image"], made[rgb_topic]
         return list(made.values())
 
     def _tick(self) -> None:
@@ -217,8 +238,16 @@ class FrameSource:
         self._assembler.add_lens(conversions.stamp_seconds(msg.header.stamp), self._lens)
 
     def _read_lens(self, msg: CameraInfo) -> LensModel | Unusable:
+        rectified = self._parameters.image_is_rectified
+        if not rectified and self._rgb is not None:
+            rectified = ros_images.rectified_by_name(msg, self._rgb.topic)
+            if rectified and ros_images.is_distorted(msg):
+                self._node.get_logger().info(
+                    f"{self._rgb.topic} is rectified by its name: P of its camera_info is used, and no lens "
+                    "distortion is removed"
+                )
         try:
-            return ros_images.lens_from_camera_info(msg, self._parameters.image_is_rectified)
+            return ros_images.lens_from_camera_info(msg, rectified)
         except InputError as error:
             sentence = f"The camera_info cannot be used: {error}"
             self._on_error(frame_assembly.BAD_CAMERA_INFO, sentence)
@@ -228,9 +257,13 @@ class FrameSource:
         wants_depth = self._depth is not None and self._depth.has_publishers
         wants_masks = self._masks is not None and self._masks.has_publishers
         stamp = conversions.stamp_seconds(msg.header.stamp)
-        self._assembler.add_image(stamp, msg, time.monotonic(), wants_depth, wants_masks)
+        wants_valid = self._valid is not None and self._valid.has_publishers
+        self._assembler.add_image(stamp, msg, time.monotonic(), wants_depth, wants_masks, wants_valid)
 
-    def _depth_image(self, msg: Image) -> None:
+    def _valid_image(self, msg: Image) -> None:
+        self._assembler.add_valid(conversions.stamp_seconds(msg.header.stamp), msg)
+
+    def _depth_image(self, msg: Image | CompressedImage) -> None:
         self._assembler.add_depth(conversions.stamp_seconds(msg.header.stamp), msg)
 
     def _masks_image(self, msg: Image) -> None:

@@ -26,11 +26,20 @@ class InputParameters:
     camera_in_base: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     image_qos: Literal["auto", "reliable", "best_effort"] = "auto"
     image_transport: Literal["raw", "compressed"] = "raw"
-    image_is_rectified: bool = False  # images are undistorted already: use P of camera_info, ignore D
+    # Images are undistorted already: use P of camera_info, ignore D.  Taken for granted where the topic's
+    # name says so (image_rect, image_rect_color).
+    image_is_rectified: bool = False
+    depth_transport: Literal["raw", "compressedDepth"] = "raw"
+    depth_unit: float = 0.0  # metres a step; 0 = millimetres for 16 bits, metres for floats
+    # Depth is in the colour camera's pixels, although its frame_id is another.  Taken for granted where the
+    # topic's name says so (aligned, registered).
+    depth_registered: bool = False
     sync_tolerance_s: float = 0.02  # stamps this close belong together
     # An image waits this long for its pose, depth and masks.  Longer than the 3 s after which Fast DDS
     # asks for what got lost on the way.
     sync_wait_s: float = 4.0
+    # An image file, black where every image shows something fixed to the camera (a gripper); "" = nothing.
+    ignore: str = ""
     use_depth: bool = True
     use_masks: bool = True
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
@@ -93,6 +102,8 @@ def read_parameters(overrides: dict[str, Any]) -> tuple[NodeParameters, Config]:
 
 def _check(parameters: NodeParameters) -> None:
     source = parameters.input
+    if not 0 <= source.depth_unit < float("inf"):
+        raise InputError("The parameter 'depth_unit' must not be negative: metres a step, 0 for the usual.")
     if len(source.camera_in_base) != 7:
         raise InputError("The parameter 'camera_in_base' takes 7 values: x y z qx qy qz qw.")
     for name in ("sync_tolerance_s", "sync_wait_s", "keyframe_translation_m", "keyframe_rotation_deg"):

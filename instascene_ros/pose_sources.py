@@ -11,6 +11,7 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 
+from instascene_core.datasets.pose_track import LONGEST_GAP_S, interpolate
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_ros.conversions import matrix_from_pose, matrix_from_transform, stamp_seconds
 from instascene_ros.frame_assembly import StampBuffer, Unusable
@@ -40,7 +41,11 @@ class PoseSource(Protocol):
 
 
 class StampedPoses:
-    """Poses that come as messages, matched to images by the nearest stamp."""
+    """Poses that come as messages at their own rate.
+
+    An image between two poses that lie close together has one in between; else the nearest one within the
+    tolerance.
+    """
 
     def __init__(self, map_frame: str, tolerance_s: float) -> None:
         self._map_frame, self._tolerance = map_frame, tolerance_s
@@ -51,6 +56,11 @@ class StampedPoses:
         return (("pose", PoseStamped, self.add_pose),)
 
     def find(self, stamp: float, image) -> np.ndarray | None:
+        pair = self._poses.around(stamp)
+        if pair is not None and pair[1][0] - pair[0][0] <= LONGEST_GAP_S:
+            (earlier, first), (later, second) = pair
+            if not isinstance(first, Unusable) and not isinstance(second, Unusable):
+                return interpolate(first, second, (stamp - earlier) / (later - earlier))
         found = self._poses.nearest(stamp, self._tolerance)
         if isinstance(found, Unusable):
             raise InputError(found.sentence)

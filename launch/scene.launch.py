@@ -33,6 +33,9 @@ ARGUMENTS = (
     ("depth", "depth/image", "topic of depth images registered to the colour images"),
     ("pose", "pose", "topic of the camera's poses (PoseStamped, or Odometry with pose_source:=odometry)"),
     ("masks", "masks/image", "topic of label images"),
+    ("valid", "valid/image", "topic of mono8 images whose black pixels are ignored (a gripper in view, say)"),
+    ("depth_transport", "", "raw, or compressedDepth for the topic that image_transport puts below depth"),
+    ("ignore", "", "image file, black where every image shows something fixed to the camera"),
     ("pose_source", "", "topic, odometry or tf"),
     ("map_frame", "", "frame in which the poses are and the results will be"),
     ("data_dir", "", "folder below which save_scene writes"),
@@ -44,6 +47,9 @@ ARGUMENTS = (
     ("rviz", "false", "start RViz with the package's view"),
     ("log_level", "info", "of the nodes: debug, info, warn or error"),
 )
+
+# Arguments that are parameters of scene_node of the same name.
+PARAMETERS = ("depth_transport", "ignore", "pose_source", "map_frame", "data_dir")
 
 
 def config_file(name: str, share: Path) -> Path:
@@ -65,7 +71,7 @@ def actions(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     share = Path(get_package_share_directory("instascene"))
     sim_time = is_true(value["use_sim_time"]) if value["use_sim_time"] else bool(value["bag"])
-    given = {name: value[name] for name in ("pose_source", "map_frame", "data_dir") if value[name]}
+    given = {name: value[name] for name in PARAMETERS if value[name]}
     files = [str(share / "config" / "base.yaml")]
     if value["config"]:
         files.append(str(config_file(value["config"], share)))
@@ -74,9 +80,11 @@ def actions(context: LaunchContext) -> list:
         ("rgb/image/compressed", f"{value['rgb']}/compressed"),
         ("rgb/camera_info", value["camera_info"]),
         ("depth/image", value["depth"]),
+        ("depth/image/compressedDepth", f"{value['depth']}/compressedDepth"),
         ("pose", value["pose"]),
         ("odometry", value["pose"] if value["pose"] != "pose" else "odometry"),
         ("masks/image", value["masks"]),
+        ("valid/image", value["valid"]),
     ]
     common = {
         "package": "instascene",

@@ -10,7 +10,9 @@ from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.bag_writer import write_bag
 from instascene_core.datasets.colmap import ColmapReader, find_model
 from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, make_frame
+from instascene_core.datasets.images import read_kept
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.datasets.rosbag import BagReader, find_bag
 from instascene_core.errors import InputError
 from instascene_core.owned_folder import finish
@@ -28,6 +30,7 @@ def open_dataset(
     max_width: int = 0,
     max_frames: int = 0,
     topics: BagTopics | None = None,
+    ignore: Path | str | None = None,
 ) -> Dataset:
     """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model or a rosbag2.
 
@@ -37,6 +40,7 @@ def open_dataset(
     scale, max_width: images are resized by `scale`, then shrunk to `max_width` pixels (0 = no limit).
     max_frames: at most so many frames, evenly spaced (0 = all).
     topics: topic names of a rosbag2, where finding them by name and type is not enough.
+    ignore: an image of the size of the input's, black where every frame shows something fixed to the camera.
 
     Raises InputError with one sentence when there is nothing usable.
     """
@@ -46,7 +50,8 @@ def open_dataset(
     if not 0 < scale <= 8 or max_width < 0 or max_frames < 0:
         raise InputError("scale must lie in (0, 8]; max_width and max_frames must not be negative.")
     finish(path if path.is_dir() else path.parent)
-    reader = _reader(path, use_depth, use_masks, masks, topics)
+    remarks = Remarks(path)
+    reader = _reader(path, use_depth, use_masks, masks, topics, remarks)
     folder = path if path.is_dir() else path.parent
     truth = folder / "ground_truth"
     return Dataset(
@@ -56,20 +61,27 @@ def open_dataset(
         scale=scale,
         max_width=max_width,
         ground_truth=truth if (truth / "scene.json").is_file() else None,
+        remarks=remarks,
+        kept=None if ignore is None else read_kept(Path(ignore)),
     )
 
 
 def _reader(
-    path: Path, use_depth: bool, use_masks: bool, masks: str | None, topics: BagTopics | None
+    path: Path,
+    use_depth: bool,
+    use_masks: bool,
+    masks: str | None,
+    topics: BagTopics | None,
+    remarks: Remarks,
 ) -> Reader:
     if transforms := find_transforms(path):
-        return NerfstudioReader(transforms, use_depth, use_masks, masks)
+        return NerfstudioReader(transforms, use_depth, use_masks, masks, remarks)
     if model := find_model(path):
-        return ColmapReader(model, use_masks, masks)
+        return ColmapReader(model, use_masks, masks, remarks)
     if bag := find_bag(path):
         if masks is not None:
             raise InputError("A rosbag2 has no folder of label images; name the topic as topics.masks.")
-        return BagReader(bag, use_depth, use_masks, topics)
+        return BagReader(bag, use_depth, use_masks, topics, remarks)
     raise InputError(
         f"{path} holds neither a transforms.json, nor a COLMAP model, nor a rosbag2, so there are no poses."
     )

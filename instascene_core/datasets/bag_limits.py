@@ -20,8 +20,19 @@ DATA_END, FOOTER_BYTES = 0x0F, 37
 READ_BYTES = 2**20
 
 
-def require_sound(folder: Path) -> None:
-    """InputError where the metadata of a bag would not end, or a file's sums are not what they should be."""
+def require_sound(path: Path) -> None:
+    """InputError where the metadata of a bag would not end, or a file's sums are not what they should be.
+
+    path: a bag's folder with its metadata.yaml, or one of its storage files.
+    """
+    if path.is_dir():
+        _require_metadata(path)
+    for file in sorted(path.glob("*.mcap")) if path.is_dir() else [path]:
+        if file.suffix.lower() == ".mcap":
+            require_mcap_sums(file)
+
+
+def _require_metadata(folder: Path) -> None:
     try:
         metadata = read_yaml(folder / "metadata.yaml", "The file")
     except InputError as error:
@@ -32,8 +43,6 @@ def require_sound(folder: Path) -> None:
     topics = facts.get("topics_with_message_count")
     if isinstance(topics, list) and len(topics) > MAX_TOPICS:
         raise InputError(f"The bag {folder} has {len(topics)} topics; at most {MAX_TOPICS} are read.")
-    for path in sorted(folder.glob("*.mcap")):
-        require_mcap_sums(path)
 
 
 def require_mcap_sums(path: Path) -> None:

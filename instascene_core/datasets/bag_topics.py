@@ -12,6 +12,9 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 TF = "tf2_msgs/msg/TFMessage"
 DEPTH_WORDS = ("depth",)
 LABEL_WORDS = ("mask", "label", "segment", "instance")
+REGISTERED_WORDS = ("aligned", "registered", "to_color", "to_rgb")  # depth in the colour camera's pixels
+VALID = "valid/image"  # the usual name of images whose black pixels are to be ignored
+TRANSPORTS = ("compressedDepth", "compressed")  # last parts of topics with packed images
 OTHER_WORDS = ("infra", "rendered", "confidence", "debug", "preview")  # images that are not the colour camera
 
 
@@ -24,6 +27,10 @@ class BagTopics:
     pose: str = ""  # PoseStamped (camera's optical frame in the map) or Odometry; "tf" = from the tf tree
     depth: str = ""
     masks: str = ""
+    valid: str = ""  # mono8 images, 0 = ignore the pixel
+    depth_info: str = ""  # camera_info of depth that is not registered to the colour images
+    depth_registered: bool = False  # it is registered, whatever its frame_id says
+    depth_unit: float = 0.0  # metres a step of the depth; 0 = millimetres for 16 bits, metres for floats
     map_frame: str = "map"  # for tf
     sync_tolerance_s: float = 0.02
 
@@ -34,33 +41,77 @@ def detect_topics(available: dict[str, str], given: BagTopics) -> BagTopics:
     Raises InputError where a needed topic is absent or several would do.  Depth and masks stay
     empty when there are none.
     """
-    for name in (given.rgb, given.camera_info, given.depth, given.masks, given.pose):
+    named = (
+        given.rgb,
+        given.camera_info,
+        given.depth,
+        given.depth_info,
+        given.masks,
+        given.valid,
+        given.pose,
+    )
+    for name in named:
         if name and name != "tf" and name not in available:
             raise InputError(f"The bag has no topic '{name}'; it has {_list(available)}.")
     images = [t for t, kind in available.items() if kind == IMAGE]
     compressed = [t for t, kind in available.items() if kind == COMPRESSED]
-    color = [t for t in images if not _has(t, DEPTH_WORDS + LABEL_WORDS + OTHER_WORDS)]
-    color = color or [t for t in compressed if not _has(t, DEPTH_WORDS + LABEL_WORDS + OTHER_WORDS)]
+    valid = [t for t in images if _is(t, VALID)]
+    others = DEPTH_WORDS + LABEL_WORDS + OTHER_WORDS
+    color = [t for t in images if not _has(t, others) and t not in valid]
+    color = color or [t for t in compressed if not _has(t, others)]
     rgb = given.rgb or _choose(color, "rgb/image", "a colour image", available, "rgb")
     infos = [t for t, kind in available.items() if kind == CAMERA_INFO]
+    depth = given.depth or _depth(images + compressed, rgb)
     return replace(
         given,
         rgb=rgb,
         camera_info=given.camera_info or _camera_info(infos, rgb, available),
-        depth=given.depth or _optional([t for t in images if _has(t, DEPTH_WORDS)], "depth/image", rgb),
+        depth=depth,
+        depth_info=given.depth_info or next((t for t in infos if depth and t == beside(depth)), ""),
+        valid=given.valid or next(iter(valid), ""),
         masks=given.masks or _optional([t for t in images if _has(t, LABEL_WORDS)], "masks/image", rgb),
         pose=given.pose or _pose(available),
     )
 
 
+def image_name(topic: str) -> str:
+    """The topic without the last part that names a transport."""
+    return next((topic.removesuffix(f"/{t}") for t in TRANSPORTS if topic.endswith(f"/{t}")), topic)
+
+
+def beside(topic: str) -> str:
+    """The camera_info that ROS' convention puts beside an image topic."""
+    return f"{image_name(topic).rsplit('/', 1)[0]}/camera_info"
+
+
+def is_rectified(topic: str) -> bool:
+    """Whether the name says that lens distortion was removed: image_rect, image_rect_color …"""
+    return any(part.startswith("rect") for part in image_name(topic).rsplit("/", 1)[-1].lower().split("_"))
+
+
+def is_registered(topic: str) -> bool:
+    """Whether the name of a depth topic says that its pixels are those of the colour image."""
+    return _has(topic, REGISTERED_WORDS)
+
+
 def _camera_info(infos: list[str], rgb: str, available: dict[str, str]) -> str:
     """The camera_info beside the colour image."""
-    space = rgb.removesuffix("/compressed").rsplit("/", 1)[0]
-    beside = f"{space}/camera_info"
-    if beside in infos:
-        return beside
+    if beside(rgb) in infos:
+        return beside(rgb)
     others = [t for t in infos if not _has(t, DEPTH_WORDS)] or infos
     return _choose(others, "rgb/camera_info", "a camera_info", available, "camera_info")
+
+
+def _depth(topics: list[str], rgb: str) -> str:
+    """The depth topic to use, or none: of the usual name, else registered to the colour, raw if possible."""
+    candidates = [t for t in topics if t != rgb and _has(image_name(t), DEPTH_WORDS)]
+
+    def rank(topic: str):
+        transport = topic.removeprefix(image_name(topic)).strip("/")
+        packed = ("", *TRANSPORTS).index(transport)
+        return not _is(image_name(topic), "depth/image"), not is_registered(topic), packed, topic
+
+    return min(candidates, key=rank, default="")
 
 
 def _pose(available: dict[str, str]) -> str:
@@ -91,13 +142,14 @@ def _choose(candidates: list[str], usual: str, what: str, available: dict[str, s
 
 
 def _optional(candidates: list[str], usual: str, rgb: str) -> str:
-    """The usual one, else the one most like the colour topic, else none."""
+    """The one of the usual name, else the first, else none."""
     candidates = [t for t in candidates if t != rgb]
-    named = [t for t in candidates if t.strip("/") == usual or t.endswith("/" + usual)]
-    if named or not candidates:
-        return named[0] if named else ""
-    aligned = [t for t in candidates if _has(t, ("aligned", "registered"))]
-    return sorted(aligned or candidates)[0]
+    named = [t for t in candidates if _is(t, usual)]
+    return min(named or candidates, default="")
+
+
+def _is(topic: str, usual: str) -> bool:
+    return topic.strip("/") == usual or topic.endswith("/" + usual)
 
 
 def _has(topic: str, words: tuple[str, ...]) -> bool:

@@ -26,7 +26,8 @@ def write_bag(
     depth_encoding: str = "32FC1",
     map_frame: str = "map",
 ) -> None:
-    """Write `rgb/image`, `rgb/camera_info`, `pose`, `depth/image` and `masks/image` into the new bag `path`.
+    """Write `rgb/image`, `rgb/camera_info`, `pose`, and what frames have of `depth/image`, `masks/image` and
+    `valid/image` (0 = ignore the pixel) into the new bag `path`.
 
     storage: "mcap" or "sqlite3".  depth_encoding: "32FC1" (metres) or "16UC1" (whole millimetres).
     Raises InputError when `path` exists, cannot be written, or there are no frames.
@@ -89,6 +90,9 @@ class _BagWriter:
         if frame.labels is not None:
             labels = image_from_labels(frame.labels).astype("<u2")
             self._send("masks/image", frame, self._image(frame, labels, "mono16"))
+        if frame.valid is not None or "valid/image" in self._connections:
+            valid = np.ones(frame.rgb.shape[:2], bool) if frame.valid is None else frame.valid
+            self._send("valid/image", frame, self._image(frame, valid.astype(np.uint8) * 255, "mono8"))
 
     def _send(self, topic: str, frame: Frame, message) -> None:
         name = message.__msgtype__

@@ -1,31 +1,85 @@
-"""COLMAP models: `<folder>/sparse/0` (or the model itself) with the images beside it."""
+"""COLMAP models: `<folder>/sparse/0` (or the model itself) with the images beside it.
+
+Where COLMAP could not connect all images it leaves several models, sparse/0, sparse/1 …: without a word
+from the user the largest is read.  `masks/<image>.png` beside the images is COLMAP's own convention for
+pixels to ignore (black); it is followed where every image has one.
+"""
 
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
-from instascene_core.datasets.images import read_labels, read_rgb
+from instascene_core.datasets.fitting import fit_lens
+from instascene_core.datasets.images import read_kept, read_labels, read_rgb
+from instascene_core.datasets.listed_files import find_listed, without_missing
 from instascene_core.datasets.nerfstudio import label_file, unique_names
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.transforms import inverse, require_rigid
 
 logger = logging.getLogger(__name__)
 
-MODEL_FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
+MODEL_FOLDERS = ("", "sparse", "colmap/sparse", "distorted/sparse")  # that are models, or hold numbered ones
 IMAGE_FOLDERS = ("images", "../images", "../../images", "../../../images", ".")
+SMALLER_IMAGES = (
+    "images_2",
+    "images_4",
+    "images_8",
+)  # the same, downscaled, as nerfstudio and 3DGS name them
+KEPT_FOLDER = "masks"
 
 
 def find_model(path: Path) -> Path | None:
-    """The folder with cameras and images (binary or text) that `path` is or holds."""
+    """The folder with cameras and images (binary or text) that `path` is or holds; of several the largest."""
     for name in MODEL_FOLDERS:
         folder = path / name
-        for suffix in (".bin", ".txt"):
-            if (folder / f"cameras{suffix}").is_file() and (folder / f"images{suffix}").is_file():
-                return folder
+        if _is_model(folder):
+            return folder
+        if folder.is_dir() and (name or path.name == "sparse"):
+            inside = sorted(f for f in folder.iterdir() if f.is_dir() and _is_model(f))
+        else:
+            inside = [f for f in (folder / "0",) if _is_model(f)]
+        if inside:
+            return _largest(inside)
     return None
+
+
+def _is_model(folder: Path) -> bool:
+    return any(
+        (folder / f"cameras{suffix}").is_file() and (folder / f"images{suffix}").is_file()
+        for suffix in (".bin", ".txt")
+    )
+
+
+def _largest(models: list[Path]) -> Path:
+    """The model with most images; the choice is said."""
+    if len(models) == 1:
+        return models[0]
+    counts = {model: _number_of_images(model) for model in models}
+    best = max(models, key=lambda model: counts[model])
+    others = ", ".join(f"{model.name} ({counts[model]} images)" for model in models if model != best)
+    logger.warning(
+        "%s holds %d models that COLMAP could not connect; %s with %d images is used, not %s: name one to "
+        "use it instead",
+        best.parent, len(models), best.name, counts[best], others,
+    )  # fmt: skip
+    return best
+
+
+def _number_of_images(model: Path) -> int:
+    """How many images a model has, without reading it; 0 where its file is damaged."""
+    try:
+        if (model / "images.bin").is_file():
+            with (model / "images.bin").open("rb") as file:
+                return struct.unpack("<Q", file.read(8))[0]
+        with (model / "images.txt").open(encoding="utf-8", errors="replace") as file:
+            return (sum(not line.startswith("#") for line in file) + 1) // 2  # two lines an image
+    except (OSError, struct.error):
+        return 0
 
 
 class ColmapReader:
@@ -34,16 +88,20 @@ class ColmapReader:
     kind = "COLMAP model"
     has_depth = False
 
-    def __init__(self, model: Path, use_masks: bool = True, masks: str | None = None) -> None:
+    def __init__(
+        self, model: Path, use_masks: bool = True, masks: str | None = None, remarks: Remarks | None = None
+    ) -> None:
+        self._remarks = remarks or Remarks(model)
         reconstruction = _read_model(model)
         images = sorted((i for i in reconstruction.images.values() if i.has_pose), key=lambda i: i.name)
         if not images:
             raise InputError(f"The COLMAP model {model} has no registered images, so there are no poses.")
-        self._folder = _image_folder(model, images[0].name)
-        self._paths = [self._folder / i.name for i in images]
-        for path in self._paths:
-            if not path.is_file():
-                raise InputError(f"The image {path} named in the COLMAP model is missing.")
+        self._folder = _image_folder(model, [i.name for i in images])
+        found = [find_listed(self._folder, i.name) for i in images]
+        there = without_missing(found, [str(self._folder / i.name) for i in images], "image", model)
+        num_missing = len(images) - len(there)
+        images = [images[i] for i in there]
+        self._paths = [path for path in found if path is not None]
         self.names = unique_names([Path(i.name) for i in images])
         self.poses = np.stack(
             [
@@ -53,26 +111,51 @@ class ColmapReader:
         )
         lenses = {key: lens_from_colmap(camera) for key, camera in reconstruction.cameras.items()}
         self._lenses = [lenses[i.camera_id] for i in images]
+        self._resized: dict[tuple, LensModel] = {}  # by (calibrated lens, width, height of the image)
         self.has_labels = use_masks and masks is not None
         self._labels: list[Path | None] = [None] * len(self._paths)
         if use_masks and masks is not None:
             self._labels = [label_file(self._folder.parent, masks, p) for p in self._paths]
-        self.dropped = {"images not registered": reconstruction.num_images() - len(images)}
-        if any(self.dropped.values()):
-            logger.warning(
-                "%s: %d images not registered, dropped", model, self.dropped["images not registered"]
-            )
+        self._kept = [] if masks == KEPT_FOLDER else _kept_files(self._folder, images)
+        unposed = _number_in(self._folder, {path.suffix.lower() for path in self._paths}) - len(self._paths)
+        reasons = {"images not registered": max(unposed, 0), "missing images": num_missing}
+        self.dropped = {reason: number for reason, number in reasons.items() if number}
+        if unposed > 0:
+            logger.warning("%s: %d images are not registered, so they have no pose, dropped", model, unposed)
 
     def read(self, index: int) -> RawFrame:
-        labels = self._labels[index]
+        labels, lens = self._labels[index], self._lenses[index]
+        rgb = read_rgb(self._paths[index], (lens.camera.width, lens.camera.height))
+        size = (rgb.shape[1], rgb.shape[0])
+        if (lens, *size) not in self._resized:
+            self._resized[(lens, *size)] = fit_lens(lens, *size, self._remarks)
         return RawFrame(
             name=self.names[index],
             stamp=float(index),
-            lens=self._lenses[index],
+            lens=self._resized[(lens, *size)],
             world_from_camera=self.poses[index],
-            rgb=read_rgb(self._paths[index]),
+            rgb=rgb,
             label_image=None if labels is None else read_labels(labels),
+            kept=read_kept(self._kept[index]) if self._kept else None,
         )
+
+
+def _number_in(folder: Path, suffixes: set[str]) -> int:
+    """How many images of these kinds a folder holds, in folders inside as well."""
+    return sum(path.suffix.lower() in suffixes for path in folder.rglob("*") if path.is_file())
+
+
+def _kept_files(folder: Path, images: list) -> list[Path]:
+    """COLMAP's masks of the images, or none where there are none.
+
+    Raises InputError where some images have one and others do not.
+    """
+    masks = folder.parent / KEPT_FOLDER
+    files = [masks / f"{image.name}.png" for image in images] if masks.is_dir() else []
+    missing = [file for file in files if not file.is_file()]
+    if missing and len(missing) < len(files):
+        raise InputError(f"The mask {missing[0]} is missing, other images have one.")
+    return [] if missing else files
 
 
 def lens_from_colmap(camera) -> LensModel:
@@ -118,11 +201,20 @@ def _read_model(model: Path):
         ) from error
 
 
-def _image_folder(model: Path, name: str) -> Path:
-    for candidate in IMAGE_FOLDERS:
+def _image_folder(model: Path, names: list[str]) -> Path:
+    """The folder that holds most of the images; a few may be missing."""
+    folders = list(IMAGE_FOLDERS)
+    folders += [f.replace("images", small) for small in SMALLER_IMAGES for f in folders if "images" in f]
+    best, most = None, 0
+    for candidate in folders:
         folder = (model / candidate).resolve()
-        if (folder / name).is_file():
-            return folder
-    raise InputError(
-        f"The images of the COLMAP model {model} were not found ('{name}' in images/ beside it)."
-    )
+        found = sum(find_listed(folder, name) is not None for name in names) if folder.is_dir() else 0
+        if found > most:
+            best, most = folder, found
+        if most == len(names):
+            break
+    if best is None:
+        raise InputError(
+            f"The images of the COLMAP model {model} were not found ('{names[0]}' in images/ beside it)."
+        )
+    return best

@@ -1,16 +1,22 @@
 """A recorded scene that hands out frames one by one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.datasets.fitting import fit_depth
+from instascene_core.datasets.hiding import both_kept, visible
+from instascene_core.datasets.remarks import Remarks
+from instascene_core.datasets.sampling import LowDepth, sampling_shift
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame, labels_from_image
 from instascene_core.images import resize
+
+VIEWS_ASKED = 6  # where within its pixel depth of a lower resolution was measured
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class RawFrame:
     depth: np.ndarray | None = None  # [H, W] float32 metres, 0 = no measurement
     label_image: np.ndarray | None = None  # [H, W] int32, 0 = unlabelled
     normals: np.ndarray | None = None  # [H, W, 3] float32 unit, camera axes, 0 = unknown
+    kept: np.ndarray | None = None  # [H, W] bool, False = ignore the pixel (a gripper, say); None = keep all
 
 
 class Reader(Protocol):
@@ -52,20 +59,43 @@ class Dataset:
     scale: float = 1.0  # images are resized by this
     max_width: int = 0  # pixels; wider images are shrunk to it; 0 = no limit
     ground_truth: Path | None = None  # folder with scene.json and meshes, for synthetic scenes
+    # [H, W] bool: False = ignore this pixel of every image; None = keep all
+    kept: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # what was noticed and made good, so far
+    remarks: Remarks = field(default_factory=Remarks, repr=False, compare=False)
+    _shifts: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.selection)
 
     def __getitem__(self, index: int) -> Frame:
         raw = self.reader.read(self.selection[index])
+        if self.kept is not None:
+            raw = replace(raw, kept=both_kept(raw.kept, self.kept))
         factor = self.scale
         if self.max_width:
             factor = min(factor, self.max_width / raw.lens.camera.width)
-        return make_frame(raw, factor)
+        return make_frame(raw, factor, self.remarks, self._depth_shift(raw))
+
+    def _depth_shift(self, raw: RawFrame) -> float:
+        """Where depth of a lower resolution was measured, as some views say; 0 for other depth."""
+        if raw.depth is None or raw.depth.shape[1] >= raw.rgb.shape[1]:
+            return 0.0
+        if "depth" not in self._shifts:
+            asked = [self.reader.read(self.selection[i]) for i in evenly(len(self), VIEWS_ASKED)]
+            views = [LowDepth(r.depth, r.lens, r.world_from_camera) for r in asked if r.depth is not None]
+            self._shifts["depth"] = sampling_shift(views)
+            if shift := self._shifts["depth"]:
+                self.remarks.say(
+                    f"the views agree when depth was measured {shift:+g} colour pixels off the middle of its "
+                    "own pixels"
+                )
+        return self._shifts["depth"]
 
     def __iter__(self) -> Iterator[Frame]:
         for index in range(len(self)):
             yield self[index]
+        self.remarks.report()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,26 +124,39 @@ class Dataset:
         return self.reader.dropped
 
 
-def make_frame(raw: RawFrame, scale: float = 1.0) -> Frame:
+def make_frame(
+    raw: RawFrame, scale: float = 1.0, remarks: Remarks | None = None, depth_shift: float = 0.0
+) -> Frame:
     """The undistorted Frame of a recorded image, resized by `scale`.
 
-    Colour is interpolated, all else takes the nearest pixel.  Raises InputError when the image, depth,
-    labels or normals do not have the size of the camera.
+    Colour is interpolated, all else takes the nearest pixel.  Depth of another resolution is lifted to the
+    colour's, which `remarks` says; depth_shift: see `lift_depth`.  Pixels to ignore are not valid, hold
+    neither depth nor labels, and take the colour of the nearest other pixel.  Raises InputError when the
+    image, labels, normals or pixels to keep do not have the size of the camera.
     """
     camera = raw.lens.camera
-    parts = {"image": raw.rgb, "depth": raw.depth, "label image": raw.label_image, "normals": raw.normals}
+    parts = {
+        "image": raw.rgb,
+        "label image": raw.label_image,
+        "normals": raw.normals,
+        "mask of pixels to keep": raw.kept,
+    }
     for what, array in parts.items():
         if array is not None and array.shape[:2] != (camera.height, camera.width):
             raise InputError(
                 f"The {what} of '{raw.name}' is {array.shape[1]}×{array.shape[0]}, "
                 f"the camera says {camera.width}×{camera.height}."
             )
-    rgb = raw.lens.undistort(raw.rgb)
+    depth = raw.depth
+    if depth is not None:
+        depth = fit_depth(depth, raw.rgb, f"depth of '{raw.name}'", remarks, depth_shift)
+    shown = visible(raw.lens, raw.kept)
+    rgb = shown.colors(raw.lens.undistort(raw.rgb))
     depth, labels, normals = (
-        None if a is None else raw.lens.undistort(a, interpolate=False)
-        for a in (raw.depth, raw.label_image, raw.normals)
+        None if a is None else shown.depth(raw.lens.undistort(a, interpolate=False))
+        for a in (depth, raw.label_image, raw.normals)
     )
-    valid = raw.lens.valid_pixels() if raw.lens.is_distorted else None
+    valid = shown.valid
     if scale != 1.0:
         camera = camera.scaled(scale)
         rgb = resize(rgb, camera.width, camera.height, smooth=True)

@@ -1,34 +1,79 @@
 """Reading image files, with one sentence for every way in which they can be bad."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from instascene_core.datasets.exr import read_exr
+from instascene_core.datasets.fitting import NO_MEASUREMENT, measured
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
-from instascene_core.untrusted import opened_image, read_npy
+from instascene_core.untrusted import opened_image, parse_npy, read_npy
+
+EXIF_ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)  # orientations with which width and height change places
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8; grey is repeated, alpha dropped."""
+def read_rgb(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """[H, W, 3] uint8; grey is repeated, alpha dropped.
+
+    size: (width, height) of the calibrated camera.  COLMAP and nerfstudio calibrate images as they are
+    stored; some other tools turn them upright first, as their EXIF data say.  Where only the turned image
+    has the camera's shape, it is the one that was calibrated.
+    """
     with opened_image(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"The image {path} has {image.mode} pixels; 8-bit colour or grey is needed.")
+        if size is not None and _must_turn(image, size):
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
         return np.array(image.convert("RGB"))
 
 
-def read_depth(path: Path, unit: float) -> np.ndarray:
-    """[H, W] float32 metres from a one-channel image or .npy in steps of `unit` metres.
+def _must_turn(image, size: tuple[int, int]) -> bool:
+    """Whether the image has the shape of the camera only after its EXIF orientation is applied."""
+    width, height = size
+    if (image.width > image.height) == (width > height) or image.width == image.height or width == height:
+        return False
+    return image.getexif().get(EXIF_ORIENTATION) in TURNED
 
-    0, negative, NaN and infinity mean no measurement and become 0.
+
+def read_depth(path: Path, unit: float, remarks: Remarks | None = None) -> np.ndarray:
+    """[H, W] float32 metres from a one-channel image, .exr, .npy or .npz in steps of `unit` metres.
+
+    0, negative, NaN, infinity and beyond 10 km mean no measurement and become 0; `remarks` counts them.
     """
-    values = read_npy(path, "The depth file") if path.suffix == ".npy" else _read_raw(path)
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[..., 0]
-    if values.ndim != 2:
-        raise InputError(f"The depth image {path} has shape {values.shape}; one channel is needed.")
-    with np.errstate(invalid="ignore"):
-        depth = values.astype(np.float64) * unit
-        return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"The depth file {path} is missing.")
+    if suffix == ".npy":
+        values = read_npy(path, "The depth file")
+    elif suffix == ".npz":
+        values = _read_npz(path)
+    else:
+        values = read_exr(path) if suffix == ".exr" else _read_raw(path)
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[..., 0] if values.shape[2] == 1 else values[0]
+    if values.ndim != 2 or values.dtype.kind not in "uif":
+        raise InputError(
+            f"The depth image {path} has shape {values.shape}, {values.dtype}; one channel is needed."
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        depth, ignored = measured(values.astype(np.float64) * unit)
+    if remarks is not None:
+        remarks.count(NO_MEASUREMENT, ignored)
+    return depth
+
+
+def read_kept(path: Path) -> np.ndarray:
+    """[H, W] bool from a mask image of any kind: False where it is black, which means: ignore this pixel."""
+    with opened_image(path) as image:
+        values = np.array(image.convert("RGB") if image.mode == "P" else image)
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        values = values[..., :-1]  # without alpha
+    return np.any(values, axis=2) if values.ndim == 3 else np.asarray(values > 0)
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -69,3 +114,18 @@ def image_size(path: Path) -> tuple[int, int]:
 def _read_raw(path: Path) -> np.ndarray:
     with opened_image(path) as image:
         return np.array(image)
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    """The one array in an .npz file; its header must agree with its size, as that of an .npy file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) != 1:
+                raise InputError(f"The depth file {path} holds {len(members)} arrays; one is needed.")
+            with archive.open(members[0]) as file:
+                return parse_npy(file, members[0].file_size, f"The depth file {path}")
+    except InputError:
+        raise
+    except Exception as error:  # zlib, zipfile and lzma raise many kinds for broken archives
+        raise InputError(f"The depth file {path} is not a readable .npz archive.") from error

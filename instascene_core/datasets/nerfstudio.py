@@ -3,9 +3,11 @@
 Poses are OpenGL camera-to-world; pixel centres lie at half pixels; intrinsics are global or per
 frame.  Optional keys of a frame: `depth_file_path` (one-channel, steps of
 `depth_unit_scale_factor` metres, default 0.001), `label_file_path` (ours: a label image, 0 =
-unlabelled; nerfstudio's `mask_path` is something else, a binary mask of pixels to train on),
+unlabelled), `mask_path` (nerfstudio's: black = ignore the pixel, for a gripper that is in every view),
 `normal_file_path` (8- or 16-bit RGB, (n + 1) / 2 of the normal towards the camera in OpenCV's camera
-axes, black = unknown), `timestamp` in seconds.
+axes, black = unknown), `timestamp` in seconds.  Paths, depth unit and intrinsics that a frame does not
+give are the global ones.  A few missing images are left out, a missing mask is an error: the frame would show
+what the mask hides.
 """
 
 from pathlib import Path
@@ -14,13 +16,17 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
+from instascene_core.datasets.fitting import fit_lens
 from instascene_core.datasets.images import (
     image_size,
     read_depth,
+    read_kept,
     read_labels,
     read_normals,
     read_rgb,
 )
+from instascene_core.datasets.listed_files import find_listed, without_missing
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.transforms import OPENGL_FROM_OPENCV, require_rigid
 from instascene_core.untrusted import read_json_object, require_pixels
@@ -41,7 +47,7 @@ DEFAULT_DEPTH_UNIT = 0.001  # metres, as in nerfstudio
 
 def find_transforms(path: Path) -> Path | None:
     """The transforms.json that `path` is or holds."""
-    if path.is_file() and path.suffix == ".json":
+    if path.is_file() and path.suffix.lower() == ".json":
         return path
     return next((path / name for name in FILE_NAMES if (path / name).is_file()), None)
 
@@ -51,47 +57,66 @@ class NerfstudioReader:
 
     kind = "transforms.json"
 
-    def __init__(self, file: Path, use_depth: bool = True, use_masks: bool = True, masks: str | None = None):
-        self._folder = file.parent
+    def __init__(
+        self,
+        file: Path,
+        use_depth: bool = True,
+        use_masks: bool = True,
+        masks: str | None = None,
+        remarks: Remarks | None = None,
+    ):
+        self._file, self._folder = file, file.parent
+        self._remarks = remarks or Remarks(file)
         self._meta = _load(file)
-        frames = self._meta.get("frames")
-        if not isinstance(frames, list) or not frames:
+        entries = self._meta.get("frames")
+        if not isinstance(entries, list) or not entries:
             raise InputError(f"{file} has no frames, so there are no poses to use.")
-        self._frames = frames
-        self._paths = [self._image_path(entry) for entry in self._frames]
+        self._frames, self._paths, self.dropped = self._with_images(entries)
         self.names = unique_names([p.relative_to(self._folder) if p.is_relative_to(self._folder) else p
                                    for p in self._paths])  # fmt: skip
         self.poses = np.stack([self._pose(entry, name) for entry, name in zip(self._frames, self.names)])
-        self._depths = [self._side_path(e, "depth_file_path") if use_depth else None for e in self._frames]
+        self._depths = self._depth_paths() if use_depth else [None] * len(self._frames)
         self._normals = [self._side_path(e, "normal_file_path") for e in self._frames]
+        self._kept = [self._side_path(e, "mask_path") for e in self._frames]
         self._labels = [self._label_path(e, p, use_masks, masks) for e, p in zip(self._frames, self._paths)]
         self.has_depth = any(p is not None for p in self._depths)
         self.has_labels = any(p is not None for p in self._labels)
-        self.dropped: dict[str, int] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._resized: dict[tuple, LensModel] = {}  # by (calibrated lens, width, height of the image)
         self._lenses: dict[tuple, LensModel] = {}  # frames that share intrinsics share undistortion maps
 
     def read(self, index: int) -> RawFrame:
         entry, depth, labels = self._frames[index], self._depths[index], self._labels[index]
-        normals = self._normals[index]
-        rgb = read_rgb(self._paths[index])
+        normals, kept = self._normals[index], self._kept[index]
+        camera = self.lens(index).camera
+        rgb = read_rgb(self._paths[index], (camera.width, camera.height))
         unit = self._number_or(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
         return RawFrame(
             name=self.names[index],
             stamp=self._number_or(entry, "timestamp", float(index)),
-            lens=self.lens(index),
+            lens=self._fitted(index, rgb.shape[1], rgb.shape[0]),
             world_from_camera=self.poses[index],
             rgb=rgb,
-            depth=None if depth is None else read_depth(depth, unit),
+            depth=None if depth is None else read_depth(depth, unit, self._remarks),
             label_image=None if labels is None else read_labels(labels),
             normals=None if normals is None else read_normals(normals),
+            kept=None if kept is None else read_kept(kept),
         )
+
+    def _fitted(self, index: int, width: int, height: int) -> LensModel:
+        """The calibrated camera of frame `index` at the size of its image."""
+        lens = self.lens(index)
+        key = (lens, width, height)
+        if key not in self._resized:
+            self._resized[key] = fit_lens(lens, width, height, self._remarks)
+        return self._resized[key]
 
     def lens(self, index: int) -> LensModel:
         """The calibrated camera of frame `index`."""
         entry = self._frames[index]
         width, height = self._number(entry, "w"), self._number(entry, "h")
         if width is None or height is None:
-            width, height = image_size(self._paths[index])
+            width, height = self._size(index)
         width, height = round(width), round(height)
         require_pixels(width, height, f"The frame '{self.names[index]}'")
         own_fx = self._focal(entry, "fl_x", "camera_angle_x", width)
@@ -107,6 +132,12 @@ class NerfstudioReader:
             camera = PinholeCamera(width, height, fx, fy, cx, cy)
             self._lenses[key] = LensModel(camera, model, coefficients)
         return self._lenses[key]
+
+    def _size(self, index: int) -> tuple[int, int]:
+        """(width, height) of the image of a frame without w and h."""
+        if index not in self._sizes:
+            self._sizes[index] = image_size(self._paths[index])
+        return self._sizes[index]
 
     def _distortion(self, entry: dict) -> tuple[str, tuple[float, ...]]:
         """(model, coefficients in OpenCV's order)."""
@@ -159,25 +190,42 @@ class NerfstudioReader:
             raise InputError(f"The transform_matrix of '{name}' is not a matrix of numbers.") from error
         return require_rigid(matrix, f"The pose of '{name}'") @ OPENGL_FROM_OPENCV
 
-    def _image_path(self, entry: dict) -> Path:
-        if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
-            raise InputError("A frame in transforms.json has no file_path.")
-        path = self._folder / entry["file_path"]
-        if not path.suffix:  # Blender scenes leave it out
-            path = next((c for s in (".png", ".jpg") if (c := path.with_suffix(s)).is_file()), path)
-        if not path.is_file():
-            raise InputError(f"The image {path} named in transforms.json is missing.")
-        return path
+    def _with_images(self, entries: list) -> tuple[list[dict], list[Path], dict[str, int]]:
+        """(entries whose image is there, these images, reason → number of entries left out)."""
+        for entry in entries:
+            if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
+                raise InputError("A frame in transforms.json has no file_path.")
+        found = [find_listed(self._folder, entry["file_path"]) for entry in entries]
+        named = [str(self._folder / entry["file_path"]) for entry in entries]
+        there = without_missing(found, named, "image", self._file)
+        dropped = {"missing images": len(entries) - len(there)} if len(there) < len(entries) else {}
+        return [entries[i] for i in there], [path for path in found if path is not None], dropped
+
+    def _depth_paths(self) -> list[Path | None]:
+        """The depth of each frame that names one; where a few are missing, their frames go without."""
+        named = [(i, p) for i, e in enumerate(self._frames) if (p := self._named(e, "depth_file_path"))]
+        found = [find_listed(self._folder, text) for _, text in named]
+        without_missing(found, [str(self._folder / t) for _, t in named], "depth image", self._file)
+        paths: list[Path | None] = [None] * len(self._frames)
+        for (index, _), path in zip(named, found):
+            paths[index] = path
+        return paths
 
     def _side_path(self, entry: dict, key: str) -> Path | None:
-        if not entry.get(key):
+        named = self._named(entry, key)
+        if not named:
             return None
-        if not isinstance(entry[key], str):
-            raise InputError(f"transforms.json: '{key}' is {entry[key]!r}, not the name of a file.")
-        path = self._folder / entry[key]
-        if not path.is_file():
-            raise InputError(f"The file {path} named in transforms.json is missing.")
+        path = find_listed(self._folder, named)
+        if path is None:
+            raise InputError(f"The file {self._folder / named} named in transforms.json is missing.")
         return path
+
+    def _named(self, entry: dict, key: str) -> str:
+        """The path that a frame, or the file for all frames, gives as `key`; empty where there is none."""
+        value = self._value(entry, key) or ""
+        if not isinstance(value, str):
+            raise InputError(f"transforms.json: '{key}' is {value!r}, not the name of a file.")
+        return value
 
     def _label_path(self, entry: dict, image: Path, use_masks: bool, masks: str | None) -> Path | None:
         if not use_masks:

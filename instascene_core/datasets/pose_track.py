@@ -7,6 +7,7 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.transforms import inverse, matrix_from_quaternion, require_rigid
 
+LONGEST_GAP_S = 0.5  # between two poses of which one in between is made
 QUATERNION_TOLERANCE = 1e-2  # of the norm; drivers round to float32, so small errors are repaired
 
 
@@ -38,7 +39,7 @@ def interpolate(first: np.ndarray, second: np.ndarray, fraction: float) -> np.nd
 class PoseTrack:
     """Transforms with stamps, looked up between neighbours."""
 
-    def __init__(self, tolerance_s: float, longest_gap_s: float = 0.5) -> None:
+    def __init__(self, tolerance_s: float, longest_gap_s: float = LONGEST_GAP_S) -> None:
         self._tolerance, self._longest_gap = tolerance_s, longest_gap_s
         self._entries: list[tuple[float, np.ndarray]] = []
         self._sorted = True

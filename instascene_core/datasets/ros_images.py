@@ -7,6 +7,9 @@ InputError with one sentence when a message cannot be used.
 import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.datasets import bag_topics, ros_colors, ros_depth
+from instascene_core.datasets.fitting import NO_MEASUREMENT
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.untrusted import decoded_image, require_pixels
 
@@ -23,11 +26,12 @@ ENCODINGS = {
     "16UC1": ("u2", 1),
     "32FC1": ("f4", 1),
     "32SC1": ("i4", 1),
+    **ros_colors.INTERLEAVED,
 }
-COLOR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
-DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+PLAIN_COLORS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "8UC3")  # OpenCV's colours without a name are BGR
+COLOR_ENCODINGS = (*PLAIN_COLORS, *ros_colors.ENCODINGS)
+KEPT_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1")
 LABEL_ENCODINGS = ("mono16", "16UC1", "32SC1", "mono8", "8UC1")
-MILLIMETRE = 0.001  # metres a step of 16-bit depth (REP 118)
 
 
 def pixels(message) -> np.ndarray:
@@ -37,23 +41,27 @@ def pixels(message) -> np.ndarray:
             f"Image encoding '{message.encoding}' is not supported; use one of {', '.join(ENCODINGS)}."
         )
     code, channels = ENCODINGS[message.encoding]
-    dtype = np.dtype((">" if message.is_bigendian else "<") + code)
+    return _rows(message, message.height, np.dtype((">" if message.is_bigendian else "<") + code), channels)
+
+
+def _rows(message, height: int, dtype: np.dtype, channels: int) -> np.ndarray:
+    """[height, W] or [height, W, channels] from a message whose rows may be padded."""
     row = message.width * channels * dtype.itemsize
     data = np.asarray(message.data, dtype=np.uint8)
-    require_pixels(message.width, message.height, "The image")
+    require_pixels(message.width, height, "The image")
     if message.step < row:
         raise InputError(f"The image's step of {message.step} bytes is less than a row of {row} bytes.")
-    missing = message.step * message.height - len(data)
+    missing = message.step * height - len(data)
     if missing > message.step - row:
         raise InputError(
             f"The image has {len(data)} bytes, {message.width}×{message.height} {message.encoding} needs "
-            f"{message.step * message.height}."
+            f"{message.step * height}."
         )
     if missing > 0:  # the last row may come without its padding
         data = np.concatenate([data, np.zeros(missing, np.uint8)])
-    rows = data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
+    rows = data[: message.step * height].reshape(height, message.step)[:, :row]
     values = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
-    return values if channels == 1 else values.reshape(message.height, message.width, channels)
+    return values if channels == 1 else values.reshape(height, message.width, channels)
 
 
 def rgb_from(message) -> np.ndarray:
@@ -63,23 +71,46 @@ def rgb_from(message) -> np.ndarray:
     if message.encoding not in COLOR_ENCODINGS:
         known = ", ".join(COLOR_ENCODINGS)
         raise InputError(f"Image encoding '{message.encoding}' is not a colour encoding; use one of {known}.")
+    if message.encoding in ros_colors.PLANAR:
+        lines = ros_colors.lines_of(message.encoding, message.width, message.height)
+        return ros_colors.to_rgb(_rows(message, lines, np.dtype("u1"), 1), message.encoding)
     values = pixels(message)
+    if message.encoding in ros_colors.INTERLEAVED:
+        return ros_colors.to_rgb(values, message.encoding)
     if values.ndim == 2:
         return np.repeat(values[..., None], 3, axis=2)
-    rgb = values[..., 2::-1] if message.encoding.startswith("bgr") else values[..., :3]
+    is_bgr = message.encoding.startswith("bgr") or message.encoding == "8UC3"
+    rgb = values[..., 2::-1] if is_bgr else values[..., :3]
     return np.array(rgb, order="C")  # a copy: the message's memory may be read-only
 
 
-def depth_from(message) -> np.ndarray:
-    """[H, W] float32 metres, 0 = no measurement, from 16-bit millimetres or float metres."""
-    if message.encoding not in DEPTH_ENCODINGS:
+def depth_from(message, unit: float = 0.0, remarks: Remarks | None = None) -> np.ndarray:
+    """[H, W] float32 metres, 0 = no measurement, from an Image or CompressedImage.
+
+    unit: metres a step, 0 for the usual: 16-bit millimetres, float metres.  `remarks` counts values that no
+    sensor can have measured.
+    """
+    if hasattr(message, "format"):
+        values = ros_depth.decompress(message)
+    elif message.encoding in ros_depth.DEPTH_ENCODINGS:
+        values = pixels(message)
+    else:
         raise InputError(
             f"Depth encoding '{message.encoding}' is not supported; use 16UC1 (mm) or 32FC1 (m)."
         )
-    values = pixels(message)
-    depth = values * np.float32(MILLIMETRE if values.dtype == np.uint16 else 1.0)
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+    depth, ignored = ros_depth.metres_of(values, unit)
+    if remarks is not None:
+        remarks.count(NO_MEASUREMENT, ignored)
+    return depth
+
+
+def kept_from(message) -> np.ndarray:
+    """[H, W] bool: False where the image is black, which means: ignore this pixel."""
+    if message.encoding not in KEPT_ENCODINGS:
+        raise InputError(
+            f"The encoding '{message.encoding}' of pixels to keep is not supported; use mono8 (0 = ignore)."
+        )
+    return pixels(message) > 0
 
 
 def label_image_from(message) -> np.ndarray:
@@ -111,10 +142,24 @@ def lens_from_camera_info(message, rectified: bool = False) -> LensModel:
         (k[0, 2] + 0.5 - message.roi.x_offset) / step_x,
         (k[1, 2] + 0.5 - message.roi.y_offset) / step_y,
     )
-    coefficients = tuple(float(v) for v in message.d)
+    if rectified:
+        return LensModel(camera)
     model = message.distortion_model
-    is_ideal = not any(coefficients) and model in ("", "none", "plumb_bob", "rational_polynomial")
-    return LensModel(camera) if rectified or is_ideal else LensModel(camera, model, coefficients)
+    is_ideal = not is_distorted(message) and model in ("", "none", "plumb_bob", "rational_polynomial")
+    return LensModel(camera) if is_ideal else LensModel(camera, model, tuple(float(v) for v in message.d))
+
+
+def is_distorted(message) -> bool:
+    """Whether a camera_info has distortion coefficients."""
+    return any(float(v) != 0 for v in message.d)
+
+
+def rectified_by_name(message, topic: str) -> bool:
+    """Whether P of a camera_info holds for the images of `topic`: their name says that they are rectified.
+
+    Drivers without distortion may leave P empty; K is the same then.
+    """
+    return bag_topics.is_rectified(topic) and (is_distorted(message) or bool(np.any(message.p)))
 
 
 def _decompress(message) -> np.ndarray:

@@ -7,7 +7,7 @@ after Wolf et al. 2018, "The mutex watershed").
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -174,7 +174,7 @@ class FrameNetwork:
 
     def predict_all(
         self, frames: Sequence[Frame], up: np.ndarray | None, plane: Plane | None
-    ) -> Iterator[Prediction]:
+    ) -> Generator[Prediction, None, None]:
         """`predict` of each frame in turn, as many at a time as torch has threads."""
         threads = torch.get_num_threads()
         with ThreadPoolExecutor(threads) as pool:

@@ -248,3 +248,26 @@ def test_unusable_depth_or_masks_are_left_out_and_complained_about(options, kind
 def test_unknown_encoding_is_refused():
     with pytest.raises(InputError, match="'odd' is not a colour encoding"):
         build(rgb_encoding="odd")
+
+
+def test_depth_of_another_camera_frame_is_left_out_and_complained_about():
+    from instascene_ros.frame_building import Decoding
+
+    frame = assembled(depth=np.full((3, 4), 2.0, np.float32))
+    frame.depth.header.frame_id, frame.image.header.frame_id = "/depth_optical", "color_optical"
+    decoded = build_frame(frame, "one")
+    (complaint,) = decoded.complaints
+    assert decoded.frame.depth is None and complaint.kind == fa.BAD_DEPTH
+    assert "'depth_optical', the image of 'color_optical'" in complaint.sentence
+    assert build_frame(frame, "one", Decoding(depth_registered=True)).frame.depth.all()
+    assert build_frame(frame, "one", Decoding(0.001, True)).frame.depth[0, 0] == np.float32(0.002)
+
+
+def test_an_image_whose_valid_pixels_do_not_come_is_dropped():
+    setup = Setup(wait_s=1.0)
+    setup.poses.update({1.0: pose_at(0), 2.0: pose_at(1)})
+    for stamp in setup.poses:
+        setup.assembler.add_image(stamp, "image", 0.0, wants_valid=True)
+    setup.assembler.add_valid(1.0, "valid")
+    assert [f.valid for f in setup.poll(0.5)] == ["valid"]
+    assert setup.poll(1.5) == [] and setup.dropped == {fa.NO_VALID: 1}

@@ -182,3 +182,60 @@ def test_tf_gives_the_pose_at_the_image_stamp(bench):
     images.publish(image(1.0))
     (frame,) = wait_for(lambda: bench.frames, 5, "the frame")
     assert frame.world_from_camera[0, 3] == 2.0
+
+
+def test_depth_as_compressed_depth_and_pixels_to_ignore(bench, tmp_path):
+    import struct
+
+    import cv2
+
+    source = bench.source(use_depth=True, depth_transport="compressedDepth", sync_wait_s=5.0)
+    images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
+    poses, depths = (
+        bench.publisher(PoseStamped, "pose"),
+        bench.publisher(CompressedImage, "depth/image/compressedDepth"),
+    )
+    valid = bench.publisher(Image, "valid/image")
+    connected(images, infos, poses, depths, valid)
+    steps = np.full((24, 32), 1500, np.uint16)  # half the colour's resolution
+    data = struct.pack("<iff", 0, 0, 0) + cv2.imencode(".png", steps)[1].tobytes()
+    name = "16UC1; compressedDepth png"
+    kept = np.full((48, 64), 255, np.uint8)
+    kept[40:] = 0
+    infos.publish(camera_info_message(CAMERA, header(1.0)))
+    poses.publish(pose(1.0))
+    depths.publish(CompressedImage(header=header(1.0), format=name, data=array.array("B", data)))
+    images.publish(image(1.0))
+    valid.publish(image_message(kept, "mono8", header(1.0)))
+    (assembled,) = wait_for(lambda: bench.frames, 5, "the frame")
+    decoded = build_frame(assembled, "one", source.decoding)
+    assert decoded.complaints == ()
+    np.testing.assert_allclose(decoded.frame.depth[:40], 1.5, rtol=1e-6)
+    assert not decoded.frame.depth[40:].any()
+    assert decoded.frame.valid[:40].all() and not decoded.frame.valid[40:].any()
+
+
+def test_a_rectified_topic_by_its_name(bench):
+    from rclpy.node import Node
+
+    node = Node("receiver_of_rectified", cli_args=["--ros-args", "-r", "rgb/image:=/camera/image_rect_color"])
+    try:
+        source = FrameSource(node, PARAMETERS, "map", lambda kind, sentence: None)
+        source.start(lambda frame: None)
+        info = camera_info_message(CAMERA, header(1.0))
+        info.d, info.p[0] = [0.1, 0.0, 0.0, 0.0, 0.0], 55.0
+        lens = source._read_lens(info)
+        assert not lens.is_distorted and lens.camera.fx == 55.0
+    finally:
+        node.destroy_node()
+
+
+def test_one_image_of_what_is_fixed_to_the_camera(bench, tmp_path):
+    from PIL import Image as Picture
+
+    kept = np.full((48, 64), 255, np.uint8)
+    kept[:, :20] = 0
+    Picture.fromarray(kept).save(tmp_path / "gripper.png")
+    source = bench.source(ignore=str(tmp_path / "gripper.png"), depth_unit=0.01)
+    np.testing.assert_array_equal(source.decoding.kept, kept > 0)
+    assert source.decoding.depth_unit == 0.01 and not source.decoding.depth_registered

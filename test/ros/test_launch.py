@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from recordings_table import recording
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTIONS = (
@@ -115,3 +116,36 @@ def test_what_is_started_is_installed():
     for program in sorted((ROOT / "tools" / "nodes").iterdir()):
         assert f"tools/nodes/{program.name}\n" in cmake and os.access(program, os.X_OK)
         assert importlib.util.find_spec(f"instascene_ros.{program.name}") is not None
+
+
+# ── rows of docs/recordings.md about live topics ──────────────────────────────────────────────────
+
+
+@pytest.fixture
+def started_as_typed(started):
+    """The scene_node that the command of a row starts."""
+
+    def start(typed: str):
+        words = typed.split()
+        assert words[:4] == ["ros2", "launch", "instascene", "scene.launch.py"]
+        return nodes(started(**dict(word.split(":=") for word in words[4:])))["scene_node"]
+
+    return start
+
+
+@recording("live topics, depth as `compressedDepth`")
+def test_packed_depth(typed, started_as_typed):
+    node = started_as_typed(typed)
+    remapped = dict(node.remappings)
+    assert remapped["depth/image/compressedDepth"] == "/camera/depth/image/compressedDepth"
+    assert node.parameters[-1]["depth_transport"] == "compressedDepth"
+
+
+@recording("live topics, something fixed to the camera")
+def test_an_image_of_what_is_fixed_to_the_camera(typed, started_as_typed):
+    assert started_as_typed(typed).parameters[-1]["ignore"] == "/path/to/mask.png"
+
+
+@recording("live topics, poses at another rate")
+def test_a_pose_topic(typed, started_as_typed):
+    assert dict(started_as_typed(typed).remappings)["pose"] == "/slam/pose"

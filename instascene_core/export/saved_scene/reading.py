@@ -151,6 +151,7 @@ def _input_frames(saved: Mapping, folder: Path, notes: list[str]) -> dict[str, t
             use_masks=options.get("use_masks", False),
             masks=options.get("masks"),
             scale=options.get("scale", 1.0),
+            ignore=options.get("ignore"),
             topics=BagTopics(**topics) if topics else None,
         )
     except InputError as error:

@@ -1,0 +1,254 @@
+"""What one pass over a bag collects: stamps, poses, calibrations; and which messages make a frame."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from instascene_core.camera import LensModel
+from instascene_core.datasets import bag_topics, ros_images
+from instascene_core.datasets.bag_topics import BagTopics
+from instascene_core.datasets.pose_track import PoseTrack, TransformTree, matrix_from_parts
+from instascene_core.datasets.registration import DepthCamera
+from instascene_core.datasets.remarks import Remarks
+from instascene_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a message lies in the bag."""
+
+    topic: str
+    recorded: int  # nanoseconds: when the recorder took it
+    written: float  # seconds: its header's stamp
+    stamp: float  # seconds: when it was taken, as far as is known
+    frame_id: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """The messages of one frame."""
+
+    rgb: Entry
+    world_from_camera: np.ndarray  # [4, 4]
+    depth: Entry | None
+    masks: Entry | None
+    valid: Entry | None
+    color_from_depth: np.ndarray | None = None  # [4, 4] where the depth is of another camera
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """A recorded transform."""
+
+    parent: str  # empty for a pose topic
+    child: str
+    recorded: int
+    written: float
+    matrix: np.ndarray
+    static: bool = False
+
+
+def stamp_of(header) -> float:
+    """Seconds."""
+    return header.stamp.sec + header.stamp.nanosec * 1e-9
+
+
+class BadPose(InputError):
+    """A recorded pose that cannot be used; the others may."""
+
+
+def _pose_matrix(position, orientation) -> np.ndarray:
+    try:
+        return matrix_from_parts(position, orientation, "A recorded pose")
+    except InputError as error:
+        raise BadPose("poses not finite or without a unit quaternion") from error
+
+
+class Index:
+    """Collects a bag's stamps and poses; its pixels stay there."""
+
+    def __init__(self, topics: BagTopics, available: dict[str, str], remarks: Remarks) -> None:
+        self._topics, self._remarks = topics, remarks
+        self._available = available
+        self._pose_type = available.get(topics.pose, bag_topics.TF)
+        self._tf_topics = {t for t, kind in available.items() if kind == bag_topics.TF}
+        self._odometry_child = ""
+        self._side: dict[str, list[Entry]] = {t: [] for t in (topics.depth, topics.masks, topics.valid) if t}
+        self._images: list[Entry] = []
+        self._poses: list[_Pose] = []  # of the pose topic
+        self._transforms: list[_Pose] = []  # of tf
+        self._lens: LensModel | None = None
+        self._depth_lens: LensModel | None = None
+        self._dropped: dict[str, int] = {}
+        self._track = PoseTrack(topics.sync_tolerance_s)
+        self._tree = TransformTree(topics.sync_tolerance_s)
+        self.depth_camera: DepthCamera | None = None  # where the depth must be seen from the colour camera
+
+    def scan(self, bag) -> None:
+        """Read stamps, poses and calibrations."""
+        topics = self._topics
+        wanted = {topics.rgb, topics.camera_info, topics.pose, topics.depth_info}
+        for topic, recorded, message in bag.messages((wanted | {*self._side, *self._tf_topics}) - {""}):
+            try:
+                self._take(topic, recorded, message)
+            except BadPose as error:
+                self._dropped[str(error)] = self._dropped.get(str(error), 0) + 1
+        self._settle_stamps()
+
+    def _take(self, topic: str, recorded: int, message) -> None:
+        if topic in self._tf_topics:
+            for t in message.transforms:
+                matrix = _pose_matrix(t.transform.translation, t.transform.rotation)
+                self._transforms.append(
+                    _Pose(t.header.frame_id, t.child_frame_id, recorded, stamp_of(t.header), matrix,
+                          topic.endswith("tf_static"))
+                )  # fmt: skip
+            return
+        stamp, frame_id = stamp_of(message.header), message.header.frame_id.lstrip("/")
+        if topic == self._topics.rgb:
+            self._images.append(Entry(topic, recorded, stamp, stamp, frame_id))
+        elif topic in self._side:
+            self._side[topic].append(Entry(topic, recorded, stamp, stamp, frame_id))
+        elif topic == self._topics.camera_info:
+            self._lens = self._lens or self._color_lens(message)
+        elif topic == self._topics.depth_info:
+            self._depth_lens = self._depth_lens or _lens_of(message, self._topics.depth)
+        elif topic == self._topics.pose:
+            pose = message.pose
+            if self._pose_type == bag_topics.ODOMETRY:
+                pose, self._odometry_child = message.pose.pose, message.child_frame_id.lstrip("/")
+            matrix = _pose_matrix(pose.position, pose.orientation)
+            self._poses.append(_Pose("", "", recorded, stamp, matrix))
+
+    def _color_lens(self, message) -> LensModel:
+        rgb = self._topics.rgb
+        if ros_images.rectified_by_name(message, rgb) and ros_images.is_distorted(message):
+            self._remarks.say(
+                f"{rgb} is rectified by its name: P of {self._topics.camera_info} is used, and no lens "
+                "distortion is removed"
+            )
+        return _lens_of(message, rgb)
+
+    def _settle_stamps(self) -> None:
+        """Take the recorder's times for all topics where the stamps of one tell nothing."""
+        timed = {self._topics.rgb: self._images, self._topics.pose: self._poses, **self._side}
+        for pose in self._transforms:
+            if not pose.static:
+                timed.setdefault(f"tf of {pose.child}", []).append(pose)
+        useless = [t for t, found in timed.items() if len(found) > 1 and len({e.written for e in found}) == 1]
+        if useless:
+            self._remarks.say(
+                f"all stamps of {', '.join(useless)} are the same: the times at which the bag was recorded "
+                "are used for all topics"
+            )
+            self._images = [_recorded(entry) for entry in self._images]
+            self._side = {t: [_recorded(entry) for entry in found] for t, found in self._side.items()}
+        for entries in (self._images, *self._side.values()):
+            entries.sort(key=lambda entry: entry.stamp)
+        for pose in self._poses:
+            self._track.add(pose.recorded * 1e-9 if useless else pose.written, pose.matrix)
+        for pose in self._transforms:
+            stamp = pose.recorded * 1e-9 if useless else pose.written
+            self._tree.add(pose.parent, pose.child, stamp, pose.matrix, pose.static)
+
+    def require_lens(self) -> LensModel:
+        if self._lens is None:
+            raise InputError(
+                f"The bag has no message on {self._topics.camera_info}, so the camera is unknown."
+            )
+        return self._lens
+
+    def match(self) -> tuple[list[Match], dict[str, int]]:
+        """(frames in order of their stamps, reason → number dropped)."""
+        matches, dropped = [], defaultdict(int, self._dropped)
+        seen = set()
+        apart = self._depth_is_apart()
+        for entry in self._images:
+            pose = self._pose(entry.stamp, entry.frame_id)
+            if entry.stamp in seen or pose is None:
+                twice = entry.stamp in seen
+                dropped[
+                    "images with the stamp of another" if twice else "images without a pose at their stamp"
+                ] += 1
+                continue
+            seen.add(entry.stamp)
+            depth = self._nearest(self._topics.depth, entry.stamp)
+            mounted = None
+            if apart and depth:
+                mounted = self._tree.lookup(entry.frame_id, depth.frame_id, entry.stamp)
+                depth = depth if mounted is not None else None
+            masks, valid = (
+                self._nearest(topic, entry.stamp) for topic in (self._topics.masks, self._topics.valid)
+            )
+            matches.append(Match(entry, pose, depth, masks, valid, mounted))
+        return matches, dict(dropped)
+
+    def _depth_is_apart(self) -> bool:
+        """Whether the depth is of another camera than the colour; InputError where it cannot be moved."""
+        entries = self._side.get(self._topics.depth, [])
+        if not entries or not self._images or self._topics.depth_registered:
+            return False
+        color, depth = self._images[0].frame_id, entries[0].frame_id
+        if color == depth or not color or not depth or bag_topics.is_registered(self._topics.depth):
+            return False
+        mounted = next(
+            (m for e in self._images if (m := self._tree.lookup(color, depth, e.stamp)) is not None), None
+        )
+        if mounted is not None and np.allclose(mounted, np.eye(4), atol=1e-4):
+            return False
+        if mounted is None or self._depth_lens is None:
+            missing = "tf does not connect them" if mounted is None else "the depth has no camera_info"
+            raise InputError(
+                f"The depth on {self._topics.depth} is of the camera frame '{depth}', the images are of "
+                f"'{color}', and {missing}: {self._aligned_advice()}"
+            )
+        self.depth_camera = DepthCamera(self._depth_lens)
+        self._remarks.say(
+            f"the depth is of the camera frame '{depth}'; it is moved to '{color}' by tf and "
+            f"{self._topics.depth_info}"
+        )
+        return True
+
+    def _aligned_advice(self) -> str:
+        aligned = [t for t in self._available if bag_topics.is_registered(t) and t != self._topics.depth]
+        if aligned:
+            return f"name the aligned topic: topics.depth={aligned[0]}."
+        return (
+            "record the topic of depth aligned to the colour image (aligned_depth_to_color, "
+            "depth_registered), or set topics.depth_registered=true where it is aligned."
+        )
+
+    def _pose(self, stamp: float, frame_id: str) -> np.ndarray | None:
+        """world_from_camera at `stamp`."""
+        if self._topics.pose == "tf" or self._topics.pose in self._tf_topics:
+            if self._topics.map_frame not in self._tree.frames:
+                known = ", ".join(sorted(self._tree.frames)) or "none"
+                raise InputError(f"tf has no frame '{self._topics.map_frame}'; it has {known}.")
+            return self._tree.lookup(self._topics.map_frame, frame_id, stamp)
+        pose = self._track.at(stamp)
+        if pose is None or self._pose_type != bag_topics.ODOMETRY or frame_id == self._odometry_child:
+            return pose
+        base_from_camera = self._tree.lookup(self._odometry_child, frame_id, stamp)
+        if base_from_camera is None:
+            raise InputError(
+                f"Odometry gives the pose of '{self._odometry_child}', but tf does not say where "
+                f"'{frame_id}' is on it."
+            )
+        return pose @ base_from_camera
+
+    def _nearest(self, topic: str, stamp: float) -> Entry | None:
+        entries = self._side.get(topic, [])
+        right = bisect_left(entries, stamp, key=lambda entry: entry.stamp)
+        near = entries[max(0, right - 1) : right + 1]
+        best = min(near, key=lambda e: abs(e.stamp - stamp), default=None)
+        return best if best and abs(best.stamp - stamp) <= self._topics.sync_tolerance_s else None
+
+
+def _lens_of(message, topic: str) -> LensModel:
+    return ros_images.lens_from_camera_info(message, ros_images.rectified_by_name(message, topic))
+
+
+def _recorded(entry: Entry) -> Entry:
+    return Entry(entry.topic, entry.recorded, entry.written, entry.recorded * 1e-9, entry.frame_id)

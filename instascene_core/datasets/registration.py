@@ -1,0 +1,95 @@
+"""Depth of another camera seen from the colour camera."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from instascene_core.camera import LensModel
+
+SLACK = 1.05  # of a depth pixel's size in the colour image, so that slanted surfaces keep few gaps
+LARGEST_HALF = 4.0  # colour pixels: half of what one measurement may cover
+MARGIN = 2.0  # pixels around the undistorted image; what lies beyond is never shown
+
+
+@dataclass(frozen=True)
+class DepthCamera:
+    """A camera that measures depth, calibrated against a colour camera."""
+
+    lens: LensModel
+    _rays: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def rays(self) -> np.ndarray:
+        """Directions [H, W, 3] float32 through the pixel centres of the image as recorded, z = 1."""
+        camera = self.lens.camera
+        if not self.lens.is_distorted:
+            return camera.rays
+        if "rays" not in self._rays:
+            import cv2
+
+            matrix = opencv_matrix(self.lens)
+            rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.float64)
+            pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)[:, None]
+            coefficients = np.array(self.lens.coefficients)
+            undistort = cv2.fisheye.undistortPoints if self.lens.model == "fisheye" else cv2.undistortPoints
+            xy = undistort(pixels, matrix, coefficients).reshape(camera.height, camera.width, 2)
+            self._rays["rays"] = np.dstack([xy, np.ones(xy.shape[:2])]).astype(np.float32)
+        return self._rays["rays"]
+
+    def seen_from(self, depth: np.ndarray, color: LensModel, color_from_depth: np.ndarray) -> np.ndarray:
+        """[H, W] float32 metres in the pixels of the colour image as recorded, 0 = not measured.
+
+        depth: [h, w] metres of this camera; color_from_depth [4, 4].  Each measurement covers the colour
+        pixels whose centres lie in its own pixel; of several the nearest counts.
+        """
+        camera = color.camera
+        result = np.full((camera.height, camera.width), np.inf, np.float32)
+        rows, columns = np.nonzero(depth)
+        z = depth[rows, columns]
+        points = self.rays()[rows, columns] * z[:, None]
+        points = points @ color_from_depth[:3, :3].T.astype(np.float32)
+        points += color_from_depth[:3, 3].astype(np.float32)
+        shown = _inside(points, color)
+        points, z = points[shown], z[shown]
+        pixels = _project(points, color)
+        scale = np.array([camera.fx / self.lens.camera.fx, camera.fy / self.lens.camera.fy]) * SLACK
+        half = np.minimum(0.5 * scale * (z / points[:, 2])[:, None], LARGEST_HALF)
+        first = np.ceil(pixels - half - 0.5).astype(np.int64)
+        last = np.ceil(pixels + half - 0.5).astype(np.int64)  # exclusive
+        for dy in range(int((last - first)[:, 1].max(initial=0))):
+            for dx in range(int((last - first)[:, 0].max(initial=0))):
+                x, y = first[:, 0] + dx, first[:, 1] + dy
+                covers = (x < last[:, 0]) & (y < last[:, 1])
+                covers &= (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height)
+                np.minimum.at(result, (y[covers], x[covers]), points[covers, 2])
+        return np.where(np.isfinite(result), result, np.float32(0))
+
+
+def opencv_matrix(lens: LensModel) -> np.ndarray:
+    """K [3, 3] with OpenCV's pixel centres, which lie at whole numbers."""
+    matrix = lens.camera.matrix.copy()
+    matrix[:2, 2] -= 0.5
+    return matrix
+
+
+def _inside(points: np.ndarray, lens: LensModel) -> np.ndarray:
+    """[N] bool: which points the undistorted image shows; polynomials hold no farther out."""
+    camera = lens.camera
+    pixels, z = camera.project(points)
+    with np.errstate(invalid="ignore"):
+        near = (pixels > -MARGIN) & (pixels < np.array([camera.width, camera.height]) + MARGIN)
+    return near.all(axis=1) & (z > 1e-3)
+
+
+def _project(points: np.ndarray, lens: LensModel) -> np.ndarray:
+    """[N, 2] pixels (centres at +0.5) of points [N, 3] in the image as recorded, distortion included."""
+    if not lens.is_distorted or not len(points):
+        return lens.camera.project(points)[0]
+    import cv2
+
+    zero, coefficients = np.zeros(3), np.array(lens.coefficients)
+    given = points.astype(np.float64)[:, None]
+    if lens.model == "fisheye":
+        pixels = cv2.fisheye.projectPoints(given, zero, zero, opencv_matrix(lens), coefficients)[0]
+    else:
+        pixels = cv2.projectPoints(given, zero, zero, opencv_matrix(lens), coefficients)[0]
+    return pixels.reshape(-1, 2) + 0.5
