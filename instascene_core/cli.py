@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from instascene_core.errors import InputError
+from instascene_core.corrections import Corrections
+from instascene_core.errors import InputError, NothingFound
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
 
@@ -51,12 +52,13 @@ class Run:
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
     """Last stage to run: `reconstruct`, `segment` or `complete`."""
+    corrections: Annotated[Corrections, tyro.conf.arg(name="")] = field(default_factory=Corrections)
 
     def __call__(self) -> None:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.saved_scene import require_savable, save_scene
-        from instascene_core.scene import STAGES, Scene
+        from instascene_core.scene import STAGES, Scene, require_objects
         from instascene_core.scene.region import box_of_region
 
         if self.stop_after not in STAGES:
@@ -74,8 +76,12 @@ class Run:
             "masks": self.masks,
             "scale": self.scale,
         }
-        dataset = open_dataset(self.input, **reading, topics=topics)
-        scene.origin = {"source": str(self.input.absolute()), **reading, "topics": asdict(topics)}
+        dataset = open_dataset(self.input, **reading, topics=topics, corrections=self.corrections)
+        scene.corrections = dataset.corrections
+        scene.origin = {
+            "source": str(self.input.absolute()), **reading, "topics": asdict(topics),
+            "corrections": asdict(dataset.corrections),
+        }  # fmt: skip
         require_savable(self.output, self.input, dataset.names)
         held_out = []
         with progress_bars() as progress:
@@ -85,12 +91,15 @@ class Run:
                     held_out.append(frame)
                 else:
                     scene.add_frame(frame)
-            for instance_id, error in scene.run(self.stop_after, progress).items():
-                console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
+            failures = scene.run(self.stop_after, progress)
             if held_out:
                 scene.evaluate_held_out(held_out)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
+        for instance_id, error in failures.items():
+            console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
         summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
+        if self.stop_after != "reconstruct":
+            require_objects(scene, failures)
 
 
 @dataclass(frozen=True)
@@ -346,8 +355,8 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     except (OSError, ValueError) as error:
         raise InputError(f"There is no finished run in {folder} (metrics.json: {error}).") from error
     require_savable(folder)
+    delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     if ground_truth is not None:  # also where nothing was completed: then all true objects are missing
-        delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
         metrics["accuracy"] = evaluate_objects(delivered, ground_truth).as_dict()
     report = put_metrics(folder, metrics)
     header, rows = object_rows(folder, metrics)
@@ -361,8 +370,8 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback
-    (INSTASCENE_DEBUG=1 shows that of an internal error)."""
+    """Entry point: one sentence and exit status 1 for bad input, 3 where nothing was found, 130 after Ctrl-C,
+    never a traceback (INSTASCENE_DEBUG=1 shows that of an internal error)."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {
         "run": Run, "complete": Complete, "export": Export, "view": View, "eval": Eval, "synth": Synth,
@@ -371,11 +380,14 @@ def main(arguments: list[str] | None = None) -> None:
     command = tyro.extras.subcommand_cli_from_dict(
         commands, args=arguments, prog="instascene", description=__doc__
     )
+    status = 1
     try:
         command()
         return
     except KeyboardInterrupt:
         sys.exit(130)
+    except NothingFound as error:
+        sentence, status = str(error), 3
     except InputError as error:
         sentence = str(error)
     except MemoryError:
@@ -386,7 +398,7 @@ def main(arguments: list[str] | None = None) -> None:
         text = " ".join(str(error).split())[:300]
         sentence = f"Internal error ({type(error).__name__}: {text}); INSTASCENE_DEBUG=1 shows where."
     sys.stderr.write(f"instascene: {sentence}\n")
-    sys.exit(1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -16,5 +16,12 @@ class NotReadyError(InputError):
     """The request came before the scene it needs exists; the message says what to call first."""
 
 
+class NothingFound(InputError):
+    """The work was done and found nothing; the message says what was looked at and what to try.
+
+    Command-line tools end with exit status 3 after it.
+    """
+
+
 class Cancelled(Exception):
     """Raised out of long work by a progress callback that wants it to stop."""

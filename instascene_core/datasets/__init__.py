@@ -4,11 +4,16 @@
 `Frame`s with OpenCV camera poses, read one by one.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from instascene_core.corrections import Corrections
 from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.bag_writer import write_bag
 from instascene_core.datasets.colmap import ColmapReader, find_model
+from instascene_core.datasets.corrected import convention_of, corrected_poses
 from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, make_frame
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
 from instascene_core.datasets.rosbag import BagReader, find_bag
@@ -28,6 +33,7 @@ def open_dataset(
     max_width: int = 0,
     max_frames: int = 0,
     topics: BagTopics | None = None,
+    corrections: Corrections | None = None,
 ) -> Dataset:
     """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model or a rosbag2.
 
@@ -37,6 +43,7 @@ def open_dataset(
     scale, max_width: images are resized by `scale`, then shrunk to `max_width` pixels (0 = no limit).
     max_frames: at most so many frames, evenly spaced (0 = all).
     topics: topic names of a rosbag2, where finding them by name and type is not enough.
+    corrections: where poses or depth mean something else than the format says.
 
     Raises InputError with one sentence when there is nothing usable.
     """
@@ -47,15 +54,22 @@ def open_dataset(
         raise InputError("scale must lie in (0, 8]; max_width and max_frames must not be negative.")
     finish(path if path.is_dir() else path.parent)
     reader = _reader(path, use_depth, use_masks, masks, topics)
+    corrections = corrections or Corrections()
+    poses, known = corrected_poses(reader, corrections)
+    usable = np.flatnonzero(known)
     folder = path if path.is_dir() else path.parent
     truth = folder / "ground_truth"
     return Dataset(
         path=path,
         reader=reader,
-        selection=evenly(len(reader.names), max_frames),
+        selection=tuple(int(usable[i]) for i in evenly(len(usable), max_frames)),
         scale=scale,
         max_width=max_width,
         ground_truth=truth if (truth / "scene.json").is_file() else None,
+        corrections=replace(
+            corrections, pose_convention=corrections.pose_convention or convention_of(reader)
+        ),
+        corrected=poses,
     )
 
 

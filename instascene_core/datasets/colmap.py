@@ -32,6 +32,7 @@ class ColmapReader:
     """Registered images of one model, ordered by name."""
 
     kind = "COLMAP model"
+    pose_convention = "opencv-w2c"
     has_depth = False
 
     def __init__(self, model: Path, use_masks: bool = True, masks: str | None = None) -> None:

@@ -1,13 +1,14 @@
 """A recorded scene that hands out frames one by one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame, labels_from_image
 from instascene_core.images import resize
@@ -52,16 +53,23 @@ class Dataset:
     scale: float = 1.0  # images are resized by this
     max_width: int = 0  # pixels; wider images are shrunk to it; 0 = no limit
     ground_truth: Path | None = None  # folder with scene.json and meshes, for synthetic scenes
+    corrections: Corrections = field(
+        default_factory=Corrections
+    )  # their pose convention is the one in effect
+    corrected: np.ndarray | None = field(default=None, repr=False)  # [N, 4, 4] poses; None = the reader's
 
     def __len__(self) -> int:
         return len(self.selection)
 
     def __getitem__(self, index: int) -> Frame:
-        raw = self.reader.read(self.selection[index])
+        place = self.selection[index]
+        raw = self.reader.read(place)
+        if self.corrected is not None:
+            raw = replace(raw, world_from_camera=self.corrected[place])
         factor = self.scale
         if self.max_width:
             factor = min(factor, self.max_width / raw.lens.camera.width)
-        return make_frame(raw, factor)
+        return self.corrections.depth_of(make_frame(raw, factor), factor)
 
     def __iter__(self) -> Iterator[Frame]:
         for index in range(len(self)):
@@ -74,7 +82,8 @@ class Dataset:
     @property
     def poses(self) -> np.ndarray:
         """[N, 4, 4] world_from_camera of all frames, without reading images."""
-        return self.reader.poses[list(self.selection)]
+        poses = self.reader.poses if self.corrected is None else self.corrected
+        return poses[list(self.selection)]
 
     @property
     def kind(self) -> str:

@@ -9,6 +9,7 @@ axes, black = unknown), `timestamp` in seconds.
 """
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from instascene_core.datasets.images import (
 )
 from instascene_core.errors import InputError
 from instascene_core.transforms import OPENGL_FROM_OPENCV, require_rigid
+
+logger = logging.getLogger(__name__)
 
 FILE_NAMES = ("transforms.json", "transforms_train.json")
 # camera_model → our distortion model
@@ -50,6 +53,7 @@ class NerfstudioReader:
     """Frames of one transforms.json."""
 
     kind = "transforms.json"
+    pose_convention = "opengl-c2w"
 
     def __init__(self, file: Path, use_depth: bool = True, use_masks: bool = True, masks: str | None = None):
         self._folder = file.parent
@@ -61,7 +65,14 @@ class NerfstudioReader:
         self._paths = [self._image_path(entry) for entry in self._frames]
         self.names = unique_names([p.relative_to(self._folder) if p.is_relative_to(self._folder) else p
                                    for p in self._paths])  # fmt: skip
+        self._scaled_poses = 0  # given as homogeneous matrices that are scaled as a whole
         self.poses = np.stack([self._pose(entry, name) for entry, name in zip(self._frames, self.names)])
+        if self._scaled_poses:
+            logger.warning(
+                "%s: %d of %d poses are scaled as a whole (last element not 1) and are divided by that",
+                file, self._scaled_poses, len(self.poses),
+            )  # fmt: skip
+        self.stamps = [self._number_or(e, "timestamp", float(i)) for i, e in enumerate(self._frames)]
         self._depths = [self._side_path(e, "depth_file_path") if use_depth else None for e in self._frames]
         self._normals = [self._side_path(e, "normal_file_path") for e in self._frames]
         self._labels = [self._label_path(e, p, use_masks, masks) for e, p in zip(self._frames, self._paths)]
@@ -77,7 +88,7 @@ class NerfstudioReader:
         unit = self._number_or(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
         return RawFrame(
             name=self.names[index],
-            stamp=self._number_or(entry, "timestamp", float(index)),
+            stamp=self.stamps[index],
             lens=self.lens(index),
             world_from_camera=self.poses[index],
             rgb=rgb,
@@ -156,6 +167,10 @@ class NerfstudioReader:
             matrix = np.array(entry["transform_matrix"], dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise InputError(f"The transform_matrix of '{name}' is not a matrix of numbers.") from error
+        # A homogeneous matrix means the same whatever it is multiplied by.
+        if matrix.shape == (4, 4) and np.isfinite(matrix).all() and matrix[3, 3] not in (0, 1):
+            self._scaled_poses += 1
+            matrix = matrix / matrix[3, 3]
         return require_rigid(matrix, f"The pose of '{name}'") @ OPENGL_FROM_OPENCV
 
     def _image_path(self, entry: dict) -> Path:
