@@ -58,7 +58,7 @@ class Run:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.saved_scene import require_savable, save_scene
-        from instascene_core.scene import STAGES, Scene, require_objects
+        from instascene_core.scene import STAGES, Scene, nothing_found
         from instascene_core.scene.region import box_of_region
 
         if self.stop_after not in STAGES:
@@ -98,8 +98,8 @@ class Run:
         for instance_id, error in failures.items():
             console.print(f"[yellow]object {instance_id} was not completed: {error}[/]")
         summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
-        if self.stop_after != "reconstruct":
-            require_objects(scene, failures)
+        if nothing := nothing_found(scene, failures):
+            raise nothing
 
 
 @dataclass(frozen=True)

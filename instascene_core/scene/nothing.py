@@ -34,21 +34,22 @@ ONLY_SUPPORT = (
 )
 
 
-def require_objects(scene: Scene, failures: Mapping[InstanceId, str] | None = None) -> None:
-    """Raises NothingFound, one sentence, where the scene was decomposed and has no object, or where none of
-    them was completed because of `failures` (id → why)."""
+def nothing_found(scene: Scene, failures: Mapping[InstanceId, str] | None = None) -> NothingFound | None:
+    """One sentence where the scene was decomposed and has no object, or where none of them was completed
+    because of `failures` (id → why); None where there are objects, or it was not decomposed."""
     state = scene.state
     if state.instances is None:
-        return
+        return None
     frames = len(state.frames)
     if not state.instances.objects:
-        raise NothingFound(f"No object was found in {frames} frames: {_reason(state, scene.config.region)}.")
+        return NothingFound(f"No object was found in {frames} frames: {_reason(state, scene.config.region)}.")
     if failures and not state.objects:
         first = next(iter(failures.values())).rstrip(".")
-        raise NothingFound(
+        return NothingFound(
             f"None of the {len(failures)} objects found in {frames} frames could be completed; the first "
             f"because: {first}."
         )
+    return None
 
 
 def _reason(state: SceneState, region: str) -> str:
