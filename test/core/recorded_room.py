@@ -7,7 +7,9 @@ from instascene_core.frame import Frame
 from instascene_core.transforms import look_at
 
 CAMERA = PinholeCamera(160, 120, 150.0, 150.0, 80.0, 60.0)
-BALLS = np.array([[0, 0, 0.1, 0.1], [0.25, 0.1, 0.07, 0.07], [-0.2, 0.18, 0.08, 0.08], [0.05, -0.28, 0.06, 0.06]])
+BALLS = np.array(
+    [[0, 0, 0.1, 0.1], [0.25, 0.1, 0.07, 0.07], [-0.2, 0.18, 0.08, 0.08], [0.05, -0.28, 0.06, 0.06]]
+)
 
 
 def pattern(points: np.ndarray) -> np.ndarray:
