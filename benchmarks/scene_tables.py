@@ -128,8 +128,8 @@ def plausibility(found: dict) -> str:
         for row in found["damaged"]
     ]  # fmt: skip
     return (
-        f"## Is the recording what it is read as?\n\n{place(found)}. Recordings that are right: any word is a "
-        "false alarm.\n\n"
+        f"## Is the recording what it is read as?\n\n{place(found)}. Recordings that are right: any word is "
+        "a false alarm.\n\n"
         + table(["recordings", "number", "alarms", "least agreement"], rows)
         + "\n\nSpoilt at random, and what was said; right: the kind, and the correction that undoes it. "
         f"Processor time of a check: {found['median_s']:.2f} s median, {found['longest_s']:.2f} s at most."

@@ -14,7 +14,8 @@ from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 from instascene_core.plausibility import ALTERNATIVE, RIGHT, UNCLEAR, UNKNOWN, examine, verdict
 from instascene_core.pose_conventions import OURS, POSE_CONVENTIONS, matrices_in, poses_from, read_as
-from instascene_core.scene import Scene
+from instascene_core.progress import no_progress
+from instascene_core.scene import Reconstruction, Scene
 from instascene_core.transforms import OPENGL_FROM_OPENCV, inverse
 
 PERIOD = 0.1  # seconds between the frames of a recording
@@ -161,11 +162,8 @@ def test_a_scene_stops_warns_or_does_not_look(deep, caplog):
 def test_the_warning_is_in_the_metrics(deep, monkeypatch):
     """Where nothing known fits the job goes on, and says so in what it leaves."""
     doubtful = damage.other_recording(deep, np.random.default_rng(0)).frames
-    scene = scene_of(doubtful, "stop")
-    result = scene_of(deep, "off")
-    result.config = load_config(overrides=["reconstruction.iterations=1"])
-    made = result._explain_frames(False, lambda *_: None, 1, None).reconstruction
+    made = Reconstruction(tuple(doubtful), gaussians=None)  # what is made of them does not matter here
     monkeypatch.setattr("instascene_core.scene.scene.reconstruct", lambda *_, **__: made)
-    state = scene._explain_frames(False, lambda *_: None, None, None)
+    state = scene_of(doubtful, "stop")._explain_frames(False, no_progress, None, None)
     noted = state.metrics["plausibility"]
     assert noted["outcome"] == UNCLEAR and "do not fit the images" in noted["warning"]
