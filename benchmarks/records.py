@@ -58,6 +58,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
             ("sensor", "group", "seed"),
         )
     },
+    "plausibility": dict.fromkeys(("good", "damaged"), _rows("plausibility", (*DECOMPOSITION, *COMPLETION))),
     "recordings": {"runs": _rows("recordings", COMPLETION, ("recording",))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),

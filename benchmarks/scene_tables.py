@@ -112,3 +112,26 @@ def recordings(found: dict) -> str:
         "contact sheet; where masks were drawn by hand, IoU of each drawn object with one instance for "
         "all views.\n\n" + table(header, rows) + "\n"
     )
+
+
+def plausibility(found: dict) -> str:
+    """Alarms on recordings that are right, and what is said to spoilt ones."""
+    rows = []
+    for kind in dict.fromkeys(row["kind"] for row in found["good"]):
+        group = [row for row in found["good"] if row["kind"] == kind]
+        marks = "".join(sorted({row["mark"] for row in group}))
+        alarms, least = sum(bool(row["said"]) for row in group), min(row["agreement"] for row in group)
+        rows.append([kind + marks, str(len(group)), str(alarms), f"{least:.2f}"])
+    lines = [
+        [row["damage"] + row["mark"], str(row["count"]), str(row["right"]),
+         ", ".join(f"{name} {count}" for name, count in row["said"].items())]
+        for row in found["damaged"]
+    ]  # fmt: skip
+    return (
+        f"## Is the recording what it is read as?\n\n{place(found)}. Recordings that are right: any word is "
+        "a false alarm.\n\n"
+        + table(["recordings", "number", "alarms", "least agreement"], rows)
+        + "\n\nSpoilt at random, and what was said; right: the kind, and the correction that undoes it. "
+        f"Processor time of a check: {found['median_s']:.2f} s median, {found['longest_s']:.2f} s at most."
+        "\n\n" + table(["damage", "number", "named rightly", "said"], lines) + "\n"
+    )

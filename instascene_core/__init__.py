@@ -18,12 +18,12 @@ the same layer, and no two files import each other in a circle (`test/core/test_
 
     errors progress threads                                         layer 0
     transforms camera colors config images untrusted                layer 1: plain values
-    files config_file                                               layer 2
+    files config_file pose_conventions                              layer 2
     weights geometry owned_folder saved_facts                       layer 3
     frame gaussians instances                                       layer 4: what one step hands to the next
-    objects gaussians_ply                                           layer 5
+    objects gaussians_ply corrections                               layer 5
     datasets rendering                                              layer 6
-    metrics ownership                                               layer 7
+    metrics ownership plausibility                                  layer 7
     synthetic                                                       layer 8
     registration reconstruction segmentation association features completion    layer 9: steps of the paper
     scene training                                                  layer 10: the paper in order

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from instascene_core.errors import InputError, outside_cause
+from instascene_core.corrections import Corrections
+from instascene_core.errors import InputError, NothingFound, outside_cause
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
 from instascene_core.untrusted import one_line, read_json_object
@@ -61,12 +62,13 @@ class Run:
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
     """Last stage to run: `reconstruct`, `segment` or `complete`."""
+    corrections: Annotated[Corrections, tyro.conf.arg(name="")] = field(default_factory=Corrections)
 
     def __call__(self) -> None:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.saved_scene import require_savable, save_scene
-        from instascene_core.scene import STAGES, Scene
+        from instascene_core.scene import STAGES, Scene, nothing_found
         from instascene_core.scene.region import box_of_region
 
         if self.stop_after not in STAGES:
@@ -85,8 +87,12 @@ class Run:
             "scale": self.scale,
             "ignore": str(self.ignore.absolute()) if self.ignore else None,
         }
-        dataset = open_dataset(self.input, **reading, topics=topics)
-        scene.origin = {"source": str(self.input.absolute()), **reading, "topics": asdict(topics)}
+        dataset = open_dataset(self.input, **reading, topics=topics, corrections=self.corrections)
+        scene.corrections = dataset.corrections
+        scene.origin = {
+            "source": str(self.input.absolute()), **reading, "topics": asdict(topics),
+            "corrections": asdict(dataset.corrections),
+        }  # fmt: skip
         require_savable(self.output, self.input, dataset.names)
         held_out = []
         with progress_bars() as progress:
@@ -96,12 +102,15 @@ class Run:
                     held_out.append(frame)
                 else:
                     scene.add_frame(frame)
-            for instance_id, error in scene.run(self.stop_after, progress).items():
-                warn(f"object {instance_id} was not completed: {error}")
+            failures = scene.run(self.stop_after, progress)
             if held_out:
                 scene.evaluate_held_out(held_out)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
+        for instance_id, error in failures.items():
+            warn(f"object {instance_id} was not completed: {error}")
         summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
+        if nothing := nothing_found(scene, failures):
+            raise nothing
 
 
 @dataclass(frozen=True)
@@ -366,8 +375,8 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
         extra or {}
     )
     require_savable(folder)
+    delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     if ground_truth is not None:  # also where nothing was completed: then all true objects are missing
-        delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
         metrics["accuracy"] = evaluate_objects(delivered, ground_truth).as_dict()
     report = put_metrics(folder, metrics)
     header, rows = object_rows(folder, metrics)
@@ -381,8 +390,8 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: one sentence and exit status 1 for bad input, 130 after Ctrl-C, never a traceback
-    (INSTASCENE_DEBUG=1 shows that of an internal error)."""
+    """Entry point: one sentence and exit status 1 for bad input, 3 where nothing was found, 130 after Ctrl-C,
+    never a traceback (INSTASCENE_DEBUG=1 shows that of an internal error)."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -390,6 +399,7 @@ def main(arguments: list[str] | None = None) -> None:
         "run": Run, "complete": Complete, "export": Export, "view": View, "eval": Eval, "synth": Synth,
         "doctor": Doctor,
     }  # fmt: skip
+    status = 1
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands, args=arguments, prog="instascene", description=__doc__
@@ -397,6 +407,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     except KeyboardInterrupt:
         sys.exit(130)
+    except NothingFound as error:
+        sentence, status = str(error), 3
     except InputError as error:
         sentence = str(error)
     except BrokenPipeError:  # `instascene … | head`
@@ -411,7 +423,7 @@ def main(arguments: list[str] | None = None) -> None:
         text = f"Internal error ({type(error).__name__}: {one_line(error)}); INSTASCENE_DEBUG=1 shows where."
         sentence = known or text
     sys.stderr.write(f"instascene: {one_line(sentence, 2000)}\n")
-    sys.exit(1)
+    sys.exit(status)
 
 
 _interrupted: list[int] = []

@@ -16,6 +16,13 @@ class NotReadyError(InputError):
     """The request came before the scene it needs exists; the message says what to call first."""
 
 
+class NothingFound(InputError):
+    """The work was done and found nothing; the message says what was looked at and what to try.
+
+    Command-line tools end with exit status 3 after it.
+    """
+
+
 def outside_cause(error: BaseException) -> str | None:
     """One sentence about an error that the machine or a file caused: no memory, a disk that is full or cannot
     be read.  None for a fault of the program, and for InputError, which says itself what is wrong."""
@@ -32,7 +39,7 @@ def outside_cause(error: BaseException) -> str | None:
 # How torch's allocator, its operators and OpenCV say it: as RuntimeError or cv2.error.
 _NO_MEMORY = (
     "DefaultCPUAllocator", "not enough memory", "can't allocate memory", "Insufficient memory",
-    "out of memory",     "Storage size calculation overflowed",
+    "out of memory", "Storage size calculation overflowed",
 )  # fmt: skip
 
 

@@ -32,7 +32,12 @@ def require_rigid(matrix: np.ndarray, what: str, tolerance: float = 1e-3) -> np.
         raise InputError(f"{what} has an entry of {np.abs(matrix).max():.3g}, which is no length in metres.")
     rotation = matrix[:3, :3]
     deviation = np.abs(rotation @ rotation.T - np.eye(3)).max()
-    if deviation > tolerance or np.linalg.det(rotation) < 0:
+    if deviation <= tolerance and np.linalg.det(rotation) < 0:
+        raise InputError(
+            f"{what} is not a rigid transform but left-handed (determinant −1): one axis is mirrored; export "
+            "the poses with right-handed axes."
+        )
+    if deviation > tolerance:
         raise InputError(f"{what} is not a rigid transform (rotation deviates by {deviation:.2g}).")
     u, _, vt = np.linalg.svd(rotation)
     rigid = np.eye(4)

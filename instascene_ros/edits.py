@@ -102,6 +102,7 @@ class Edits:
 
         def work(progress: ProgressCallback):
             loaded = load_scene(folder, self._worker.scene.config, progress)
+            loaded.scene.corrections = self._worker.scene.corrections  # of frames that are still to come
             self._worker.replace_scene(loaded.scene)
             return loaded, self._worker.publish()
 

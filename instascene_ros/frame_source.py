@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
@@ -123,7 +124,7 @@ class FrameSource:
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
         self._assembler = FrameAssembler(
-            self._poses.find,
+            self._find_pose,
             KeyframeRule(parameters.keyframe_translation_m, parameters.keyframe_rotation_deg),
             parameters.sync_tolerance_s,
             parameters.sync_wait_s,
@@ -172,6 +173,12 @@ class FrameSource:
         with self._lock:
             now = self._assembler.counters
             return FrameCounters(now.received, now.used, now.dropped.copy(), self._assembler.num_pending)
+
+    def _find_pose(self, stamp: float, image) -> np.ndarray | None:
+        """world_from_camera [4, 4] of an image as the corrections make it; None while it is not known."""
+        corrections = self._parameters.corrections
+        found = self._poses.find(stamp + corrections.pose_time_offset, image)
+        return None if found is None else corrections.poses(found)
 
     def _subscribe(self) -> list[AutoSubscription]:
         compressed = self._parameters.image_transport == "compressed"

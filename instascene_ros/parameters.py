@@ -5,7 +5,7 @@ names (`map_frame`, `reconstruction.iterations`) and checked against them.  An u
 a wrong type stops the node with one sentence; after the start they are read-only.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from rcl_interfaces.msg import SetParametersResult
 from instascene_core.config import Config
 from instascene_core.config.ranges import Signed
 from instascene_core.config_file import config_with, settings_of
+from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 
 
@@ -45,6 +46,17 @@ class InputParameters:
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
     keyframe_rotation_deg: float = 3.0  # ... or turned this much since the last one taken; 0 0 = every frame
     max_queued_frames: int = 200  # waiting for the worker; more are dropped
+    # Where poses or depth mean something else than their messages say (instascene_core/corrections.py).
+    pose_convention: str = "opencv-c2w"  # AXES-WAY: opencv, opengl, ros (body) or unity; c2w or w2c
+    pose_scale: float = 1.0  # factor on the translations
+    pose_time_offset: float = 0.0  # seconds: an image of time t gets the pose of t + this
+    depth_scale: float = 1.0  # factor on the depth
+    depth_is_range: bool = False  # depth is the distance from the camera's centre, not along its axis
+    depth_shift: tuple[float, float] = (0.0, 0.0)  # pixels right and down that move depth onto the colours
+
+    @property
+    def corrections(self) -> Corrections:
+        return Corrections(**{f.name: getattr(self, f.name) for f in fields(Corrections)})
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,7 @@ def _check(parameters: NodeParameters) -> None:
     source = parameters.input
     if not 0 <= source.depth_unit < float("inf"):
         raise InputError("The parameter 'depth_unit' must not be negative: metres a step, 0 for the usual.")
+    _ = source.corrections  # refuses what it does not know
     if len(source.camera_in_base) != 7:
         raise InputError("The parameter 'camera_in_base' takes 7 values: x y z qx qy qz qw.")
     for name in ("sync_tolerance_s", "sync_wait_s", "keyframe_translation_m", "keyframe_rotation_deg"):

@@ -14,6 +14,7 @@ from instascene_core.export.object_files import export_object, require_exportabl
 from instascene_core.export.saved_scene import save_scene
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
+from instascene_core.scene import nothing_found
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
 from instascene_ros.error_log import describe
@@ -55,14 +56,17 @@ class Requests:
 
     def _segment_instances(self, request, response) -> None:
         def work(progress: ProgressCallback):
-            self._worker.scene.segment(progress)
-            self._worker.scene.surface()  # the first click need not wait for it
-            return self._worker.publish()
+            scene = self._worker.scene
+            scene.segment(progress)
+            scene.surface()  # the first click need not wait for it
+            return self._worker.publish(), nothing_found(scene)
 
         started = time.monotonic()
-        snapshot = self._handling.run("segment_instances", work, request.timeout_s)
+        snapshot, nothing = self._handling.run("segment_instances", work, request.timeout_s)
         response.instances = self._publishers.instances_message(snapshot)
         response.duration_s = time.monotonic() - started
+        if nothing is not None:
+            raise nothing
         count = len(snapshot.instances.objects)
         response.message = f"{count} object{'s' if count != 1 else ''} found."
 
@@ -134,12 +138,16 @@ class Requests:
                 time_budget_s=request.time_budget_s or None,
                 again=True,
             )
-            return self._worker.publish()
+            return self._worker.publish(), nothing_found(self._worker.scene) if request.segment else None
 
-        snapshot = self._handling.run_for_goal(goal, "build_scene", work, feedback(goal, make_feedback))
+        snapshot, nothing = self._handling.run_for_goal(
+            goal, "build_scene", work, feedback(goal, make_feedback)
+        )
         result.frames, result.psnr = snapshot.num_frames, snapshot.psnr
         result.gaussians = len(snapshot.gaussians)
         result.instances = self._publishers.instances_message(snapshot)
+        if nothing is not None:
+            raise nothing
 
     def _complete_instances(self, goal, result) -> None:
         """One job an object, so that other requests get their turn in between."""

@@ -52,6 +52,7 @@ class SceneNode(Node):
             self.parameters.work_ahead,
         )  # fmt: skip
         inputs = self.parameters.input
+        self.worker.scene.corrections = inputs.corrections
         self.source = FrameSource(self, inputs, self.parameters.map_frame, self.errors.report)
         self.frame_jobs = FrameJobs(
             self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
@@ -92,7 +93,7 @@ class SceneNode(Node):
     def _take(self, frame: Frame, header: Header) -> None:
         """In the worker: give one frame to the scene."""
         try:
-            replaced = self.worker.scene.add_frame(frame)
+            replaced = self.worker.scene.add_frame(self.parameters.input.corrections.depth_of(frame))
         except InputError as error:
             raise FrameDropped(BAD_IMAGE, str(error)) from error
         if replaced is not None:

@@ -35,6 +35,7 @@ class SceneWorker(Worker):
         self.selected = 0  # the instance clicked last; 0 = none
         self.snapshot = Snapshot.of(scene)
         self._publish_changes = publish_changes
+        self._doubt = ""  # the check's warning that was reported last
 
     def submit(
         self,
@@ -59,12 +60,20 @@ class SceneWorker(Worker):
     def publish(self) -> Snapshot:
         """In a job: take a snapshot and publish what differs from the one before."""
         self.snapshot = Snapshot.of(self.scene, self.selected)
+        self._report_doubt()
         self._publish_changes(self.snapshot)
         return self.snapshot
 
     def replace_scene(self, scene: Scene) -> None:
         """In a job: another scene takes the place of the present one."""
         self.scene, self.selected = scene, 0
+
+    def _report_doubt(self) -> None:
+        """The check's warning about the frames counts as an error once, so that `status` shows it."""
+        doubt = self.scene.metrics.get("plausibility", {}).get("warning", "")
+        if doubt and doubt != self._doubt:
+            self._errors.report("plausibility", doubt)
+        self._doubt = doubt
 
     def _work_ahead(self) -> bool:
         """A slice of reconstruction while no job waits; False until the next job is done."""

@@ -14,6 +14,7 @@ from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
+from instascene_core.config.plausibility import PlausibilityConfig
 from instascene_core.config.ranges import Count, Share, Signed
 from instascene_core.config.reconstruction import ReconstructionConfig
 from instascene_core.config.region import RegionConfig
@@ -39,6 +40,7 @@ class Config:
     # cameras; "all"; or a box "x y z x y z": lower and upper corner, metres in the world frame.
     region: str = "auto"
     region_of_interest: RegionConfig = field(default_factory=RegionConfig)
+    plausibility: PlausibilityConfig = field(default_factory=PlausibilityConfig)
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
@@ -59,6 +61,7 @@ __all__ = [
     "ExportConfig",
     "FeaturesConfig",
     "PixelLabelsConfig",
+    "PlausibilityConfig",
     "ReconstructionConfig",
     "RegionConfig",
     "RegistrationConfig",

@@ -4,11 +4,16 @@
 `Frame`s with OpenCV camera poses, read one by one.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from instascene_core.corrections import Corrections
 from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.bag_writer import write_bag
 from instascene_core.datasets.colmap import ColmapReader, find_model
+from instascene_core.datasets.corrected import convention_of, corrected_poses
 from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, make_frame
 from instascene_core.datasets.images import read_kept
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
@@ -31,6 +36,7 @@ def open_dataset(
     max_frames: int = 0,
     topics: BagTopics | None = None,
     ignore: Path | str | None = None,
+    corrections: Corrections | None = None,
 ) -> Dataset:
     """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model or a rosbag2.
 
@@ -41,6 +47,7 @@ def open_dataset(
     max_frames: at most so many frames, evenly spaced (0 = all).
     topics: topic names of a rosbag2, where finding them by name and type is not enough.
     ignore: an image of the size of the input's, black where every frame shows something fixed to the camera.
+    corrections: where poses or depth mean something else than the format says.
 
     Raises InputError with one sentence when there is nothing usable.
     """
@@ -52,17 +59,24 @@ def open_dataset(
     finish(path if path.is_dir() else path.parent)
     remarks = Remarks(path)
     reader = _reader(path, use_depth, use_masks, masks, topics, remarks)
+    corrections = corrections or Corrections()
+    poses, known = corrected_poses(reader, corrections)
+    usable = np.flatnonzero(known)
     folder = path if path.is_dir() else path.parent
     truth = folder / "ground_truth"
     return Dataset(
         path=path,
         reader=reader,
-        selection=evenly(len(reader.names), max_frames),
+        selection=tuple(int(usable[i]) for i in evenly(len(usable), max_frames)),
         scale=scale,
         max_width=max_width,
         ground_truth=truth if (truth / "scene.json").is_file() else None,
         remarks=remarks,
         kept=None if ignore is None else read_kept(Path(ignore)),
+        corrections=replace(
+            corrections, pose_convention=corrections.pose_convention or convention_of(reader)
+        ),
+        corrected=poses,
     )
 
 

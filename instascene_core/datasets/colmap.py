@@ -86,6 +86,7 @@ class ColmapReader:
     """Registered images of one model, ordered by name."""
 
     kind = "COLMAP model"
+    pose_convention = "opencv-w2c"
     has_depth = False
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.corrections import Corrections
 from instascene_core.datasets.fitting import fit_depth
 from instascene_core.datasets.hiding import both_kept, visible
 from instascene_core.datasets.remarks import Remarks
@@ -59,6 +60,9 @@ class Dataset:
     scale: float = 1.0  # images are resized by this
     max_width: int = 0  # pixels; wider images are shrunk to it; 0 = no limit
     ground_truth: Path | None = None  # folder with scene.json and meshes, for synthetic scenes
+    # where poses or depth mean something else than the format says; the pose convention is the one in effect
+    corrections: Corrections = field(default_factory=Corrections)
+    corrected: np.ndarray | None = field(default=None, repr=False)  # [N, 4, 4] poses; None = the reader's
     # [H, W] bool: False = ignore this pixel of every image; None = keep all
     kept: np.ndarray | None = field(default=None, repr=False, compare=False)
     # what was noticed and made good, so far
@@ -69,20 +73,26 @@ class Dataset:
         return len(self.selection)
 
     def __getitem__(self, index: int) -> Frame:
-        raw = self.reader.read(self.selection[index])
+        raw = self._read(self.selection[index])
         if self.kept is not None:
             raw = replace(raw, kept=both_kept(raw.kept, self.kept))
         factor = self.scale
         if self.max_width:
             factor = min(factor, self.max_width / raw.lens.camera.width)
-        return make_frame(raw, factor, self.remarks, self._depth_shift(raw))
+        frame = make_frame(raw, factor, self.remarks, self._depth_shift(raw))
+        return self.corrections.depth_of(frame, factor)
+
+    def _read(self, place: int) -> RawFrame:
+        """What the reader has, with its corrected pose."""
+        raw = self.reader.read(place)
+        return raw if self.corrected is None else replace(raw, world_from_camera=self.corrected[place])
 
     def _depth_shift(self, raw: RawFrame) -> float:
         """Where depth of a lower resolution was measured, as some views say; 0 for other depth."""
         if raw.depth is None or raw.depth.shape[1] >= raw.rgb.shape[1]:
             return 0.0
         if "depth" not in self._shifts:
-            asked = [self.reader.read(self.selection[i]) for i in evenly(len(self), VIEWS_ASKED)]
+            asked = [self._read(self.selection[i]) for i in evenly(len(self), VIEWS_ASKED)]
             views = [LowDepth(r.depth, r.lens, r.world_from_camera) for r in asked if r.depth is not None]
             self._shifts["depth"] = sampling_shift(views)
             if shift := self._shifts["depth"]:
@@ -104,7 +114,8 @@ class Dataset:
     @property
     def poses(self) -> np.ndarray:
         """[N, 4, 4] world_from_camera of all frames, without reading images."""
-        return self.reader.poses[list(self.selection)]
+        poses = self.reader.poses if self.corrected is None else self.corrected
+        return poses[list(self.selection)]
 
     @property
     def kind(self) -> str:

@@ -56,6 +56,7 @@ class NerfstudioReader:
     """Frames of one transforms.json."""
 
     kind = "transforms.json"
+    pose_convention = "opengl-c2w"
 
     def __init__(
         self,
@@ -74,7 +75,14 @@ class NerfstudioReader:
         self._frames, self._paths, self.dropped = self._with_images(entries)
         self.names = unique_names([p.relative_to(self._folder) if p.is_relative_to(self._folder) else p
                                    for p in self._paths])  # fmt: skip
+        self._scaled_poses = 0  # given as homogeneous matrices that are scaled as a whole
         self.poses = np.stack([self._pose(entry, name) for entry, name in zip(self._frames, self.names)])
+        if self._scaled_poses:
+            self._remarks.say(
+                f"{self._scaled_poses} of {len(self.poses)} poses are scaled as a whole (last element not 1) "
+                "and are divided by that"
+            )
+        self.stamps = [self._number_or(e, "timestamp", float(i)) for i, e in enumerate(self._frames)]
         self._depths = self._depth_paths() if use_depth else [None] * len(self._frames)
         self._normals = [self._side_path(e, "normal_file_path") for e in self._frames]
         self._kept = [self._side_path(e, "mask_path") for e in self._frames]
@@ -93,7 +101,7 @@ class NerfstudioReader:
         unit = self._number_or(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
         return RawFrame(
             name=self.names[index],
-            stamp=self._number_or(entry, "timestamp", float(index)),
+            stamp=self.stamps[index],
             lens=self._fitted(index, rgb.shape[1], rgb.shape[0]),
             world_from_camera=self.poses[index],
             rgb=rgb,
@@ -188,6 +196,10 @@ class NerfstudioReader:
             matrix = np.array(entry["transform_matrix"], dtype=np.float64)
         except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"The transform_matrix of '{name}' is not a matrix of numbers.") from error
+        # A homogeneous matrix means the same whatever it is multiplied by.
+        if matrix.shape == (4, 4) and np.isfinite(matrix).all() and matrix[3, 3] not in (0, 1):
+            self._scaled_poses += 1
+            matrix = matrix / matrix[3, 3]
         return require_rigid(matrix, f"The pose of '{name}'") @ OPENGL_FROM_OPENCV
 
     def _with_images(self, entries: list) -> tuple[list[dict], list[Path], dict[str, int]]:

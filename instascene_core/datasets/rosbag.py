@@ -66,6 +66,7 @@ class BagReader:
             raise InputError(f"No image in the bag {self._path} can be used ({reasons or 'there are none'}).")
         self.names = tuple(f"{i:06d}" for i in range(len(self._matches)))
         self.poses = np.stack([m.world_from_camera for m in self._matches])
+        self.stamps = [m.rgb.stamp for m in self._matches]
         self.has_depth = any(m.depth for m in self._matches)
         self.has_labels = any(m.masks for m in self._matches)
 

@@ -11,14 +11,17 @@ import torch
 
 from instascene_core import features, reconstruction, segmentation
 from instascene_core.config import Config
+from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
+from instascene_core.plausibility import Verdict
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
 from instascene_core.scene import editing, removal
+from instascene_core.scene.checking import RecordingCheck
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.results import (
     Decomposition,
@@ -64,6 +67,7 @@ class Scene:
             raise InputError(f"max_frames is {self.config.max_frames}; a scene needs at least 2 frames.")
         # What reconstructs: "cpu" or the name of the GPU.  A GPU asked for that is not there is refused here.
         self.device = device_name(choose_device(self.config.reconstruction.device))
+        self.corrections = Corrections()  # how the frames were read, for the check's sentence
         self.reset()
 
     def reset(self) -> None:
@@ -72,6 +76,7 @@ class Scene:
         self.origin: dict = {}  # where the frames can be read again: source and options of open_dataset
         self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
         self._unfinished: _Unfinished | None = None  # of a `run` that has not got to its end
+        self._check = RecordingCheck(self.config.plausibility)
 
     # ── the paper ─────────────────────────────────────────────────────────────────────────────────
 
@@ -90,7 +95,8 @@ class Scene:
         again: reconstruct also where the Gaussians explain all frames already.  A cancelled or failed
         reconstruction or decomposition leaves the scene as it was, and a reconstruction that was finished by
         then is not made again for the same frames and limits; of a cancelled completion the objects that were
-        complete by then stay.  Raises NotReadyError with fewer than 2 frames.
+        complete by then stay.  Raises NotReadyError with fewer than 2 frames, and InputError where the frames
+        plainly fit another reading of the recording (`check_plausibility`).
         """
         if until not in STAGES:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
@@ -167,6 +173,13 @@ class Scene:
         progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
         return failures
 
+    def check_plausibility(self) -> Verdict | None:
+        """Whether poses, images and depth of the frames fit each other; None where that is not to be asked.
+
+        Raises InputError where another reading of the recording clearly fits instead (`RecordingCheck`).
+        """
+        return self._check.verdict(self.state.frames, self.corrections)
+
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
     def add_frame(self, frame: Frame) -> Frame | None:
@@ -229,11 +242,14 @@ class Scene:
         state, limits = self.state, (iterations, time_budget_s)
         if state.is_reconstructed and not again:
             return state
+        verdict = self.check_plausibility()
         if self._unfinished is None or not self._unfinished.is_of(state.frames, limits):
             made = reconstruct(
                 state.frames, self.config, progress,
                 iterations=iterations, time_budget_s=time_budget_s, optimise=self._finish_begun,
             )  # fmt: skip
+            if verdict is not None:
+                made = replace(made, metrics={**made.metrics, "plausibility": verdict.as_dict()})
             self._unfinished = _Unfinished(state.frames, limits, made)
         return state.with_reconstruction(self._unfinished.reconstruction)
 

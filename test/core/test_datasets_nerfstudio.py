@@ -163,7 +163,7 @@ def _matrix(change):
         (_set(label_file_path="masks/9.png"), "missing"),
         (_set(file_path="rgb/0.png"), "more than once"),
         (_matrix(lambda a: a.__setitem__((0, 3), np.nan)), "NaN"),
-        (_matrix(lambda a: a.__imul__(2)), "not a rigid"),
+        (_matrix(lambda a: a[:3, :3].__imul__(2)), "not a rigid"),
         (_set(transform_matrix=[[1, 2], [3, 4]]), "4×4"),
         (_set(transform_matrix="here"), "not a matrix"),
         (_set(transform_matrix=[[1, 2], [3]]), "not a matrix"),

@@ -11,6 +11,7 @@ import torch
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import Config
 from instascene_core.config_file import config_with, flatten, present_name, settings_of
+from instascene_core.corrections import Corrections
 from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.datasets.images import read_labels
 from instascene_core.errors import InputError, MissingDependencyError
@@ -75,6 +76,7 @@ def load_scene(
     origin = dict(saved.get("input", {}))
     # What lies within the saved scene is written again with the next one.
     scene.origin = {} if origin.get("source") == FRAMES else origin
+    scene.corrections = _corrections(origin.get("corrections"))
     if found < len(frames):
         notes.append(
             f"{len(frames) - found} of {len(frames)} input frames were not found again: rendered views take "
@@ -143,7 +145,7 @@ def _input_frames(saved: Mapping, folder: Path, notes: list[str]) -> dict[str, t
     source = options.get("source") or saved.get("source", "")
     if not source or not (folder / source).exists():  # absolute, or within the saved scene
         return {}
-    topics = options.get("topics")
+    topics, corrections = options.get("topics"), options.get("corrections")
     try:
         dataset = open_dataset(
             folder / source,
@@ -153,11 +155,19 @@ def _input_frames(saved: Mapping, folder: Path, notes: list[str]) -> dict[str, t
             scale=options.get("scale", 1.0),
             ignore=options.get("ignore"),
             topics=BagTopics(**topics) if topics else None,
+            corrections=_corrections(corrections),
         )
     except InputError as error:
         notes.append(f"The input of the scene cannot be opened again: {error}")
         return {}
     return {name: (dataset, index) for index, name in enumerate(dataset.names)}
+
+
+def _corrections(saved: Mapping | None) -> Corrections:
+    """As saved; those that change nothing where a scene does not tell."""
+    if not saved:
+        return Corrections()
+    return Corrections(**{**saved, "depth_shift": tuple(saved.get("depth_shift", (0.0, 0.0)))})
 
 
 def _frames(
