@@ -105,23 +105,19 @@ def read_parameters(overrides: dict[str, Any]) -> tuple[NodeParameters, Config]:
             pipeline[name] = value
     try:
         config = config_with(Config(), pipeline)
+        parameters = config_with(NodeParameters(), mine)
     except InputError as error:
-        raise InputError(str(error).replace("setting", "parameter", 1)) from error
-    parameters = config_with(NodeParameters(), mine)
+        sentence = str(error).replace("setting 'input.", "setting '", 1)
+        raise InputError(sentence.replace("setting", "parameter", 1)) from error
     _check(parameters)
     return parameters, config
 
 
 def _check(parameters: NodeParameters) -> None:
     source = parameters.input
-    if not 0 <= source.depth_unit < float("inf"):
-        raise InputError("The parameter 'depth_unit' must not be negative: metres a step, 0 for the usual.")
     _ = source.corrections  # refuses what it does not know
     if len(source.camera_in_base) != 7:
         raise InputError("The parameter 'camera_in_base' takes 7 values: x y z qx qy qz qw.")
-    for name in ("sync_tolerance_s", "sync_wait_s", "keyframe_translation_m", "keyframe_rotation_deg"):
-        if getattr(source, name) < 0:
-            raise InputError(f"The parameter '{name}' must not be negative.")
     if parameters.status_period_s <= 0 or parameters.service_timeout_s <= 0:
         raise InputError("The parameters 'status_period_s' and 'service_timeout_s' must be positive.")
     if not parameters.map_frame:

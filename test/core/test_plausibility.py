@@ -154,7 +154,7 @@ def test_a_scene_stops_warns_or_does_not_look(deep, caplog):
     assert stopping.gaussians is None
     warned = scene_of(wrong, "warn").check_plausibility()
     assert warned is not None and "opengl-c2w" in warned.as_dict()["warning"] and "opengl-c2w" in caplog.text
-    assert scene_of(wrong, "off").check_plausibility() is None
+    assert scene_of(wrong, "skip").check_plausibility() is None
     good = scene_of(deep, "stop")
     assert good.check_plausibility() is good.check_plausibility()  # asked once for the same frames
 

@@ -45,7 +45,7 @@ def test_names_do_not_collide():
         ({"reconstruction.iterations": "many"}, "type int"),
         ({"pose_source": "gps"}, "takes one of"),
         ({"image_qos": "fast"}, "takes one of"),
-        ({"sync_tolerance_s": -1.0}, "must not be negative"),
+        ({"sync_tolerance_s": -1.0}, "The parameter 'sync_tolerance_s' must be at least 0"),
         ({"status_period_s": 0.0}, "must be positive"),
         ({"camera_in_base": [0.0, 1.0]}, "takes 7 values"),
         ({"map_frame": ""}, "must not be empty"),
