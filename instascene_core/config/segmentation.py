@@ -210,7 +210,7 @@ class Sam2Config:
     points_per_side: Count = 32  # grid of prompts; its square is what the time goes into
     points_per_batch: Count = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
     min_predicted_iou: float = 0.8
-    min_stability: Share = 0.95  # IoU of the masks cut at logits of ...
+    min_stability: float = 0.95  # IoU of the masks cut at logits of ...
     stability_offset: float = 1.0  # ... plus and minus this
 
 

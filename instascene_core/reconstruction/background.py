@@ -46,7 +46,7 @@ class BackgroundColor:
 def weighted_sum(weights: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """[3] sum over pixels of weights [H, W] · image [H, W, 3]; on the CPU the same bits for any number of
     threads, unlike torch's own sums."""
-    if weights.is_cuda:
+    if weights.device.type != "cpu":
         return torch.tensordot(weights, image, dims=2)
     rows = np.matmul(weights.numpy()[:, None, :], image.numpy())  # [H, 1, 3]: none is divided
     return torch.from_numpy(rows.sum(axis=(0, 1), dtype=np.float64)).float()
