@@ -56,6 +56,14 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     return result
 
 
+def image_motion(poses: np.ndarray, given: np.ndarray, depth: float) -> np.ndarray:
+    """[N] by how much what lies `depth` ahead moves sideways in the images, over the focal length, when the
+    cameras go from `given` to `poses` (both [N, 4, 4] world_from_camera)."""
+    step = np.linalg.inv(given) @ poses
+    ahead = step[:, :2, 3] + depth * step[:, :2, 2]
+    return np.linalg.norm(ahead, axis=1) / depth
+
+
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Transform points [..., 3] by one rigid transform [4, 4]."""
     return points @ matrix[:3, :3].T + matrix[:3, 3]

@@ -35,11 +35,15 @@ from instascene_core.reconstruction.trainer import (
 )
 from instascene_core.reconstruction.views import View
 from instascene_core.rendering import rasterize
+from instascene_core.transforms import image_motion
 
 _MIN_COVERAGE = 0.5  # alpha below which the model does not explain a pixel
 _DEPTH_TOLERANCE = 0.02  # relative depth by which a measured surface may lie before the rendered one
 _MIN_NEW_POINTS = 30  # fewer unexplained pixels are edges and noise
 _WIDEST = 0.7  # standard deviation of a new disk over the side of the square that its pixels would fill
+# Pixels by which poses may have been corrected since, median over the frames: from a surface that was fused
+# from other poses a polish ended 4 dB below a reconstruction.
+_POSES_KEPT = 0.5
 _ONLINE_SHARE = 0.9  # of the budget that densification may fill while frames arrive
 
 
@@ -114,7 +118,8 @@ class OnlineReconstruction:
         iterations: int | None = None,
         time_budget_s: float | None = None,
     ) -> ReconstructionResult | None:
-        """Finish on all `frames` from what there is; None when that is too little (reconstruct instead).
+        """Finish on all `frames` from what there is; None when that is too little, or was made with other
+        poses than the frames have by now (reconstruct instead).
 
         iterations, time_budget_s: None takes `polish_iterations` and `polish_time_s`, after what idle time
         has not sufficed for of `online_least_share`: asked for at once or on a busy machine, the scene
@@ -123,6 +128,8 @@ class OnlineReconstruction:
         config = self._config
         limited = iterations is None and time_budget_s is None
         if self._trainer is None or (limited and self._trainer.num_lacking > config.iterations):
+            return None
+        if self._trainer.pixels_off(frames) > _POSES_KEPT:
             return None
         if limited:
             self._catch_up(self._trainer, progress)
@@ -236,6 +243,16 @@ class _OnlineTrainer(Trainer):
     def wants_work(self) -> bool:
         """Whether the frames so far have not had their share of iterations."""
         return bool(self._frames) and self.iteration < self.last_iteration
+
+    def pixels_off(self, frames: Sequence[Frame]) -> float:
+        """By how much the images of `frames` move against the poses trained with: median of those known."""
+        known = {frame.name: frame for frame in self._frames}
+        pairs = [(known[frame.name], frame) for frame in frames if frame.name in known]
+        if not pairs:
+            return 0.0
+        before, now = (np.stack([pair[i].world_from_camera for pair in pairs]) for i in (0, 1))
+        focal = np.array([frame.camera.fx for _, frame in pairs])
+        return float(np.median(image_motion(now, before, self._depth_scale) * focal))
 
     def render(self, frame: Frame):
         """The model as `frame` should see it."""

@@ -13,7 +13,8 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.registration.images import Stack, stack, with_smoothing
 from instascene_core.registration.pairs import choose_pairs
 from instascene_core.registration.residuals import Samples, draw_samples, residuals
-from instascene_core.registration.solver import Noise, PosePrior, costs, motions, solve
+from instascene_core.registration.solver import Noise, PosePrior, costs, solve
+from instascene_core.transforms import image_motion
 
 logger = logging.getLogger(__name__)
 
@@ -119,10 +120,8 @@ class _Problem:
 
     def image_motion(self, poses: np.ndarray) -> float:
         """Pixels by which what lies at the typical depth ahead moves in the images; mean."""
-        twists = motions(poses, self.given)
-        shift = twists[:, :3] + np.cross(twists[:, 3:], [0.0, 0.0, self.scale])
         focal = np.array([frame.camera.fx for frame in self.frames])
-        return float((np.linalg.norm(shift[:, :2], axis=1) / self.scale * focal).mean())
+        return float((image_motion(poses, self.given, self.scale) * focal).mean())
 
     def _view(self, poses: np.ndarray, smoothing: float) -> tuple[Stack, Samples, torch.Tensor]:
         """Images, samples that are new each time, and the pairs of views [M, 2]."""

@@ -47,6 +47,17 @@ def test_a_short_polish_reaches_the_offline_result(frames, streamed):
     assert reached["depth_error"] < 0.00035 and reached["covered"] > 0.99
 
 
+def test_what_was_fused_from_other_poses_is_not_polished(frames, streamed):
+    """Poses are corrected once all frames are there: by more than half a pixel the surface is another one."""
+    for pixels, kept in ((0.2, True), (2.0, False)):
+        corrected = []
+        for frame in frames:
+            pose = frame.world_from_camera.copy()
+            pose[:3, 3] += pixels / frame.camera.fx * 0.6 * pose[:3, 0]  # the scene is about .6 m away
+            corrected.append(frame.with_(world_from_camera=pose))
+        assert (streamed.polish(corrected, iterations=1) is not None) == kept
+
+
 def test_new_views_bring_only_what_is_new(frames):
     config = replace(SMALL, max_gaussians=20_000)
     online = OnlineReconstruction(config)

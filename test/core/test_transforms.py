@@ -7,6 +7,7 @@ from instascene_core.errors import InputError
 from instascene_core.transforms import (
     OPENGL_FROM_OPENCV,
     apply,
+    image_motion,
     inverse,
     look_at,
     matrix_from_quaternion,
@@ -48,6 +49,14 @@ def test_quaternions_and_matrices_agree_both_ways():
     assert matrices.shape == (4, 5, 3, 3)
     np.testing.assert_allclose(np.linalg.det(matrices), 1)
     np.testing.assert_allclose(quaternion_from_matrix(matrices), quaternions, atol=1e-12)
+
+
+def test_motion_in_the_image_is_that_of_the_scene():
+    given = np.tile(look_at((0.0, -1.0, 0.5), (0.0, 0.0, 0.0)), (3, 1, 1))
+    poses = given.copy()
+    poses[1, :3, 3] += 0.01 * given[1, :3, 0]  # a centimetre to the side
+    poses[2, :3, 3] += 0.01 * given[2, :3, 2]  # and forward
+    np.testing.assert_allclose(image_motion(poses, given, 0.5), [0.0, 0.02, 0.0], atol=1e-12)
 
 
 def test_look_at_has_opencv_axes():
