@@ -1,4 +1,4 @@
-"""Readers of recorded scenes: nerfstudio folders, COLMAP models, rosbag2.
+"""Readers of recorded scenes: nerfstudio folders, COLMAP models, rosbag2, and `formats` of other tools.
 
 `open_dataset(path)` finds out what is there; the Dataset it returns is a sequence of undistorted
 `Frame`s with OpenCV camera poses, read one by one.
@@ -15,6 +15,7 @@ from instascene_core.datasets.bag_writer import write_bag
 from instascene_core.datasets.colmap import ColmapReader, find_model
 from instascene_core.datasets.corrected import convention_of, corrected_poses
 from instascene_core.datasets.dataset import Dataset, RawFrame, Reader, evenly, make_frame
+from instascene_core.datasets.formats import FORMATS
 from instascene_core.datasets.images import read_kept
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
 from instascene_core.datasets.remarks import Remarks
@@ -38,7 +39,8 @@ def open_dataset(
     ignore: Path | str | None = None,
     corrections: Corrections | None = None,
 ) -> Dataset:
-    """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model or a rosbag2.
+    """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model, a folder of another
+    tool or data set (`formats`) or a rosbag2.
 
     use_depth, use_masks: whether to read depth and label images where there are any.
     masks: name of a folder of label images (uint16 PNG named like the images, 0 = unlabelled) to
@@ -64,13 +66,14 @@ def open_dataset(
     usable = np.flatnonzero(known)
     folder = path if path.is_dir() else path.parent
     truth = folder / "ground_truth"
+    own_truth = getattr(reader, "ground_truth", None)  # of formats that bring their own
     return Dataset(
         path=path,
         reader=reader,
         selection=tuple(int(usable[i]) for i in evenly(len(usable), max_frames)),
         scale=scale,
         max_width=max_width,
-        ground_truth=truth if (truth / "scene.json").is_file() else None,
+        ground_truth=truth if (truth / "scene.json").is_file() else own_truth,
         remarks=remarks,
         kept=None if ignore is None else read_kept(Path(ignore)),
         corrections=replace(
@@ -92,6 +95,9 @@ def _reader(
         return NerfstudioReader(transforms, use_depth, use_masks, masks, remarks)
     if model := find_model(path):
         return ColmapReader(model, use_masks, masks, remarks)
+    for kind in FORMATS:
+        if folder := kind.find(path):
+            return kind(folder, use_depth, use_masks, masks, remarks)
     if bag := find_bag(path):
         if masks is not None:
             raise InputError("A rosbag2 has no folder of label images; name the topic as topics.masks.")

@@ -13,10 +13,9 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
-from instascene_core.datasets.fitting import fit_lens
+from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.images import read_kept, read_labels, read_rgb
-from instascene_core.datasets.listed_files import find_listed, without_missing
-from instascene_core.datasets.nerfstudio import label_file, unique_names
+from instascene_core.datasets.listed_files import find_listed, label_file, unique_names, without_missing
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.transforms import inverse, require_rigid
@@ -112,7 +111,7 @@ class ColmapReader:
         )
         lenses = {key: lens_from_colmap(camera) for key, camera in reconstruction.cameras.items()}
         self._lenses = [lenses[i.camera_id] for i in images]
-        self._resized: dict[tuple, LensModel] = {}  # by (calibrated lens, width, height of the image)
+        self._fitted = FittedLenses(self._remarks)
         self.has_labels = use_masks and masks is not None
         self._labels: list[Path | None] = [None] * len(self._paths)
         if use_masks and masks is not None:
@@ -127,13 +126,10 @@ class ColmapReader:
     def read(self, index: int) -> RawFrame:
         labels, lens = self._labels[index], self._lenses[index]
         rgb = read_rgb(self._paths[index], (lens.camera.width, lens.camera.height))
-        size = (rgb.shape[1], rgb.shape[0])
-        if (lens, *size) not in self._resized:
-            self._resized[(lens, *size)] = fit_lens(lens, *size, self._remarks)
         return RawFrame(
             name=self.names[index],
             stamp=float(index),
-            lens=self._resized[(lens, *size)],
+            lens=self._fitted.at(lens, rgb),
             world_from_camera=self.poses[index],
             rgb=rgb,
             label_image=None if labels is None else read_labels(labels),

@@ -37,6 +37,21 @@ def fit_lens(lens: LensModel, width: int, height: int, remarks: Remarks) -> Lens
     return lens.resized(width, height)
 
 
+class FittedLenses:
+    """Calibrated lenses at the sizes of the images that are read; frames that share a lens share its maps."""
+
+    def __init__(self, remarks: Remarks) -> None:
+        self._remarks = remarks
+        self._fitted: dict[tuple, LensModel] = {}  # by (calibrated lens, width, height of the image)
+
+    def at(self, lens: LensModel, rgb: np.ndarray) -> LensModel:
+        """`fit_lens` for the image `rgb` [H, W, 3]."""
+        key = (lens, rgb.shape[1], rgb.shape[0])
+        if key not in self._fitted:
+            self._fitted[key] = fit_lens(*key, self._remarks)
+        return self._fitted[key]
+
+
 def fit_depth(
     depth: np.ndarray, rgb: np.ndarray, what: str, remarks: Remarks | None = None, shift: float = 0.0
 ) -> np.ndarray:

@@ -12,6 +12,7 @@ from instascene_core.errors import InputError
 from instascene_core.untrusted import opened_image, parse_npy, read_npy
 
 EXIF_ORIENTATION = 0x0112
+OPAQUE = 128  # of 255: alpha from which a pixel shows the scene
 TURNED = (5, 6, 7, 8)  # orientations with which width and height change places
 
 
@@ -22,6 +23,16 @@ def read_rgb(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     stored; some other tools turn them upright first, as their EXIF data say.  Where only the turned image
     has the camera's shape, it is the one that was calibrated.
     """
+    return read_rgb_and_alpha(path, size)[0]
+
+
+def read_rgb_and_alpha(
+    path: Path, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(`read_rgb`, [H, W] bool where the image is opaque); None where it has no alpha or none is transparent.
+
+    Renderers (Blender) and cut-outs mark by alpha what is not part of the scene.
+    """
     with opened_image(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"The image {path} has {image.mode} pixels; 8-bit colour or grey is needed.")
@@ -29,7 +40,11 @@ def read_rgb(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
-        return np.array(image.convert("RGB"))
+        opaque = None
+        if image.mode in ("RGBA", "LA"):
+            opaque = np.array(image.getchannel("A")) >= OPAQUE
+        colors = np.array(image.convert("RGB"))
+    return colors, None if opaque is None or opaque.all() else opaque
 
 
 def _must_turn(image, size: tuple[int, int]) -> bool:
@@ -40,10 +55,13 @@ def _must_turn(image, size: tuple[int, int]) -> bool:
     return image.getexif().get(EXIF_ORIENTATION) in TURNED
 
 
-def read_depth(path: Path, unit: float, remarks: Remarks | None = None) -> np.ndarray:
+def read_depth(
+    path: Path, unit: float, remarks: Remarks | None = None, none: float | None = None
+) -> np.ndarray:
     """[H, W] float32 metres from a one-channel image, .exr, .npy or .npz in steps of `unit` metres.
 
     0, negative, NaN, infinity and beyond 10 km mean no measurement and become 0; `remarks` counts them.
+    none: another value, as it stands in the file, that the format writes where nothing was measured.
     """
     suffix = path.suffix.lower()
     if not path.is_file():
@@ -60,6 +78,8 @@ def read_depth(path: Path, unit: float, remarks: Remarks | None = None) -> np.nd
         raise InputError(
             f"The depth image {path} has shape {values.shape}, {values.dtype}; one channel is needed."
         )
+    if none is not None:
+        values = np.where(values == none, values.dtype.type(0), values)
     with np.errstate(invalid="ignore", over="ignore"):
         depth, ignored = measured(values.astype(np.float64) * unit)
     if remarks is not None:
@@ -84,6 +104,17 @@ def read_labels(path: Path) -> np.ndarray:
             f"The label image {path} is {values.shape} {values.dtype}; one integer channel is needed."
         )
     return values.astype(np.int32)
+
+
+def read_confidence(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """[H, W] integers of an image of the given shape: how sure a sensor was of each measurement."""
+    values = _read_raw(path)
+    if values.shape != shape or not np.issubdtype(values.dtype, np.integer):
+        raise InputError(
+            f"The confidence image {path} is {values.shape} {values.dtype}; integers of the depth's shape "
+            f"{shape} are needed."
+        )
+    return values
 
 
 def read_normals(path: Path) -> np.ndarray:

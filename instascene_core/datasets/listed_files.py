@@ -46,3 +46,25 @@ def without_missing(found: list[Path | None], named: list[str], what: str, sourc
             source, len(missing), len(found), what, missing[0],
         )  # fmt: skip
     return [index for index, path in enumerate(found) if path is not None]
+
+
+def label_file(folder: Path, masks: str, image: Path) -> Path:
+    """The label image in `folder`/`masks` named like `image`; InputError when it is missing."""
+    labels = folder / masks
+    if not labels.is_dir():
+        raise InputError(f"There is no folder of label images {labels}.")
+    path = labels / f"{image.stem}.png"
+    if not path.is_file():
+        raise InputError(f"The label image {path} is missing.")
+    return path
+
+
+def unique_names(paths: list[Path]) -> tuple[str, ...]:
+    """Stems, or where stems repeat the whole path with '_' for '/'."""
+    stems = [p.stem for p in paths]
+    if len(set(stems)) < len(stems):
+        stems = ["_".join(p.with_suffix("").parts).replace("/", "") for p in paths]
+    if len(set(stems)) < len(stems):
+        twice = next(s for s in stems if stems.count(s) > 1)
+        raise InputError(f"The image '{twice}' is listed more than once.")
+    return tuple(stems)

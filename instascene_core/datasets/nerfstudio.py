@@ -16,16 +16,17 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
-from instascene_core.datasets.fitting import fit_lens
+from instascene_core.datasets.fitting import FittedLenses
+from instascene_core.datasets.hiding import both_kept
 from instascene_core.datasets.images import (
     image_size,
     read_depth,
     read_kept,
     read_labels,
     read_normals,
-    read_rgb,
+    read_rgb_and_alpha,
 )
-from instascene_core.datasets.listed_files import find_listed, without_missing
+from instascene_core.datasets.listed_files import find_listed, label_file, unique_names, without_missing
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.transforms import OPENGL_FROM_OPENCV, require_rigid
@@ -65,14 +66,16 @@ class NerfstudioReader:
         use_masks: bool = True,
         masks: str | None = None,
         remarks: Remarks | None = None,
+        folder: Path | None = None,
     ):
-        self._file, self._folder = file, file.parent
+        """folder: to which the paths in `file` are relative, where it is not the file's own."""
+        self._file, self._folder = file, folder or file.parent
         self._remarks = remarks or Remarks(file)
         self._meta = _load(file)
         entries = self._meta.get("frames")
         if not isinstance(entries, list) or not entries:
             raise InputError(f"{file} has no frames, so there are no poses to use.")
-        self._frames, self._paths, self.dropped = self._with_images(entries)
+        self._frames, self._paths, self.dropped = self._with_images(self._entries(entries))
         self.names = unique_names([p.relative_to(self._folder) if p.is_relative_to(self._folder) else p
                                    for p in self._paths])  # fmt: skip
         self._scaled_poses = 0  # given as homogeneous matrices that are scaled as a whole
@@ -90,34 +93,29 @@ class NerfstudioReader:
         self.has_depth = any(p is not None for p in self._depths)
         self.has_labels = any(p is not None for p in self._labels)
         self._sizes: dict[int, tuple[int, int]] = {}
-        self._resized: dict[tuple, LensModel] = {}  # by (calibrated lens, width, height of the image)
+        self._fitted = FittedLenses(self._remarks)
         self._lenses: dict[tuple, LensModel] = {}  # frames that share intrinsics share undistortion maps
 
     def read(self, index: int) -> RawFrame:
         entry, depth, labels = self._frames[index], self._depths[index], self._labels[index]
         normals, kept = self._normals[index], self._kept[index]
-        camera = self.lens(index).camera
-        rgb = read_rgb(self._paths[index], (camera.width, camera.height))
+        lens = self.lens(index)
+        rgb, opaque = read_rgb_and_alpha(self._paths[index], (lens.camera.width, lens.camera.height))
+        shown = None if kept is None else read_kept(kept)
+        if opaque is not None:
+            shown = both_kept(shown, opaque)
         unit = self._number_or(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
         return RawFrame(
             name=self.names[index],
             stamp=self.stamps[index],
-            lens=self._fitted(index, rgb.shape[1], rgb.shape[0]),
+            lens=self._fitted.at(lens, rgb),
             world_from_camera=self.poses[index],
             rgb=rgb,
             depth=None if depth is None else read_depth(depth, unit, self._remarks),
             label_image=None if labels is None else read_labels(labels),
             normals=None if normals is None else read_normals(normals),
-            kept=None if kept is None else read_kept(kept),
+            kept=shown,
         )
-
-    def _fitted(self, index: int, width: int, height: int) -> LensModel:
-        """The calibrated camera of frame `index` at the size of its image."""
-        lens = self.lens(index)
-        key = (lens, width, height)
-        if key not in self._resized:
-            self._resized[key] = fit_lens(lens, width, height, self._remarks)
-        return self._resized[key]
 
     def lens(self, index: int) -> LensModel:
         """The calibrated camera of frame `index`."""
@@ -172,6 +170,10 @@ class NerfstudioReader:
         if focal is None and angle is not None and 0 < angle < np.pi:
             return float(size / 2 / np.tan(angle / 2))
         return focal
+
+    def _entries(self, entries: list) -> list:
+        """The frames of the file that are used, as they are read."""
+        return entries
 
     def _value(self, entry: dict, key: str):
         """A frame's own value, else the global one, else None."""
@@ -245,28 +247,6 @@ class NerfstudioReader:
         if masks is None:
             return self._side_path(entry, "label_file_path")
         return label_file(self._folder, masks, image)
-
-
-def label_file(folder: Path, masks: str, image: Path) -> Path:
-    """The label image in `folder`/`masks` named like `image`; InputError when it is missing."""
-    labels = folder / masks
-    if not labels.is_dir():
-        raise InputError(f"There is no folder of label images {labels}.")
-    path = labels / f"{image.stem}.png"
-    if not path.is_file():
-        raise InputError(f"The label image {path} is missing.")
-    return path
-
-
-def unique_names(paths: list[Path]) -> tuple[str, ...]:
-    """Stems, or where stems repeat the whole path with '_' for '/'."""
-    stems = [p.stem for p in paths]
-    if len(set(stems)) < len(stems):
-        stems = ["_".join(p.with_suffix("").parts).replace("/", "") for p in paths]
-    if len(set(stems)) < len(stems):
-        twice = next(s for s in stems if stems.count(s) > 1)
-        raise InputError(f"The image '{twice}' is listed more than once.")
-    return tuple(stems)
 
 
 def _load(file: Path) -> dict:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from instascene_core.camera import LensModel
+from instascene_core.camera import LensModel, PinholeCamera
 
 SLACK = 1.05  # of a depth pixel's size in the colour image, so that slanted surfaces keep few gaps
 LARGEST_HALF = 4.0  # colour pixels: half of what one measurement may cover
+SAME_SURFACE = 0.02  # of the inverse depth: how much four measurements of one surface may differ
 MARGIN = 2.0  # pixels around the undistorted image; what lies beyond is never shown
 
 
@@ -39,9 +40,12 @@ class DepthCamera:
         """[H, W] float32 metres in the pixels of the colour image as recorded, 0 = not measured.
 
         depth: [h, w] metres of this camera; color_from_depth [4, 4].  Each measurement covers the colour
-        pixels whose centres lie in its own pixel; of several the nearest counts.
+        pixels whose centres lie in its own pixel; of several the nearest counts.  Where both cameras look
+        from one place through lenses without distortion, depth is interpolated on surfaces instead.
         """
         camera = color.camera
+        if np.array_equal(color_from_depth, np.eye(4)) and not (color.is_distorted or self.lens.is_distorted):
+            return _resampled(depth, self.lens.camera, camera)
         result = np.full((camera.height, camera.width), np.inf, np.float32)
         rows, columns = np.nonzero(depth)
         z = depth[rows, columns]
@@ -62,6 +66,31 @@ class DepthCamera:
                 covers &= (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height)
                 np.minimum.at(result, (y[covers], x[covers]), points[covers, 2])
         return np.where(np.isfinite(result), result, np.float32(0))
+
+
+def _resampled(depth: np.ndarray, own: PinholeCamera, other: PinholeCamera) -> np.ndarray:
+    """[H, W] float32: depth [h, w] of `own` in the pixels of `other` at the same place.
+
+    Between four measurements of one surface its inverse, which is linear over a plane, is interpolated; at an
+    edge or a hole the nearest measurement counts, so that nothing is a mean across an edge.
+    """
+    x = (np.arange(other.width) + 0.5 - other.cx) / other.fx * own.fx + own.cx - 0.5
+    y = ((np.arange(other.height) + 0.5 - other.cy) / other.fy * own.fy + own.cy - 0.5)[:, None]
+    seen = (x > -0.5) & (x < own.width - 0.5) & (y > -0.5) & (y < own.height - 0.5)
+    x, y = np.clip(x, 0, own.width - 1), np.clip(y, 0, own.height - 1)
+    column = np.minimum(x.astype(int), max(own.width - 2, 0))
+    row = np.minimum(y.astype(int), max(own.height - 2, 0))
+    right, below = np.minimum(column + 1, own.width - 1), np.minimum(row + 1, own.height - 1)
+    with np.errstate(divide="ignore"):
+        inverse = 1 / depth.astype(np.float64)
+    corners = np.array([inverse[r, c] for r in (row, below) for c in (column, right)])
+    u, v = x - column, y - row
+    weights = np.array([(1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u])
+    with np.errstate(invalid="ignore"):
+        smooth = corners.max(axis=0) - corners.min(axis=0) < SAME_SURFACE * corners.max(axis=0)
+        between = 1 / np.where(smooth, (weights * corners).sum(axis=0), 1)
+    nearest = depth[np.round(y).astype(int), np.round(x).astype(int)]
+    return np.where(seen, np.where(smooth, between, nearest), 0).astype(np.float32)
 
 
 def opencv_matrix(lens: LensModel) -> np.ndarray:
