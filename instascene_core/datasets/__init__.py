@@ -39,8 +39,8 @@ def open_dataset(
     ignore: Path | str | None = None,
     corrections: Corrections | None = None,
 ) -> Dataset:
-    """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model, a folder of another
-    tool or data set (`formats`) or a rosbag2.
+    """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model, a folder of
+    another tool or data set (`formats`) or a rosbag2.
 
     use_depth, use_masks: whether to read depth and label images where there are any.
     masks: name of a folder of label images (uint16 PNG named like the images, 0 = unlabelled) to

@@ -92,7 +92,8 @@ class Dataset:
         if raw.depth is None or raw.depth.shape[1] >= raw.rgb.shape[1]:
             return 0.0
         if "depth" not in self._shifts:
-            asked = [self._read(self.selection[i]) for i in evenly(len(self), VIEWS_ASKED)]
+            with self.remarks.uncounted():
+                asked = [self._read(self.selection[i]) for i in evenly(len(self), VIEWS_ASKED)]
             views = [LowDepth(r.depth, r.lens, r.world_from_camera) for r in asked if r.depth is not None]
             self._shifts["depth"] = sampling_shift(views)
             if shift := self._shifts["depth"]:

@@ -175,8 +175,8 @@ def numbered(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 def opencv_lens(
     size: tuple[int, int], fx: float, fy: float, cx: float, cy: float, distortion: Sequence[float] = ()
 ) -> LensModel:
-    """The lens of a calibration by OpenCV's conventions, whose pixel centres lie at whole numbers; ours lie at
-    half pixels.  size: (width, height)."""
+    """The lens of a calibration by OpenCV's conventions, whose pixel centres lie at whole numbers; ours lie
+    at half pixels.  size: (width, height)."""
     camera = PinholeCamera(*size, float(fx), float(fy), float(cx) + 0.5, float(cy) + 0.5)
     coefficients = tuple(float(k) for k in distortion)
     return LensModel(camera, "plumb_bob", coefficients) if any(coefficients) else LensModel(camera)

@@ -2,6 +2,8 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,13 @@ class Remarks:
         """Count `number` of `what`; `report` says them."""
         if number:
             self._counts[what] += number
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """While images are read for another purpose than to be used: what is left out counts only once."""
+        before = self._counts.copy()
+        yield
+        self._counts = before
 
     def report(self) -> None:
         """Log the counts that changed since the last report."""

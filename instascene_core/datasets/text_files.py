@@ -11,7 +11,8 @@ MAX_TEXT_BYTES = 64 * 2**20
 
 
 def read_rows(path: Path, what: str) -> list[list[str]]:
-    """The words of each line that is neither empty nor a comment (#); `what` begins sentences about the file."""
+    """The words of each line that is neither empty nor a comment (#); `what` begins sentences about the
+    file."""
     try:
         text = read_bytes(path, what, MAX_TEXT_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from instascene_core.datasets.formats.bop import BopReader, BopTruth
 from instascene_core.errors import InputError
 from instascene_core.geometry.mesh import is_watertight, require_mesh
 from instascene_core.instances import InstanceId
 from instascene_core.metrics.segmentation import hits, match, share
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.transforms import apply
 from instascene_core.untrusted import read_json
 
 MATCH_CELLS = 20_000  # enough to tell which object is which
@@ -145,12 +147,12 @@ def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -
 
 
 def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
-    """(mesh, empty row) of every true object in a ground truth folder, ordered by id.
+    """(mesh, empty row) of every true object in a ground truth folder or a scene of BOP, ordered by id.
 
     Raises InputError when there are none or a file is damaged.
     """
-    import trimesh
-
+    if BopReader.find(folder):
+        return _truth_of_bop(folder)
     files = sorted(
         (f for f in (folder / "meshes").glob("*.ply") if f.stem.isdigit()), key=lambda f: int(f.stem)
     )
@@ -164,14 +166,40 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
         raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
     truths = []
     for file in files:
-        try:
-            mesh, number = trimesh.load_mesh(file, process=False), int(file.stem)
-        except Exception as error:  # trimesh raises several kinds for damaged files
-            raise InputError(f"The ground truth mesh {file} cannot be read ({error}).") from error
+        number = int(file.stem)
         entry = known.get(number, {})
         row = ObjectAccuracy(
             number, f"{entry.get('kind', 'object')} {number}", entry.get("observed_fraction", float("nan"))
         )
-        found = TriangleMesh(np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int32))
-        truths.append((require_mesh(found, file), row))
+        truths.append((_read_mesh(file), row))
     return truths
+
+
+def _truth_of_bop(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
+    """The annotated objects of a scene of BOP: their models (millimetres) at their places (metres)."""
+    truths = []
+    for instance in BopTruth(folder).instances:
+        if instance.model is None:
+            raise InputError(
+                f"The model obj_{instance.object_id:06d}.ply of {folder} is not in models/ of its data set."
+            )
+        model, row = (
+            _read_mesh(instance.model),
+            ObjectAccuracy(instance.id, f"object {instance.object_id}", float("nan")),
+        )
+        vertices = apply(instance.world_from_model, model.vertices / 1000)
+        truths.append((TriangleMesh(vertices, model.triangles), row))
+    if not truths:
+        raise InputError(f"There are no annotated objects in {folder}.")
+    return truths
+
+
+def _read_mesh(file: Path) -> TriangleMesh:
+    import trimesh
+
+    try:
+        mesh = trimesh.load_mesh(file, process=False)
+        found = TriangleMesh(np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int32))
+    except Exception as error:  # trimesh raises several kinds for damaged files
+        raise InputError(f"The ground truth mesh {file} cannot be read ({error}).") from error
+    return require_mesh(found, file)

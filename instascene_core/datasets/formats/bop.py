@@ -1,10 +1,11 @@
-"""A scene of the BOP benchmark: rgb/000000.png (or gray/), depth/, scene_camera.json, scene_gt.json, mask_visib/.
+"""A scene of the BOP benchmark: rgb/000000.png (or gray/), depth/, scene_camera.json, scene_gt.json,
+mask_visib/.
 
 scene_camera.json gives per image cam_K (by rows), depth_scale (millimetres a step) and, in most data sets,
-cam_R_w2c, cam_t_w2c (world-to-camera, OpenCV's axes, millimetres).  Without these the world is the frame of an object
-that scene_gt.json knows once in every image, as if it stood still.  Pixel centres lie at whole numbers.
-The masks of the visible parts are the label images, the models at their poses the ground truth of `eval`; an
-instance keeps its id over the images by its object and place.
+cam_R_w2c, cam_t_w2c (world-to-camera, OpenCV's axes, millimetres).  Without these the world is the frame of
+an object that scene_gt.json knows once in every image, as if it stood still.  Pixel centres lie at whole
+numbers.  The masks of the visible parts are the label images, the models at their poses the ground truth of
+`eval`; an instance keeps its id over the images by its object and place.
 Source: https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_format.md
 """
 
@@ -151,7 +152,7 @@ class BopTruth:
         self._tell_apart(poses)
 
     def poses_from_object(self) -> tuple[int, dict[int, np.ndarray]] | None:
-        """(object, image → model_from_camera [4, 4]) of an object that is once in every image; None without."""
+        """(object, image → model_from_camera [4, 4]) of an object that is once in every image, or None."""
         seen = [[number for number, _ in entries] for entries in self._annotated.values()]
         always = [n for n in (seen[0] if seen else []) if all(numbers.count(n) == 1 for numbers in seen)]
         if not always:

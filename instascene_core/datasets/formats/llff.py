@@ -39,7 +39,8 @@ class LlffReader(FileReader):
         images = self._images()
         if len(images) != len(rows):
             raise InputError(
-                f"{self._folder / FILE} has {len(rows)} poses, but {images[0].parent} holds {len(images)} images."
+                f"{self._folder / FILE} has {len(rows)} poses, but {images[0].parent} holds {len(images)} "
+                "images."
             )
         return [View(image, _lens(row, image), self._pose(row, image)) for image, row in zip(images, rows)]
 

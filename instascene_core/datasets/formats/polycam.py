@@ -49,8 +49,8 @@ class PolycamReader(FileReader):
         start = "corrected_" if corrected else ""
         if not corrected:
             self._remarks.say(
-                "there are no corrected images and cameras, so the images keep their distortion and the poses "
-                "are those of the phone"
+                "there are no corrected images and cameras, so the images keep their distortion and the "
+                "poses are those of the phone"
             )
         views = []
         for image in numbered(self._folder / f"{start}images", IMAGE_SUFFIXES):

@@ -1,8 +1,8 @@
 """Record3D, exported as "EXR + JPG sequence": rgb/0.jpg, depth/0.exr, metadata.json.
 
-metadata.json holds w, h, K (3×3 by columns), poses (qx qy qz qw x y z a frame: camera-to-world, OpenGL's axes in a
-world with y up, which is turned so that z is up) and in later versions perFrameIntrinsicCoeffs (fx fy cx cy a
-frame) and frameTimestamps.  Depth is in metres, at a lower resolution.
+metadata.json holds w, h, K (3×3 by columns), poses (qx qy qz qw x y z a frame: camera-to-world, OpenGL's axes
+in a world with y up, which is turned so that z is up) and in later versions perFrameIntrinsicCoeffs (fx fy cx
+cy a frame) and frameTimestamps.  Depth is in metres, at a lower resolution.
 Source: https://record3d.app/features, https://docs.nerf.studio/quickstart/custom_dataset.html#record3d-capture
 """
 

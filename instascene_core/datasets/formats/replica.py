@@ -1,8 +1,8 @@
 """Replica as rendered for iMAP and NICE-SLAM: results/frame000000.jpg, depth000000.png, traj.txt, and
 cam_params.json in the folder or the one above.
 
-traj.txt holds a camera-to-world matrix a line (16 numbers, OpenCV's axes), in the order of the frames.  Depth is
-16-bit PNG in steps of 1 / scale m, scale (6553.5) in cam_params.json.
+traj.txt holds a camera-to-world matrix a line (16 numbers, OpenCV's axes), in the order of the frames.  Depth
+is 16-bit PNG in steps of 1 / scale m, scale (6553.5) in cam_params.json.
 Source: https://github.com/cvg/nice-slam (scripts/download_replica.sh and its configuration)
 """
 

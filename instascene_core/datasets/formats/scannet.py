@@ -68,7 +68,8 @@ class ScanNetReader(FileReader):
         return require_rigid(matrix, f"The pose {path}")
 
     def _lens(self, name: str, images: list[Path], calibrated: tuple[int, int] | None) -> LensModel:
-        """The camera `name` (color, depth); calibrated: the size it is given for where the images are scaled."""
+        """The camera `name` (color, depth); calibrated: the size it is given for where the images are
+        scaled."""
         path = self._folder / "intrinsic" / f"intrinsic_{name}.txt"
         size, k = size_of_first(images), read_matrix(path, "The calibration")
         if calibrated is None or abs(k[0, 2] / size[0] - 0.5) < NEAR_THE_MIDDLE:

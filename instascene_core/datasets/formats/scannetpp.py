@@ -1,8 +1,8 @@
 """ScanNet++: <scene>/dslr or <scene>/iphone, poses in nerfstudio/transforms.json (OpenGL's axes, metres).
 
-Image names in it are relative to resized_images (DSLR, fisheye) or rgb (iPhone, extracted from the video), masks
-of what was made anonymous to resized_anon_masks or rgb_masks; iPhone depth is depth/<image>.png in millimetres at
-a lower resolution.  Frames marked is_bad are dropped and counted.
+Image names in it are relative to resized_images (DSLR, fisheye) or rgb (iPhone, extracted from the video),
+masks of what was made anonymous to resized_anon_masks or rgb_masks; iPhone depth is depth/<image>.png in
+millimetres at a lower resolution.  Frames marked is_bad are dropped and counted.
 Source: https://scannetpp.mlsg.cit.tum.de/scannetpp/documentation, https://github.com/scannetpp/scannetpp
 """
 

@@ -3,9 +3,9 @@
 Poses are camera-to-world with OpenCV's axes; depth is 16-bit PNG in millimetres, 65535 where nothing was
 measured.  The data set's page gives f = 585, c = (320, 240) for the depth camera and says that the colour
 camera was not calibrated and the images not registered: colours are read with the colour camera that a Kinect
-usually has, f = 525, at the place of the depth camera, and depth is brought to its pixels.  That is off by some
-pixels, as every use of these recordings is; a calibration.txt (fx fy cx cy of the colour images, to which the
-depth then is registered) says better.
+usually has, f = 525, at the place of the depth camera, and depth is brought to its pixels.  That is off by
+some pixels, as every use of these recordings is; a calibration.txt (fx fy cx cy of the colour images, to
+which the depth then is registered) says better.
 Source: https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes/
 """
 

@@ -1,8 +1,8 @@
 """Stray Scanner: rgb.mp4, odometry.csv, camera_matrix.csv, depth/000000.png (or .npy), confidence/000000.png.
 
-A row of odometry.csv is a frame of the video: timestamp, frame, x, y, z, qx, qy, qz, qw and, in later versions, its
-own fx, fy, cx, cy.  Poses are camera-to-world with OpenCV's axes in a world with y up, which is turned so that
-z is up.  Depth is in millimetres; confidence is 0, 1 or 2, and depth of 0 is not used.
+A row of odometry.csv is a frame of the video: timestamp, frame, x, y, z, qx, qy, qz, qw and, in later
+versions, its own fx, fy, cx, cy.  Poses are camera-to-world with OpenCV's axes in a world with y up, which is
+turned so that z is up.  Depth is in millimetres; confidence is 0, 1 or 2, and depth of 0 is not used.
 Source: https://github.com/strayrobots/scanner/blob/main/docs/format.md
 """
 

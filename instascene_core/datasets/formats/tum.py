@@ -101,7 +101,7 @@ class TumReader(FileReader):
                     f"The calibration {file} has {len(given)} numbers; fx fy cx cy [k1 k2 p1 p2 [k3]] are "
                     "needed."
                 )
-            return opencv_lens(size, *given[:4], distortion=given[4:])
+            return opencv_lens(size, *given[:4], distortion=given[4:].tolist())
         camera = self._freiburg()
         if camera is None:
             self._remarks.say(
