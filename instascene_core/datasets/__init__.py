@@ -20,6 +20,7 @@ from instascene_core.datasets.images import read_kept
 from instascene_core.datasets.nerfstudio import NerfstudioReader, find_transforms
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.datasets.rosbag import BagReader, find_bag
+from instascene_core.datasets.unposed import how_to_get_poses
 from instascene_core.errors import InputError
 from instascene_core.owned_folder import finish
 
@@ -102,6 +103,9 @@ def _reader(
         if masks is not None:
             raise InputError("A rosbag2 has no folder of label images; name the topic as topics.masks.")
         return BagReader(bag, use_depth, use_masks, topics, remarks)
+    if sentence := how_to_get_poses(path):
+        raise InputError(sentence)
     raise InputError(
-        f"{path} holds neither a transforms.json, nor a COLMAP model, nor a rosbag2, so there are no poses."
+        f"{path} holds neither a transforms.json, nor a COLMAP model, nor a rosbag2, nor the files of another known "
+        "format (docs/recordings.md), so there are no poses."
     )

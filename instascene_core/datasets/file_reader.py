@@ -5,7 +5,7 @@ A format is a subclass that says how its folder is recognised (`find`) and lists
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,9 @@ class DepthFile:
     none: float | None = None  # value, besides 0, where nothing was measured
     confidence: Path | None = None  # image of how sure the sensor was, of the size of the depth
     least_confidence: int = 0  # depth below it is not used
-    # Camera that measured it, where it is another one than the colour's, and the colour camera's place.
-    camera: DepthCamera | None = None
-    color_from_depth: np.ndarray = field(default_factory=lambda: np.eye(4), compare=False)  # [4, 4]
+    camera: DepthCamera | None = (
+        None  # that measured it, at the colour camera's place, where it is another one
+    )
 
     def read(self, lens: LensModel, remarks: Remarks) -> np.ndarray:
         """[h, w] float32 metres, 0 = not measured; in the pixels of the colour image of `lens`, or of the
@@ -58,7 +58,7 @@ class DepthFile:
                 f"The depth image {self.path} is {depth.shape[1]}×{depth.shape[0]}, its camera {size[1]}×"
                 f"{size[0]}."
             )
-        return self.camera.seen_from(depth, lens, self.color_from_depth)
+        return self.camera.seen_from(depth, lens, np.eye(4))
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class FileReader(ABC):
     ) -> None:
         """folder: what `find` gave; masks: a folder of label images in it, named like the images."""
         self._folder, self._remarks = folder, remarks or Remarks(folder)
+        self._use_depth = use_depth
         self.dropped: dict[str, int] = {}
         views = self._list()
         if not views:
@@ -100,7 +101,6 @@ class FileReader(ABC):
         self.poses = np.stack([view.world_from_camera for view in self._views])
         given = [view.stamp for view in self._views]
         self.stamps = None if None in given else given
-        self._use_depth = use_depth
         self.has_depth = use_depth and any(view.depth for view in self._views)
         self._labels = self._label_sources(masks) if use_masks else [None] * len(self._views)
         self.has_labels = any(source is not None for source in self._labels)

@@ -149,6 +149,16 @@ def test_scannet(typed, open_typed, folder, truth):
     assert same_colors(frames, truth.shots)
 
 
+def test_scannet_of_two_places_is_refused_with_depth_only(folder, truth):
+    write_scannet(folder, truth)
+    moved = np.eye(4)
+    moved[0, 3] = 0.03
+    (folder / "intrinsic/extrinsic_depth.txt").write_text(matrix_text(moved))
+    with pytest.raises(InputError, match="--no-depth"):
+        open_dataset(folder)
+    assert len(open_dataset(folder, use_depth=False)) == 4
+
+
 @recording("ScanNet with its instances as label images")
 def test_scannet_labels(typed, open_typed, folder, truth):
     write_scannet(folder, truth)

@@ -1,7 +1,7 @@
 """ScanNet, as its SensReader extracts a .sens: color/0.jpg, depth/0.png, pose/0.txt, intrinsic/*.txt.
 
 Poses are camera-to-world with OpenCV's axes, −inf where tracking was lost; depth is 16-bit PNG in millimetres
-of a camera of its own (intrinsic_depth.txt), whose place is extrinsic_depth.txt beside extrinsic_color.txt.
+of a camera of its own (intrinsic_depth.txt) at the place of the colour camera.
 Label images of the data set (`instance-filt/0.png`) are named like the images: `--masks instance-filt`.
 Source: https://github.com/ScanNet/ScanNet/tree/master/SensReader
 """
@@ -23,7 +23,8 @@ from instascene_core.datasets.file_reader import (
 )
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.datasets.text_files import read_matrix
-from instascene_core.transforms import inverse, require_rigid
+from instascene_core.errors import InputError
+from instascene_core.transforms import require_rigid
 
 COLOR_SIZE = (1296, 968)  # of the images that ScanNet's cameras were calibrated with
 NEAR_THE_MIDDLE = 0.2  # of the width: farther off, the principal point is that of images of another size
@@ -48,13 +49,14 @@ class ScanNetReader(FileReader):
         measured = [path for path in depths if path is not None]
         if measured and (self._folder / "intrinsic" / "intrinsic_depth.txt").is_file():
             depth_camera = DepthCamera(self._lens("depth", measured, None))
-        color_from_depth = inverse(self._extrinsic("color")) @ self._extrinsic("depth")
+        if self._use_depth:
+            self._require_one_place()
         views = []
         for image, depth in zip(images, depths):
             pose = self._pose(image)
             if pose is None:
                 continue
-            file = depth and DepthFile(depth, camera=depth_camera, color_from_depth=color_from_depth)
+            file = depth and DepthFile(depth, camera=depth_camera)
             views.append(View(image, lens, pose, file))
         return views
 
@@ -80,9 +82,17 @@ class ScanNetReader(FileReader):
         )
         return opencv_lens(calibrated, k[0, 0], k[1, 1], k[0, 2], k[1, 2]).resized(*size)
 
-    def _extrinsic(self, name: str) -> np.ndarray:
-        """[4, 4] sensor_from_camera of the camera `name`; the identity where it is not given."""
-        path = existing(self._folder / "intrinsic" / f"extrinsic_{name}.txt")
-        if path is None:
-            return np.eye(4)
-        return require_rigid(read_matrix(path, "The extrinsics"), f"The extrinsics {path}")
+    def _require_one_place(self) -> None:
+        """InputError where a calibration says that depth and colour were taken from two places.
+
+        SensReader writes the identity for both; what another matrix would map to what is not documented.
+        """
+        for name in ("color", "depth"):
+            path = existing(self._folder / "intrinsic" / f"extrinsic_{name}.txt")
+            if path is not None and not np.allclose(
+                read_matrix(path, "The extrinsics"), np.eye(4), atol=1e-6
+            ):
+                raise InputError(
+                    f"{path} is not the identity, so depth and colour are not registered; use --no-depth, or "
+                    "register the depth to the colour images."
+                )
