@@ -30,7 +30,9 @@ def gather_images(
     else:
         names = _from_folder(source, folder, most, progress)
     if len(names) < FEWEST:
-        raise InputError(f"{source} has {len(names)} images; at least {FEWEST} from different places are needed.")
+        raise InputError(
+            f"{source} has {len(names)} images; at least {FEWEST} from different places are needed."
+        )
     return names, is_video(source)
 
 

@@ -113,7 +113,10 @@ def _require_features(database: Path, count: int) -> None:
 
 def _rows(database: Path, table: str) -> int:
     """How many rows a table has by now."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection,
+    ):
         return connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
     return 0
 

@@ -71,7 +71,9 @@ class DistanceScale:
         distance = float(np.linalg.norm(places[0] - places[1]))
         extent = float(np.linalg.norm(np.ptp(mapped.poses[:, :3, 3], axis=0)))
         if distance < 1e-3 * extent:
-            raise InputError(f"'{self.first}' and '{self.second}' were taken from one place; name two others.")
+            raise InputError(
+                f"'{self.first}' and '{self.second}' were taken from one place; name two others."
+            )
         return Scale(self.metres / distance, f"{self.metres:g} m from {self.first} to {self.second}", 0.0)
 
     @staticmethod
