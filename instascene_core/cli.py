@@ -124,7 +124,7 @@ class Poses:
     output: Path
     """Folder to write: new, empty, or of an earlier `poses`, which is replaced."""
     marker_size: float | None = None
-    """Side of the black square of ArUco or AprilTag markers in the scene, metres; of a ChArUco board as well."""
+    """Side of the black square of ArUco or AprilTag markers, single or on a ChArUco board, metres."""
     marker_dictionary: str = "4X4_50"
     """Dictionary of the markers, by OpenCV's name: 4X4_50, 5X5_100, APRILTAG_36h11, ..."""
     distance: tuple[str, str, float] | None = None
@@ -154,8 +154,8 @@ class Poses:
         )
         if found.scale is None:
             warn(
-                "the scale is not known: the median distance from the cameras is taken for 1 m; --marker-size, "
-                "--distance or --depth make it metres"
+                "the scale is not known: the median distance from the cameras is taken for 1 m; "
+                "--marker-size, --distance or --depth make it metres"
             )
         else:
             spread = f", single ones {found.scale.spread:.1%} off" if found.scale.spread else ""
@@ -448,8 +448,8 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {
-        "run": Run, "poses": Poses, "complete": Complete, "export": Export, "view": View, "eval": Eval, "synth": Synth,
-        "doctor": Doctor,
+        "run": Run, "poses": Poses, "complete": Complete, "export": Export, "view": View, "eval": Eval,
+        "synth": Synth, "doctor": Doctor,
     }  # fmt: skip
     status = 1
     try:

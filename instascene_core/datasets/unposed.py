@@ -33,6 +33,6 @@ def how_to_get_poses(path: Path) -> str | None:
         return None
     posed = path.with_name(f"{path.stem}_posed")
     return (
-        f"{path} is {what} without camera poses; make them first: `instascene poses {path} --output {posed}`, "
-        f"then `instascene run {posed} --output OUT`."
+        f"{path} is {what} without camera poses; make them first: `instascene poses {path} --output "
+        f"{posed}`, then `instascene run {posed} --output OUT`."
     )

@@ -56,9 +56,10 @@ def estimate_poses(
     """Register the images of `source`, a folder or a video, and write them with their poses to `output`.
 
     known: what gives the scale; the first counts, the others only say by how much they differ.  depth: depth
-    images, which give the scale where nothing else does, and are written with the images.  max_images: at most
-    so many, evenly spaced (0 = all).  `output` must be new, empty or of an earlier call.  Raises InputError where too
-    few images fit together, or the scale was asked for and is not found; nothing is written then.
+    images, which give the scale where nothing else does, and are written with the images.  max_images: at
+    most so many, evenly spaced (0 = all).  `output` must be new, empty or of an earlier call.  Raises
+    InputError where too few images fit together, or the scale was asked for and is not found; nothing is
+    written then.
     """
     source, output = Path(source), Path(output)
     if not source.exists():
@@ -106,8 +107,8 @@ def _write(mapped: MappedImages, folder: Path, depth: DepthScale | None) -> None
     for name, lens, pose in zip(mapped.names, mapped.lenses, mapped.poses):
         entry: dict[str, Any] = {"file_path": f"images/{name}", "transform_matrix": pose @ OPENGL_FROM_OPENCV}
         camera, k = lens.camera, (*lens.coefficients, 0.0, 0.0, 0.0, 0.0)
-        entry |= {"w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy,
-                  "cx": camera.cx, "cy": camera.cy, "k1": k[0], "k2": k[1], "p1": k[2], "p2": k[3]}  # fmt: skip
+        entry |= {"w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy}
+        entry |= {"cx": camera.cx, "cy": camera.cy, "k1": k[0], "k2": k[1], "p1": k[2], "p2": k[3]}
         file = None if depth is None else depth.file_of(name)
         if file is not None and depth is not None:
             (folder / "depth").mkdir(exist_ok=True)

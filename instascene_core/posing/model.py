@@ -12,7 +12,7 @@ from instascene_core.transforms import inverse, require_rigid
 
 @dataclass(frozen=True)
 class MappedImages:
-    """Registered images and the points that they see, in one world of unknown scale until it is made metres."""
+    """Registered images and the points that they see, in one world whose unit is not known at first."""
 
     names: tuple[str, ...]  # file names, in order
     lenses: tuple[LensModel, ...]  # one an image, pixel centres at +0.5

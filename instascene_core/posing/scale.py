@@ -48,8 +48,8 @@ class MarkerScale:
         sides = marker_sides(mapped, folder, self.dictionary)
         if len(sides) < FEWEST_SIDES:
             raise InputError(
-                f"No marker of the dictionary {self.dictionary} is seen whole from two places far enough apart, "
-                "so the scale is not known; is --marker-dictionary right, and the board flat and sharp in "
+                f"No marker of the dictionary {self.dictionary} is seen whole from two places far enough "
+                "apart, so the scale is not known; is --marker-dictionary right, and the board flat and sharp in "
                 "several images?"
             )
         return _scale(self.side / sides, f"{len(sides)} sides of markers")
@@ -119,8 +119,8 @@ class DepthScale:
         together = np.concatenate(ratios) if ratios else np.empty(0)
         if len(together) < FEWEST_DEPTHS:
             raise InputError(
-                f"Only {len(together)} points have a depth in {self.depth} (images named like the colour images), "
-                "so the scale is not known."
+                f"Only {len(together)} points have a depth in {self.depth} (images named like the "
+                "colour images), so the scale is not known."
             )
         return _scale(together, f"{len(together)} depths")
 
@@ -131,8 +131,8 @@ def _scale(values: np.ndarray, source: str) -> Scale:
     spread = float(np.median(np.abs(values - factor)) / factor)
     if spread > LARGEST_SPREAD:
         raise InputError(
-            f"The scale from {source} is not one number (half of them are off by more than {spread:.0%}): does "
-            "what is measured belong to these images?"
+            f"The scale from {source} is not one number (half of them are off by more than {spread:.0%}): "
+            "does what is measured belong to these images?"
         )
     return Scale(factor, source, spread)
 

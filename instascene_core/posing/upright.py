@@ -13,8 +13,8 @@ STEEPEST = 0.7  # cosine between the plane's normal and the cameras' up, at the 
 def upright_rotation(mapped: MappedImages) -> tuple[np.ndarray, str]:
     """(world rotation [3, 3] after which z is up, what says so: "plane" or "cameras").
 
-    People hold cameras upright, so the mean of the cameras' up is right to some ten degrees; the plane with most
-    points whose normal lies near it (the table, the floor) is right to a degree.
+    People hold cameras upright, so the mean of the cameras' up is right to some ten degrees; the plane with
+    most points whose normal lies near it (the table, the floor) is right to a degree.
     """
     up = -mapped.poses[:, :3, 1].mean(axis=0)
     up /= max(float(np.linalg.norm(up)), 1e-12)
