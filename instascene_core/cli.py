@@ -35,7 +35,7 @@ class Run:
     """Reconstruct, segment and complete a recorded scene."""
 
     input: Input
-    """Dataset folder, COLMAP model or rosbag2."""
+    """Dataset folder of a known format (docs/recordings.md), COLMAP model or rosbag2."""
     output: Path
     """Folder to write: new, empty, or with an earlier scene, which is replaced; other files in it stay."""
     config: Path | None = None

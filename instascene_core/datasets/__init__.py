@@ -106,6 +106,6 @@ def _reader(
     if sentence := how_to_get_poses(path):
         raise InputError(sentence)
     raise InputError(
-        f"{path} holds neither a transforms.json, nor a COLMAP model, nor a rosbag2, nor the files of another "
+        f"{path} holds neither a transforms.json, nor a COLMAP model, nor a rosbag2, nor files of another "
         "format of docs/recordings.md, so there are no poses."
     )

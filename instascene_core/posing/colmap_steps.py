@@ -1,7 +1,7 @@
 """One step of COLMAP in a process of its own: `python colmap_steps.py features|match|map …`.
 
-COLMAP ends the process that it runs in where something in its files surprises it, and its SQLite must not share
-a process with Python's while both have the database open.  Nothing of this package is imported here.
+COLMAP ends the process that it runs in where something in its files surprises it, and its SQLite must not
+share a process with Python's while both have the database open.  Nothing of this package is imported here.
 """
 
 import sys

@@ -25,7 +25,7 @@ POLL_S = 0.5
 
 
 def map_images(images: Path, work: Path, ordered: bool, one_camera: bool, progress: ProgressCallback) -> Any:
-    """The largest `pycolmap.Reconstruction` of all files in `images`; `work`, an empty folder, takes the rest.
+    """The largest `pycolmap.Reconstruction` of the files in `images`; `work`: an empty folder to work in.
 
     ordered: neighbours by name overlap, as those of a video.  one_camera: all images are of one camera and
     zoom.  Raises InputError, saying why, where too few images fit together.
@@ -33,9 +33,9 @@ def map_images(images: Path, work: Path, ordered: bool, one_camera: bool, progre
     pycolmap = require_pycolmap()
     database, models, count = work / "database.db", work / "models", sum(1 for _ in images.iterdir())
     models.mkdir()
-    lens = ("one" if one_camera else "several",)
+    cameras = "one" if one_camera else "several"
     _step(
-        ("features", database, images, CAMERA_MODEL, *lens),
+        ("features", database, images, CAMERA_MODEL, cameras),
         work,
         lambda: progress("features", min(_rows(database, "keypoints") / count, 1.0), ""),
     )

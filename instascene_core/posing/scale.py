@@ -49,8 +49,8 @@ class MarkerScale:
         if len(sides) < FEWEST_SIDES:
             raise InputError(
                 f"No marker of the dictionary {self.dictionary} is seen whole from two places far enough "
-                "apart, so the scale is not known; is --marker-dictionary right, and the board flat and sharp in "
-                "several images?"
+                "apart, so the scale is not known; is --marker-dictionary right, and the board flat and "
+                "sharp in several images?"
             )
         return _scale(self.side / sides, f"{len(sides)} sides of markers")
 
