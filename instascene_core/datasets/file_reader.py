@@ -17,6 +17,7 @@ from instascene_core.datasets.images import image_size, read_confidence, read_de
 from instascene_core.datasets.listed_files import label_file, unique_names, without_missing
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.datasets.remarks import Remarks
+from instascene_core.datasets.text_files import numbers, read_rows
 from instascene_core.errors import InputError
 from instascene_core.pose_conventions import OURS
 
@@ -37,9 +38,8 @@ class DepthFile:
     none: float | None = None  # value, besides 0, where nothing was measured
     confidence: Path | None = None  # image of how sure the sensor was, of the size of the depth
     least_confidence: int = 0  # depth below it is not used
-    camera: DepthCamera | None = (
-        None  # that measured it, at the colour camera's place, where it is another one
-    )
+    camera: DepthCamera | None = None  # that measured it, where it is another one than the colour's
+    beside: float = 0.0  # metres: how far to the left of the colour camera that camera is
 
     def read(self, lens: LensModel, remarks: Remarks) -> np.ndarray:
         """[h, w] float32 metres, 0 = not measured; in the pixels of the colour image of `lens`, or of the
@@ -58,7 +58,9 @@ class DepthFile:
                 f"The depth image {self.path} is {depth.shape[1]}×{depth.shape[0]}, its camera {size[1]}×"
                 f"{size[0]}."
             )
-        return self.camera.seen_from(depth, lens, np.eye(4))
+        color_from_depth = np.eye(4)
+        color_from_depth[0, 3] = -self.beside
+        return self.camera.seen_from(depth, lens, color_from_depth)
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,17 @@ def opencv_lens(
     camera = PinholeCamera(*size, float(fx), float(fy), float(cx) + 0.5, float(cy) + 0.5)
     coefficients = tuple(float(k) for k in distortion)
     return LensModel(camera, "plumb_bob", coefficients) if any(coefficients) else LensModel(camera)
+
+
+def calibrated_lens(file: Path, size: tuple[int, int]) -> LensModel:
+    """The lens that a text file gives as fx fy cx cy [k1 k2 p1 p2 [k3]], by OpenCV's conventions."""
+    what = "The calibration"
+    given = numbers([word for row in read_rows(file, what) for word in row], file, what)
+    if len(given) not in (4, 8, 9):
+        raise InputError(
+            f"{what} {file} has {len(given)} numbers; fx fy cx cy [k1 k2 p1 p2 [k3]] are needed."
+        )
+    return opencv_lens(size, *given[:4], distortion=given[4:].tolist())
 
 
 def size_of_first(files: Sequence[Path]) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 their layouts, is read with the poses, intrinsics, depth and labels that it has.
 """
 
+import re
+
 import numpy as np
 import pytest
 from foreign_folders import (
@@ -218,17 +220,21 @@ def test_seven_scenes(typed, open_typed, folder, truth):
 
 
 def test_seven_scenes_without_calibration(folder):
-    """A slope z = 2 + 0.5 x seen by the depth camera of f = 585, at the colour camera's pixels, f = 525."""
+    """A slope z = 2 + X / 2 before the depth camera of f = 585, seen by the colour camera of f = 525 that is
+    25 mm to the right of it."""
     x = (np.arange(640) - 320) / 585  # its tangents
     depth = np.broadcast_to(2 / (1 - 0.5 * x), (480, 640))
     save(folder / "frame-000000.color.png", np.zeros((480, 640, 3), np.uint8))
     save(folder / "frame-000000.depth.png", steps(depth, 1000))
-    (folder / "frame-000000.pose.txt").write_text(matrix_text(np.eye(4)))
+    (folder / "frame-000000.pose.txt").write_text(matrix_text(np.diag([-1.0, -1, 1, 1])))
     frame = open_dataset(folder)[0]
+    np.testing.assert_allclose(frame.world_from_camera[:3, 3], [-0.025, 0, 0], atol=1e-9)
     x = (np.arange(640) - 320) / 525
-    seen = np.abs(x) < 0.54  # what the narrower camera sees
-    np.testing.assert_allclose(frame.depth[240, seen], (2 / (1 - 0.5 * x))[seen], atol=2e-3)
-    assert not frame.depth[240, np.abs(x) > 0.56].any()
+    true = (2 + 0.0125) / (1 - 0.5 * x)
+    seen = np.abs(x) < 0.52  # what the narrower camera sees
+    assert np.abs(frame.depth[240, seen] - true[seen]).max() < 4e-3  # half a pixel of the slope
+    assert np.abs(np.mean(frame.depth[240, seen] - true[seen])) < 1e-3
+    assert not frame.depth[240, np.abs(x) > 0.57].any()
 
 
 @recording("Replica as in iMAP and NICE-SLAM (`results/`, `traj.txt`)")
@@ -379,3 +385,50 @@ def test_no_two_formats_take_one_folder(tmp_path, truth):
         found.append([kind for kind in FORMATS if kind.find(folder)])
     assert [len(kinds) for kinds in found] == [1] * 8 + [0] * 3
     assert len({kinds[0] for kinds in found if kinds}) == 8
+
+
+DAMAGES = ("", "0", "-1", "nan", "inf", "-1e30", "abc", "{}", "[]", '"x"', "1e999", "null", "9" * 20)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_tum,
+        write_scannet,
+        write_scannetpp,
+        write_seven_scenes,
+        write_replica,
+        write_bop,
+        write_polycam,
+        write_stray,
+        write_llff,
+        write_blender,
+    ],
+)
+def test_damaged_texts_are_one_sentence(tmp_path, truth, write):
+    """A number of a text file replaced, or the file cut: it is read all the same or refused, never worse."""
+    rng = np.random.default_rng(7)
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    place = write(folder, truth)
+    opened_at = place if write is write_bop else folder
+    files = sorted(f for f in tmp_path.rglob("*") if f.suffix in (".txt", ".json", ".csv", ".npy"))
+    refused = 0
+    for _ in range(30):
+        file = files[rng.integers(len(files))]
+        whole = file.read_bytes()
+        if file.suffix == ".npy" or rng.uniform() < 0.2:
+            file.write_bytes(whole[: rng.integers(len(whole))])
+        else:
+            numbers = list(re.finditer(rb"-?[0-9][0-9.e+-]*", whole))
+            hit = numbers[rng.integers(len(numbers))]
+            damage = DAMAGES[rng.integers(len(DAMAGES))].encode()
+            file.write_bytes(whole[: hit.start()] + damage + whole[hit.end() :])
+        try:
+            open_dataset(opened_at)[0]
+        except InputError as error:
+            refused += 1
+            assert str(error).endswith((".", "!")) and "\n" not in str(error)
+        file.write_bytes(whole)
+    assert refused > 0
+    assert len(open_dataset(opened_at)) >= 3

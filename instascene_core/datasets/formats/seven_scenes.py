@@ -2,14 +2,16 @@
 
 Poses are camera-to-world with OpenCV's axes; depth is 16-bit PNG in millimetres, 65535 where nothing was
 measured.  The data set's page gives f = 585, c = (320, 240) for the depth camera and says that the colour
-camera was not calibrated and the images not registered: colours are read with the colour camera that a Kinect
-usually has, f = 525, at the place of the depth camera, and depth is brought to its pixels.  That is off by
-some pixels, as every use of these recordings is; a calibration.txt (fx fy cx cy of the colour images, to
-which the depth then is registered) says better.
+camera was not calibrated and the images not registered: colours are read with the camera that a Kinect
+usually has (f = 525, 25 mm to the right of the depth camera, whose the poses are), and depth is brought to
+its pixels.  That may be off by some pixels, as every use of these recordings is; a calibration.txt (fx fy cx
+cy of the colour images, to which depth and poses then belong) says better.
 Source: https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes/
 """
 
 from pathlib import Path
+
+import numpy as np
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets.file_reader import (
@@ -17,18 +19,19 @@ from instascene_core.datasets.file_reader import (
     DepthFile,
     FileReader,
     View,
+    calibrated_lens,
     existing,
     numbered,
     opencv_lens,
     size_of_first,
 )
 from instascene_core.datasets.registration import DepthCamera
-from instascene_core.datasets.text_files import numbers, read_matrix, read_rows
-from instascene_core.errors import InputError
+from instascene_core.datasets.text_files import read_matrix
 from instascene_core.transforms import require_rigid
 
 SIZE, CENTER = (640, 480), (320.0, 240.0)
 DEPTH_FOCAL, COLOR_FOCAL = 585.0, 525.0  # pixels
+BASELINE = 0.025  # metres, from a Kinect's depth camera to its colour camera, to the right
 NO_DEPTH = 65535
 COLOR = ".color.png"
 
@@ -46,6 +49,9 @@ class SevenScenesReader(FileReader):
         sequences = _sequences(self._folder)
         images = [f for s in sequences for f in numbered(s, (".png",)) if f.name.endswith(COLOR)]
         lens, depth_camera = self._cameras(images)
+        beside = 0.0 if depth_camera is None else BASELINE
+        depth_from_color = np.eye(4)
+        depth_from_color[0, 3] = beside
         views = []
         for image in images:
             start = image.name.removesuffix(COLOR)
@@ -55,21 +61,17 @@ class SevenScenesReader(FileReader):
                 continue
             matrix = require_rigid(read_matrix(pose, "The pose"), f"The pose {pose}")
             depth = existing(image.with_name(f"{start}.depth.png"))
-            file = depth and DepthFile(depth, none=NO_DEPTH, camera=depth_camera)
-            views.append(View(image, lens, matrix, file))
+            file = depth and DepthFile(depth, none=NO_DEPTH, camera=depth_camera, beside=beside)
+            views.append(View(image, lens, matrix @ depth_from_color, file))
         return views
 
     def _cameras(self, images: list[Path]) -> tuple[LensModel, DepthCamera | None]:
         """(camera of the colours, that of the depth where it is another one)."""
-        path, what = self._folder / "calibration.txt", "The calibration"
-        if path.is_file():
-            given = numbers([word for row in read_rows(path, what) for word in row], path, what)
-            if len(given) != 4:
-                raise InputError(f"{what} {path} has {len(given)} numbers; fx fy cx cy are needed.")
-            return opencv_lens(size_of_first(images), *given), None
+        if path := existing(self._folder / "calibration.txt"):
+            return calibrated_lens(path, size_of_first(images)), None
         self._remarks.say(
-            "7-Scenes has no calibration of its colour camera: f = 525 pixels is taken, and the place of the "
-            "depth camera (f = 585)"
+            "7-Scenes has no calibration of its colour camera: that of a usual Kinect is taken (f = 525 "
+            "pixels, 25 mm beside the depth camera of f = 585)"
         )
         depth = opencv_lens(SIZE, DEPTH_FOCAL, DEPTH_FOCAL, *CENTER)
         return opencv_lens(SIZE, COLOR_FOCAL, COLOR_FOCAL, *CENTER), DepthCamera(depth)

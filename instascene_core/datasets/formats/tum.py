@@ -17,6 +17,7 @@ from instascene_core.datasets.file_reader import (
     DepthFile,
     FileReader,
     View,
+    calibrated_lens,
     existing,
     opencv_lens,
     size_of_first,
@@ -94,14 +95,7 @@ class TumReader(FileReader):
     def _lens(self, files: list[Path]) -> LensModel:
         size = size_of_first(files)
         if file := existing(self._folder / "calibration.txt"):
-            words = [word for row in read_rows(file, "The calibration") for word in row]
-            given = numbers(words, file, "The calibration")
-            if len(given) not in (4, 8, 9):
-                raise InputError(
-                    f"The calibration {file} has {len(given)} numbers; fx fy cx cy [k1 k2 p1 p2 [k3]] are "
-                    "needed."
-                )
-            return opencv_lens(size, *given[:4], distortion=given[4:].tolist())
+            return calibrated_lens(file, size)
         camera = self._freiburg()
         if camera is None:
             self._remarks.say(
