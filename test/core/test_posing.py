@@ -1,6 +1,7 @@
 """Poses for images that have none: from rendered images without them back to the true ones."""
 
 import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,10 @@ from instascene_core import cli
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets import open_dataset
 from instascene_core.datasets.images import read_rgb
-from instascene_core.errors import InputError
+from instascene_core.errors import Cancelled, InputError
 from instascene_core.files import write_image
 from instascene_core.geometry import Plane
-from instascene_core.posing import DepthScale, DistanceScale, MarkerScale, estimate_poses
+from instascene_core.posing import DepthScale, DistanceScale, MarkerScale, estimate_poses, mapping
 from instascene_core.posing.images import gather_images
 from instascene_core.posing.model import MappedImages
 from instascene_core.posing.upright import upright_rotation
@@ -347,6 +348,34 @@ def test_bad_options_are_one_sentence(words, sentence, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["poses", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *words])
     assert end.value.code == 1 and sentence in capsys.readouterr().err
+
+
+def test_cancelling_leaves_nothing_behind(tmp_path, recorded):
+    """A callback that raises ends COLMAP's process, and no folder is written."""
+
+    def cancel(stage, fraction, message=""):
+        if stage == "features":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        estimate_poses(recorded, tmp_path / "out", progress=cancel)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_crash_of_colmap_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapping, "CAMERA_MODEL", "NO_SUCH_MODEL")
+    with pytest.raises(InputError, match="COLMAP stopped in the step 'features'"):
+        estimate_poses(write_plain(tmp_path / "in"), tmp_path / "out")
+
+
+def test_an_earlier_result_is_replaced_and_notes_stay(posed, recorded, tmp_path):
+    """Of the same folder again: our files are replaced, others are not touched."""
+    shutil.copytree(posed, tmp_path / "posed")
+    (tmp_path / "posed/notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="at least 3"):
+        estimate_poses(write_plain(tmp_path / "in", 1), tmp_path / "posed")
+    assert len(open_dataset(tmp_path / "posed")) == VIEWS  # a failure leaves the old one
+    assert (tmp_path / "posed/notes.txt").read_text() == "mine"
 
 
 def test_too_few_images_and_a_foreign_output(tmp_path):

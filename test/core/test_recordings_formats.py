@@ -2,6 +2,7 @@
 their layouts, is read with the poses, intrinsics, depth and labels that it has.
 """
 
+import json
 import re
 
 import numpy as np
@@ -299,6 +300,15 @@ def test_polycam(typed, open_typed, folder, truth):
     assert dataset.remarks.counts["depth values that the sensor was not sure of"] == 4 * 4 * WIDTH // 2
 
 
+def test_polycam_of_a_large_session_without_corrections(folder, truth):
+    write_polycam(folder, truth)
+    for name in ("images", "cameras"):
+        (folder / f"keyframes/corrected_{name}").rename(folder / f"keyframes/{name}")
+    dataset = open_dataset(folder)
+    np.testing.assert_allclose(dataset.poses, [shot.pose for shot in truth.shots], atol=1e-9)
+    assert any("no corrected images" in sentence for sentence in dataset.remarks.sentences)
+
+
 @recording("a Record3D export (EXR + JPG sequence)")
 def test_record3d(typed, open_typed, folder, truth):
     write_record3d(folder, truth, write_exr)
@@ -307,6 +317,15 @@ def test_record3d(typed, open_typed, folder, truth):
     for frame, shot in zip(frames, truth.shots):
         np.testing.assert_allclose(frame.world_from_camera, shot.pose, atol=1e-9)
         assert frame.camera == truth.camera
+
+
+def test_record3d_with_the_principal_point_of_the_sensor_on_its_side(folder, truth):
+    write_record3d(folder, truth, write_exr)
+    file = folder / "metadata.json"
+    meta = json.loads(file.read_text())
+    meta["K"][6], meta["K"][7] = meta["K"][7], meta["K"][6]
+    file.write_text(json.dumps(meta))
+    assert open_dataset(folder)[0].camera == truth.camera
 
 
 def test_record3d_own_archive_is_refused(folder):

@@ -26,6 +26,7 @@ from instascene_core.transforms import OPENGL_FROM_OPENCV, matrix_from_quaternio
 from instascene_core.untrusted import read_json_object
 
 METADATA = "metadata.json"
+FAR_FROM_THE_MIDDLE = 0.1  # of the image's longer side: a phone's principal point lies nearer
 EXPORT = "export it in the app as 'EXR + JPG sequence'"
 
 
@@ -83,9 +84,20 @@ class Record3dReader(FileReader):
             raise InputError(f"{self._folder / METADATA} needs w, h and the nine numbers of K.")
         width, height = round(size[0, 0]), round(size[1, 0])
         if own is not None and len(own) == count:
-            return [LensModel(PinholeCamera(width, height, *map(float, row))) for row in own]
+            return [self._camera(width, height, row) for row in own]
         assert k is not None
-        return [LensModel(PinholeCamera(width, height, *map(float, k[[0, 4, 6, 7], 0])))] * count
+        return [self._camera(width, height, k[[0, 4, 6, 7], 0])] * count
+
+    def _camera(self, width: int, height: int, values: np.ndarray) -> LensModel:
+        """The camera of fx fy cx cy.  Some versions of the app gave cx and cy of the sensor that lies on its
+        side for upright images: there only their exchange lies near the middle."""
+        fx, fy, cx, cy = (float(value) for value in values)
+        middle = np.array([width, height]) / 2
+        off, exchanged = (np.abs(c - middle).max() / max(width, height) for c in ([cx, cy], [cy, cx]))
+        if off > FAR_FROM_THE_MIDDLE > exchanged:
+            self._remarks.say("cx and cy are those of the image on its side; they are exchanged")
+            cx, cy = cy, cx
+        return LensModel(PinholeCamera(width, height, fx, fy, cx, cy))
 
     def _array(self, meta: dict, name: str, columns: int) -> np.ndarray | None:
         """[N, columns] float64 of a list in the metadata, None where it is missing or empty."""
