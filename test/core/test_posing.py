@@ -216,9 +216,12 @@ def test_images_with_markers(typed, tmp_path, capsys):
 
 @pytest.mark.slow
 @recording("a video without poses")
-def test_a_video(typed, scene, recorded, tmp_path, capsys):
-    """Each view stands three frames long; one of each is taken.  Nothing says the scale, which is said."""
+def test_a_video(typed, scene, recorded, tmp_path, capsys, monkeypatch):
+    """Each view stands three frames long; one of each is taken, and neighbours are matched, as in long videos.
+    Nothing says the scale, which is said."""
     import cv2
+
+    monkeypatch.setattr(mapping, "EXHAUSTIVE_UP_TO", VIEWS - 1)
 
     video = tmp_path / "walk.mp4"
     size = (scene.camera.width, scene.camera.height)
