@@ -217,7 +217,7 @@ def test_images_with_markers(typed, tmp_path, capsys):
 @pytest.mark.slow
 @recording("a video without poses")
 def test_a_video(typed, scene, recorded, tmp_path, capsys, monkeypatch):
-    """Each view stands three frames long; one of each is taken, and neighbours are matched, as in long videos.
+    """Each view stands three frames long; one of each is taken, and neighbours are matched, as in long ones.
     Nothing says the scale, which is said."""
     import cv2
 
