@@ -39,7 +39,8 @@ from instascene_core.transforms import look_at
 
 # Household shapes and composed things; not those that benchmarks keep to themselves.
 SIMPLE_KINDS = tuple(kind for kind in KINDS if kind not in HELD_OUT)
-TRAINING_KINDS = (*SIMPLE_KINDS, *ASSEMBLIES)
+FREE_FORMS = 9  # so many times more often than one named kind of composed things a free form comes
+TRAINING_KINDS = (*SIMPLE_KINDS, *ASSEMBLIES, *("composite",) * FREE_FORMS)
 # Layout → how often.  Those that need physics come rarely, they take seconds.
 SHARES = {
     "assemblies": 0.18, "twins_cross": 0.06, "heap": 0.17, "stacks": 0.08, "flush": 0.08, "nested": 0.08,
