@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, frame_along, frame_at, hull
+from instascene_core.synthetic.assembly import Assembly, arc, frame_along, hull
 from instascene_core.synthetic.draws import chance
 from instascene_core.synthetic.lathe import smooth_profile
 from instascene_core.synthetic.solids import Solid
@@ -94,14 +94,21 @@ def _dressed(b: Assembly, rng: np.random.Generator) -> None:
 WAYS = (_grown, _chain, _dressed)
 
 
-def _attach(b: Assembly, rng: np.random.Generator, seat: _Seat, size: float, paint: str, kinds) -> list[_Seat]:
+def _attach(
+    b: Assembly, rng: np.random.Generator, seat: _Seat, size: float, paint: str, kinds
+) -> list[_Seat]:
     """A part, and where it points sideways half the time the same on the other side."""
     seed = int(rng.integers(2**31))
     new = _part(b, np.random.default_rng(seed), seat, size, paint, kinds)
     if abs(seat.outward[0]) > 0.5 and chance(rng, 0.5):
         flip = np.array([-1.0, 1.0, 1.0])
         _part(
-            b, np.random.default_rng(seed), _Seat(seat.point * flip, seat.outward * flip, seat.room), size, paint, kinds
+            b,
+            np.random.default_rng(seed),
+            _Seat(seat.point * flip, seat.outward * flip, seat.room),
+            size,
+            paint,
+            kinds,
         )
     return new
 
@@ -145,7 +152,9 @@ def _band(b: Assembly, rng: np.random.Generator, at: _Place) -> None:
     """Another look for a slice of the part added last: all round, or on one side as a label is."""
     low, high = np.sort(rng.uniform(0.1, 1.0, 2)) * at.total
     x = (-1.0, 1.0) if chance(rng, 0.6) else (rng.uniform(-0.2, 0.2), 1.0)
-    corners = np.array([[sx * at.size, sy * at.size, z] for sx in x for sy in (-1, 1) for z in (low, high + 1e-3)])
+    corners = np.array(
+        [[sx * at.size, sy * at.size, z] for sx in x for sy in (-1, 1) for z in (low, high + 1e-3)]
+    )
     cutter = hull(corners @ at.frame[:3, :3].T + at.frame[:3, 3])
     b.repaint(cutter, _paint(rng, int(rng.integers(5, 9))), at.frame)
 
