@@ -34,7 +34,7 @@ class ObjectnessTraining(PerceptronTraining):
     batch: int = 8  # trees
     weight_decay: float = 0.3
     input_noise: float = 0.2
-    members: int = 4
+    members: int = 8
     temperature: float = 0.08  # of the choice, in IoU
     iou_share: float = 0.3  # of the loss: what is said of each node; the rest: what comes of it
     # Trees of one scene at several prejudices: more nodes, and no tree is learned by heart.
