@@ -44,20 +44,27 @@ UNSEEN = (*HELD_OUT, *HELD_OUT_ASSEMBLIES)  # kinds that no training has seen
 # a rule, a threshold or weights, it is no measurement any more.  It is replaced by a fresh seed then, and the
 # replacement is noted in RETIRED.
 SEEDS = {  # seed → layout, number of objects
-    41149: ("pile", 10),
-    41161: ("spread", 8),
-    41029: ("heap", 12),
-    41039: ("stacks", 9),
-    41047: ("assemblies", 8),
-    41051: ("contents", 8),
-    41077: ("pile", 12),
-    41081: ("spread", 10),
-    41113: ("heap", 10),
-    41117: ("nested", 8),
-    41131: ("assemblies", 10),
-    41141: ("flush", 8),
+    44017: ("pile", 10),
+    44021: ("spread", 8),
+    44027: ("heap", 12),
+    44029: ("stacks", 9),
+    44041: ("assemblies", 8),
+    44053: ("contents", 8),
+    44059: ("pile", 12),
+    44071: ("spread", 10),
+    44087: ("heap", 10),
+    44089: ("nested", 8),
+    44101: ("assemblies", 10),
+    44111: ("flush", 8),
 }
-RETIRED = {41003: 41149, 41017: 41161}  # seed that was looked at → seed that stands for it in SEEDS
+# Seed that was looked at → seed that stands for it in SEEDS.  Results on those of the last three lines were
+# seen before the judges were trained anew on corrected poses.
+RETIRED = {
+    41003: 41149, 41017: 41161,
+    41149: 44017, 41161: 44021, 41029: 44027, 41039: 44029, 41047: 44041,
+    41051: 44053, 41077: 44059, 41081: 44071, 41113: 44087, 41117: 44089,
+    41131: 44101, 41141: 44111,
+}  # fmt: skip
 VIEWS, WIDTH, HEIGHT = 60, 320, 240
 
 STAGES = ("masks", "objects")

@@ -27,17 +27,20 @@ from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
 
 # As in benchmarks.conditions: a seed whose result was looked at to change something is replaced, and noted.
 SEEDS = {
-    "parts": (52189, 52201, 52223, 52237, 52249, 52253, 52259, 52267),
-    "twins": (53129, 53147, 53149, 53161, 53171, 53173),
+    "parts": (54011, 54013, 54037, 54049, 54059, 54083, 54091, 54101),
+    "twins": (55009, 55021, 55049, 55051, 55057, 55061),
 }
 # Seed that was looked at → seed that stands for it.  The first measure asked for 80 % of all pixels; its
 # results showed that it measured how the masks cover thin things, not what is one, and it was changed.
-# Results on the second seeds were seen before the segmenter was trained further.
+# Results on the second seeds were seen before the segmenter was trained further, on the third before the
+# judges were trained anew on corrected poses.
 RETIRED = {
     52009: 52103, 52021: 52121, 52027: 52127, 52051: 52147, 52057: 52153, 52067: 52163, 52069: 52177,
     52081: 52181, 53003: 53087, 53017: 53089, 53047: 53093, 53051: 53101, 53069: 53113, 53077: 53117,
     52103: 52189, 52121: 52201, 52127: 52223, 52147: 52237, 52153: 52249, 52163: 52253, 52177: 52259,
     52181: 52267, 53087: 53129, 53089: 53147, 53093: 53149, 53101: 53161, 53113: 53171, 53117: 53173,
+    52189: 54011, 52201: 54013, 52223: 54037, 52237: 54049, 52249: 54059, 52253: 54083, 52259: 54091,
+    52267: 54101, 53129: 55009, 53147: 55021, 53149: 55049, 53161: 55051, 53171: 55057, 53173: 55061,
 }  # fmt: skip
 VIEWS, THINGS = 24, 5
 COVERED, TOGETHER = 0.5, 0.8  # of a thing's pixels, and of those in any instance, in one at least

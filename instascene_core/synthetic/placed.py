@@ -282,6 +282,33 @@ def _cross(table: Table, solid: Solid, place: np.ndarray, slack: float, rng: np.
             table.put(solid, nearly(axes @ down, rng, slack), place + off, twin)
 
 
+def doubles(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
+    """A heap in which every other thing comes twice, one on or right beside the other, as shops pack them."""
+    table = Table(config)
+    reach = rng.uniform(0.05, 0.08) * np.sqrt(config.num_objects)
+    slack = rng.uniform(0.0, 3.0)  # degrees turned and millimetres apart
+    kinds = ("box", "can", "book", *COMMON)
+    for solid in random_solids(kinds, config.num_objects, config, rng, tuple(ALL_KINDS)):
+        angle, radius = rng.uniform(0, 2 * np.pi), reach * np.sqrt(rng.uniform())
+        place = radius * np.array([np.cos(angle), np.sin(angle)])
+        rotation = turned(rng) if rng.uniform() < 0.6 else lying(solid, rng)
+        first = len(table.drops)
+        table.put(solid, rotation, place)
+        if rng.uniform() < 0.5:
+            spread = solid.mesh.vertices @ rotation.T
+            on_top = solid.kind in STACKABLE and np.ptp(spread[:, 2]) < 2 * np.ptp(spread, axis=0)[:2].min()
+            place = place if on_top and rng.uniform() < 0.5 else place + _beside(spread, rotation, slack, rng)
+            table.put(solid, nearly(rotation, rng, slack), place, first)
+    return table.plan()
+
+
+def _beside(spread: np.ndarray, rotation: np.ndarray, slack: float, rng: np.random.Generator) -> np.ndarray:
+    """[2] metres from a thing with these vertices [N, 3] to an equal one that touches its side."""
+    axes = rotation[:2, np.abs(rotation[2]) < 0.5].T  # the thing's own axes that lie in the plane
+    axis = axes[rng.integers(len(axes))] / np.linalg.norm(axes[0]) * rng.choice([-1.0, 1.0])
+    return (np.ptp(spread[:, :2] @ axis) + 1e-3 * slack * abs(rng.normal(0, 0.6))) * axis
+
+
 def leaning(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """A compartment open to the front (−y): books and flat cartons lean at its walls, some one behind the
     other; before them stand and lie other things."""
@@ -350,4 +377,5 @@ PLACED_LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]
     "leaning": leaning,
     "assemblies": assemblies,
     "twins_cross": twins_cross,
+    "doubles": doubles,
 }

@@ -14,6 +14,7 @@ from instascene_core.config import SegmentationConfig
 from instascene_core.files import atomic_path
 from instascene_core.geometry import Plane
 from instascene_core.progress import no_progress
+from instascene_core.registration import register
 from instascene_core.segmentation import Support, find_support
 from instascene_core.segmentation.fused_surface.contacts import PatchPairs
 from instascene_core.segmentation.fused_surface.evidence import Evidence, collect_evidence
@@ -56,6 +57,7 @@ def gather_scene(
     count = int(rng.integers(MIN_VIEWS, MAX_VIEWS + 1)) if views is None else views
     taken = scene_views(rng, Prints(rng, 6), count)
     frames = [replace(view.frame, name=str(i)) for i, view in enumerate(taken)]
+    frames = list(register(frames).frames)
     support = find_support(frames, UP, segmentation.support)
     frames = [limit_size(frame, segmentation.max_pixels) for frame in frames]
     evidence = collect_evidence(

@@ -1,10 +1,16 @@
-"""Training of the objectness model: how well a node of the merge tree stands for one whole object."""
+"""Training of the objectness model: how well a node of the merge tree stands for one whole object.
+
+It is judged by the choice it causes: beside the IoU that it should say of each node, it learns from the
+expected worth of the objects that are chosen by what it says (`cuts`).
+"""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from instascene_core.config.segmentation import EvidenceConfig, FusedSurfaceConfig
 from instascene_core.segmentation.fused_surface.contacts import ContactModel
@@ -12,8 +18,9 @@ from instascene_core.segmentation.fused_surface.cutters import links_of_pairs
 from instascene_core.segmentation.fused_surface.nodes import Nodes, describe_nodes
 from instascene_core.segmentation.fused_surface.objectness import ObjectnessModel, choose_objects
 from instascene_core.segmentation.fused_surface.tree import MergeTree, merge_tree
+from instascene_core.training.segmenter.cuts import expected_worth, forest_of, judged_tree
 from instascene_core.training.segmenter.evidence import SceneEvidence
-from instascene_core.training.segmenter.perceptron import PerceptronTraining, fit_perceptron
+from instascene_core.training.segmenter.perceptron import PerceptronFit, PerceptronTraining
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +30,13 @@ class ObjectnessTraining(PerceptronTraining):
     """What a training run depends on, besides the scenes and the contact model."""
 
     width: int = 32
-    steps: int = 6000
+    steps: int = 3000
+    batch: int = 8  # trees
     weight_decay: float = 0.3
     input_noise: float = 0.2
-    members: int = 4
+    members: int = 8
+    temperature: float = 0.08  # of the choice, in IoU
+    iou_share: float = 0.3  # of the loss: what is said of each node; the rest: what comes of it
     # Trees of one scene at several prejudices: more nodes, and no tree is learned by heart.
     prejudices: tuple[float, ...] = (0.3, 1.0)
 
@@ -69,21 +79,43 @@ def train(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """(weights of an ObjectnessModel, scores on the scenes held back)."""
     trees = [tree_example(s, contacts, surface, p) for s in scenes for p in config.prejudices]
-    features = np.concatenate([tree.nodes.features for tree in trees])
-    targets = np.concatenate([tree.iou for tree in trees])
-    # Every scene has the same say, however many nodes its tree has.
-    weights = np.concatenate([np.full(len(t.iou), 1 / max(len(t.iou), 1)) for t in trees])
-    logger.info("%d nodes of %d trees, mean IoU %.3f", len(targets), len(trees), targets.mean())
+    logger.info("%d nodes of %d trees", sum(len(tree.iou) for tree in trees), len(trees))
     state: dict[str, np.ndarray] = {}
     members = []
     for member in range(config.members):
-        fitted = fit_perceptron(features, targets, weights, replace(config, seed=config.seed + member))
+        fitted = fit_choice(trees, surface, replace(config, seed=config.seed + member))
         state |= {f"{member}.{name}": value for name, value in fitted.items()}
         members.append(ContactModel(fitted))
     model = ObjectnessModel(members)
     prejudice = EvidenceConfig().contact_log_odds
     examples = [tree_example(scene, contacts, surface, prejudice) for scene in held_back]
     return state, scores_of(model, examples, surface.evidence.false_cost, surface.min_part_elements)
+
+
+def fit_choice(
+    trees: Sequence[TreeExample], surface: FusedSurfaceConfig, config: ObjectnessTraining
+) -> dict[str, np.ndarray]:
+    """Weights of one member: log odds whose sigmoid is the IoU to be expected of a node."""
+    trees = [tree for tree in trees if len(tree.iou)]
+    fit = PerceptronFit(np.concatenate([tree.nodes.features for tree in trees]), config)
+    inputs = [fit.standardised(tree.nodes.features) for tree in trees]
+    truths = [torch.from_numpy(tree.iou.astype(np.float32)) for tree in trees]
+    judged = [judged_tree(tree.tree, tree.nodes) for tree in trees]
+    objects = [int((tree.overlap.sum(axis=0)[1:] >= surface.min_part_elements).sum()) for tree in trees]
+    rng = np.random.default_rng([config.seed, 5])
+    cost = surface.evidence.false_cost
+    for _ in range(config.steps):
+        picked = rng.choice(len(trees), min(config.batch, len(trees)), replace=False).tolist()
+        odds = fit.log_odds(torch.cat([inputs[i] for i in picked]))
+        truth = torch.cat([truths[i] for i in picked])
+        # Every scene has the same say, however many nodes its tree has.
+        share = torch.cat([torch.full((len(truths[i]),), 1 / len(truths[i])) for i in picked]) / len(picked)
+        said = (share * binary_cross_entropy_with_logits(odds, truth, reduction="none")).sum()
+        forest = forest_of([judged[i] for i in picked])
+        worth = expected_worth(forest, (torch.sigmoid(odds) - cost) / config.temperature, truth - cost)
+        worth = worth / max(1, sum(objects[i] for i in picked))
+        fit.step(config.iou_share * said - (1 - config.iou_share) * worth)
+    return fit.state()
 
 
 def scores_of(
