@@ -1,8 +1,8 @@
 """Worlds far from the origin: where a scene's own frame lies in them.
 
-Gaussians, volumes, GPU buffers and most files hold 32-bit numbers, of 24 significant bits: at a distance d from the
-origin a coordinate is rounded by up to d · 2⁻²⁴.  In UTM coordinates (d = 7·10⁶ m) that is 0.4 m.  So a scene
-whose cameras are farther away than FARTHEST is computed in a local frame with the world's axes:
+Gaussians, volumes, GPU buffers and most files hold 32-bit numbers, of 24 significant bits: at a distance d
+from the origin a coordinate is rounded by up to d · 2⁻²⁴.  In UTM coordinates (d = 7·10⁶ m) that is 0.4 m.
+So a scene whose cameras are farther away than FARTHEST is computed in a local frame with the world's axes:
 
     world = local + offset        offset: [3] float64 metres, whole multiples of STEP; 0 for all other scenes
 
@@ -14,8 +14,8 @@ import numpy as np
 TOLERANCE = 1e-4  # metres that rounding may cost: a tenth of a millimetre
 ROUNDINGS = 10  # on the way from a pose to a vertex, all in the same direction at the worst
 FARTHEST = TOLERANCE * 2**24 / ROUNDINGS  # 168 m
-# Recordings of the same place get the same local frame where their first cameras are in the same cell of a grid
-# of this size, and within it 32-bit numbers of 5 m are exact to 0.2 µm.
+# Recordings of the same place get the same local frame where their first cameras are in the same cell of a
+# grid of this size, and within it 32-bit numbers of up to 5 m are exact to 0.2 µm.
 STEP = 10.0  # metres
 
 

@@ -1,10 +1,10 @@
 """One completed object as a folder of files.
 
-mesh.ply/glb/stl are in the input's world frame; in a world far from the origin, for which their 32-bit numbers are
-too coarse, in a local frame: adding `world_offset_m` of object.json to a vertex gives the world's coordinates.
-What object.json tells is of the world in 64-bit numbers.  The descriptions (URDF, SDF, MJCF) and the collision
-bodies they name are in the object's own frame (origin at the bottom centre, z up), so that a
-simulator can put the object anywhere; object.json tells where it stood.
+mesh.ply/glb/stl are in the input's world frame; in a world far from the origin, for which their 32-bit
+numbers are too coarse, in a local frame: adding `world_offset_m` of object.json to a vertex gives the world's
+coordinates.  What object.json tells is of the world in 64-bit numbers.  The descriptions (URDF, SDF, MJCF)
+and the collision bodies they name are in the object's own frame (origin at the bottom centre, z up), so that
+a simulator can put the object anywhere; object.json tells where it stood.
 """
 
 import json

@@ -83,7 +83,7 @@ def compare_objects(
     that names it."""
     things = list(objects.values() if isinstance(objects, Mapping) else objects)
     iou = np.array(
-        [[volume_iou(thing.mesh, _beside(thing, mesh), MATCH_CELLS) for mesh, _ in truths] for thing in things]
+        [[volume_iou(t.mesh, _beside(t, mesh), MATCH_CELLS) for mesh, _ in truths] for t in things]
     )
     iou = iou.reshape(len(things), len(truths))
     partner = {t: p for p, t in match(iou) if iou[p, t] >= FOUND_IOU}
@@ -127,8 +127,8 @@ def _exact(
     """[P, T] volume IoU, as exact as in the rows wherever it may decide about a hit."""
     exact = coarse.copy()
     for p, t in np.argwhere(coarse >= FOUND_IOU).tolist():
-        exact[p, t] = known[p, t] if (p, t) in known else volume_iou(
-            things[p].mesh, _beside(things[p], truths[t][0])
+        exact[p, t] = (
+            known[p, t] if (p, t) in known else volume_iou(things[p].mesh, _beside(things[p], truths[t][0]))
         )
     return exact
 

@@ -5,20 +5,19 @@ import logging
 
 import numpy as np
 import pytest
-from click_scene import PLACES, RED, decomposed_scene
-from recorded_room import recording
+from recorded_room import recording as views
+from recordings_table import recording
 
 from instascene_core import cli
 from instascene_core.config_file import load_config
 from instascene_core.datasets import open_dataset
-from instascene_core.export.object_loading import load_object, load_objects
+from instascene_core.export.object_loading import load_object
 from instascene_core.export.saved_scene import load_scene, save_scene, write_recording
 from instascene_core.geometry import TriangleMesh
 from instascene_core.local_frame import FARTHEST, STEP, TOLERANCE, moved, offset_for
 from instascene_core.metrics import evaluate_objects, load_truth
 from instascene_core.scene import Scene
 from instascene_core.scene.region import box_of_region, local_region
-from instascene_core.transforms import inverse
 
 MOVE = np.array([4.5e6, 5.2e6, 300.0])  # metres, as UTM coordinates are
 SETTINGS = ("reconstruction.iterations=100", "reconstruction.max_gaussians=6000", "completion.num_samples=1")
@@ -49,7 +48,7 @@ def test_the_rule_follows_from_the_rounding():
     rounding = float(np.spacing(np.float32(FARTHEST))) / 2
     assert 10 * rounding <= 1.001 * TOLERANCE < 10 * 2.01 * rounding
     assert not offset_for(np.array([0.9 * FARTHEST, 0, 0])).any()
-    position = MOVE + [3.25, -4.0, 1.5]
+    position = MOVE + np.array([3.25, -4.0, 1.5])
     offset = offset_for(position)
     np.testing.assert_array_equal(offset % STEP, 0)
     assert np.abs(position - offset).max() <= STEP / 2
@@ -58,7 +57,7 @@ def test_the_rule_follows_from_the_rounding():
 
 def test_near_scenes_stay_as_they_are():
     """Not a copy: the very same poses, regions and instances."""
-    frames = recording(3)
+    frames = views(3)
     scene = Scene()
     for frame in frames:
         scene.add_frame(frame)
@@ -70,7 +69,7 @@ def test_near_scenes_stay_as_they_are():
 
 
 def test_a_far_scene_is_placed_by_its_first_frame_and_says_so(caplog):
-    frames = turned(recording(3), 0, MOVE)
+    frames = turned(views(3), 0, MOVE)
     scene = Scene()
     with caplog.at_level(logging.WARNING):
         for frame in frames:
@@ -88,7 +87,7 @@ def test_a_far_scene_is_placed_by_its_first_frame_and_says_so(caplog):
 
 
 def test_a_frame_far_from_the_first_is_said(caplog):
-    first, second, third = recording(3)
+    first, second = views(2)
     scene = Scene()
     scene.add_frame(first)
     with caplog.at_level(logging.WARNING):
@@ -118,7 +117,7 @@ def write_double_ply(path, mesh: TriangleMesh) -> None:
 @pytest.fixture(scope="module")
 def both():
     """The same recording, turned by 30°, near the origin and far from it."""
-    frames = turned(recording(), 30, np.zeros(3))
+    frames = turned(views(), 30, np.zeros(3))
     return made_of(frames), made_of(turned(frames, 0, MOVE))
 
 
@@ -130,7 +129,8 @@ def test_a_far_scene_gives_the_same_objects(both):
         assert len(placed.mesh.vertices) == len(thing.mesh.vertices)
         np.testing.assert_allclose(placed.mesh.vertices - MOVE, thing.mesh.vertices, atol=1e-4)
         np.testing.assert_array_equal(placed.mesh.triangles, thing.mesh.triangles)
-        np.testing.assert_allclose(placed.world_from_object[:3, 3] - MOVE, thing.world_from_object[:3, 3], atol=1e-4)
+        pose = moved(placed.world_from_object, -MOVE)
+        np.testing.assert_allclose(pose, thing.world_from_object, atol=1e-4)
         np.testing.assert_allclose(placed.dimensions, thing.dimensions, atol=1e-4)
         assert placed.in_world() is placed and thing.in_world() is thing
 
@@ -142,7 +142,7 @@ def test_a_far_scene_on_disk(both, tmp_path):
     described = json.loads((tmp_path / "out" / "scene.json").read_text())
     assert described["world_offset_m"] == MOVE.tolist()
     first = np.array(described["frames"][0]["world_from_camera"])
-    np.testing.assert_allclose(first, turned(recording(1), 30, MOVE)[0].world_from_camera, atol=1e-8)
+    np.testing.assert_allclose(first, turned(views(1), 30, MOVE)[0].world_from_camera, atol=1e-8)
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert written["world_offset_m"] == MOVE.tolist()
     assert "world_offset_m" in (tmp_path / "out" / "report.html").read_text()
@@ -151,9 +151,7 @@ def test_a_far_scene_on_disk(both, tmp_path):
         assert facts["world_offset_m"] == MOVE.tolist()
         np.testing.assert_allclose(facts["position_m"], thing.in_world().world_from_object[:3, 3], atol=1e-8)
         again = load_object(tmp_path / "out" / "objects" / str(number))
-        np.testing.assert_allclose(
-            again.in_world().mesh.vertices, thing.in_world().mesh.vertices, atol=1e-6
-        )
+        np.testing.assert_allclose(again.in_world().mesh.vertices, thing.in_world().mesh.vertices, atol=1e-6)
         for part, other in zip(again.convex_parts, thing.convex_parts, strict=True):
             np.testing.assert_allclose(part.vertices, other.vertices, atol=1e-5)
     loaded = load_scene(tmp_path / "out")
@@ -196,11 +194,10 @@ def test_a_far_scene_against_the_truth(both, tmp_path):
 
 def test_a_box_of_the_world_chooses_the_objects(both):
     """The region is given in the world's coordinates, also where the scene is computed elsewhere."""
-    near, far = both
-    number, thing = next(iter(far.objects.items()))
-    placed = thing.in_world().mesh.vertices
+    _, far = both
+    placed = next(iter(far.objects.values())).in_world().mesh.vertices
     box = np.concatenate([placed.min(0) - 0.02, placed.max(0) + 0.02])
-    frames = turned(recording(), 30, MOVE)
+    frames = turned(views(), 30, MOVE)
     scene = Scene(load_config(None, (*SETTINGS, "region=" + " ".join(map(repr, box.tolist())))))
     for frame in frames:
         scene.add_frame(frame)
@@ -209,14 +206,14 @@ def test_a_box_of_the_world_chooses_the_objects(both):
     assert len(scene.instances.objects) == 1
 
 
-def test_the_command_line_tells_the_offset(tmp_path, capsys):
-    write_recording(tmp_path / "in", turned(recording(), 0, MOVE))
+@recording("poses far from the origin (UTM coordinates)")
+def test_the_command_line_tells_the_offset(typed, tmp_path, capsys):
+    write_recording(tmp_path / "in", turned(views(), 0, MOVE))
     poses = open_dataset(tmp_path / "in").poses
     assert np.abs(poses[:, :3, 3] - MOVE).max() < 2
-    cli.main(
-        ["run", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--stop-after", "segment", "--hold-out", "6"]
-        + [word for setting in SETTINGS for word in ("--set", setting)]
-    )
+    words = typed.replace("INPUT", str(tmp_path / "in")).replace("OUT", str(tmp_path / "out")).split()[1:]
+    words += ["--stop-after", "segment", "--hold-out", "6"]
+    cli.main(words + [word for setting in SETTINGS for word in ("--set", setting)])
     assert "world_offset_m" in capsys.readouterr().out
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert written["held_out_psnr"] > 15

@@ -75,9 +75,7 @@ def load_scene(
         raise InputError(f"{folder / MARKER} does not describe a scene ({error!r}).") from error
     objects = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     scene = _scene_for(config, notes)
-    scene.restore(
-        file.gaussians, frames, instances, objects, background, highest, _metrics(folder), offset
-    )
+    scene.restore(file.gaussians, frames, instances, objects, background, highest, _metrics(folder), offset)
     origin = dict(saved.get("input", {}))
     # What lies within the saved scene is written again with the next one.
     scene.origin = {} if origin.get("source") == FRAMES else origin
