@@ -56,6 +56,7 @@ class Decomposition:
     gaussians: GaussianModel  # those of the reconstruction, with instance features [N, 16]
     instances: InstanceMap
     surface_of: LazySurface = field(repr=False)
+    up: np.ndarray | None = None  # [3] unit, the direction against gravity; None = the support's normal
     metrics: Mapping = field(default_factory=dict)  # instances, mask_warnings, seconds
 
     @property

@@ -33,7 +33,7 @@ from instascene_core.scene.results import (
     SceneState,
     merged_metrics,
 )
-from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed, up_of
+from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed
 
 logger = logging.getLogger(__name__)
 
@@ -337,11 +337,13 @@ class Scene:
         state = state.with_reconstruction(known)
         if instances is not None:
             views = dense_views(known, self.config.min_depth_coverage)
+            support, up = segmentation.find_support_and_up(
+                views, self.config.up, self.config.segmentation.support
+            )
             decomposition = Decomposition(
                 views=tuple(views),
-                support=segmentation.find_support(
-                    views, up_of(self.config), self.config.segmentation.support
-                ),
+                support=support,
+                up=up.direction,
                 masks=(),
                 gaussians=gaussians,
                 instances=instances,
