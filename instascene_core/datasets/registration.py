@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.errors import InputError
 
 SLACK = 1.05  # of a depth pixel's size in the colour image, so that slanted surfaces keep few gaps
 LARGEST_HALF = 4.0  # colour pixels: half of what one measurement may cover
@@ -39,9 +40,15 @@ class DepthCamera:
         """[H, W] float32 metres in the pixels of the colour image as recorded, 0 = not measured.
 
         depth: [h, w] metres of this camera; color_from_depth [4, 4].  Each measurement covers the colour
-        pixels whose centres lie in its own pixel; of several the nearest counts.
+        pixels whose centres lie in its own pixel; of several the nearest counts.  Raises InputError where the
+        depth is not of this camera's size.
         """
-        camera = color.camera
+        camera, own = color.camera, self.lens.camera
+        if depth.shape != (own.height, own.width):
+            raise InputError(
+                f"The depth image is {depth.shape[1]}×{depth.shape[0]}, but its camera_info says "
+                f"{own.width}×{own.height}; publish the camera_info of this image size."
+            )
         result = np.full((camera.height, camera.width), np.inf, np.float32)
         rows, columns = np.nonzero(depth)
         z = depth[rows, columns]
