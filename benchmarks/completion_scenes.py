@@ -25,6 +25,7 @@ from instascene_core.instances import InstanceId
 from instascene_core.metrics import FOUND_IOU, MATCH_CELLS, load_truth, match, volume_iou
 from instascene_core.objects import CompletedObject
 from instascene_core.scene import Reconstruction, decompose
+from instascene_core.segmentation import CONVENTION
 from instascene_core.synthetic import generate_scene
 from instascene_core.transforms import look_at
 
@@ -52,9 +53,7 @@ def measure_scene(
     failures, start = [], time.perf_counter()
     for instance_id in ids:
         try:
-            completed.append(
-                completion.complete(frames, instance_id, support, config, up=np.array(Config().up))
-            )
+            completed.append(completion.complete(frames, instance_id, support, config, up=CONVENTION))
         except InputError as error:
             failures.append(str(error))
     seconds = time.perf_counter() - start

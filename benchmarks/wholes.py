@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.config import Config, SyntheticConfig
 from instascene_core.metrics import mask_iou
-from instascene_core.segmentation import find_support, make_segmenter
+from instascene_core.segmentation import CONVENTION, find_support, make_segmenter
 from instascene_core.synthetic import generate_scene
 from instascene_core.synthetic.household import make
 from instascene_core.synthetic.unseen import HELD_OUT
@@ -66,7 +66,7 @@ def measure(group: str, number: int, sensor: str, config: Config) -> dict:
     frames = list(scene.frames())
     truth = [frame.require_labels() for frame in frames]
     frames = [frame.with_(labels=None) for frame in frames]
-    up = np.array(config.up)
+    up = CONVENTION
     start = time.perf_counter()
     support = find_support(frames, up, config.segmentation.support)
     segmenter = make_segmenter(

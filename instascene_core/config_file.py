@@ -104,9 +104,9 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     if sentence := first_fault(checked, settings.keys()):
         raise InputError(sentence)
     up = checked.up if isinstance(checked, Config) else ()
-    if up and (len(up) != 3 or not any(up)):
+    if up and up != "auto" and (len(up) != 3 or not any(up)):
         raise InputError(
-            f"The setting 'up' takes a direction (three numbers) or an empty list, not {list(up)}."
+            f"The setting 'up' takes auto, a direction (three numbers) or an empty list, not {list(up)}."
         )
     return checked
 

@@ -6,7 +6,7 @@ An instance has one number everywhere outside association: its `InstanceId`.  As
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 import numpy as np
@@ -52,6 +52,20 @@ class InstanceMap:
     gaussian_labels: np.ndarray  # [N] int32, UNLABELLED or an InstanceId
     label_images: Mapping[str, np.ndarray] = field(default_factory=dict)  # frame name → [H, W], the same
     support: Plane | None = None  # the plane the objects stand on, if one was found
+
+    def moved(self, offset: np.ndarray) -> "InstanceMap":
+        """The same instances, boxes and support plane moved by `offset` [3] metres; itself where that is 0.
+
+        From the scene's local frame to the world by its offset (`instascene_core.local_frame`).
+        """
+        if not np.any(offset):
+            return self
+        instances = tuple(
+            replace(i, box_min=i.box_min + offset, box_max=i.box_max + offset) for i in self.instances
+        )
+        plane = self.support
+        support = None if plane is None else replace(plane, offset=plane.offset + plane.normal @ offset)
+        return replace(self, instances=instances, support=support)
 
     def __getitem__(self, instance_id: InstanceId) -> Instance:
         """The instance of that id; InputError where there is none."""

@@ -1,16 +1,21 @@
 """A completed object: the closed mesh a planner and a simulator take."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from instascene_core.geometry import TriangleMesh
 from instascene_core.instances import InstanceId
+from instascene_core.local_frame import moved
 
 
 @dataclass(frozen=True)
 class CompletedObject:
-    """One instance with its unseen parts filled in; everything in the world frame, metres."""
+    """One instance with its unseen parts filled in; everything in the scene's frame, metres.
+
+    That is the world frame, but for worlds far from the origin: there it is a local frame, and adding
+    `world_offset` gives the world's coordinates.
+    """
 
     instance_id: InstanceId
     mesh: TriangleMesh
@@ -35,3 +40,20 @@ class CompletedObject:
     next_view_reveals: float = 0.0  # share of the generated surface that it would show
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())  # one sentence each: what the caller should know
+    world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [3] float64 metres
+
+    def in_world(self) -> "CompletedObject":
+        """The same in the world frame, in 64-bit numbers; itself where it is there already."""
+        offset = self.world_offset
+        if not np.any(offset):
+            return self
+        view = self.next_best_view
+        return replace(
+            self,
+            mesh=self.mesh.moved(offset),
+            world_from_object=moved(self.world_from_object, offset),
+            convex_parts=tuple(part.moved(offset) for part in self.convex_parts),
+            hypotheses=tuple(body.moved(offset) for body in self.hypotheses),
+            next_best_view=None if view is None else moved(view, offset),
+            world_offset=np.zeros(3),
+        )

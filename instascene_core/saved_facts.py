@@ -45,6 +45,7 @@ class ObjectFacts(PoseFacts):
     convex_parts: int
     notes: tuple[str, ...]
     next_best_view: NextViewFacts | None = None
+    world_offset_m: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class DecomposedFacts:
     """As much of scene.json as tells which instances there are."""
 
     instances: ScoredListFacts
+    world_offset_m: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class SceneFacts:
     instances: InstancesFacts
     background_color: Vector | None = None
     highest_instance_id: int = 0
+    world_offset_m: Vector = (0.0, 0.0, 0.0)
     source: str = ""
     input: InputFacts = field(default_factory=InputFacts)
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -177,7 +180,7 @@ def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:
 # Poses and sizes: of these a number that is none would spread.  Figures of quality may be unknown.
 _FINITE = (
     "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "world_from_camera",
-    "normal", "offset", "box_min", "box_max", "feature",
+    "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from std_msgs.msg import Header
 
 from instascene_core.geometry import TriangleMesh
 from instascene_core.instances import InstanceId
+from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.transforms import apply, inverse
 from instascene_ros.conversions import pose_from_matrix
@@ -35,7 +36,7 @@ def collision_object(message_type: type, result: CompletedObject, header: Header
     parts = result.convex_parts or (for_message(result, MAX_TRIANGLES)[0],)
     object_from_world = inverse(result.world_from_object)
     message = message_type(header=header, id=object_name(result.instance_id), operation=message_type.ADD)
-    message.pose = pose_from_matrix(result.world_from_object)
+    message.pose = pose_from_matrix(moved(result.world_from_object, result.world_offset))
     message.meshes = [
         mesh_message(TriangleMesh(apply(object_from_world, part.vertices), part.triangles)) for part in parts
     ]

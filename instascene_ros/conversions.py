@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -155,6 +156,15 @@ def matrix_from_parts(position, orientation, what: str = "The pose") -> np.ndarr
 def matrix_from_pose(pose: Pose, what: str = "The pose") -> np.ndarray:
     """[4, 4] float64 from geometry_msgs/Pose."""
     return matrix_from_parts(pose.position, pose.orientation, what)
+
+
+def matrix_from_numbers(values: Sequence[float], what: str) -> np.ndarray:
+    """[4, 4] float64 from x y z (metres) qx qy qz qw."""
+    pose = Pose()
+    pose.position.x, pose.position.y, pose.position.z = values[:3]
+    orientation = pose.orientation
+    orientation.x, orientation.y, orientation.z, orientation.w = values[3:]
+    return matrix_from_pose(pose, what)
 
 
 def matrix_from_transform(transform, what: str = "The transform") -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from geometry_msgs.msg import PointStamped
@@ -75,9 +76,12 @@ class Edits:
 
         selection, snapshot = self._handling.run("segment_at", work, request.timeout_s)
         instance = selection.instance
+        low, high = (edge + snapshot.world_offset for edge in (instance.box_min, instance.box_max))
         response.header = self._publishers.header(snapshot)
         response.instance_id, response.created = instance.id, selection.created
-        response.instance = scene_messages.instance_message(instance, instance.id in snapshot.objects)
+        response.instance = scene_messages.instance_message(
+            replace(instance, box_min=low, box_max=high), instance.id in snapshot.objects
+        )
         response.point = scene_messages.point(selection.point)
         response.thresholds, response.sizes = list(selection.thresholds), list(selection.sizes)
         response.level_index, response.notes = selection.index, list(selection.notes)

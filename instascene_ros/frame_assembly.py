@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.datasets.registration import DepthCamera
 from instascene_core.errors import InputError
 
 # Why an image was not used; the names appear in SceneStatus.dropped_reasons.
@@ -29,6 +30,7 @@ BAD_IMAGE = "unusable image"
 BAD_DEPTH = "unusable depth"
 BAD_MASKS = "unusable masks"
 DUPLICATE = "stamp seen before"
+DEPTH_APART = "depth of another camera frame, not known where"
 
 REMEMBERED_STAMPS = 5000
 INFO_WAIT_S = 0.2  # for the camera_info of the image's own stamp; then the newest one holds
@@ -50,6 +52,14 @@ class Unusable:
 
 
 @dataclass(frozen=True)
+class DepthView:
+    """How the colour camera sees what another camera measured."""
+
+    camera: DepthCamera
+    color_from_depth: np.ndarray  # [4, 4] float64
+
+
+@dataclass(frozen=True)
 class AssembledFrame:
     """Messages of one instant, not decoded yet."""
 
@@ -60,6 +70,7 @@ class AssembledFrame:
     depth: Any | None = None
     masks: Any | None = None
     valid: Any | None = None  # mono8, 0 = ignore the pixel
+    depth_view: DepthView | None = None  # where the depth is of a camera of its own
 
 
 @dataclass
@@ -148,6 +159,8 @@ class FrameAssembler:
 
     find_pose: stamp, image → [4, 4] world_from_camera or None (not known yet); raises InputError where
     the pose is known but cannot be used.
+    place_depth: depth message, image → how the image's camera sees it, None where it is the image's own;
+    Unusable where that is not known, or not yet: as long as for a pose is waited for it.
     """
 
     def __init__(
@@ -158,8 +171,9 @@ class FrameAssembler:
         wait_s: float,
         on_error: Callable[[str, str], None],
         max_pending: int = 120,
+        place_depth: Callable[[Any, Any], DepthView | Unusable | None] = lambda depth, image: None,
     ) -> None:
-        self._find_pose = find_pose
+        self._find_pose, self._place_depth = find_pose, place_depth
         self._keyframes = keyframes
         self._tolerance, self._wait = tolerance_s, wait_s
         self._on_error = on_error
@@ -267,9 +281,14 @@ class FrameAssembler:
                 NO_VALID,
                 f"An image found no image of valid pixels within {self._tolerance:g} s of its stamp.",
             )
+        view = None if depth is None else self._place_depth(depth, pending.image)
+        if isinstance(view, Unusable):
+            if not overdue:
+                return None
+            raise FrameDropped(DEPTH_APART, view.sentence)
         self._check(pending.image, lens, pose)
         self._last_keyframe = pose
-        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks, valid)
+        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks, valid, view)
 
     def _pose(self, pending: PendingImage) -> np.ndarray | None:
         try:

@@ -1,6 +1,7 @@
 """From the messages of one instant to a frame: decoding and undistortion, done in the worker."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
@@ -59,7 +60,7 @@ def build_frame(assembled: AssembledFrame, name: str, decoding: Decoding = Decod
     depth = labels = None
     if assembled.depth is not None:
         try:
-            depth = _depth(assembled.depth, lens, rgb, image.header.frame_id, decoding)
+            depth = _depth(assembled, rgb, decoding)
         except InputError as error:
             complaints.append(Complaint(BAD_DEPTH, str(error)))
     if assembled.masks is not None:
@@ -97,12 +98,15 @@ def _kept(msg: Image | None, always: np.ndarray | None, shape: tuple[int, int]) 
     return kept
 
 
-def _depth(
-    msg: Image | CompressedImage, lens: LensModel, rgb: np.ndarray, color_frame: str, how: Decoding
-) -> np.ndarray:
+def _depth(assembled: AssembledFrame, rgb: np.ndarray, how: Decoding) -> np.ndarray:
     """[H, W] float32 metres, 0 = not measured, of the undistorted image; rgb: as it came."""
+    msg, lens = cast(Image | CompressedImage, assembled.depth), assembled.lens
+    if assembled.depth_view is not None:
+        measured = ros_images.depth_from(msg, how.depth_unit)
+        depth = assembled.depth_view.camera.seen_from(measured, lens, assembled.depth_view.color_from_depth)
+        return lens.undistort(_measuring(depth), interpolate=False)
     shape = rgb.shape[:2]
-    frames = [frame.lstrip("/") for frame in (msg.header.frame_id, color_frame)]
+    frames = [frame.lstrip("/") for frame in (msg.header.frame_id, assembled.image.header.frame_id)]
     if not how.depth_registered and all(frames) and frames[0] != frames[1]:
         raise InputError(
             f"The depth is of the camera frame '{frames[0]}', the image of '{frames[1]}': use the topic of "
@@ -115,10 +119,14 @@ def _depth(
             f"The depth image is {depth.shape[1]}×{depth.shape[0]}, the colour image {shape[1]}×{shape[0]}; "
             "register the depth to the colour image."
         )
-    depth = fit_depth(depth, rgb, "depth image")
+    return lens.undistort(_measuring(fit_depth(depth, rgb, "depth image")), interpolate=False)
+
+
+def _measuring(depth: np.ndarray) -> np.ndarray:
+    """The depth itself; InputError where it holds nothing."""
     if not depth.any():
         raise InputError("A depth image holds no measurement (all zeros); its frame is used without depth.")
-    return lens.undistort(depth, interpolate=False)
+    return depth
 
 
 def _labels(msg: Image, lens: LensModel, shape: tuple[int, int]) -> np.ndarray:

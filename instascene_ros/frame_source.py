@@ -23,6 +23,7 @@ from instascene_core.datasets import bag_topics, ros_images
 from instascene_core.datasets.images import read_kept
 from instascene_core.errors import InputError
 from instascene_ros import conversions, frame_assembly
+from instascene_ros.depth_sources import DepthPlacing
 from instascene_ros.frame_assembly import (
     AssembledFrame,
     FrameAssembler,
@@ -123,12 +124,14 @@ class FrameSource:
         self._info_key = ""
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
+        self._placing = DepthPlacing(node, parameters, self._depth_topic, self._depth_is_registered)
         self._assembler = FrameAssembler(
             self._find_pose,
             KeyframeRule(parameters.keyframe_translation_m, parameters.keyframe_rotation_deg),
             parameters.sync_tolerance_s,
             parameters.sync_wait_s,
             on_error,
+            place_depth=self._placing.place,
         )
         self._depth: AutoSubscription | None = None
         self._masks: AutoSubscription | None = None
@@ -147,10 +150,13 @@ class FrameSource:
     @property
     def decoding(self) -> Decoding:
         """How what arrives is to be understood."""
-        registered = self._parameters.depth_registered or (
-            self._depth is not None and bag_topics.is_registered(self._depth.topic)
-        )
-        return Decoding(self._parameters.depth_unit, registered, self._kept)
+        return Decoding(self._parameters.depth_unit, self._depth_is_registered(), self._kept)
+
+    def _depth_topic(self) -> str:
+        return "" if self._depth is None else self._depth.topic
+
+    def _depth_is_registered(self) -> bool:
+        return self._parameters.depth_registered or bag_topics.is_registered(self._depth_topic())
 
     def clear(self) -> None:
         """Forget pending messages and start the counters anew (the lens stays)."""
@@ -197,6 +203,7 @@ class FrameSource:
         )
         if self._parameters.use_depth:
             wanted.append((depth_topic, depth_type, self._locked(self._depth_image), 30))
+            wanted.append(("depth/camera_info", CameraInfo, self._locked(self._placing.add_info), 30))
         wanted.append(("valid/image", Image, self._locked(self._valid_image), 30))
         if self._parameters.use_masks:
             wanted.append(("masks/image", Image, self._locked(self._masks_image), 30))

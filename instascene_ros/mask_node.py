@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_core.segmentation import segmenter_named
+from instascene_core.segmentation import CONVENTION, segmenter_named
 from instascene_ros.conversions import labels_message
 from instascene_ros.error_log import ErrorLog
 from instascene_ros.frame_assembly import FrameDropped
@@ -52,7 +52,9 @@ class MaskNode(Node):
         name = "builtin" if config.segmentation.segmenter == "auto" else config.segmentation.segmenter
         if name == "labels":
             raise InputError("segmentation.segmenter is labels, but mask_node is what makes them.")
-        up = np.array(config.up) if config.up else None
+        # One view at a time tells nothing of how the cameras were held: the convention holds (REP 103).
+        given = CONVENTION if config.up == "auto" else config.up
+        up = np.array(given) if len(given) else None
         self.segmenter = segmenter_named(name, config.segmentation, up=up)
         self._needs_depth = self.segmenter.needs_depth
         self.worker = Worker(self.errors)

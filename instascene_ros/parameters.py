@@ -35,6 +35,9 @@ class InputParameters:
     # Depth is in the colour camera's pixels, although its frame_id is another.  Taken for granted where the
     # topic's name says so (aligned, registered).
     depth_registered: bool = False
+    # Depth of another camera frame: that camera (optical frame) in the colour camera's, x y z qx qy qz qw;
+    # all zeros = tf tells.  Its lens is told on depth/camera_info.
+    depth_in_color: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     sync_tolerance_s: float = 0.02  # stamps this close belong together
     # An image waits this long for its pose, depth and masks.  Longer than the 3 s after which Fast DDS
     # asks for what got lost on the way.
@@ -118,6 +121,8 @@ def _check(parameters: NodeParameters) -> None:
     _ = source.corrections  # refuses what it does not know
     if len(source.camera_in_base) != 7:
         raise InputError("The parameter 'camera_in_base' takes 7 values: x y z qx qy qz qw.")
+    if len(source.depth_in_color) != 7:
+        raise InputError("The parameter 'depth_in_color' takes 7 values: x y z qx qy qz qw, or 7 zeros.")
     if parameters.status_period_s <= 0 or parameters.service_timeout_s <= 0:
         raise InputError("The parameters 'status_period_s' and 'service_timeout_s' must be positive.")
     if not parameters.map_frame:

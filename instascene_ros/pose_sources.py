@@ -13,7 +13,12 @@ from nav_msgs.msg import Odometry
 
 from instascene_core.datasets.pose_track import LONGEST_GAP_S, interpolate
 from instascene_core.errors import InputError, MissingDependencyError
-from instascene_ros.conversions import matrix_from_pose, matrix_from_transform, stamp_seconds
+from instascene_ros.conversions import (
+    matrix_from_numbers,
+    matrix_from_pose,
+    matrix_from_transform,
+    stamp_seconds,
+)
 from instascene_ros.frame_assembly import StampBuffer, Unusable
 from instascene_ros.parameters import InputParameters
 
@@ -96,13 +101,7 @@ class OdometryPoses(StampedPoses):
 
     def __init__(self, map_frame: str, tolerance_s: float, camera_in_base) -> None:
         super().__init__(map_frame, tolerance_s)
-        from geometry_msgs.msg import Pose
-
-        pose = Pose()
-        pose.position.x, pose.position.y, pose.position.z = camera_in_base[:3]
-        orientation = pose.orientation
-        orientation.x, orientation.y, orientation.z, orientation.w = camera_in_base[3:]
-        self._base_from_camera = matrix_from_pose(pose, "The parameter camera_in_base")
+        self._base_from_camera = matrix_from_numbers(camera_in_base, "The parameter camera_in_base")
 
     @property
     def inputs(self) -> Sequence[tuple[str, type, Callable[[Any], None]]]:

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from instascene_core.objects import CompletedObject
+from instascene_core.local_frame import moved
 from instascene_ros import scene_messages
 from instascene_ros.collision_objects import CollisionBook, collision_object_type
 from instascene_ros.conversions import image_message, pose_from_matrix, time_message
@@ -27,6 +27,11 @@ LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def local_frame_of(map_frame: str) -> str:
+    """The tf frame of a scene that lies far from the map's origin."""
+    return f"{map_frame}_local"
 
 
 def resident_memory_mb() -> float:
@@ -77,9 +82,17 @@ class ScenePublishers:
     def header(self, snapshot: Snapshot) -> Header:
         return Header(stamp=time_message(snapshot.stamp), frame_id=self._map_frame)
 
+    def scene_header(self, snapshot: Snapshot) -> Header:
+        """Of messages of 32-bit numbers, and of what RViz shows, which computes with such: the map frame, or
+        far from its origin the scene's local frame, which tf knows."""
+        header = self.header(snapshot)
+        if snapshot.world_offset.any():
+            header.frame_id = local_frame_of(self._map_frame)
+        return header
+
     def instances_message(self, snapshot: Snapshot) -> InstanceArray:
         return scene_messages.instances_message(
-            snapshot.instances, set(snapshot.objects), self.header(snapshot)
+            snapshot.instances_in_map, set(snapshot.objects), self.header(snapshot)
         )
 
     def publish_changes(self, snapshot: Snapshot) -> None:
@@ -88,7 +101,9 @@ class ScenePublishers:
             return
         with self._lock:
             last, self._published = self._published, snapshot
-            header = self.header(snapshot)
+            header, scene_header = self.header(snapshot), self.scene_header(snapshot)
+            if not np.array_equal(snapshot.world_offset, last.world_offset):
+                self._tell_local_frame(snapshot, header)
             new_objects, same_objects = snapshot.objects_since(last), snapshot.has_objects_of(last)
             new_instances = snapshot.instances is not last.instances
             if new_instances or not same_objects:
@@ -96,16 +111,38 @@ class ScenePublishers:
             if new_instances or not same_objects or snapshot.selected != last.selected:
                 selected = self._selected_points(snapshot)
                 self._markers.publish(
-                    self._markers_book.update(snapshot.instances, snapshot.objects, header, selected)
+                    self._markers_book.update(snapshot.instances, snapshot.objects, scene_header, selected)
                 )
             if self._collisions is not None and not same_objects:
                 for message in self._collision_book.update(snapshot.objects, header):
                     self._collisions.publish(message)
             if new_instances or snapshot.gaussians is not last.gaussians:
                 labels = snapshot.instances.gaussian_labels if snapshot.instances else None
-                self._gaussians.publish(scene_messages.gaussians_message(snapshot.gaussians, labels, header))
+                self._gaussians.publish(
+                    scene_messages.gaussians_message(snapshot.gaussians, labels, scene_header)
+                )
             if self._tf is not None and new_objects:
-                self._tf.sendTransform([self._transform(o, header) for o in new_objects.values()])
+                poses = {i: moved(o.world_from_object, o.world_offset) for i, o in new_objects.items()}
+                self._tf.sendTransform([self._transform(f"object_{i}", p, header) for i, p in poses.items()])
+
+    def _tell_local_frame(self, snapshot: Snapshot, header: Header) -> None:
+        """Where the scene's frame lies in the map frame: on tf, and in the log for who has none."""
+        offset, local = snapshot.world_offset, local_frame_of(self._map_frame)
+        if not offset.any():
+            return
+        x, y, z = offset
+        where = f"'{local}', whose origin is at ({x:.12g}, {y:.12g}, {z:.12g}) m of '{self._map_frame}'"
+        if self._tf is None:
+            how = "tf2_ros is not installed here: publish this transform by a static_transform_publisher"
+        else:
+            how = f"tf tells it; take '{local}' as the fixed frame of RViz"
+            pose = np.eye(4)
+            pose[:3, 3] = offset
+            self._tf.sendTransform([self._transform(local, pose, header)])
+        self._node.get_logger().warning(
+            f"The scene is far from the map's origin: markers and gaussians are in {where} ({how}); all "
+            f" other messages stay in '{self._map_frame}'"
+        )
 
     @staticmethod
     def _selected_points(snapshot: Snapshot) -> np.ndarray | None:
@@ -115,9 +152,10 @@ class ScenePublishers:
         own = np.flatnonzero(snapshot.instances.gaussian_labels == snapshot.selected)
         return snapshot.gaussians.means.detach().cpu().numpy()[own]
 
-    def _transform(self, result: CompletedObject, header: Header) -> TransformStamped:
-        message = TransformStamped(header=header, child_frame_id=f"object_{result.instance_id}")
-        pose = pose_from_matrix(result.world_from_object)
+    @staticmethod
+    def _transform(child: str, map_from_child: np.ndarray, header: Header) -> TransformStamped:
+        message = TransformStamped(header=header, child_frame_id=child)
+        pose = pose_from_matrix(map_from_child)
         translation = message.transform.translation
         translation.x, translation.y, translation.z = pose.position.x, pose.position.y, pose.position.z
         message.transform.rotation = pose.orientation

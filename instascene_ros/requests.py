@@ -92,9 +92,10 @@ class Requests:
 
     def _get_instance(self, request, response) -> None:
         snapshot = self._worker.snapshot
-        if snapshot.instances is None:
+        instances = snapshot.instances_in_map
+        if instances is None:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
-        instance = snapshot.instances[InstanceId(request.instance_id)]
+        instance = instances[InstanceId(request.instance_id)]
         result = snapshot.objects.get(instance.id)
         response.header = self._publishers.header(snapshot)
         response.instance = scene_messages.instance_message(instance, result is not None)

@@ -17,6 +17,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import is_watertight, simplify
 from instascene_core.instances import Instance, InstanceId, InstanceMap
+from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_ros.conversions import pose_from_matrix
 
@@ -100,15 +101,17 @@ def instances_message(
 
 
 def completed_object_message(result: CompletedObject, header: Header, files=()) -> CompletedObjectMsg:
+    """In the map frame, whose coordinates are of 64 bits in the message."""
     mesh, colors, observed = for_message(result, MAX_TRIANGLES)
+    offset, convex_parts, pose = result.world_offset, result.convex_parts, result.world_from_object
     message = CompletedObjectMsg(
         header=header,
         instance_id=int(result.instance_id),
-        pose=pose_from_matrix(result.world_from_object),
-        mesh=mesh_message(mesh),
+        pose=pose_from_matrix(moved(pose, offset)),
+        mesh=mesh_message(mesh.moved(offset)),
         vertex_colors=[color(c) for c in (colors / 255.0).tolist()],
         vertex_observed=array.array("f", np.asarray(observed, dtype=np.float32).tobytes()),
-        convex_parts=[mesh_message(part) for part in result.convex_parts],
+        convex_parts=[mesh_message(part.moved(offset)) for part in convex_parts],
         observed_fraction=float(result.observed_fraction),
         uncertainty=float(result.uncertainty),
         confidence=float(result.confidence),
@@ -203,6 +206,7 @@ class MarkerBook:
     ) -> MarkerArray:
         """Boxes and labels of the objects, meshes of the completed ones, DELETE for the rest.
 
+        All in the scene's frame, as they are given: RViz computes in 32 bits.
         selected: [K, 3] points of the instance to highlight, if any.
         """
         markers: list[Marker] = []

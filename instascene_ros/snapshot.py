@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
@@ -21,6 +23,8 @@ class Snapshot:
     objects: dict[InstanceId, CompletedObject] = field(default_factory=dict)
     selected: int = 0  # the instance to highlight; 0 = none
     device: str = "cpu"  # what reconstructs
+    # [3] float64 metres: map frame = the scene's frame + this (`instascene_core.local_frame`)
+    world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     @staticmethod
     def of(scene: Scene, selected: int = 0) -> "Snapshot":
@@ -33,7 +37,13 @@ class Snapshot:
             objects=dict(scene.objects),
             selected=selected,
             device=scene.device,
+            world_offset=scene.world_offset,
         )
+
+    @property
+    def instances_in_map(self) -> InstanceMap | None:
+        """The instances with boxes and support plane in the map frame."""
+        return None if self.instances is None else self.instances.moved(self.world_offset)
 
     def objects_since(self, earlier: "Snapshot") -> dict[InstanceId, CompletedObject]:
         """By id, the completed objects that are new or were completed again."""

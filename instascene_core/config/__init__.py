@@ -8,6 +8,7 @@ an unknown key is refused, a wrong type is refused, a missing key keeps its defa
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from instascene_core.config.association import AssociationConfig
 from instascene_core.config.completion import CompletionConfig
@@ -28,9 +29,10 @@ from instascene_core.config.synthetic import SyntheticConfig
 class Config:
     """The whole pipeline."""
 
-    # Direction against gravity in the world frame; REP 103 says z.  Empty = not known: the support
-    # plane decides.
-    up: tuple[Signed, ...] = (0.0, 0.0, 1.0)
+    # Direction against gravity in the world frame: three numbers.  "auto": z, as REP 103 says, unless the way
+    # the cameras were held contradicts it; then the plane that things stand on tells.  Empty = not known: the
+    # support plane decides.
+    up: Literal["auto"] | tuple[Signed, ...] = "auto"
     # Frames held; of more, the most redundant ones go.  A frame of 640×480 takes about 9 MB with all that
     # is made from it.
     max_frames: Count = 240

@@ -59,6 +59,9 @@ class SupportConfig:
     # Which of the planes is the support
     up_known_degrees: Angle = 30.0  # the support may tilt this much from the given up direction ...
     up_guess_degrees: Angle = 60.0  # ... or from what the cameras suggest
+    up_axis_degrees: Angle = 1.0  # an axis of the world that is so near to the found up is taken for it
+    up_warn_degrees: Angle = 15.0  # between up and the support's normal, or the cameras' up: it is said
+    up_tilted_share: Share = 0.25  # of all points, for a plane that is to count against level cameras
     up_facing_alignment: Cosine = 0.7  # cosine to the plane's normal above which a point faces up
     min_level_facing: Share = 0.5  # share of the points at the support's level that face up
     min_weak_share: Share = 0.004  # of all points: a support nearly hidden under its objects

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.errors import InputError
 
 SLACK = 1.05  # of a depth pixel's size in the colour image, so that slanted surfaces keep few gaps
 LARGEST_HALF = 4.0  # colour pixels: half of what one measurement may cover
@@ -41,11 +42,17 @@ class DepthCamera:
 
         depth: [h, w] metres of this camera; color_from_depth [4, 4].  Each measurement covers the colour
         pixels whose centres lie in its own pixel; of several the nearest counts.  Where both cameras look
-        from one place through lenses without distortion, depth is interpolated on surfaces instead.
+        from one place through lenses without distortion, depth is interpolated on surfaces instead.  Raises
+        InputError where the depth is not of this camera's size.
         """
-        camera = color.camera
+        camera, own = color.camera, self.lens.camera
+        if depth.shape != (own.height, own.width):
+            raise InputError(
+                f"The depth image is {depth.shape[1]}×{depth.shape[0]}, but its camera_info says "
+                f"{own.width}×{own.height}; publish the camera_info of this image size."
+            )
         if np.array_equal(color_from_depth, np.eye(4)) and not (color.is_distorted or self.lens.is_distorted):
-            return _resampled(depth, self.lens.camera, camera)
+            return _resampled(depth, own, camera)
         result = np.full((camera.height, camera.width), np.inf, np.float32)
         rows, columns = np.nonzero(depth)
         z = depth[rows, columns]

@@ -1,8 +1,10 @@
 """One completed object as a folder of files.
 
-mesh.ply/glb/stl are in the input's world frame.  The descriptions (URDF, SDF, MJCF) and the collision
-bodies they name are in the object's own frame (origin at the bottom centre, z up), so that a
-simulator can put the object anywhere; object.json tells where it stood.
+mesh.ply/glb/stl are in the input's world frame; in a world far from the origin, for which their 32-bit
+numbers are too coarse, in a local frame: adding `world_offset_m` of object.json to a vertex gives the world's
+coordinates.  What object.json tells is of the world in 64-bit numbers.  The descriptions (URDF, SDF, MJCF)
+and the collision bodies they name are in the object's own frame (origin at the bottom centre, z up), so that
+a simulator can put the object anywhere; object.json tells where it stood.
 """
 
 import json
@@ -21,6 +23,7 @@ from instascene_core.export import descriptions, ply
 from instascene_core.export.inertia import Inertial, inertial
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
+from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Layout, require_writable, writing
 from instascene_core.transforms import apply, inverse, quaternion_from_matrix
@@ -183,7 +186,8 @@ def _facts(obj: CompletedObject, body, config: ExportConfig) -> dict:
     return {
         "instance_id": obj.instance_id,
         "frame": "world (that of the input)",
-        "position_m": obj.world_from_object[:3, 3].tolist(),
+        "world_offset_m": np.asarray(obj.world_offset, dtype=np.float64).tolist(),
+        "position_m": moved(obj.world_from_object, obj.world_offset)[:3, 3].tolist(),
         "orientation_wxyz": quaternion_from_matrix(obj.world_from_object[:3, :3]).tolist(),
         "dimensions_m": np.asarray(obj.dimensions).tolist(),
         "volume_m3": obj.volume,
@@ -209,7 +213,7 @@ def _next_view(obj: CompletedObject) -> dict | None:
     if obj.next_best_view is None:
         return None
     return {
-        "position_m": obj.next_best_view[:3, 3].tolist(),
+        "position_m": moved(obj.next_best_view, obj.world_offset)[:3, 3].tolist(),
         "orientation_wxyz": quaternion_from_matrix(obj.next_best_view[:3, :3]).tolist(),
         "reveals": obj.next_view_reveals,
     }

@@ -9,6 +9,7 @@ from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import require_mesh
 from instascene_core.instances import InstanceId, instance_id_from
+from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import finish
 from instascene_core.saved_facts import read_object_facts
@@ -38,7 +39,8 @@ def load_object(folder: Path) -> CompletedObject:
     try:
         facts = read_object_facts(folder)
         vertices, faces = _read_ply(folder / "mesh.ply")
-        pose = _pose(facts)
+        offset = np.array(facts.get("world_offset_m", (0.0, 0.0, 0.0)))
+        pose = moved(_pose(facts), -offset)
         view = facts.get("next_best_view")
         positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
         return CompletedObject(
@@ -59,9 +61,10 @@ def load_object(folder: Path) -> CompletedObject:
             prior=facts["prior"],
             duration_s=facts["duration_s"],
             convex_parts=_read_parts(folder / "collision", pose) if facts["convex_parts"] else (),
-            next_best_view=None if view is None else _pose(view),
+            next_best_view=None if view is None else moved(_pose(view), -offset),
             next_view_reveals=0.0 if view is None else view["reveals"],
             notes=tuple(facts["notes"]),
+            world_offset=offset,
         )
     except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
         if isinstance(error, InputError):

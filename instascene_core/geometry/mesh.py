@@ -18,6 +18,10 @@ class TriangleMesh:
     vertices: np.ndarray  # [V, 3] float64
     triangles: np.ndarray  # [F, 3] int32, counter-clockwise seen from outside
 
+    def moved(self, offset: np.ndarray) -> "TriangleMesh":
+        """The mesh moved by `offset` [3] metres, in 64-bit numbers; itself where that is 0."""
+        return TriangleMesh(self.vertices + offset, self.triangles) if np.any(offset) else self
+
 
 def require_mesh(mesh: TriangleMesh, where: object) -> TriangleMesh:
     """`mesh`, which a file holds; InputError, naming `where`, when it has a vertex that is no place, or a

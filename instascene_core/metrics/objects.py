@@ -81,10 +81,12 @@ def compare_objects(
     objects: Mapping[InstanceId, CompletedObject] | Iterable[CompletedObject],
     truths: Sequence[tuple[TriangleMesh, ObjectAccuracy]],
 ) -> ObjectsAccuracy:
-    """Match completed objects to true meshes (watertight, metres, the same world frame), each with an empty
-    row that names it."""
+    """Match completed objects to true meshes (watertight, metres, the world frame), each with an empty row
+    that names it."""
     things = list(objects.values() if isinstance(objects, Mapping) else objects)
-    iou = np.array([[volume_iou(thing.mesh, mesh, MATCH_CELLS) for mesh, _ in truths] for thing in things])
+    iou = np.array(
+        [[volume_iou(t.mesh, _beside(t, mesh), MATCH_CELLS) for mesh, _ in truths] for t in things]
+    )
     iou = iou.reshape(len(things), len(truths))
     partner = {t: p for p, t in match(iou) if iou[p, t] >= FOUND_IOU}
     rows = []
@@ -127,11 +129,19 @@ def _exact(
     """[P, T] volume IoU, as exact as in the rows wherever it may decide about a hit."""
     exact = coarse.copy()
     for p, t in np.argwhere(coarse >= FOUND_IOU).tolist():
-        exact[p, t] = known[p, t] if (p, t) in known else volume_iou(things[p].mesh, truths[t][0])
+        exact[p, t] = (
+            known[p, t] if (p, t) in known else volume_iou(things[p].mesh, _beside(things[p], truths[t][0]))
+        )
     return exact
 
 
+def _beside(thing: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:
+    """A true mesh, of the world, in the frame that the completed object is in."""
+    return mesh.moved(-thing.world_offset)
+
+
 def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -> ObjectAccuracy:
+    mesh = _beside(thing, mesh)
     surfaces = compare_surfaces(thing.mesh, mesh)
     return ObjectAccuracy(
         truth_id=row.truth_id,
@@ -147,8 +157,11 @@ def _accuracy(row: ObjectAccuracy, thing: CompletedObject, mesh: TriangleMesh) -
 
 
 def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
-    """(mesh, empty row) of every true object in a ground truth folder or a scene of BOP, ordered by id.
+    """(mesh in the world frame, empty row) of every true object in a ground truth folder or a scene of BOP,
+    ordered by id.
 
+    Where scene.json has a `world_offset_m` [3] it is added to the vertices, so that files of 32-bit numbers
+    can be of a world far from the origin.
     Raises InputError when there are none or a file is damaged.
     """
     if BopReader.find(folder):
@@ -160,8 +173,9 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
         raise InputError(f"There are no ground truth meshes meshes/<id>.ply in {folder}.")
     scene = folder / "scene.json"
     try:
-        described = read_json(scene, "The ground truth")["objects"] if scene.is_file() else []
-        known = {entry["id"]: entry for entry in described}
+        described = read_json(scene, "The ground truth") if scene.is_file() else {"objects": []}
+        known = {entry["id"]: entry for entry in described["objects"]}
+        offset = np.array(described.get("world_offset_m", (0.0, 0.0, 0.0)), dtype=np.float64).reshape(3)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
     truths = []
@@ -171,7 +185,7 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
         row = ObjectAccuracy(
             number, f"{entry.get('kind', 'object')} {number}", entry.get("observed_fraction", float("nan"))
         )
-        truths.append((_read_mesh(file), row))
+        truths.append((_read_mesh(file).moved(offset), row))
     return truths
 
 

@@ -226,6 +226,10 @@ def _points(output: Path, ground_truth: Path, min_region: int, ignored_classes: 
 
     points, truth = read_points(ground_truth)
     things = _objects(output)
+    # From the world into the frame of scene.ply.
+    points = points - np.array(
+        read_scene_facts(output, DecomposedFacts).get("world_offset_m", (0.0, 0.0, 0.0))
+    )
     file = read_gaussians(output / "scene.ply")
     if file.instance_ids is None:
         raise InputError(f"{output / 'scene.ply'} holds no instance ids.")

@@ -37,6 +37,12 @@ def box_of_region(region: str) -> np.ndarray | None:
     return corners
 
 
+def local_region(region: str, offset: np.ndarray) -> str:
+    """The region of the world for a scene whose frame has its origin at `offset` [3] metres in the world."""
+    box = box_of_region(region) if np.any(offset) else None
+    return region if box is None else " ".join(repr(float(value)) for value in (box - offset).ravel())
+
+
 def kinds_in_region(
     ids: Sequence[int],
     gaussian_labels: np.ndarray,

@@ -56,6 +56,7 @@ class Decomposition:
     gaussians: GaussianModel  # those of the reconstruction, with instance features [N, 16]
     instances: InstanceMap
     surface_of: LazySurface = field(repr=False)
+    up: np.ndarray | None = None  # [3] unit, the direction against gravity; None = the support's normal
     metrics: Mapping = field(default_factory=dict)  # instances, mask_warnings, seconds
 
     @property
@@ -122,12 +123,15 @@ class IdHistory:
 class SceneState:
     """Everything that is known of a scene at one moment."""
 
-    frames: tuple[Frame, ...] = ()  # as they came
+    frames: tuple[Frame, ...] = ()  # as they came, but for their poses' frame (world_offset)
     reconstruction: Reconstruction | None = None
     decomposition: Decomposition | None = None
     objects: Mapping[InstanceId, CompletedObject] = field(default_factory=dict)  # by instance id
     ids: IdHistory = IdHistory()
     metrics: Mapping = field(default_factory=dict)  # of all steps, see the results' own
+    # [3] float64 metres: everything here is in a frame of the world's axes whose origin is there in the
+    # world; 0 but for worlds far from the origin (`instascene_core.local_frame`).
+    world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     @property
     def is_reconstructed(self) -> bool:

@@ -23,6 +23,8 @@ from instascene_core.rendering import RenderResult, choose_device, device_name, 
 from instascene_core.scene import editing, removal
 from instascene_core.scene.checking import RecordingCheck
 from instascene_core.scene.keyframes import most_redundant
+from instascene_core.scene.placing import localised, placed
+from instascene_core.scene.region import local_region
 from instascene_core.scene.results import (
     Decomposition,
     IdHistory,
@@ -31,7 +33,7 @@ from instascene_core.scene.results import (
     SceneState,
     merged_metrics,
 )
-from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed, up_of
+from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ class Scene:
     assigns it last, so a cancelled or failed call leaves the scene as it was, and whoever holds an earlier
     state keeps a consistent one.  Not thread-safe: exactly one thread may call the methods (the ROS worker,
     the command line); other threads may read a `state`.
+
+    Frames and points are given in the world frame.  In a world far from the origin everything that is held
+    and handed out is in a local frame: add `world_offset` to be back in the world.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -106,7 +111,9 @@ class Scene:
         # Sections 3.1 and 3.2: masks of single views become instances of the scene.
         if until != "reconstruct":
             known = state.require_reconstruction()
-            state = state.with_decomposition(decompose(known, self.config, progress, ids=state.ids))
+            region = local_region(self.config.region, state.world_offset)
+            config = replace(self.config, region=region)
+            state = state.with_decomposition(decompose(known, config, progress, ids=state.ids))
         self._replace(state, state.frames)
         # Section 4: every object is completed under all its observations.
         return self.complete_all(progress=progress) if until == "complete" else {}
@@ -145,6 +152,7 @@ class Scene:
                 self.state.require_decomposition(), instance_id, self.config, progress,
                 num_samples=num_samples, seed=seed,
             )  # fmt: skip
+        result = replace(result, world_offset=self.world_offset)
         self.state = self.state.with_object(result, metrics)
         return result
 
@@ -192,6 +200,9 @@ class Scene:
         if any(frame.name == other.name for other in state.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
         self._unfinished = None  # it is of other frames from now on
+        if not state.frames:
+            state = placed(state, frame)
+        frame = localised(frame, state.world_offset)
         frames = [*state.frames, frame]
         if len(frames) <= self.config.max_frames:
             self.state = replace(state, frames=tuple(frames))
@@ -273,11 +284,14 @@ class Scene:
         level: int = 0,
         preview: bool = False,
     ) -> editing.Selection:
-        """The instance at a pixel (column, row) of a frame ("" = the newest), or at a point [3] in metres.
+        """The instance at a pixel (column, row) of a frame ("" = the newest), or at a point [3] in metres, of
+        the world.
 
         Made where no mask ever was; a `threshold` other than τ grows or shrinks what is known, `level`
         steps to coarser (> 0) or finer (< 0) answers.  preview: only tell, change nothing.
         """
+        offset = self.world_offset
+        point = None if point is None else np.asarray(point, dtype=np.float64) - offset
         click = editing.click_on(self.state, self.config.click, frame, pixel, point)
         known = self.state.require_decomposition()
         instances, selection = editing.answer_click(
@@ -286,7 +300,7 @@ class Scene:
         if not preview and instances is not known.instances:
             # A completed mesh is that of the extent it was made from.
             self.state = self.state.with_instances(instances)
-        return selection
+        return replace(selection, point=selection.point + offset) if offset.any() else selection
 
     def remove(self, instance_id: InstanceId) -> removal.Removal:
         """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
@@ -304,24 +318,32 @@ class Scene:
         background: torch.Tensor | None = None,
         highest_id: int = 0,
         metrics: Mapping | None = None,
+        world_offset: np.ndarray | None = None,
     ) -> None:
         """Take over a scene that was reconstructed before, in place of the present one.
 
         gaussians: with instance features where there are instances; frames: those it was made from, with the
         poses it ended with; background: [3] colour; highest_id: ever given to an instance, also to one that
-        is gone; metrics: of then.
+        is gone; metrics: of then; world_offset: [3] metres, see `SceneState`.
         """
+        offset = np.zeros(3) if world_offset is None else np.asarray(world_offset, dtype=np.float64)
+        if offset.any():
+            metrics = {**(metrics or {}), "world_offset_m": offset.tolist()}
         counts = {"gaussians": len(gaussians), "frames": len(frames)}
         known = Reconstruction(tuple(frames), gaussians.with_features(None), background, counts)
-        state = replace(SceneState(), frames=tuple(frames), ids=IdHistory(highest=highest_id))
+        state = replace(
+            SceneState(), frames=tuple(frames), ids=IdHistory(highest=highest_id), world_offset=offset
+        )
         state = state.with_reconstruction(known)
         if instances is not None:
             views = dense_views(known, self.config.min_depth_coverage)
+            support, up = segmentation.find_support_and_up(
+                views, self.config.up, self.config.segmentation.support
+            )
             decomposition = Decomposition(
                 views=tuple(views),
-                support=segmentation.find_support(
-                    views, up_of(self.config), self.config.segmentation.support
-                ),
+                support=support,
+                up=up.direction,
                 masks=(),
                 gaussians=gaussians,
                 instances=instances,
@@ -346,8 +368,13 @@ class Scene:
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """The frames held, as they came."""
+        """The frames held, as they came; poses in the scene's frame."""
         return self.state.frames
+
+    @property
+    def world_offset(self) -> np.ndarray:
+        """[3] float64 metres, world = the scene's frame + this; 0 but for worlds far from the origin."""
+        return self.state.world_offset
 
     @property
     def posed_frames(self) -> tuple[Frame, ...]:
@@ -396,16 +423,16 @@ class Scene:
         return None if background is None else background.detach().cpu().numpy()
 
     def render(self, frame: Frame) -> RenderResult:
-        """The Gaussians as `frame`'s camera sees them."""
+        """The Gaussians as `frame`'s camera sees them; its pose is in the scene's frame, as of `frames`."""
         return rasterize(
             self.require_gaussians(), frame.camera, frame.world_from_camera, background=self._background
         )
 
     def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
-        """Note how well the Gaussians predict frames they were not trained on."""
+        """Note how well the Gaussians predict frames (of the world) they were not trained on."""
         summary = reconstruction.evaluate(
             self.require_gaussians(),
-            list(frames),
+            [localised(frame, self.world_offset) for frame in frames],
             background=self._background,
             align=self._poses_moved,
         ).summary()

@@ -85,9 +85,10 @@ def decompose(
     metrics: dict = {"seconds": {}}
     with timed("depth", metrics):
         views = dense_views(reconstructed, config.min_depth_coverage, progress)
-        support = segmentation.find_support(views, up_of(config), config.segmentation.support)
+        support, up = segmentation.find_support_and_up(views, config.up, config.segmentation.support)
+        metrics["up"] = up.as_dict()
     with timed("masks", metrics):
-        masks, ids_agree = _masks(views, support, config, metrics, progress)
+        masks, ids_agree = _masks(views, support, up.direction, config, metrics, progress)
     with timed("decompose", metrics):
         found = find_instances(
             views, masks, reconstructed.gaussians, support, config, ids, progress, ids_agree=ids_agree
@@ -101,6 +102,7 @@ def decompose(
         gaussians=gaussians,
         instances=found.instances,
         surface_of=LazySurface(gaussians, views, config.click),
+        up=up.direction,
         metrics=metrics,
     )
 
@@ -129,7 +131,7 @@ def complete(
         decomposition.labelled_views,
         instance.id,  # a plain int, whatever kind of integer was asked for
         support=decomposition.instances.support,
-        up=up_of(config),
+        up=decomposition.up,
         config=config.completion,
         num_samples=num_samples,
         seed=seed,
@@ -169,13 +171,14 @@ def _rendered_depth(reconstructed: Reconstruction, frame: Frame, min_coverage: f
 def _masks(
     views: Sequence[Frame],
     support: segmentation.Support | None,
+    up: np.ndarray | None,
     config: Config,
     metrics: dict,
     progress: ProgressCallback,
 ) -> tuple[list[np.ndarray], bool]:
     """One label image a view from the configured 2D segmenter, and whether ids agree between the views."""
     segmenter = segmentation.make_segmenter(
-        config.segmentation, views, support, progress, up=up_of(config), seek_support=False
+        config.segmentation, views, support, progress, up=up, seek_support=False
     )
     metrics["mask_warnings"], masks = 0, []
     for index, view in enumerate(views):
@@ -193,11 +196,6 @@ def _compact(labels: np.ndarray) -> np.ndarray:
     """The same ids in half the memory where they fit."""
     fits = labels.size == 0 or labels.max() < np.iinfo(np.int16).max
     return labels.astype(np.int16) if fits else labels
-
-
-def up_of(config: Config) -> np.ndarray | None:
-    """[3] the direction against gravity in the world frame, where it is known."""
-    return np.array(config.up) if config.up else None
 
 
 @contextmanager

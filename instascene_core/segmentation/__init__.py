@@ -7,8 +7,10 @@ from instascene_core.segmentation.public.segmenter import PublicSegmenter
 from instascene_core.segmentation.segmenter import LabelImage, Segmenter
 from instascene_core.segmentation.single_view import NetworkSegmenter
 from instascene_core.segmentation.support import Support, find_support
+from instascene_core.segmentation.upward import CONVENTION, Upward, find_support_and_up
 
 __all__ = [
+    "CONVENTION",
     "SEGMENTERS",
     "GivenLabels",
     "LabelImage",
@@ -17,8 +19,10 @@ __all__ = [
     "Segmenter",
     "Support",
     "SurfaceSegmenter",
+    "Upward",
     "check_labels",
     "find_support",
+    "find_support_and_up",
     "make_segmenter",
     "segmenter_named",
 ]

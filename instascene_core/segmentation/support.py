@@ -76,9 +76,14 @@ def find_support(
     return support_of_points(sample, up, config)
 
 
-def support_of_points(sample: SceneSample, up: np.ndarray | None, config: SupportConfig) -> Support | None:
-    """`find_support` on points that were fused before."""
-    planes, shares, tolerance = _extract_planes(sample, config)
+def support_of_points(
+    sample: SceneSample,
+    up: np.ndarray | None,
+    config: SupportConfig,
+    found: tuple[list[Plane], np.ndarray, float] | None = None,
+) -> Support | None:
+    """`find_support` on points that were fused before; found: what `extract_planes` gives for them."""
+    planes, shares, tolerance = found or extract_planes(sample, config)
     if not planes:
         return None
     noise = tolerance / config.plane_sigmas
@@ -122,7 +127,7 @@ def _likely_up(sample: SceneSample, up: np.ndarray | None) -> np.ndarray:
     return guess
 
 
-def _extract_planes(sample: SceneSample, config: SupportConfig) -> tuple[list[Plane], np.ndarray, float]:
+def extract_planes(sample: SceneSample, config: SupportConfig) -> tuple[list[Plane], np.ndarray, float]:
     """Planes by decreasing share of all points, those shares, and the noise tolerance in metres."""
     generator = np.random.default_rng(0)
     positions, normals = sample.points.positions, sample.points.normals

@@ -22,6 +22,7 @@ from instascene_core.frame import UNLABELLED, Frame, labels_from_image
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
 from instascene_core.instances import InstanceMap
+from instascene_core.local_frame import moved
 from instascene_core.owned_folder import finish, inside
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import rasterize
@@ -62,9 +63,11 @@ def load_scene(
             notes = []
         color = saved.get("background_color")
         background = None if color is None else torch.tensor(color, dtype=torch.float32)
+        offset = np.array(saved.get("world_offset_m", (0.0, 0.0, 0.0)))
         instances = _instances(saved, folder, file.instance_ids)
+        instances = instances and instances.moved(-offset)
         given = _input_frames(saved, folder, notes)
-        frames, found = _frames(saved, folder, given, file.gaussians, background, progress)
+        frames, found = _frames(saved, folder, given, offset, file.gaussians, background, progress)
         highest = int(saved.get("highest_instance_id", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -72,7 +75,7 @@ def load_scene(
         raise InputError(f"{folder / MARKER} does not describe a scene ({error!r}).") from error
     objects = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     scene = _scene_for(config, notes)
-    scene.restore(file.gaussians, frames, instances, objects, background, highest, _metrics(folder))
+    scene.restore(file.gaussians, frames, instances, objects, background, highest, _metrics(folder), offset)
     origin = dict(saved.get("input", {}))
     # What lies within the saved scene is written again with the next one.
     scene.origin = {} if origin.get("source") == FRAMES else origin
@@ -174,15 +177,18 @@ def _frames(
     saved: Mapping,
     folder: Path,
     given: Mapping[str, tuple],
+    offset: np.ndarray,
     gaussians: GaussianModel,
     background: torch.Tensor | None,
     progress: ProgressCallback,
 ) -> tuple[list[Frame], int]:
-    """(all frames of the scene in their order, how many of them are real)."""
+    """(all frames of the scene in their order, how many of them are real); poses in the scene's frame, whose
+    origin is `offset` [3] metres in the world."""
     frames, found = [], 0
     for index, entry in enumerate(saved["frames"]):
         progress("load", (index + 1) / (len(saved["frames"]) + 1), entry["name"])
-        camera, pose = PinholeCamera(**entry["camera"]), np.array(entry["world_from_camera"])
+        camera = PinholeCamera(**entry["camera"])
+        pose = moved(np.array(entry["world_from_camera"]), -offset)
         require_pixels(camera.width, camera.height, f"The frame '{entry['name']}' of {folder / MARKER}")
         frame = None
         if entry["name"] in given:

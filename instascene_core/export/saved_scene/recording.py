@@ -7,22 +7,25 @@ import numpy as np
 
 from instascene_core.files import write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
+from instascene_core.local_frame import moved
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes: y up, z backward
 STEPS = 65535  # of a 16-bit depth image
 
 
-def write_recording(folder: Path, frames: Sequence[Frame]) -> None:
+def write_recording(folder: Path, frames: Sequence[Frame], world_offset: np.ndarray | None = None) -> None:
     """Write images, depth and given masks, and a transforms.json with one camera a frame.
 
-    Depth is rounded to a 65535th of the largest: 0.1 mm at 6.5 m.
+    Depth is rounded to a 65535th of the largest: 0.1 mm at 6.5 m.  world_offset: [3] metres from the frames'
+    frame to the world, which the file is in; None = 0.
     """
+    offset = np.zeros(3) if world_offset is None else world_offset
     entries = []
     for frame in frames:
         entry = {
             "file_path": f"images/{frame.name}.png",
             "timestamp": frame.stamp,
-            "transform_matrix": frame.world_from_camera @ OPENGL_FROM_OPENCV,
+            "transform_matrix": moved(frame.world_from_camera, offset) @ OPENGL_FROM_OPENCV,
             "w": frame.camera.width,
             "h": frame.camera.height,
             "fl_x": frame.camera.fx,

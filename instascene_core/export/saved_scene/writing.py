@@ -23,6 +23,7 @@ from instascene_core.files import write_bytes, write_image, write_json
 from instascene_core.frame import image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
 from instascene_core.instances import instance_id_from
+from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
 from instascene_core.progress import ProgressCallback, no_progress
@@ -65,7 +66,7 @@ def save_scene(
             write_object(result, staging / _object_folder(instance_id), readable(scene.config.export))
         if with_frames and not origin:
             progress("save", 1.0, "frames")
-            write_recording(staging / FRAMES, scene.frames)
+            write_recording(staging / FRAMES, scene.frames, scene.world_offset)
             origin = {"source": FRAMES, "use_depth": True, "use_masks": True}
         write_json(staging / "metrics.json", scene.metrics)
         progress("save", 1.0, "pictures")
@@ -191,23 +192,29 @@ def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def _description(scene: Scene, source: str, origin: dict, sums: dict[str, str]) -> dict:
-    """Everything of scene.json: what went in, what came out, with which version and parameters."""
+    """Everything of scene.json: what went in, what came out, with which version and parameters.
+
+    Poses, boxes and planes are of the world, in 64-bit numbers.  scene.ply is in the scene's frame:
+    world = vertex + world_offset_m.
+    """
+    offset = scene.world_offset
     return {
         "instascene_version": __version__,
         "source": source or origin.get("source", ""),
         "input": origin,
+        "world_offset_m": offset,
         "frames": [
             {
                 "name": frame.name,
                 "stamp": frame.stamp,
                 "camera": asdict(frame.camera),
-                "world_from_camera": frame.world_from_camera,
-                "given_world_from_camera": given.world_from_camera,
+                "world_from_camera": moved(frame.world_from_camera, offset),
+                "given_world_from_camera": moved(given.world_from_camera, offset),
             }
             for frame, given in zip(scene.posed_frames, scene.frames)
         ],
         "background_color": scene.background_color,
-        "instances": instances_to_json(scene.instances),
+        "instances": instances_to_json(scene.instances and scene.instances.moved(offset)),
         "highest_instance_id": scene.state.ids.highest,
         "parameters": asdict(scene.config),
         "checksums_sha256": sums,
