@@ -152,7 +152,8 @@ class Scene:
                 self.state.require_decomposition(), instance_id, self.config, progress,
                 num_samples=num_samples, seed=seed,
             )  # fmt: skip
-        result = replace(result, world_offset=self.world_offset)
+        if self.world_offset.any():
+            result = replace(result, world_offset=self.world_offset)
         self.state = self.state.with_object(result, metrics)
         return result
 
