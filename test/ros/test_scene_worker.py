@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from instascene_core.errors import Cancelled, InputError
@@ -14,6 +15,7 @@ class StandInScene(SimpleNamespace):
 
     def __init__(self, **changes) -> None:
         empty = {"frames": [], "gaussians": None, "instances": None, "objects": {}, "device": "cpu"}
+        empty["world_offset"] = np.zeros(3)
         super().__init__(**{**empty, "metrics": {"psnr": 20.0, "seconds": {}}, **changes})
 
 
