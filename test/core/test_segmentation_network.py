@@ -194,8 +194,10 @@ def scored(name: str, frames):
 
 
 def test_stacked_twins_are_told_apart_where_geometry_fails(stacked):
-    """Measured: 0.71 by the network, 0.44 by geometry; over six such scenes 0.65 (seed 931, where earlier weights
-    had 0.79, has 0.47 and is the worst of them)."""
+    """Measured: 0.71 by the network, 0.44 by geometry; over six such scenes 0.65.
+
+    Seed 931, where earlier weights had 0.79, is the worst of the six with 0.47.
+    """
     truth = [f.labels for f in stacked]
     built_in, segmenter = scored("builtin", stacked)
     geometric, _ = scored("geometric", stacked)
