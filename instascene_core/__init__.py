@@ -29,7 +29,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     scene training                                                  layer 10: the paper in order
     viewer                                                          layer 11
     export                                                          layer 12
-    browser doctor                                                  layer 13
+    browser doctor terminal                                         layer 13
     cli                                                             layer 14
     start                                                           layer 15
 """

@@ -21,12 +21,12 @@ from instascene.srv import CompleteInstance, SaveScene, SegmentInstances
 from rclpy.signals import SignalHandlerOptions
 
 from instascene_core import synthetic
-from instascene_core.cli import console, progress_bars, summarise, warn
 from instascene_core.config import SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.errors import InputError
 from instascene_core.export.saved_scene import require_savable
 from instascene_core.progress import ProgressCallback
+from instascene_core.terminal import console, progress_bars, summarise, warn
 from instascene_ros.data_folder import folder_under
 
 CACHE = Path(".cache/demo")

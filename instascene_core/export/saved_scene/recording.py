@@ -8,8 +8,8 @@ import numpy as np
 from instascene_core.files import write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.local_frame import moved
+from instascene_core.transforms import OPENGL_FROM_OPENCV
 
-OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes: y up, z backward
 STEPS = 65535  # of a 16-bit depth image
 
 
