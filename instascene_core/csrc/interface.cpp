@@ -3,6 +3,7 @@
 
 #include "kernel.h"
 #include "losses.hpp"
+#include "patch_match.hpp"
 #include "workspace.hpp"
 
 namespace isk {
@@ -142,6 +143,10 @@ int isk_adam(int64_t rows, int32_t width, float* parameter, const float* gradien
     isk::adam(rows, width, parameter, gradient, mean, square, chosen, rate, beta1, beta2, epsilon,
               correction1, correction2, threads);
   });
+}
+
+int isk_patch_match(const isk_stereo* stereo, float* planes, float* costs) {
+  return guarded([&] { isk::patch_match(*stereo, planes, costs); });
 }
 
 const char* isk_best_instruction_set(void) {

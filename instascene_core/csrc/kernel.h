@@ -98,6 +98,31 @@ ISK_API int isk_adam(int64_t rows, int32_t width, float* parameter, const float*
                      float* square, const uint8_t* chosen, float rate, float beta1, float beta2,
                      float epsilon, float correction1, float correction2, int32_t num_threads);
 
+/* Another view that a reference is compared with. */
+typedef struct {
+  int32_t width, height;
+  const float* image;    /* [height, width] grey, 0 … 255; below 0: the image shows nothing there */
+  double from_pixel[12]; /* [3, 4]: (u, v, 1, inverse depth) of the reference -> homogeneous pixel here */
+} isk_stereo_source;
+
+typedef struct {
+  int32_t width, height, num_sources, num_threads;
+  int32_t iterations, spacing; /* of the window's taps, pixels */
+  uint32_t seed;
+  float grey_sigma;                 /* grey levels: how fast other greys than the middle's lose weight */
+  float least_variance;             /* grey levels squared: flatter windows say nothing */
+  float nearest, farthest;          /* inverse depths, the greater one first */
+  float least_cosine;               /* between ray and normal */
+  float draw_depth, draw_tilt;      /* of planes drawn in the first iteration, relative */
+  double fx, fy, cx, cy;            /* pixels */
+  const float* image;               /* [H, W] grey, like the sources' */
+  const isk_stereo_source* sources; /* [num_sources] */
+} isk_stereo;
+
+/* planes [3, H, W]: inverse depth and its slopes per pixel right and down, improved in place;
+ * costs [H, W]: 1 - NCC of the views that agree best, 1 where nothing can be compared. */
+ISK_API int isk_patch_match(const isk_stereo* stereo, float* planes, float* costs);
+
 /* "avx512", "avx2" or "baseline": the best that this processor and its system run. */
 ISK_API const char* isk_best_instruction_set(void);
 

@@ -56,6 +56,10 @@ inline F round_nearest(F a) {
   return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 inline F scale_by_power_of_two(F a, F n) { return _mm512_scalef_ps(a.v, n.v); }
+// base[index] per lane; index: whole numbers from 0 to 2^24.
+inline F gather(const float* base, F index) {
+  return _mm512_i32gather_ps(_mm512_cvtps_epi32(index.v), base, sizeof(float));
+}
 
 // Sums over the lanes of four vectors, as four floats.
 inline void sum4(const F* a, float* out) {
@@ -108,6 +112,9 @@ inline F scale_by_power_of_two(F a, F n) {
   __m256i e = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), e));
 }
+inline F gather(const float* base, F index) {
+  return _mm256_i32gather_ps(base, _mm256_cvtps_epi32(index.v), sizeof(float));
+}
 
 inline void sum4(const F* a, float* out) {
   __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(a[0].v, a[1].v), _mm256_hadd_ps(a[2].v, a[3].v));
@@ -158,6 +165,10 @@ inline F round_nearest(F a) { return (a + F(12582912.0f)) - F(12582912.0f); }
 inline F scale_by_power_of_two(F a, F n) {
   I4 e = __builtin_convertvector(n.v, I4) << 23;
   return reinterpret_cast<V4>(reinterpret_cast<I4>(a.v) + e);
+}
+inline F gather(const float* base, F index) {
+  const I4 i = __builtin_convertvector(index.v, I4);
+  return V4{base[i[0]], base[i[1]], base[i[2]], base[i[3]]};
 }
 
 #if defined(__SSE2__)

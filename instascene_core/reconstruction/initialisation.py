@@ -41,8 +41,7 @@ def initialise(frames: list[Frame], budget: int, progress: ProgressCallback = no
         progress("initialise", 0.0, "from depth images")
         return Initialisation(gaussians_from_depth(frames, budget), frames, True)
     from instascene_core.reconstruction.background import shell_points
-    from instascene_core.reconstruction.stereo import depth_from_stereo
-    from instascene_core.reconstruction.triangulation import triangulate
+    from instascene_core.stereo import depth_from_stereo, triangulate
 
     frames = [frame.with_(depth=None) for frame in frames]  # an all-zero depth says nothing
     frames = depth_from_stereo(frames, triangulate(frames, progress), progress=progress)

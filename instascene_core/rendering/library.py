@@ -81,6 +81,7 @@ _SIGNATURES = {
         [c_int64, c_void_p, c_void_p, c_void_p, c_float, c_float, c_int32, c_void_p, c_void_p],
     ),
     "isk_adam": (c_int, [c_int64, c_int32] + [c_void_p] * 5 + [c_float] * 6 + [c_int32]),
+    "isk_patch_match": (c_int, [c_void_p] * 3),
     "isk_sh_forward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 4),
     "isk_sh_backward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 8),
 }
