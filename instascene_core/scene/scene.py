@@ -337,7 +337,7 @@ class Scene:
         )
         state = state.with_reconstruction(known)
         if instances is not None:
-            views = dense_views(known, self.config.min_depth_coverage)
+            views = dense_views(known, self.config)
             support, up = segmentation.find_support_and_up(
                 views, self.config.up, self.config.segmentation.support
             )

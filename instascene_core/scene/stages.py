@@ -21,7 +21,9 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.rendering import rasterize
 from instascene_core.scene.decomposition import find_instances
+from instascene_core.scene.measured_depth import combined_depth, measure_noise
 from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
+from instascene_core.stereo.triangulation import neighbours_by_pose
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ def decompose(
     config, ids = config or Config(), ids or IdHistory()
     metrics: dict = {"seconds": {}}
     with timed("depth", metrics):
-        views = dense_views(reconstructed, config.min_depth_coverage, progress)
+        views = dense_views(reconstructed, config, progress)
         support, up = segmentation.find_support_and_up(views, config.up, config.segmentation.support)
         metrics["up"] = up.as_dict()
     with timed("masks", metrics):
@@ -143,20 +145,36 @@ def complete(
 
 
 def dense_views(
-    reconstructed: Reconstruction, min_coverage: float, progress: ProgressCallback = no_progress
+    reconstructed: Reconstruction, config: Config, progress: ProgressCallback = no_progress
 ) -> list[Frame]:
-    """The posed frames with their measured depth, or the rendered one where a frame has none.
+    """The posed frames with their measured depth, freed of noise, or the rendered one where a frame has none.
 
     Holes of a sensor stay holes: shiny things make them, and the Gaussians put the mirror image
-    there.  A rendered depth counts where the Gaussians cover at least `min_coverage` of the pixel.
+    there.  A rendered depth counts where the Gaussians cover at least `min_depth_coverage` of the pixel.
     """
     frames, views = reconstructed.posed_frames, []
+
+    def render(frame: Frame) -> np.ndarray:
+        return _rendered_depth(reconstructed, frame, config.min_depth_coverage)
+
+    noise = None
+    if config.measured_depth.combine and any(_has_depth(frame) for frame in frames):
+        noise = measure_noise([f for f in frames if _has_depth(f)], render, config.measured_depth)
+    compared = neighbours_by_pose(list(frames)) if noise is not None else []
     for index, frame in enumerate(frames):
         progress("depth", index / len(frames), frame.name)
-        if frame.depth is None or not (frame.depth > 0).any():
-            frame = frame.with_(depth=_rendered_depth(reconstructed, frame, min_coverage))
+        if not _has_depth(frame):
+            frame = frame.with_(depth=render(frame))
+        elif noise is not None:
+            others = compared[index][: config.measured_depth.compared_views].tolist()
+            depth = combined_depth(frames, index, render(frame), others, noise, config.measured_depth)
+            frame = frame.with_(depth=depth)
         views.append(frame)
     return views
+
+
+def _has_depth(frame: Frame) -> bool:
+    return frame.depth is not None and bool((frame.depth > 0).any())
 
 
 def _rendered_depth(reconstructed: Reconstruction, frame: Frame, min_coverage: float) -> np.ndarray:

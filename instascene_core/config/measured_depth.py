@@ -1,0 +1,22 @@
+"""Settings of what a sensor's depth is combined with."""
+
+from dataclasses import dataclass
+
+from instascene_core.config.ranges import Count, Positive
+
+
+@dataclass(frozen=True)
+class MeasuredDepthConfig:
+    """A sensor's depth and that of the Gaussians, which all views have a say in, weighted by their noise."""
+
+    combine: bool = True  # False: the sensor's depth is taken as it is
+    # What the depth of the Gaussians is off, in pixels' footprints: a standard deviation
+    rendered_error: Positive = 0.4
+    # Both measure the same surface where they are so many standard deviations apart at most; other depth
+    # counts only where other views have measured it, too
+    agreement: Positive = 3.0
+    compared_views: Count = 6  # the nearest ones ...
+    confirming_views: Count = 2  # ... of which so many must have
+    # The sensor's noise is measured on so many frames, as a function of the depth
+    noise_frames: Count = 16
+    noise_bins: Count = 8
