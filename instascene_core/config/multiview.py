@@ -33,4 +33,4 @@ class MultiviewConfig:
     same_place: float = 0.04  # between a vertex and what the generated view shows at its pixel
     paint_cosine: Cosine = 0.1  # between a vertex' normal and the generated view's ray, least
     agreement: float = 0.08  # spread of the views' colours (0 … 1) at which confidence is halved
-    observed: Share = 0.5  # from which a vertex keeps its observed colour
+    weights: str = ""  # file of the model; empty = that of the package

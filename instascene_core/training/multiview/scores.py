@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.completion.priors.multiview.inputs import Given, Known, spread_known
+from instascene_core.completion.priors.multiview.inputs import GeneratedViews, Given, Known, spread_known
 from instascene_core.completion.priors.multiview.network import MultiviewNetwork
-from instascene_core.completion.priors.multiview.sampling import GeneratedViews, Sampler
+from instascene_core.completion.priors.multiview.sampling import Sampler
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.threads import one_thread
 from instascene_core.training.multiview.data import VALIDATION, read_shard

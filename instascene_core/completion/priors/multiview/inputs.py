@@ -46,6 +46,15 @@ class Given:
     bottom: float  # height of the support in the frame: of the body's lowest point where there is none
 
 
+@dataclass(frozen=True)
+class GeneratedViews:
+    """N views of the ring; the observed pixels as observed where they were warped."""
+
+    rgb: np.ndarray  # [N, H, W, 3] float32 in [0, 1]
+    depth: np.ndarray  # [N, H, W] float32, units of the frame, 0 = none
+    coverage: np.ndarray  # [N, H, W] float32 in [0, 1]
+
+
 def encode(rgb: np.ndarray, depth: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """[N, GENERATED, H, W] float32 of images [N, H, W, 3] in [0, 1], depth (0 = none) and coverage
     [N, H, W]."""

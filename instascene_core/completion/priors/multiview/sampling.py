@@ -8,6 +8,7 @@ import torch
 
 from instascene_core.completion.priors.multiview.inputs import (
     GENERATED,
+    GeneratedViews,
     Given,
     Known,
     condition,
@@ -21,15 +22,6 @@ from instascene_core.completion.priors.multiview.noise import make_solver, share
 from instascene_core.completion.priors.multiview.views import neighbour_lookup
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.errors import InputError
-
-
-@dataclass(frozen=True)
-class GeneratedViews:
-    """N views of the ring; the observed pixels as observed where they were warped."""
-
-    rgb: np.ndarray  # [N, H, W, 3] float32 in [0, 1]
-    depth: np.ndarray  # [N, H, W] float32, units of the frame, 0 = none
-    coverage: np.ndarray  # [N, H, W] float32 in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -55,8 +47,8 @@ def lookups(given: Given) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torc
 
 
 def conditions_of(known: Sequence[Known], config: MultiviewConfig) -> list[Known]:
-    """What each pass of the network is told, the best observed views first."""
-    best = sorted(known, key=lambda k: -float(k.weight.sum()))[: config.max_conditions]
+    """What each pass of the network is told, of observed views, the best first."""
+    best = list(known[: config.max_conditions])
     if not best:
         raise InputError("No observed view shows the object, so no view of it can be generated.")
     if config.conditions == "single":
@@ -77,9 +69,9 @@ class Sampler:
         seed: int,
         on_step: Callable[[int, int], None] = lambda done, total: None,
     ) -> GeneratedViews:
-        """Views of the geometry `given`, of whose pixels each observed view knows some.
+        """Views of the geometry `given`, of whose pixels each observed view knows some, the best view first.
 
-        on_step: called with the steps done and their number before each of them; may raise to stop.
+        on_step: called with the passes done and their number before each pass; may raise to stop.
         Same arguments, same bits, on one thread.  Raises InputError when no view is given.
         """
         config = self.config
@@ -94,18 +86,23 @@ class Sampler:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((len(given.depth), GENERATED, *given.depth.shape[1:]), generator=generator)
         x = noise
-        steps = [int(t) for t in solver.timesteps]
         warped = round(config.warp_steps * config.steps)
-        for index, step in enumerate(steps):
-            on_step(index, config.steps)
+        at_once = 1 if config.conditions == "alternated" else len(entries)
+        passes = config.steps * (at_once + (null is not None))
+        done = 0
+        for index, step in enumerate(int(t) for t in solver.timesteps):
+            alpha, sigma = shares(solver, step)
             if index < warped:
-                alpha, sigma = shares(solver, step)
                 x = torch.where(valid, alpha * truth + sigma * noise, x)
-            chosen = entries if config.conditions != "alternated" else [entries[index % len(entries)]]
-            v = torch.stack([self._v(x, e, shares(solver, step), step, tables) for e in chosen]).mean(dim=0)
+            chosen = [entries[index % len(entries)]] if config.conditions == "alternated" else entries
+            answers = []
+            for entry in chosen if null is None else [*chosen, null]:
+                on_step(done, passes)
+                answers.append(self._v(x, entry, (alpha, sigma), step, tables))
+                done += 1
+            v = torch.stack(answers[: len(chosen)]).mean(dim=0)
             if null is not None:
-                without = self._v(x, null, shares(solver, step), step, tables)
-                v = without + config.guidance * (v - without)
+                v = answers[-1] + config.guidance * (v - answers[-1])
             x = solver.step(v, step, x).prev_sample
         if warped:
             x = torch.where(valid, truth, x)

@@ -1,0 +1,47 @@
+"""Generated colours on a completed mesh: where nobody looked, and nowhere else."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from instascene_core.completion.meshing import appearance, texture
+from instascene_core.completion.observing.observation import Observation
+from instascene_core.completion.priors.multiview.painting import PaintedSurface
+from instascene_core.config.completion import MeshingConfig
+from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
+
+
+def refine_for_paint(
+    mesh: TriangleMesh, painted: PaintedSurface, observation: Observation, config: MeshingConfig
+) -> TriangleMesh:
+    """The same surface with edges halved where the generated colours along them are not linear; no edge
+    becomes shorter than a pixel of the generated views, and no colour that was observed decides."""
+    seen = texture.known_colors(observation, config.appearance)
+
+    def unseen_colors(points: np.ndarray) -> np.ndarray:
+        colors, _ = painted.colors(points)
+        return np.where(np.isfinite(seen(points)), np.nan, colors)
+
+    shortest = painted.pixel
+    return texture.split_where_colors_bend(
+        mesh, unseen_colors, shortest, config.max_triangles, config.appearance
+    )
+
+
+def paint_unseen(
+    mesh: TriangleMesh, facts: appearance.VertexFacts, painted: PaintedSurface
+) -> appearance.VertexFacts:
+    """The facts with generated colours at vertices whose colour was not observed.
+
+    Where the generated views disagree, their mean gives way to the colour nearest along the surface; what no
+    view shows (an underside) takes the nearest colour, observed or generated.
+    """
+    colors, confidence = painted.colors(mesh.vertices, meshes.vertex_normals(mesh))
+    shown = np.isfinite(colors).all(axis=1) & ~facts.colored
+    mixed = facts.colors.astype(np.float64)
+    share = confidence[shown, None]
+    mixed[shown] = share * colors[shown] + (1 - share) * mixed[shown]
+    result = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    result = appearance.spread_along_surface(mesh, result, facts.colored | shown)
+    return replace(facts, colors=result)
