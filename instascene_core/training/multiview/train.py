@@ -17,7 +17,7 @@ from instascene_core.completion.priors.multiview.noise import STEPS, make_solver
 from instascene_core.completion.priors.multiview.sampling import lookups
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path
-from instascene_core.training.multiview.data import VALIDATION, shuffle_examples, turned
+from instascene_core.training.multiview.data import VALIDATION, halved, shuffle_examples, turned
 from instascene_core.training.multiview.examples import Example
 from instascene_core.training.multiview.scores import score_network
 
@@ -29,7 +29,8 @@ class TrainingConfig:
     """Everything the result depends on besides the code."""
 
     seed: int = 0
-    steps: int = 40_000
+    steps: int = 16_000
+    half_steps: int = 5_000  # of them, at first, on images of half the side
     batch: int = 2  # objects whose gradients are summed, one after the other
     learning_rate: float = 6e-4
     warm_up: int = 200  # steps until the learning rate is reached ...
@@ -153,6 +154,8 @@ class Trainer:
         self.optimiser.zero_grad()
         total = 0.0
         for example in examples:
+            if self.step < config.half_steps:
+                example = halved(example)
             drawn = draw(rng, example, config)
             tensors = (drawn.conditions, drawn.start, drawn.truth, drawn.weight)
             drawn = Draw(drawn.given, *(t.to(self.device) for t in tensors))
