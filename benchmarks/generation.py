@@ -120,7 +120,8 @@ def frames_of(
         rays = np.concatenate([np.broadcast_to(pose[:3, 3], directions.shape), directions], axis=-1)
         hit = scene.cast_rays(open3d.core.Tensor(rays.astype(np.float32)), nthreads=1)
         depth, part = hit["t_hit"].numpy(), hit["geometry_ids"].numpy()
-        shown, mine = np.isfinite(depth), np.isfinite(depth) & (part == 0)
+        shown = np.isfinite(depth)
+        mine = np.logical_and(shown, part == 0)
         rgb = np.full((len(rays), 3), 0.45)
         points = rays[mine, :3] + depth[mine, None] * directions[mine]
         normals = hit["primitive_normals"].numpy()[mine].astype(np.float64)

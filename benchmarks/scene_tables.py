@@ -153,8 +153,8 @@ def generation(found: dict) -> str:
     header = ["things", "cameras", "colours of the unseen by", "cases", "PSNR unseen, dB", "SSIM unseen",
               "PSNR known, dB", "SSIM known", "better than the nearest", "s"]  # fmt: skip
     return (
-        f"## Generated colours\n\n{place(found)}. Painted bodies on a table, seen from one side, completed by "
-        "the learned prior and coloured by each method; compared in 16 other views. Everyday: shapes of kinds "
-        "that the training does not make; held-out prints: shapes and prints that it leaves out.\n\n"
+        f"## Generated colours\n\n{place(found)}. Painted bodies on a table, seen from one side, completed "
+        "by the learned prior and coloured by each method; compared in 16 other views. Everyday: shapes of "
+        "kinds that the training does not make; held-out prints: shapes and prints that it leaves out.\n\n"
         + table(header, rows) + "\n"
     )  # fmt: skip

@@ -117,7 +117,7 @@ def damage_body(
     far out or in elsewhere.  With the expected error in metres, as a grid and values [nx, ny, nz]; None
     where nothing is left.
     """
-    from scipy.ndimage import gaussian_filter, zoom
+    from scipy.ndimage import gaussian_filter
 
     low, high = body.vertices.min(axis=0), body.vertices.max(axis=0)
     size = float(np.linalg.norm(high - low))
@@ -133,7 +133,7 @@ def damage_body(
         unknown[unknown] = ~source.knows(centers[unknown], 1.5 * voxel)
     unseen = gaussian_filter(unknown.reshape(shape).astype(np.float32), 1.5)
     coarse = rng.standard_normal((4, 4, 4)).astype(np.float32)
-    wave = zoom(coarse, shape / 4, order=2)
+    wave = _enlarged(coarse, grid.shape)
     amplitude = float(np.exp(rng.uniform(np.log(0.004), np.log(0.05)))) * size / voxel
     rounded = gaussian_filter(field, float(rng.uniform(0.5, 1.8)))
     rounded = (1 - unseen) * gaussian_filter(field, 0.4) + unseen * rounded
@@ -162,3 +162,12 @@ def _signed_distance(body: TriangleMesh, grid: VoxelGrid) -> np.ndarray:
     exact = scene.compute_distance(open3d.core.Tensor(centers[near]), nthreads=1).numpy() / grid.voxel
     field[near] = np.where(inside[near], -exact, exact)
     return field
+
+
+def _enlarged(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A small grid [a, b, c] at `shape` places, smooth between its values."""
+    from scipy.ndimage import map_coordinates
+
+    axes = [np.linspace(0, n - 1, m) for n, m in zip(values.shape, shape)]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"))
+    return np.asarray(map_coordinates(values, places, order=2, mode="nearest"))

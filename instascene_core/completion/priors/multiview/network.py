@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from diffusers.models.downsampling import Downsample2D
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.resnet import Downsample2D, ResnetBlock2D, Upsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from instascene_core.completion.priors.multiview.inputs import CONDITIONS, GENERATED

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from instascene_core.errors import InputError
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
 STEPS = 1000  # of the training's schedule
 _SCHEDULE = {
@@ -21,7 +22,8 @@ def make_solver(name: str) -> "DDIMScheduler | DPMSolverMultistepScheduler":
     Both start from pure noise (Lin et al. 2024: no signal is left at the last step).  Raises InputError for
     other names.
     """
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
     if name == "ddim":
         return DDIMScheduler(

@@ -103,7 +103,7 @@ class Sampler:
             v = torch.stack(answers[: len(chosen)]).mean(dim=0)
             if null is not None:
                 v = answers[-1] + config.guidance * (v - answers[-1])
-            x = solver.step(v, step, x).prev_sample
+            x = solver.step(v, step, x, return_dict=False)[0]
         if warped:
             x = torch.where(valid, truth, x)
         return GeneratedViews(*decode(x.numpy()))
