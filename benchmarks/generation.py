@@ -170,7 +170,7 @@ def _sees(frame: Frame, points: np.ndarray, tolerance: float) -> np.ndarray:
     assert frame.depth is not None and frame.labels is not None
     pixels, z = frame.camera.project(apply(inverse(frame.world_from_camera), points))
     size = (frame.camera.width, frame.camera.height)
-    inside = (pixels >= 0).all(axis=1) & (pixels < size).all(axis=1)
+    inside = np.logical_and(np.all(pixels >= 0, axis=1), np.all(pixels < size, axis=1))
     column, row = np.where(inside[:, None], pixels, 0).astype(int).T
     near = np.abs(frame.depth[row, column] - z) < tolerance
     return inside & near & (frame.labels[row, column] == TARGET)

@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--made", action="store_true", help="train on the shards that are there; make none")
     parser.add_argument("--steps", type=int, default=TrainingConfig.steps)
     parser.add_argument("--half-steps", type=int, default=TrainingConfig.half_steps, help="at half the side")
+    parser.add_argument("--batch", type=int, default=TrainingConfig.batch, help="objects a step")
     parser.add_argument("--rate", type=float, default=TrainingConfig.learning_rate, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     parser.add_argument("--threads", type=int, default=1)
@@ -43,7 +44,11 @@ def main() -> None:
         write_shards(args.data, range(args.first, args.shards, args.every))
     if args.output:
         config = TrainingConfig(
-            seed=args.seed, steps=args.steps, half_steps=args.half_steps, learning_rate=args.rate
+            seed=args.seed,
+            steps=args.steps,
+            half_steps=args.half_steps,
+            batch=args.batch,
+            learning_rate=args.rate,
         )
         train(args.data, args.output, config)
 

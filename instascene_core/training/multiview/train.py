@@ -29,10 +29,10 @@ class TrainingConfig:
     """Everything the result depends on besides the code."""
 
     seed: int = 0
-    steps: int = 16_000
-    half_steps: int = 5_000  # of them, at first, on images of half the side
-    batch: int = 2  # objects whose gradients are summed, one after the other
-    learning_rate: float = 6e-4
+    steps: int = 32_000
+    half_steps: int = 6_000  # of them, at first, on images of half the side
+    batch: int = 1  # objects whose gradients are summed, one after the other
+    learning_rate: float = 5e-4
     warm_up: int = 200  # steps until the learning rate is reached ...
     run_down: float = 0.3  # ... and share of the run at whose end it falls to zero
     weight_decay: float = 1e-2
@@ -42,6 +42,7 @@ class TrainingConfig:
     depth: float = 0.3  # weight of the object's depth ...
     coverage: float = 0.2  # ... and of its outline
     no_sources: float = 0.1  # of the objects, of which nothing is known: for the guidance
+    pure_noise: float = 0.3  # share of the objects shown as noise alone: what is made of it decides most
     checkpoint_every_s: float = 120.0
     score_every_s: float = 900.0
 
@@ -160,8 +161,8 @@ class Trainer:
             tensors = (drawn.conditions, drawn.start, drawn.truth, drawn.weight)
             drawn = Draw(drawn.given, *(t.to(self.device) for t in tensors))
             noise = torch.from_numpy(rng.standard_normal(drawn.truth.shape, dtype=np.float32)).to(self.device)
-            # The last step, pure noise, decides most: it is drawn in every tenth object besides.
-            step = STEPS - 1 if rng.uniform() < 0.1 else int(rng.integers(STEPS))
+            pure = rng.uniform() < config.pure_noise
+            step = STEPS - 1 if pure else int(rng.integers(STEPS))
             loss = loss_of(self.network, drawn, step, noise) / len(examples)
             loss.backward()
             total += float(loss.detach())
