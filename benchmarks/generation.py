@@ -50,14 +50,16 @@ from instascene_core.transforms import apply, inverse, look_at
 
 EVERYDAY = ("box", "can", "mug", "bottle", "jar", "book", "bowl", "cup")
 RULE = "nearest colour along the surface"
+PLAIN = {"steps": 8, "warp_steps": 0.0, "color_samples": 1, "joint_fit": False}
 METHODS: dict[str, dict] = {
-    "single view": {"conditions": "single", "warp_steps": 0.0, "color_samples": 1},
-    "alternated": {"conditions": "alternated", "warp_steps": 0.0, "color_samples": 1},
-    "averaged": {"conditions": "averaged", "warp_steps": 0.0, "color_samples": 1},
-    "averaged + warping": {"conditions": "averaged", "color_samples": 1},
-    "joint + warping": {"color_samples": 1},
-    "joint + warping, mean of two": {"color_samples": 2},
-    "joint, one step": {"steps": 1, "color_samples": 1},
+    "single view": {**PLAIN, "conditions": "single"},
+    "alternated": {**PLAIN, "conditions": "alternated"},
+    "averaged": {**PLAIN, "conditions": "averaged"},
+    "averaged + warping": {**PLAIN, "conditions": "averaged", "warp_steps": 1.0},
+    "all in one pass + warping": {**PLAIN, "warp_steps": 1.0},
+    "… + joint fit": {**PLAIN, "warp_steps": 1.0, "joint_fit": True},
+    "… + mean of four": {**PLAIN, "warp_steps": 1.0, "joint_fit": True, "color_samples": 4},
+    "one step, joint fit": {**PLAIN, "steps": 1, "warp_steps": 1.0, "joint_fit": True},
 }
 TABLE, TARGET = 1, InstanceId(2)
 SIDE = 96  # pixels of the views that are compared
@@ -210,7 +212,8 @@ def colored(
     mesh = painting.refine_for_paint(result.mesh, painted, observation, config.meshing)
     expected = np.zeros(len(mesh.vertices))
     facts = appearance.judge_vertices(observation, mesh, expected, config.meshing.appearance)
-    return mesh, painting.paint_unseen(mesh, facts, painted).colors
+    facts = painting.paint_unseen(mesh, facts, painted, observation, config.meshing.appearance)
+    return mesh, facts.colors
 
 
 def measure(case: Case, methods: Sequence[str], weights: Path | None) -> list[dict]:

@@ -33,4 +33,7 @@ class MultiviewConfig:
     same_place: float = 0.04  # between a vertex and what the generated view shows at its pixel
     paint_cosine: Cosine = 0.1  # between a vertex' normal and the generated view's ray, least
     agreement: float = 0.08  # spread of the views' colours (0 … 1) at which confidence is halved
+    # The surface's colours are those whose interpolation reproduces observed and generated pixels best;
+    # without it, every vertex takes the mean of the generated views that show it.
+    joint_fit: bool = True
     weights: str = ""  # file of the model; empty = that of the package

@@ -8,8 +8,8 @@ from completion_scene import orbit, render, table_mesh
 from multiview_cases import FRAME, UP, ball, box, given_of, half_known
 
 from instascene_core.completion import complete, make_prior
-from instascene_core.completion.meshing import appearance
-from instascene_core.completion.meshing.painting import paint_unseen
+from instascene_core.completion.meshing import appearance, texture
+from instascene_core.completion.meshing.painting import generated_samples, paint_unseen
 from instascene_core.completion.priors.multiview.inputs import (
     GeneratedViews,
     condition,
@@ -33,6 +33,7 @@ from instascene_core.completion.priors.multiview.views import (
     render_geometry,
 )
 from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import AppearanceConfig
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.config_file import config_with
 from instascene_core.errors import Cancelled, InputError
@@ -152,7 +153,8 @@ def painted(mesh: TriangleMesh, rgb) -> PaintedSurface:
     seen = render_geometry(mesh, views)
     images = np.broadcast_to(np.asarray(rgb, np.float32), (16, 64, 64, 3)).copy()
     generated = GeneratedViews(images, seen.depth, seen.coverage)
-    return PaintedSurface(views, FRAME, seen, [generated], MultiviewConfig())
+    known = np.zeros(seen.depth.shape, bool)
+    return PaintedSurface(views, FRAME, seen, [generated], known, MultiviewConfig(joint_fit=False))
 
 
 def test_places_take_the_colour_of_the_views_that_show_them_and_agree():
@@ -178,11 +180,30 @@ def test_observed_colours_stay_and_undersides_take_the_nearest():
         np.full((count, 3), 200, np.uint8),
         colored,
     )
-    colors = paint_unseen(body, facts, painted(body, (0.2, 0.4, 0.6))).colors
+    surface = painted(body, (0.2, 0.4, 0.6))
+    colors = paint_unseen(
+        body, facts, surface, observation=None, config=AppearanceConfig()
+    ).colors  # no fit: unused
     assert (colors[colored] == 200).all()
     far = (body.vertices[:, 0] < 0) & (body.vertices[:, 2] > 0)
     np.testing.assert_allclose(colors[far], np.broadcast_to([51, 102, 153], (far.sum(), 3)), atol=2)
     assert set(map(tuple, colors)) <= {(200, 200, 200), (51, 102, 153)}
+
+
+def test_generated_pixels_are_samples_only_where_nobody_looked():
+    body = ball()
+    surface = painted(body, (0.2, 0.4, 0.6))
+    everything = generated_samples(body, surface, scale=0.01)
+    np.testing.assert_allclose(
+        everything.colors, np.broadcast_to([51, 102, 153], everything.colors.shape), atol=1e-3
+    )
+    assert len(everything.weight) > 5000 and (everything.weight > 0).all()
+    np.testing.assert_allclose(everything.barycentric.sum(axis=1), 1, atol=1e-5)
+    surface.known[:8] = True
+    assert 0.4 < len(generated_samples(body, surface, 0.01).weight) / len(everything.weight) < 0.6
+    fit = texture.fit_samples(body, everything, AppearanceConfig())
+    top = body.vertices[:, 2] > 0
+    np.testing.assert_allclose(fit[top], np.broadcast_to([51, 102, 153], (top.sum(), 3)), atol=1)
 
 
 # --- the prior, end to end ---

@@ -22,7 +22,7 @@ ColorLookup = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class _Samples:
+class Samples:
     """Pixels that show the mesh."""
 
     triangles: np.ndarray  # [P] int64
@@ -35,17 +35,17 @@ def fit_colors(
     observation: Observation, mesh: TriangleMesh, config: AppearanceConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours [V, 3] float64 (0 … 255) of the vertices, and [V] bool: which ones some pixel shows."""
-    samples = _collect_samples(observation, mesh, config)
+    samples = collect_samples(observation, mesh, config)
     seen = np.zeros(len(mesh.vertices))
     if len(samples.triangles) == 0:
         return np.zeros((len(mesh.vertices), 3)), seen > 0
-    colors = _fit_robustly(mesh, samples, config)
+    colors = fit_samples(mesh, samples, config)
     corners = mesh.triangles[samples.triangles]
     seen = np.bincount(corners.ravel(), (samples.barycentric * samples.weight[:, None]).ravel(), len(seen))
     return np.clip(colors, 0, 255), seen > config.min_weight
 
 
-def _collect_samples(observation: Observation, mesh: TriangleMesh, config: AppearanceConfig) -> _Samples:
+def collect_samples(observation: Observation, mesh: TriangleMesh, config: AppearanceConfig) -> Samples:
     """All pixels of all views that show the mesh."""
     from instascene_core.geometry.open3d_loader import open3d
 
@@ -65,7 +65,7 @@ def _collect_samples(observation: Observation, mesh: TriangleMesh, config: Appea
     scale = observation.pixel
     parts = [_view_samples(scene, view, normals, reach, scale, config) for view in observation.views]
     triangles, barycentric, weight, colors = (np.concatenate(column) for column in zip(*parts))
-    return _Samples(triangles, barycentric, weight, colors)
+    return Samples(triangles, barycentric, weight, colors)
 
 
 def _view_samples(
@@ -96,7 +96,7 @@ def _view_samples(
     return triangles, barycentric, weight, view.rgb.reshape(-1, 3)[pixels].astype(np.float64)
 
 
-def _fit_robustly(mesh: TriangleMesh, samples: _Samples, config: AppearanceConfig) -> np.ndarray:
+def fit_samples(mesh: TriangleMesh, samples: Samples, config: AppearanceConfig) -> np.ndarray:
     """[V, 3] colours: least squares over the pixels, re-weighted by their residuals (Cauchy)."""
     from scipy.sparse import coo_matrix, diags
 

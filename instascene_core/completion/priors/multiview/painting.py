@@ -11,6 +11,8 @@ from instascene_core.completion.priors.multiview.views import ViewGeometry
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.transforms import apply, inverse
 
+LEAST_COVERAGE = 0.3  # of a generated pixel by the object, from which its colour is the object's
+
 
 @dataclass(frozen=True)
 class PaintedSurface:
@@ -20,6 +22,7 @@ class PaintedSurface:
     frame: ObjectFrame
     geometry: ViewGeometry  # what the views show
     views: Sequence[GeneratedViews]  # at least one; of their colours the mean counts
+    known: np.ndarray  # [N, H, W] bool: pixels that an observed view knows
     config: MultiviewConfig
 
     @property
@@ -71,7 +74,7 @@ class PaintedSurface:
                 part = np.clip(1 - np.abs(pixels[:, 0] - 0.5 - u), 0, 1)
                 part = part * np.clip(1 - np.abs(pixels[:, 1] - 0.5 - v), 0, 1)
                 near = np.abs(self.geometry.depth[k, v, u] - z) < self.config.same_place
-                part = np.where(inside & near, np.nan_to_num(part) * (coverage[v, u] > 0.3), 0)
+                part = np.where(inside & near, np.nan_to_num(part) * (coverage[v, u] > LEAST_COVERAGE), 0)
                 color += part[:, None] * rgb[v, u]
                 share += part
         return color / np.maximum(share, 1e-9)[:, None], share

@@ -7,7 +7,7 @@ import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.priors.learned import LearnedPrior
-from instascene_core.completion.priors.multiview.inputs import Given
+from instascene_core.completion.priors.multiview.inputs import Given, merged
 from instascene_core.completion.priors.multiview.painting import PaintedSurface
 from instascene_core.completion.priors.multiview.ring import fitting_focal, object_frame, ring
 from instascene_core.completion.priors.multiview.views import render_geometry
@@ -101,7 +101,7 @@ class MultiviewPrior:
 
             with one_thread():
                 samples.append(Sampler(network, config).sample(given, known, seed + k, tell))
-        return PaintedSurface(views, frame, geometry, samples, config), notes
+        return PaintedSurface(views, frame, geometry, samples, merged(known).valid, config), notes
 
     def _conditions(self, observation, mesh, geometry, views, frame):
         """What the observed views know, the unoccluded ones first, those that show most first; and notes."""
