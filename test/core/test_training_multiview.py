@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from instascene_core.completion.priors.multiview.inputs import CONDITIONS, GENERATED
-from instascene_core.completion.priors.multiview.network import MultiviewNetwork, load_network
+from instascene_core.completion.priors.multiview.network import MultiviewNetwork, load_network, side_of
 from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
 from instascene_core.training.multiview import train as training
@@ -159,10 +159,12 @@ def test_a_training_goes_on_where_it_was_stopped(data, tmp_path):
     scores = train(data, output, TINY)
     assert {"nearest", "mean", "sample"} <= set(scores) and all(np.isfinite(v) for v in scores.values())
     network, notes = load_network(output)
-    assert notes["steps"] == "2"
+    assert notes["steps"] == "2" and side_of(notes) == 64
     again = score_network(network, data)
     assert again["nearest"] == pytest.approx(scores["nearest"])
-    train(data, output, replace(TINY, steps=3))
+    train(data, output, replace(TINY, steps=3, half_steps=3))
+    with pytest.raises(InputError, match="a side of views that it cannot have"):
+        side_of({"side": "65"})
     assert training.Trainer(TINY, output.with_suffix(".checkpoint")).step == 3
     with output.with_suffix(".csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "3"]

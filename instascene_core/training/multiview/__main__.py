@@ -35,10 +35,13 @@ def main() -> None:
     args.data.mkdir(parents=True, exist_ok=True)
     write_shards(args.data, range(VALIDATION, VALIDATION + VALIDATION_SHARDS))
     if args.score:
-        from instascene_core.completion.priors.multiview.network import load_network
+        from instascene_core.completion.priors.multiview.network import load_network, side_of
+        from instascene_core.training.multiview.examples import SIDE
         from instascene_core.training.multiview.scores import score_network
 
-        sys.stdout.write(json.dumps(score_network(load_network(args.score)[0], args.data), indent=1) + "\n")
+        network, notes = load_network(args.score)
+        scores = score_network(network, args.data, side_of(notes) < SIDE)
+        sys.stdout.write(json.dumps(scores, indent=1) + "\n")
         return
     if not args.made:
         write_shards(args.data, range(args.first, args.shards, args.every))

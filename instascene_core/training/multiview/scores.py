@@ -9,7 +9,7 @@ from instascene_core.completion.priors.multiview.network import MultiviewNetwork
 from instascene_core.completion.priors.multiview.sampling import Sampler
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.threads import one_thread
-from instascene_core.training.multiview.data import VALIDATION, read_shard
+from instascene_core.training.multiview.data import VALIDATION, halved, read_shard
 from instascene_core.training.multiview.examples import Example
 
 SOLVERS = {"mean": MultiviewConfig(steps=1), "sample": MultiviewConfig(steps=8)}
@@ -26,10 +26,12 @@ def errors(example: Example, rgb: np.ndarray, known: Known) -> np.ndarray:
     return ((rgb - example.rgb / np.float32(255)) ** 2).mean(axis=-1)[unseen]
 
 
-def score_network(network: MultiviewNetwork, data: Path, objects: int = 16) -> dict[str, float]:
+def score_network(
+    network: MultiviewNetwork, data: Path, half: bool = False, objects: int = 16
+) -> dict[str, float]:
     """PSNR in dB of unseen pixels of held-out objects, mean over objects: of the nearest known colours, of
     the model in one step (its mean) and in eight (a sample); and the error of depth, units of the frame,
-    beside that of the given geometry."""
+    beside that of the given geometry.  half: in images of half the side."""
     examples = [
         e for path in sorted(Path(data).glob(f"views_{VALIDATION // 1000}*.npz")) for e in read_shard(path)
     ]
@@ -37,6 +39,7 @@ def score_network(network: MultiviewNetwork, data: Path, objects: int = 16) -> d
     device = next(network.parameters()).device
     network = network.cpu()
     for k, example in enumerate(examples[:: max(1, len(examples) // objects)][:objects]):
+        example = halved(example) if half else example
         given, known = example.given(), example.known(255)
         if not (errors(example, known.rgb, known).size > 50 and known.valid.any()):
             continue

@@ -18,7 +18,7 @@ from instascene_core.completion.priors.multiview.sampling import lookups
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path
 from instascene_core.training.multiview.data import VALIDATION, halved, shuffle_examples, turned
-from instascene_core.training.multiview.examples import Example
+from instascene_core.training.multiview.examples import SIDE, Example
 from instascene_core.training.multiview.scores import score_network
 
 logger = logging.getLogger(__name__)
@@ -258,10 +258,12 @@ def _endless(data: Path, config: TrainingConfig, trainer: Trainer) -> Iterator[E
 
 def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str, float]:
     """Score the averaged weights, write them, and add a line to the learning curve."""
-    scores = score_network(trainer.averaged, data)
+    half = trainer.step <= trainer.config.half_steps
+    scores = score_network(trainer.averaged, data, half)
     notes = {
         "training": json.dumps(asdict(trainer.config)),
         "steps": str(trainer.step),
+        "side": str(SIDE // 2 if half else SIDE),
         "minutes": f"{trainer.seconds / 60:.1f}",
         "scores": json.dumps(scores),
     }

@@ -26,6 +26,7 @@ from torch import nn
 
 from instascene_core.completion.priors.multiview.inputs import CONDITIONS, GENERATED
 from instascene_core.completion.priors.multiview.views import NEIGHBOURS
+from instascene_core.errors import InputError
 from instascene_core.weights import filled_network, read_weights, write_weights
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "multiview.safetensors"
@@ -169,3 +170,16 @@ def load_network(path: Path = WEIGHTS) -> tuple[MultiviewNetwork, dict[str, str]
     arrays, notes = read_weights(path, FORMAT, "multi-view model")
     network = filled_network(MultiviewNetwork, arrays, notes, path, "multi-view model")
     return cast(MultiviewNetwork, network.eval()), notes
+
+
+def side_of(notes: dict[str, str]) -> int:
+    """Pixels, side of the views that weights with these notes were trained with last.
+
+    Raises InputError for a side that the network cannot take.
+    """
+    side = notes.get("side", "64")
+    if side not in ("32", "64", "128"):
+        raise InputError(
+            f"The weights of the multi-view model name a side of views that it cannot have: {side}."
+        )
+    return int(side)

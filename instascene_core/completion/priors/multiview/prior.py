@@ -22,7 +22,7 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.threads import one_thread
 from instascene_core.transforms import apply
 
-VIEWS, SIDE, ELEVATION = 16, 64, 30.0  # of the ring that the weights were trained with
+VIEWS, ELEVATION = 16, 30.0  # of the ring that the weights were trained with
 
 
 class MultiviewPrior:
@@ -50,9 +50,10 @@ class MultiviewPrior:
 
     @cached_property
     def _network(self):
-        from instascene_core.completion.priors.multiview.network import WEIGHTS, load_network
+        from instascene_core.completion.priors.multiview.network import WEIGHTS, load_network, side_of
 
-        return load_network(self.weights or WEIGHTS)[0]
+        network, notes = load_network(self.weights or WEIGHTS)
+        return network, side_of(notes)
 
     def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:
         """The learned prior's guesses of the shape."""
@@ -74,10 +75,10 @@ class MultiviewPrior:
         """
         from instascene_core.completion.priors.multiview.sampling import Sampler
 
-        config, network = self.config, self._network
+        config, (network, side) = self.config, self._network
         frame = object_frame(mesh.vertices, observation.up)
         body = TriangleMesh(frame.from_world(mesh.vertices), mesh.triangles)
-        views = ring(fitting_focal(body.vertices, VIEWS, ELEVATION), SIDE, VIEWS, ELEVATION)
+        views = ring(fitting_focal(body.vertices, VIEWS, ELEVATION), side, VIEWS, ELEVATION)
         geometry = render_geometry(body, views)
         support, low = observation.support, float(body.vertices[:, 2].min())
         if support is not None:
