@@ -39,8 +39,8 @@ class TrainingConfig:
     average: float = 0.999  # of the averaged weights, per step
     known: float = 0.2  # weight of the colour of pixels that were observed; of others 1
     background: float = 0.02  # weight of what lies beside the object
-    depth: float = 0.3  # weight of the object's depth ...
-    coverage: float = 0.2  # ... and of its outline
+    depth: float = 0.05  # weight of the object's depth ...
+    coverage: float = 0.03  # ... and of its outline: with more, their leaps drown the colours
     no_sources: float = 0.1  # of the objects, of which nothing is known: for the guidance
     pure_noise: float = 0.3  # share of the objects shown as noise alone: what is made of it decides most
     checkpoint_every_s: float = 120.0

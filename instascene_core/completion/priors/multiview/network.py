@@ -113,7 +113,7 @@ class MultiviewNetwork(nn.Module):
         self.up = nn.ModuleList([block(2 * b, b), block(2 * a, a)])
         self.attend = nn.ModuleList([ViewAttention(b, views), ViewAttention(c, views)])
         self.norm = nn.GroupNorm(8, a)
-        self.head = nn.Conv2d(a, PATCH**2 * GENERATED, 3, padding=1)
+        self.head = nn.Conv2d(a, PATCH**2 * 2 * GENERATED, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None  # a convolution has one unless it is told not to
         nn.init.zeros_(self.head.bias)
@@ -135,10 +135,13 @@ class MultiviewNetwork(nn.Module):
         variance = alpha**2 * SPREAD**2 + sigma**2
         away = noisy - alpha * start
         known = alpha * sigma * (1 - SPREAD**2) / variance * away - sigma * start
-        correction = self._correction(away / variance**0.5, conditions, step, lookup, coarse)
-        return known + SPREAD / variance**0.5 * correction.float()
+        away = away / variance**0.5
+        added, passed = self._correction(away, conditions, step, lookup, coarse).float().chunk(2, dim=1)
+        # Where a colour is sure, all noise is to go: that is a factor a pixel, hard to learn as a picture.
+        return known + SPREAD / variance**0.5 * (added + passed * away)
 
     def _correction(self, away, conditions, step, lookup, coarse) -> torch.Tensor:
+        """[V, 2 · GENERATED, H, W]: what is added, and by what the noisy input is multiplied and added."""
         embedded = self.time(self.time_steps(step).to(away.dtype))
         embedded = embedded.expand(len(away), -1)
         x = nn.functional.pixel_unshuffle(torch.cat([away, conditions], dim=1), PATCH)
