@@ -58,8 +58,8 @@ METHODS: dict[str, dict] = {
     "averaged + warping": {**PLAIN, "conditions": "averaged", "warp_steps": 1.0},
     "all in one pass + warping": {**PLAIN, "warp_steps": 1.0},
     "… + joint fit": {**PLAIN, "warp_steps": 1.0, "joint_fit": True},
-    "… + mean of four": {**PLAIN, "warp_steps": 1.0, "joint_fit": True, "color_samples": 4},
-    "one step, joint fit": {**PLAIN, "steps": 1, "warp_steps": 1.0, "joint_fit": True},
+    "the same in one step": {**PLAIN, "warp_steps": 1.0, "steps": 1},
+    "… + joint fit, one step": {**PLAIN, "warp_steps": 1.0, "steps": 1, "joint_fit": True},
 }
 TABLE, TARGET = 1, InstanceId(2)
 SIDE = 96  # pixels of the views that are compared
@@ -93,7 +93,7 @@ def make_case(group: str, index: int, views: int) -> Case:
     size = float(np.linalg.norm(extent))
     paint = make_paint(rng, extent, size / 60, held_out=group != "everyday")
     light = Light.draw(rng)
-    return Case(f"{name}/{paint.kind}", body, paint, light, frames_of(rng, body, paint, light, views))
+    return Case(f"{name}/{paint.kind} {index}", body, paint, light, frames_of(rng, body, paint, light, views))
 
 
 def frames_of(

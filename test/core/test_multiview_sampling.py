@@ -224,6 +224,8 @@ def config(tiny, tmp_path_factory) -> CompletionConfig:
         "prior": "multiview",
         "multiview.weights": str(path),
         "multiview.steps": 2,
+        "multiview.color_samples": 2,
+        "multiview.joint_fit": True,
         "observing.max_voxels": 30_000,
         "learned.side": 24,
     }
