@@ -135,3 +135,26 @@ def plausibility(found: dict) -> str:
         f"Processor time of a check: {found['median_s']:.2f} s median, {found['longest_s']:.2f} s at most."
         "\n\n" + table(["damage", "number", "named rightly", "said"], lines) + "\n"
     )
+
+
+def generation(found: dict) -> str:
+    """Colours of what no camera saw, by method."""
+    rows = [
+        [
+            row["group"] + row["mark"], str(row["views"]), row["method"], str(row["things"]),
+            *(number(row[name], form) for name, form in (
+                ("psnr_unseen", "{:.2f}"), ("ssim_unseen", "{:.3f}"), ("psnr_known", "{:.2f}"),
+                ("ssim_known", "{:.3f}"))),
+            "–" if row["method"] == found["runs"][0]["method"] else number(row["better"], "{:.0f} %", 100),
+            number(row["seconds"], "{:.0f}"),
+        ]
+        for row in found["runs"]
+    ]  # fmt: skip
+    header = ["things", "cameras", "colours of the unseen by", "cases", "PSNR unseen, dB", "SSIM unseen",
+              "PSNR known, dB", "SSIM known", "better than the nearest", "s"]  # fmt: skip
+    return (
+        f"## Generated colours\n\n{place(found)}. Painted bodies on a table, seen from one side, completed "
+        "by the learned prior and coloured by each method; compared in 16 other views. Everyday: shapes of "
+        "kinds that the training does not make; held-out prints: shapes and prints that it leaves out.\n\n"
+        + table(header, rows) + "\n"
+    )  # fmt: skip

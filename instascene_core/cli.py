@@ -52,6 +52,8 @@ class Run:
     region: str | None = None
     """What counts as an object and is completed: `auto` (on, in or at the support, within reach of the
     cameras), `all`, or a box "x y z x y z": lower and upper corner, metres. The rest is listed only."""
+    prior: str | None = None
+    """What guesses the unseen, the setting `completion.prior`: `learned`, `carving` or `multiview`."""
     hold_out: int = 0
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
@@ -70,7 +72,8 @@ class Run:
         if self.hold_out < 0 or self.hold_out == 1:
             raise InputError("--hold-out takes 0 (use all frames) or n >= 2 (keep every n-th out).")
         topics = bag_topics(self.topics)
-        changes = (*self.set, *([f"region={self.region}"] if self.region is not None else []))
+        named = {"region": self.region, "completion.prior": self.prior}
+        changes = (*self.set, *(f"{key}={value}" for key, value in named.items() if value is not None))
         config = load_config(self.config, changes)
         box_of_region(config.region)
         scene = Scene(config)

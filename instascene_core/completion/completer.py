@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from instascene_core.completion.explanations.explain import explain
 from instascene_core.completion.explanations.explanation import Explanation
-from instascene_core.completion.meshing import appearance, fusion
+from instascene_core.completion.meshing import appearance, fusion, painting
 from instascene_core.completion.observing import view_selection
 from instascene_core.completion.observing.observation import Observation, observe
 from instascene_core.completion.observing.regridding import enlarge_box
 from instascene_core.completion.priors.carving import CarvingPrior
 from instascene_core.completion.priors.learned import LearnedPrior
-from instascene_core.completion.priors.prior import CompletionPrior, Prediction
+from instascene_core.completion.priors.multiview.painting import PaintedSurface
+from instascene_core.completion.priors.multiview.prior import MultiviewPrior
+from instascene_core.completion.priors.prior import CompletionPrior, PaintingPrior, Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ConfidenceConfig, MeshingConfig
 from instascene_core.errors import InputError
@@ -26,7 +28,7 @@ from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import apply, inverse
 
-PRIORS = {"carving": CarvingPrior, "learned": LearnedPrior}
+PRIORS = {"carving": CarvingPrior, "learned": LearnedPrior, "multiview": MultiviewPrior}
 
 
 def make_prior(name: str, config: CompletionConfig | None = None) -> CompletionPrior:
@@ -91,16 +93,21 @@ def complete_observation(
     progress("complete", 0.55, "meshing")
     mesh = fusion.mesh_body(observation, guess.fields[0], config.meshing)
     others = tuple(fusion.close_surface(observation, field, config.meshing) for field in guess.fields[1:])
-    # 3. What is known about each vertex.
+    # 3. Views of the body that nobody took, where the prior generates them.
+    painted, mesh, made_by, notes = _paint(guess, prior, mesh, config.meshing, seed, progress)
+    guess = replace(guess, made_by=made_by, notes=guess.notes + notes)
+    # 4. What is known about each vertex.
     if others:
         expected = _spread(mesh, others)
     else:
         expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
     facts = appearance.judge_vertices(observation, mesh, expected, config.meshing.appearance)
-    # 4. Where a camera would see most of what is guessed.
+    if painted is not None:
+        facts = painting.paint_unseen(mesh, facts, painted, observation, config.meshing.appearance)
+    # 5. Where a camera would see most of what is guessed.
     progress("complete", 0.7, "next best view")
     view = view_selection.next_best_view(observation, mesh, facts.observed, config.next_view)
-    # 5. Convex parts for collision checks.
+    # 6. Convex parts for collision checks.
     progress("complete", 0.75, "convex parts")
     pieces = config.convex_parts
     parts = meshes.convex_parts(mesh, pieces.threshold, pieces.max_parts, pieces.max_triangles, seed)
@@ -163,6 +170,33 @@ def _fuse_guesses(
         except InputError:
             failed += 1
     return fields, failed
+
+
+def _paint(
+    guess: _Guess,
+    prior: CompletionPrior,
+    mesh: TriangleMesh,
+    config: MeshingConfig,
+    seed: int,
+    progress: ProgressCallback,
+) -> tuple[PaintedSurface | None, TriangleMesh, str, tuple[str, ...]]:
+    """Generated views, if the prior generates any and can; the mesh, finer where they show more; who made the
+    object; and notes."""
+    if not isinstance(prior, PaintingPrior):
+        return None, mesh, guess.made_by, ()
+    observation = guess.observation
+    expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
+
+    def tell(stage: str, share: float, message: str = "") -> None:
+        progress(stage, 0.56 + 0.13 * share, message)
+
+    try:
+        painted, notes = prior.paint(observation, mesh, expected, seed, tell)
+    except InputError as error:
+        note = f"No views were generated, the colours of what was not seen are the nearest ones: {error}"
+        shape = f"{prior.shape.name} ({prior.shape.licence})"
+        return None, mesh, guess.made_by.replace(f"{prior.name} ({prior.licence})", shape), (note,)
+    return painted, painting.refine_for_paint(mesh, painted, observation, config), guess.made_by, notes
 
 
 def _spread(mesh: TriangleMesh, others: Sequence[TriangleMesh]) -> np.ndarray:

@@ -262,9 +262,9 @@ def test_sources_of_the_records():
     """A few of the real ones: the kernel's sources and the right weights count."""
     used = {name: weights_hashes(rows.sources) for name, rows in records.RECORDS["completion"].items()}
     assert {name: set(weights) for name, weights in used.items()} == {
-        "objects": {"completion"},
-        "views": {"completion"},
-        "pipeline": {"completion", "contacts", "objectness", "segmenter"},
+        "objects": {"completion", "multiview"},
+        "views": {"completion", "multiview"},
+        "pipeline": {"completion", "contacts", "multiview", "objectness", "segmenter"},
     }
     assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "objectness", "segmenter"}
     for record, lists in records.RECORDS.items():
@@ -274,7 +274,11 @@ def test_sources_of_the_records():
             # Single objects are not rendered by the kernel, their frames come from meshes; nor is anything
             # where the 2D segmenter or the check of recordings is measured alone.
             meshes_or_masks = (("completion", "objects"), ("completion", "views"), ("wholes", "runs"))
-            unrendered = (record, name) in meshes_or_masks or record in ("plausibility", "registration")
+            unrendered = (record, name) in meshes_or_masks or record in (
+                "generation",
+                "plausibility",
+                "registration",
+            )
             assert ("blend.hpp" in names) != unrendered, (record, name)
 
 

@@ -18,6 +18,7 @@ class VertexFacts:
     observed: np.ndarray  # [V] float32 in [0, 1]
     uncertainty: np.ndarray  # [V] float32, metres
     colors: np.ndarray  # [V, 3] uint8
+    colored: np.ndarray  # [V] bool: whose colour was observed
 
 
 def judge_vertices(
@@ -58,8 +59,9 @@ def judge_vertices(
     nearest = _nearest_colors(points.column("colors")[index], distance, near, softness)
     colors = np.where(seen[:, None], colors, nearest)
     colors = np.clip(np.rint(colors), 0, 255).astype(np.uint8)
-    colors = _spread_along_surface(mesh, colors, seen | near_points)
-    return VertexFacts(observed.astype(np.float32), sigma.astype(np.float32), colors)
+    colored = seen | near_points
+    colors = spread_along_surface(mesh, colors, colored)
+    return VertexFacts(observed.astype(np.float32), sigma.astype(np.float32), colors, colored)
 
 
 def _nearest_colors(
@@ -76,7 +78,7 @@ def _nearest_colors(
     return np.einsum("vk,vkc->vc", weight, colors.astype(np.float64))
 
 
-def _spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarray) -> np.ndarray:
+def spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarray) -> np.ndarray:
     """[V, 3] uint8: unseen vertices take the colour of the seen vertex nearest along the surface."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import dijkstra

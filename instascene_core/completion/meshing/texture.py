@@ -6,6 +6,7 @@ reproduces the pixels best: a sparse, robust least-squares fit in which near, fr
 most and pixels that contradict the others count little.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,12 @@ from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import BORDER, TARGET, DepthView
 
+# Colours [N, 3] (0 … 255) at world points [N, 3]; NaN where none is known.
+ColorLookup = Callable[[np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True)
-class _Samples:
+class Samples:
     """Pixels that show the mesh."""
 
     triangles: np.ndarray  # [P] int64
@@ -31,17 +35,17 @@ def fit_colors(
     observation: Observation, mesh: TriangleMesh, config: AppearanceConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours [V, 3] float64 (0 … 255) of the vertices, and [V] bool: which ones some pixel shows."""
-    samples = _collect_samples(observation, mesh, config)
+    samples = collect_samples(observation, mesh, config)
     seen = np.zeros(len(mesh.vertices))
     if len(samples.triangles) == 0:
         return np.zeros((len(mesh.vertices), 3)), seen > 0
-    colors = _fit_robustly(mesh, samples, config)
+    colors = fit_samples(mesh, samples, config)
     corners = mesh.triangles[samples.triangles]
     seen = np.bincount(corners.ravel(), (samples.barycentric * samples.weight[:, None]).ravel(), len(seen))
     return np.clip(colors, 0, 255), seen > config.min_weight
 
 
-def _collect_samples(observation: Observation, mesh: TriangleMesh, config: AppearanceConfig) -> _Samples:
+def collect_samples(observation: Observation, mesh: TriangleMesh, config: AppearanceConfig) -> Samples:
     """All pixels of all views that show the mesh."""
     from instascene_core.geometry.open3d_loader import open3d
 
@@ -61,7 +65,7 @@ def _collect_samples(observation: Observation, mesh: TriangleMesh, config: Appea
     scale = observation.pixel
     parts = [_view_samples(scene, view, normals, reach, scale, config) for view in observation.views]
     triangles, barycentric, weight, colors = (np.concatenate(column) for column in zip(*parts))
-    return _Samples(triangles, barycentric, weight, colors)
+    return Samples(triangles, barycentric, weight, colors)
 
 
 def _view_samples(
@@ -92,7 +96,7 @@ def _view_samples(
     return triangles, barycentric, weight, view.rgb.reshape(-1, 3)[pixels].astype(np.float64)
 
 
-def _fit_robustly(mesh: TriangleMesh, samples: _Samples, config: AppearanceConfig) -> np.ndarray:
+def fit_samples(mesh: TriangleMesh, samples: Samples, config: AppearanceConfig) -> np.ndarray:
     """[V, 3] colours: least squares over the pixels, re-weighted by their residuals (Cauchy)."""
     from scipy.sparse import coo_matrix, diags
 
@@ -156,8 +160,20 @@ def refine_for_colors(
     No edge becomes shorter than about a pixel's footprint; where the triangles do not suffice, the longest
     and worst edges go first.
     """
-    colors = _ColorLookup(observation, config.color_known)
+    colors = known_colors(observation, config)
     shortest = config.color_edge_footprints * observation.pixel
+    return split_where_colors_bend(mesh, colors, shortest, max_triangles, config)
+
+
+def split_where_colors_bend(
+    mesh: TriangleMesh,
+    colors: ColorLookup,
+    shortest: float,
+    max_triangles: int,
+    config: AppearanceConfig,
+) -> TriangleMesh:
+    """The same surface with edges longer than `shortest` metres halved where the colour along them is not
+    linear."""
     for _ in range(config.color_passes):
         left = (max_triangles - len(mesh.triangles)) // 2  # halving an edge adds two triangles
         if left < 1:
@@ -167,7 +183,7 @@ def refine_for_colors(
         length = np.linalg.norm(b - a, axis=1)
         error = np.zeros(len(pairs))
         long = np.flatnonzero(length > shortest)
-        error[long] = colors.bend(a[long], b[long])
+        error[long] = _bend(colors, a[long], b[long])
         marked = error > config.color_tolerance
         if not marked.any():
             break
@@ -185,7 +201,12 @@ def refine_for_colors(
     return mesh
 
 
-class _ColorLookup:
+def known_colors(observation: Observation, config: AppearanceConfig) -> ColorLookup:
+    """The fused colours of what was observed."""
+    return _FusedColors(observation, config.color_known)
+
+
+class _FusedColors:
     """Fused colours of the observation at any point near its surface."""
 
     def __init__(self, observation: Observation, least: float) -> None:
@@ -202,11 +223,12 @@ class _ColorLookup:
             color = np.stack([self._grid.sample(c, points) / known for c in self._color], axis=-1)
         return np.where(known[:, None] > self._least, color, np.nan)
 
-    def bend(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """[N] largest deviation between the colour on the way from a to b [N, 3] and its interpolation."""
-        start, end = self(a), self(b)
-        worst = np.zeros(len(a))
-        for t in (0.25, 0.5, 0.75):
-            deviation = np.abs(self(a + t * (b - a)) - (start + t * (end - start))).mean(axis=1)
-            worst = np.fmax(worst, deviation)
-        return worst
+
+def _bend(colors: ColorLookup, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[N] largest deviation between the colour on the way from a to b [N, 3] and its interpolation."""
+    start, end = colors(a), colors(b)
+    worst = np.zeros(len(a))
+    for t in (0.25, 0.5, 0.75):
+        deviation = np.abs(colors(a + t * (b - a)) - (start + t * (end - start))).mean(axis=1)
+        worst = np.fmax(worst, deviation)
+    return worst

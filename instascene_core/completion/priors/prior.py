@@ -1,11 +1,16 @@
 """What every completion prior offers: signed distance fields in the object box, and how sure they are."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
+from instascene_core.geometry import TriangleMesh
+from instascene_core.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from instascene_core.completion.priors.multiview.painting import PaintedSurface
 
 
 @dataclass(frozen=True)
@@ -24,4 +29,23 @@ class CompletionPrior(Protocol):
 
     def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:
         """`num_samples` distinct, plausible fields; the same seed gives the same fields."""
+        ...
+
+
+@runtime_checkable
+class PaintingPrior(CompletionPrior, Protocol):
+    """A prior that also generates views of the completed body, for the colours of what was not observed."""
+
+    shape: CompletionPrior  # guesses the geometry; alone it makes the object where no view can be generated
+
+    def paint(
+        self,
+        observation: Observation,
+        mesh: TriangleMesh,
+        expected: np.ndarray,
+        seed: int,
+        progress: ProgressCallback,
+    ) -> "tuple[PaintedSurface, tuple[str, ...]]":
+        """Generated views of `mesh` and notes (see `multiview.prior`); raises InputError in one sentence
+        where it cannot."""
         ...

@@ -1,0 +1,1 @@
+"""Training of the multi-view diffusion model on procedural textured objects."""

@@ -1,0 +1,281 @@
+"""The training loop of the multi-view model: checkpoints, averaged weights, scores on held-out kinds."""
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instascene_core.completion.priors.multiview.inputs import Given, Known, condition, encode
+from instascene_core.completion.priors.multiview.network import SPREAD, MultiviewNetwork, save_network
+from instascene_core.completion.priors.multiview.noise import STEPS, make_solver, shares
+from instascene_core.completion.priors.multiview.sampling import lookups
+from instascene_core.errors import InputError
+from instascene_core.files import atomic_path
+from instascene_core.training.multiview.data import VALIDATION, halved, shuffle_examples, turned
+from instascene_core.training.multiview.examples import SIDE, Example
+from instascene_core.training.multiview.scores import score_network
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything the result depends on besides the code."""
+
+    seed: int = 0
+    steps: int = 32_000
+    half_steps: int = 6_000  # of them, at first, on images of half the side
+    batch: int = 1  # objects whose gradients are summed, one after the other
+    learning_rate: float = 5e-4
+    warm_up: int = 200  # steps until the learning rate is reached ...
+    run_down: float = 0.3  # ... and share of the run at whose end it falls to zero
+    weight_decay: float = 1e-2
+    average: float = 0.999  # of the averaged weights, per step
+    known: float = 0.2  # weight of the colour of pixels that were observed; of others 1
+    background: float = 0.02  # weight of what lies beside the object
+    depth: float = 0.05  # weight of the object's depth ...
+    coverage: float = 0.03  # ... and of its outline: with more, their leaps drown the colours
+    no_sources: float = 0.1  # of the objects, of which nothing is known: for the guidance
+    pure_noise: float = 0.3  # share of the objects shown as noise alone: what is made of it decides most
+    checkpoint_every_s: float = 120.0
+    score_every_s: float = 900.0
+
+
+# --- one object ---
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One object with its noise, as the network takes it."""
+
+    given: Given
+    conditions: torch.Tensor  # [N, CONDITIONS, H, W]
+    start: torch.Tensor  # [N, GENERATED, H, W]
+    truth: torch.Tensor  # [N, GENERATED, H, W]
+    weight: torch.Tensor  # [N, GENERATED, H, W] of the loss
+
+
+def draw(rng: np.random.Generator, example: Example, config: TrainingConfig) -> Draw:
+    """The example turned, recoloured, and known to some of those that saw it."""
+    example = turned(example, int(rng.integers(len(example.depth))), bool(rng.integers(2)))
+    example = replace(example, rgb=_recolored(rng, example.rgb))
+    given, known = example.given(), example.known(_sources(rng, example.seen, config))
+    noisy = known.rgb * (1 + rng.normal(0, 0.02)) + rng.uniform(0, 0.02) * rng.standard_normal(
+        known.rgb.shape
+    )
+    known = Known(np.clip(noisy, 0, 1).astype(np.float32), known.weight)
+    conditions, start = condition(given, known)
+    truth = encode(
+        example.rgb / np.float32(255), example.depth.astype(np.float32), example.coverage / np.float32(255)
+    )
+    beside = example.coverage == 0  # where the guessed body is too large, any colour will do
+    truth[:, :3] = np.where(beside[:, None], start[:, :3], truth[:, :3])
+    weight = np.full_like(truth, config.background)
+    weight[:, :3] = np.where(beside, config.background, np.where(known.valid, config.known, 1.0))[:, None]
+    weight[:, 3] = np.where(beside, config.background, config.depth)
+    weight[:, 4] = config.coverage
+    return Draw(given, *(torch.from_numpy(a) for a in (conditions, start, truth, weight)))
+
+
+def _sources(rng: np.random.Generator, seen: np.ndarray, config: TrainingConfig) -> int:
+    """Bits of the sources that are told: all, one, some, or none."""
+    present = int(np.bitwise_or.reduce(seen, axis=None))
+    bits = [1 << k for k in range(8) if present >> k & 1]
+    kind = rng.uniform()
+    if kind < config.no_sources or not bits:
+        return 0
+    if kind < config.no_sources + 0.2:
+        return bits[int(rng.integers(len(bits)))]
+    if kind < config.no_sources + 0.4:
+        return sum(bit for bit in bits if rng.uniform() < 0.5)
+    return present
+
+
+def _recolored(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
+    """Images with channels exchanged, another contrast and gamma: more colours than were painted."""
+    gamma, gain = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.1))
+    table = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
+    return table[rgb[..., rng.permutation(3)]]
+
+
+def loss_of(network: MultiviewNetwork, drawn: Draw, step: int, noise: torch.Tensor) -> torch.Tensor:
+    """Weighted squared error of v at one noise step, in units of what the starting point leaves open."""
+    alpha, sigma = shares(_SOLVER, step)
+    noisy = alpha * drawn.truth + sigma * noise
+    wanted = alpha * noise - sigma * drawn.truth
+    device = drawn.truth.device.type
+    with torch.autocast(device, torch.bfloat16):
+        v = network(
+            noisy,
+            drawn.start,
+            drawn.conditions,
+            (alpha, sigma),
+            torch.tensor([step], device=device),
+            *(tuple(t.to(device) for t in pair) for pair in lookups(drawn.given)),
+        )
+    scale = (alpha**2 * SPREAD**2 + sigma**2) / SPREAD**2
+    return scale * ((v - wanted) ** 2 * drawn.weight).sum() / drawn.weight.sum()
+
+
+_SOLVER = make_solver("ddim")
+
+
+# --- loop ---
+
+
+class Trainer:
+    """Network, its running average and its optimiser, with a checkpoint."""
+
+    def __init__(self, config: TrainingConfig, checkpoint: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.checkpoint = config, checkpoint
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network, self.averaged = MultiviewNetwork().train(), MultiviewNetwork().eval()
+        for network in (self.network, self.averaged):
+            network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.step, self.seconds = 0, 0.0
+        if checkpoint.is_file():
+            self._resume()
+
+    def update(self, examples: list[Example]) -> float:
+        """One step on the mean of the examples' losses, returned."""
+        config, rng = self.config, np.random.default_rng([self.config.seed, 1, self.step])
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * rate_at(self.step, config)
+        self.optimiser.zero_grad()
+        total = 0.0
+        for example in examples:
+            if self.step < config.half_steps:
+                example = halved(example)
+            drawn = draw(rng, example, config)
+            tensors = (drawn.conditions, drawn.start, drawn.truth, drawn.weight)
+            drawn = Draw(drawn.given, *(t.to(self.device) for t in tensors))
+            noise = torch.from_numpy(rng.standard_normal(drawn.truth.shape, dtype=np.float32)).to(self.device)
+            pure = rng.uniform() < config.pure_noise
+            step = STEPS - 1 if pure else int(rng.integers(STEPS))
+            loss = loss_of(self.network, drawn, step, noise) / len(examples)
+            loss.backward()
+            total += float(loss.detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.step += 1
+        if not torch.isfinite(norm):
+            logger.warning("step %d: a gradient is not finite, left out", self.step)
+            return total
+        self.optimiser.step()
+        keep = min(config.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(self.averaged.parameters(), self.network.parameters()):
+                mean.lerp_(now, 1 - keep)
+        return total
+
+    def save(self) -> None:
+        """Weights, their average and Adam's moments as safetensors."""
+        from safetensors.torch import save
+
+        state = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
+        state.update({f"averaged.{k}": v.contiguous().clone() for k, v in self.averaged.state_dict().items()})
+        for i, entry in self.optimiser.state_dict()["state"].items():
+            state.update({f"adam.{i}.{k}": torch.as_tensor(v).contiguous() for k, v in entry.items()})
+        notes = {"step": str(self.step), "seconds": str(self.seconds)}
+        with atomic_path(self.checkpoint) as temporary:
+            temporary.write_bytes(save(state, metadata=notes))
+
+    def _resume(self) -> None:
+        from safetensors import safe_open
+
+        moments: dict[int, dict] = {}
+        states: dict[str, dict] = {"network": {}, "averaged": {}}
+        with safe_open(str(self.checkpoint), framework="pt") as file:
+            metadata = file.metadata()
+            for name in file.keys():  # noqa: SIM118
+                kind, rest = name.split(".", 1)
+                if kind == "adam":
+                    index, key = rest.split(".")
+                    moments.setdefault(int(index), {})[key] = file.get_tensor(name)
+                else:
+                    states[kind][rest] = file.get_tensor(name)
+        self.network.load_state_dict(states["network"])
+        self.averaged.load_state_dict(states["averaged"])
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+        logger.info("going on from step %d", self.step)
+
+
+def rate_at(step: int, config: TrainingConfig) -> float:
+    """Share of the peak learning rate: up, level, and linearly down to zero."""
+    left = (config.steps - step) / max(1, config.run_down * config.steps)
+    return float(min(1.0, (step + 1) / config.warm_up, max(0.0, left)))
+
+
+def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
+    """Train on the shards in `data`, or go on from `output`'s checkpoint; write weights; the scores.
+
+    The checkpoint (suffix .checkpoint) and the learning curve (suffix .csv) lie beside `output`.
+    """
+    output = Path(output)
+    if not any(int(p.stem[6:]) < VALIDATION for p in Path(data).glob("views_*.npz")):
+        raise InputError(f"There are no training examples in '{data}'; make them first.")
+    trainer = Trainer(config, output.with_suffix(".checkpoint"))
+    began = time.monotonic() - trainer.seconds
+    saved = scored = time.monotonic()
+    examples = _endless(data, config, trainer)
+    shown: list[float] = []
+    while trainer.step < config.steps:
+        trainer.seconds = time.monotonic() - began
+        shown = [*shown[-499:], trainer.update([next(examples) for _ in range(config.batch)])]
+        if trainer.step % 50 == 0:
+            each = trainer.seconds / trainer.step
+            logger.info(
+                "step %d of %d, %.2f s each: loss %.4f", trainer.step, config.steps, each, np.mean(shown)
+            )
+        if time.monotonic() - saved > config.checkpoint_every_s:
+            trainer.save()
+            saved = time.monotonic()
+        if time.monotonic() - scored > config.score_every_s:
+            _record(output, trainer, float(np.mean(shown)), data)
+            scored = time.monotonic()
+    trainer.save()
+    return _record(output, trainer, float(np.mean(shown)) if shown else float("nan"), data)
+
+
+def _endless(data: Path, config: TrainingConfig, trainer: Trainer) -> Iterator[Example]:
+    passes = 0
+    while True:
+        yield from shuffle_examples(data, np.random.default_rng([config.seed, 2, trainer.step, passes]))
+        passes += 1
+
+
+def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str, float]:
+    """Score the averaged weights, write them, and add a line to the learning curve."""
+    half = trainer.step <= trainer.config.half_steps
+    scores = score_network(trainer.averaged, data, half)
+    notes = {
+        "training": json.dumps(asdict(trainer.config)),
+        "steps": str(trainer.step),
+        "side": str(SIDE // 2 if half else SIDE),
+        "minutes": f"{trainer.seconds / 60:.1f}",
+        "scores": json.dumps(scores),
+    }
+    save_network(trainer.averaged, output, notes)
+    path = output.with_suffix(".csv")
+    row = {"step": trainer.step, "minutes": round(trainer.seconds / 60, 1), "loss": round(loss, 4)}
+    row.update({name: round(value, 3) for name, value in scores.items()})
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    logger.info("%s", row)
+    return scores
