@@ -1,7 +1,7 @@
-"""Geometry alone, with true masks: `python -m benchmarks.geometry [--conditions d435 …] [--clutter FOLDER] …`.
+"""Geometry alone, with true masks: `python -m benchmarks.geometry [--conditions d435 …] [--clutter FOLDER]`.
 
 What `benchmarks.conditions` measures from images to objects, less what finding the objects costs: the frames
-carry their true labels, poses and support are found as ever, and every object that a frame shows is completed.
+carry their true labels, poses and support are found as ever, and every object that is shown is completed.
 The scenes are those of `benchmarks.conditions`; --development takes scenes of thin things, vessels and tools
 instead, on which rules may be tuned; --clutter FOLDER the recordings d1, d2, d3 of development.  A row per
 scene goes to benchmarks/results/geometry.json as it comes; one that is there by today's code and weights is
