@@ -1,0 +1,54 @@
+"""Walls thinner than the voxels, and the choice between an explanation and none."""
+
+import numpy as np
+import pytest
+import trimesh
+from completion_scene import orbit, render, table_mesh
+
+from instascene_core.completion import complete, observe
+from instascene_core.config import CompletionConfig
+from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
+
+TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
+THING = 2
+PLAIN = CompletionConfig(
+    prior="carving",
+    candidates=False,
+    observing=ObservingConfig(max_voxels=60_000),
+    convex_parts=ConvexPartsConfig(max_parts=1),
+)
+
+
+def panel(thickness: float) -> trimesh.Trimesh:
+    """An upright panel across x, standing on z = 0."""
+    box = trimesh.creation.box((thickness, 0.1, 0.08))
+    box.apply_translation((0, 0, 0.04))
+    return box
+
+
+def middle_thickness(mesh: TriangleMesh) -> np.ndarray:
+    """[N] metres through the middle of the panel along x; NaN where it has a hole."""
+    y, z = np.meshgrid(np.linspace(-0.03, 0.03, 13), np.linspace(0.02, 0.06, 9))
+    start = np.stack([np.full(y.size, -0.05), y.ravel(), z.ravel()], axis=1)
+    along = np.broadcast_to([1.0, 0.0, 0.0], start.shape)
+    front = meshes.first_hit(mesh, start, along)
+    back = meshes.first_hit(mesh, start * [-1, 1, 1], -along)
+    return np.where(np.isfinite(front + back), 0.1 - front - back, np.nan)
+
+
+@pytest.fixture(scope="module")
+def around_a_panel():
+    return render([table_mesh(), panel(0.003)], orbit(24, (20, 40)), noise=0.001)
+
+
+def test_what_lies_behind_a_thin_wall_is_no_noise(around_a_panel):
+    """Readings 0.5 mm apart (0.001·0.7² m) on a panel of 3 mm: its back is no bad reading of its front, and
+    views do not see 5 mm into it."""
+    observation = observe(around_a_panel, THING, TABLE_PLANE, None, PLAIN)
+    assert observation.noise == pytest.approx(0.0005, rel=0.3)
+    found = complete(around_a_panel, THING, TABLE_PLANE, PLAIN)
+    off = np.abs(middle_thickness(found.mesh) - 0.003)
+    assert np.isfinite(off).all() and np.median(off) < 2e-4
+    assert found.watertight and meshes.triangle_components(found.mesh)[0] == 1
