@@ -238,6 +238,9 @@ class RevolutionConfig:
 class ExplanationsConfig:
     """Plain bodies first, then bodies of revolution."""
 
+    lost: Share = 0.03  # of the seen surface that an explanation may lose, more than the prior alone loses
+    lost_footprints: float = 0.5  # off the body, or the noise: there the surface is lost
+
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     plain_body: PlainBodyConfig = field(default_factory=PlainBodyConfig)
     revolution: RevolutionConfig = field(default_factory=RevolutionConfig)

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import trimesh
-from completion_scene import orbit, render, table_mesh
+from completion_scene import mug, orbit, render, table_mesh
 
 from instascene_core.completion import complete, observe
+from instascene_core.completion.completer import complete_observation, make_prior
+from instascene_core.completion.explanations.explanation import Unexplained
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig
 from instascene_core.geometry import Plane, TriangleMesh
@@ -52,3 +54,36 @@ def test_what_lies_behind_a_thin_wall_is_no_noise(around_a_panel):
     off = np.abs(middle_thickness(found.mesh) - 0.003)
     assert np.isfinite(off).all() and np.median(off) < 2e-4
     assert found.watertight and meshes.triangle_components(found.mesh)[0] == 1
+
+
+# ── an explanation that loses what was seen ───────────────────────────────────────────────────────
+
+
+class Cutting:
+    """Takes everything above a height away."""
+
+    suffix, notes = ", cut", ()
+
+    def __init__(self, height: float) -> None:
+        self.height, self.none = height, Unexplained()
+
+    def __getattr__(self, name):
+        return getattr(self.none, name)
+
+    def confine(self, field, known):
+        above = known.grid.centers()[..., 2] - self.height
+        return np.maximum(field, above).astype(np.float32)
+
+
+@pytest.mark.parametrize(("height", "kept"), [(0.089, True), (0.06, False)])
+def test_an_explanation_that_loses_seen_surface_is_dropped(monkeypatch, height, kept):
+    """A mug 90 mm high, cut where noise would hide it and where a third of what was seen is gone."""
+    from instascene_core.completion import completer
+
+    frames = render([table_mesh(), mug()], orbit(16, (25, 50)), noise=0.002)
+    observation = observe(frames, THING, TABLE_PLANE, None, PLAIN)
+    monkeypatch.setattr(completer, "explain", lambda *_: Cutting(height))
+    found = complete_observation(observation, make_prior("carving", PLAIN), PLAIN, 1, 0)
+    assert (", cut" in found.prior) == kept
+    top = found.mesh.vertices[:, 2].max()
+    assert top == pytest.approx(height if kept else 0.09, abs=0.002)
