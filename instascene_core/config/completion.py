@@ -329,6 +329,25 @@ class AppearanceConfig:
 
 
 @dataclass(frozen=True)
+class SheetsConfig:
+    """The seen vertices, moved onto what the views measured, each side of a wall by itself."""
+
+    thin_voxels: float = 6.0  # through the body: with more everywhere the voxels can tell its sides apart ...
+    thin_share: Share = 0.2  # ... all but this share of the vertices
+    max_noise: float = 0.5  # voxels: noisier views do not tell the sides of a wall apart
+    rounds: int = 2
+    blurs: int = 3  # times the readings are averaged with those of the neighbouring vertices
+    min_readings: Count = 2  # views that must have measured a vertex, unless fewer saw the thing
+    min_cosine: Cosine = 0.3  # between ray and normal, below which a view has no say about a side
+    band_noise: float = (
+        2.5  # standard deviations of the noise: a reading farther off is of something else ...
+    )
+    band_voxels: float = 1.5  # ... or voxels
+    max_share: Share = 0.4  # of the way to the body's other side that a vertex may be moved inward, at most
+    ray_start: Share = 1e-5  # of the body's size, where a ray to the other side starts under the surface
+
+
+@dataclass(frozen=True)
 class MeshingConfig:
     """From signed distances to a closed mesh."""
 
@@ -346,6 +365,7 @@ class MeshingConfig:
     max_triangles: Count = 20_000
     shape_share: Share = 0.7  # of them at most for the shape; the rest go where the colour varies
     max_edge: Share = 0.06  # longest edge of the mesh, as a share of its box's diagonal
+    sheets: SheetsConfig = field(default_factory=SheetsConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
 
 

@@ -1,5 +1,7 @@
 """Walls thinner than the voxels, and the choice between an explanation and none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import trimesh
@@ -8,8 +10,9 @@ from completion_scene import mug, orbit, render, table_mesh
 from instascene_core.completion import complete, observe
 from instascene_core.completion.completer import complete_observation, make_prior
 from instascene_core.completion.explanations.explanation import Unexplained
+from instascene_core.completion.meshing import sheets
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig
+from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig, SheetsConfig
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
@@ -54,6 +57,32 @@ def test_what_lies_behind_a_thin_wall_is_no_noise(around_a_panel):
     off = np.abs(middle_thickness(found.mesh) - 0.003)
     assert np.isfinite(off).all() and np.median(off) < 2e-4
     assert found.watertight and meshes.triangle_components(found.mesh)[0] == 1
+
+
+@pytest.mark.parametrize("thickness", [0.002, 0.005])
+def test_the_sides_of_a_wall_are_moved_to_where_they_were_seen(around_a_panel, thickness):
+    """A panel 3 mm thick, as a mesh of 2 and of 5 mm."""
+    observation = observe(around_a_panel, THING, TABLE_PLANE, None, PLAIN)
+    mesh = meshes.from_trimesh(panel(thickness).subdivide().subdivide().subdivide().subdivide())
+    off = middle_thickness(sheets.settle(observation, mesh, SheetsConfig())) - 0.003
+    assert np.median(np.abs(off)) < 2e-4
+
+
+def test_views_noisier_than_the_voxels_move_nothing(around_a_panel):
+    observation = observe(around_a_panel, THING, TABLE_PLANE, None, PLAIN)
+    noisy = replace(observation, noise=1.01 * observation.grid.voxel)
+    mesh = meshes.from_trimesh(panel(0.004))
+    assert sheets.settle(noisy, mesh, SheetsConfig()) is mesh
+    assert sheets.settle(observation, mesh, SheetsConfig()) is not mesh
+
+
+def test_the_sides_of_a_wall_do_not_change_places(around_a_panel):
+    """However thin the mesh is, no vertex passes to the other side."""
+    observation = observe(around_a_panel, THING, TABLE_PLANE, None, PLAIN)
+    thin = meshes.from_trimesh(panel(0.0005).subdivide().subdivide())
+    settled = sheets.settle(replace(observation, noise=0.002), thin, SheetsConfig())
+    moved = np.sign(settled.vertices[:, 0]) * np.sign(thin.vertices[:, 0])
+    assert (moved >= 0).all() and meshes.volume(settled) > 0
 
 
 # ── an explanation that loses what was seen ───────────────────────────────────────────────────────
