@@ -239,7 +239,8 @@ class ExplanationsConfig:
     """Plain bodies first, then bodies of revolution."""
 
     lost: Share = 0.03  # of the seen surface that an explanation may lose, more than the prior alone loses
-    lost_footprints: float = 0.5  # off the body, or the noise: there the surface is lost
+    lost_noise: float = 2.0  # standard deviations of the noise ...
+    lost_footprints: float = 0.5  # ... or footprints off the body: there the surface is lost
 
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     plain_body: PlainBodyConfig = field(default_factory=PlainBodyConfig)
@@ -334,7 +335,7 @@ class SheetsConfig:
 
     thin_voxels: float = 6.0  # through the body: with more everywhere the voxels can tell its sides apart ...
     thin_share: Share = 0.2  # ... all but this share of the vertices
-    max_noise: float = 0.5  # voxels: noisier views do not tell the sides of a wall apart
+    max_noise: float = 0.4  # voxels: noisier views do not tell the sides of a wall apart
     rounds: int = 2
     blurs: int = 3  # times the readings are averaged with those of the neighbouring vertices
     min_readings: Count = 2  # views that must have measured a vertex, unless fewer saw the thing
