@@ -141,7 +141,8 @@ def _share_lost(observation: Observation, guess: _Guess, config: ExplanationsCon
     """Share of the observed points that lie off the guessed surface by more than their error."""
     grid = guess.observation.grid
     mesh = meshes.surface_from_field(guess.fields[0])
-    error = max(config.lost_noise * observation.noise, config.lost_footprints * observation.pixel)
+    cell = max(observation.pixel, observation.grid.voxel)
+    error = max(config.lost_noise * observation.noise, config.lost_voxels * cell)
     positions = observation.points.positions
     positions = grid.coordinates(positions[:: max(1, len(positions) // config.surface.max_points)])
     return float((meshes.distance(mesh, positions) * grid.voxel > error).mean())

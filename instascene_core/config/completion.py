@@ -240,7 +240,7 @@ class ExplanationsConfig:
 
     lost: Share = 0.03  # of the seen surface that an explanation may lose, more than the prior alone loses
     lost_noise: float = 2.0  # standard deviations of the noise ...
-    lost_footprints: float = 0.5  # ... or footprints off the body: there the surface is lost
+    lost_voxels: float = 0.5  # ... or voxels or footprints off the body: there the surface is lost
 
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     plain_body: PlainBodyConfig = field(default_factory=PlainBodyConfig)
