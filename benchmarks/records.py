@@ -52,6 +52,10 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "objects": _rows("conditions", identity=("condition", "seed")),
         "development": _rows("conditions", identity=("recording",)),
     },
+    "geometry": {
+        "scenes": _rows("geometry", identity=("condition", "seed")),
+        "recordings": _rows("geometry", identity=("recording",)),
+    },
     "wholes": {
         "runs": Rows(
             Sources((f"{BENCHMARKS}.wholes",), (f"{CORE}.association", f"{CORE}.features", *COMPLETION)),

@@ -11,7 +11,15 @@ from pathlib import Path
 from benchmarks.markdown import millimetres, number, place, table
 from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
-from benchmarks.scene_tables import COUNTS, conditions, generation, plausibility, recordings, wholes
+from benchmarks.scene_tables import (
+    COUNTS,
+    conditions,
+    generation,
+    geometry,
+    plausibility,
+    recordings,
+    wholes,
+)
 from instascene_core.files import write_bytes
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -373,6 +381,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "association": association,
     "decomposition": decomposition,
     "conditions": conditions,
+    "geometry": geometry,
     "wholes": wholes,
     "recordings": recordings,
     "plausibility": plausibility,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from instascene_core.completion.explanations.explain import explain
-from instascene_core.completion.explanations.explanation import Explanation
+from instascene_core.completion.explanations.explanation import Explanation, Unexplained
 from instascene_core.completion.meshing import appearance, fusion, painting
 from instascene_core.completion.observing import view_selection
 from instascene_core.completion.observing.observation import Observation, observe
@@ -18,7 +18,7 @@ from instascene_core.completion.priors.multiview.painting import PaintedSurface
 from instascene_core.completion.priors.multiview.prior import MultiviewPrior
 from instascene_core.completion.priors.prior import CompletionPrior, PaintingPrior, Prediction
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import ConfidenceConfig, MeshingConfig
+from instascene_core.config.completion import ConfidenceConfig, ExplanationsConfig, MeshingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
@@ -130,9 +130,41 @@ class _Guess:
 def _guess(
     observation: Observation, prior: CompletionPrior, config: CompletionConfig, num_samples: int, seed: int
 ) -> _Guess:
+    """What the explanation knows and the prior guesses, unless what comes of it loses surface that was seen:
+    then what the prior alone guesses, which loses less."""
+    explanation: Explanation = explain(observation, config, seed)
+    guess = _guess_with(explanation, observation, prior, config, num_samples, seed)
+    allowed = config.explanations.lost
+    if isinstance(explanation, Unexplained):
+        return guess
+    lost = _share_lost(observation, guess, config.explanations)
+    if lost <= allowed:
+        return guess
+    alone = _guess_with(Unexplained(), observation, prior, config, num_samples, seed)
+    return alone if lost > allowed + _share_lost(observation, alone, config.explanations) else guess
+
+
+def _share_lost(observation: Observation, guess: _Guess, config: ExplanationsConfig) -> float:
+    """Share of the observed points that lie off the guessed surface by more than their error."""
+    grid = guess.observation.grid
+    mesh = meshes.surface_from_field(guess.fields[0])
+    cell = max(observation.pixel, observation.grid.voxel)
+    error = max(config.lost_noise * observation.noise, config.lost_voxels * cell)
+    positions = observation.points.positions
+    positions = grid.coordinates(positions[:: max(1, len(positions) // config.surface.max_points)])
+    return float((meshes.distance(mesh, positions) * grid.voxel > error).mean())
+
+
+def _guess_with(
+    explanation: Explanation,
+    observation: Observation,
+    prior: CompletionPrior,
+    config: CompletionConfig,
+    num_samples: int,
+    seed: int,
+) -> _Guess:
     """What the explanation knows and the prior guesses, fused with what was seen, in a box grown until the
     body fits."""
-    explanation: Explanation = explain(observation, config, seed)
     observation = explanation.fit_grid(observation)
     for attempt in range(config.max_growths + 1):
         known = explanation.known(observation)

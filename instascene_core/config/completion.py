@@ -47,6 +47,7 @@ class ObservingConfig:
     min_agreeing_views: int = 2  # views that confirm a point, unless only one sees its place
     min_noise: float = 0.1  # footprints: depth is not taken to be better than this
     min_readings: int = 50  # readings compared, from which the noise is measured
+    min_side_cosine: Cosine = 0.2  # between a point's normal and the way to a camera that sees its side
     rough_noise: float = 0.3  # footprints of noise from which normals are taken from a neighbourhood ...
     normal_footprints: float = 3.0  # ... of this radius, footprints ...
     normal_noise: float = 4.0  # ... or this, standard deviations of the noise ...
@@ -238,6 +239,10 @@ class RevolutionConfig:
 class ExplanationsConfig:
     """Plain bodies first, then bodies of revolution."""
 
+    lost: Share = 0.03  # of the seen surface that an explanation may lose, more than the prior alone loses
+    lost_noise: float = 2.0  # standard deviations of the noise ...
+    lost_voxels: float = 0.5  # ... or voxels or footprints off the body: there the surface is lost
+
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     plain_body: PlainBodyConfig = field(default_factory=PlainBodyConfig)
     revolution: RevolutionConfig = field(default_factory=RevolutionConfig)
@@ -326,6 +331,25 @@ class AppearanceConfig:
 
 
 @dataclass(frozen=True)
+class SheetsConfig:
+    """The seen vertices, moved onto what the views measured, each side of a wall by itself."""
+
+    thin_voxels: float = 6.0  # through the body: with more everywhere the voxels can tell its sides apart ...
+    thin_share: Share = 0.2  # ... all but this share of the vertices
+    max_noise: float = 0.4  # voxels: noisier views do not tell the sides of a wall apart
+    rounds: int = 2
+    blurs: int = 3  # times the readings are averaged with those of the neighbouring vertices
+    min_readings: Count = 2  # views that must have measured a vertex, unless fewer saw the thing
+    min_cosine: Cosine = 0.3  # between ray and normal, below which a view has no say about a side
+    band_noise: float = (
+        2.5  # standard deviations of the noise: a reading farther off is of something else ...
+    )
+    band_voxels: float = 1.5  # ... or voxels
+    max_share: Share = 0.4  # of the way to the body's other side that a vertex may be moved inward, at most
+    ray_start: Share = 1e-5  # of the body's size, where a ray to the other side starts under the surface
+
+
+@dataclass(frozen=True)
 class MeshingConfig:
     """From signed distances to a closed mesh."""
 
@@ -343,6 +367,7 @@ class MeshingConfig:
     max_triangles: Count = 20_000
     shape_share: Share = 0.7  # of them at most for the shape; the rest go where the colour varies
     max_edge: Share = 0.06  # longest edge of the mesh, as a share of its box's diagonal
+    sheets: SheetsConfig = field(default_factory=SheetsConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
 
 

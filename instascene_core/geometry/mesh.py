@@ -244,15 +244,23 @@ def collapse_edges(mesh: TriangleMesh, triangles: int) -> TriangleMesh:
     return TriangleMesh(np.array(raw.vertices), np.array(raw.triangles, dtype=np.int32))
 
 
-def smooth(mesh: TriangleMesh, iterations: int, max_move: np.ndarray | float) -> TriangleMesh:
-    """Taubin smoothing (λ 0.5, μ −0.53); no vertex ends farther than `max_move` metres ([V] or one
-    value) from where it was."""
-    from scipy.sparse import coo_matrix, diags
+def neighbours(mesh: TriangleMesh):
+    """Sparse [V, V]: 1 where an edge joins two vertices."""
+    from scipy.sparse import coo_matrix
 
     t, size = mesh.triangles, len(mesh.vertices)
     rows, columns = np.concatenate([t, t[:, [1, 2, 0]]]).ravel(), np.concatenate([t[:, [1, 2, 0]], t]).ravel()
     adjacency = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, size)).tocsr()
     adjacency.data[:] = 1.0
+    return adjacency
+
+
+def smooth(mesh: TriangleMesh, iterations: int, max_move: np.ndarray | float) -> TriangleMesh:
+    """Taubin smoothing (λ 0.5, μ −0.53); no vertex ends farther than `max_move` metres ([V] or one
+    value) from where it was."""
+    from scipy.sparse import diags
+
+    adjacency = neighbours(mesh)
     average = diags(1.0 / np.maximum(np.asarray(adjacency.sum(axis=1)).ravel(), 1)) @ adjacency
     vertices = mesh.vertices.copy()
     for _ in range(iterations):
@@ -274,6 +282,14 @@ def distance(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     """Unsigned distances [...] in metres of points [..., 3] from a mesh."""
     scene = _raycasting_scene(mesh)
     return scene.compute_distance(np.ascontiguousarray(points, dtype=np.float32)).numpy()
+
+
+def first_hit(mesh: TriangleMesh, origins: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """[N] how far rays [N, 3] from origins [N, 3] go to the mesh, in their lengths; infinite past it."""
+    from instascene_core.geometry.open3d_loader import open3d
+
+    cast = np.concatenate([origins, rays], axis=1).astype(np.float32)
+    return _raycasting_scene(mesh).cast_rays(open3d.core.Tensor(cast))["t_hit"].numpy()
 
 
 def _raycasting_scene(mesh: TriangleMesh):

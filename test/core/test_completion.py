@@ -286,7 +286,7 @@ def test_scale_does_not_matter():
     np.testing.assert_allclose(large.dimensions, 20 * small.dimensions, rtol=0.0036)
     back = meshes.distance(small.mesh, large.mesh.vertices / 20)
     assert np.quantile(back, 0.95) < 0.00035
-    assert large.observed_fraction == pytest.approx(small.observed_fraction, rel=0.001)
+    assert large.observed_fraction == pytest.approx(small.observed_fraction, rel=0.002)
 
 
 def test_a_single_view_gives_low_confidence_but_a_closed_mesh():

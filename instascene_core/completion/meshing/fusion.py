@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from instascene_core.completion.meshing import texture
+from instascene_core.completion.meshing import sheets, texture
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.observing.regridding import observe_beyond_face
 from instascene_core.config.completion import MeshingConfig
@@ -120,7 +120,8 @@ def close_surface(observation: Observation, field: np.ndarray, config: MeshingCo
         min(config.max_observed_move, config.max_observed_move_voxels * grid.voxel),
         config.max_guessed_move_voxels * grid.voxel,
     )
-    return meshes.smooth(world, config.smoothing_iterations, move)
+    world = meshes.smooth(world, config.smoothing_iterations, move)
+    return sheets.settle(observation, world, config.sheets)
 
 
 def _extract_closed_surface(field: np.ndarray, blurs: tuple[float, ...]) -> TriangleMesh:

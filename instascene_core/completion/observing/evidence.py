@@ -160,7 +160,7 @@ def confirmed_points(
     pixel = float(np.median(np.concatenate(depths)))
     mean_depth = float(np.median(np.concatenate([d * v.camera.fx for d, v in zip(depths, views)])))
     band = max(config.agreeing_footprints * pixel, config.agreeing_depth * mean_depth)
-    mine, other, through, residuals = _votes(points, views, band, config.unowned_vote)
+    mine, other, through, residuals = _votes(points, views, band, config)
     noise = config.min_noise * pixel
     if len(residuals) >= config.min_readings:  # two readings differ by √2 of one reading's noise
         noise = max(noise, float(np.median(np.abs(residuals))) * 1.4826 / np.sqrt(2))
@@ -226,12 +226,13 @@ def _all_points(views: Sequence[DepthView], limit: int) -> SurfacePoints:
 
 
 def _votes(
-    points: SurfacePoints, views: Sequence[DepthView], band: float, unowned_vote: float
+    points: SurfacePoints, views: Sequence[DepthView], band: float, config: ObservingConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Per point [N]: views that see target there, something else there, or past it; and the depth
-    differences [M] (metres) of other views' readings at the same place.
+    differences [M] (metres) of other views' readings at the same place, from the same side: what lies
+    behind a thin wall is no reading of its front.
 
-    band: metres within which a reading shows the point; unowned_vote: of an unlabelled surface there.
+    band: metres within which a reading shows the point.
     """
     count = len(points.positions)
     mine, through = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
@@ -250,10 +251,12 @@ def _votes(
         difference, what = depth - z[inside], view.what[row, column]
         near = (np.abs(difference) < band) & (what != NOTHING)
         mine[inside] += near & (what == TARGET)
-        other[inside] += near * ((what == OTHER) + unowned_vote * (what == UNOWNED))
+        other[inside] += near * ((what == OTHER) + config.unowned_vote * (what == UNOWNED))
         through[inside] += (difference > band) & (what != NOTHING) & (what != BORDER)
         foreign = points.column("view")[inside] != index
-        residuals.append(difference[near & (what == TARGET) & foreign])
+        toward = view.world_from_camera[:3, 3] - points.positions[inside]
+        cosine = (toward * points.normals[inside]).sum(axis=1) / np.linalg.norm(toward, axis=1)
+        residuals.append(difference[near & (what == TARGET) & foreign & (cosine > config.min_side_cosine)])
     return mine, other, through, np.concatenate(residuals)
 
 
