@@ -65,7 +65,7 @@ def completed(
     labelled: the frames with true labels, ids as in `truths`; their depth is what the sensor measured.
     """
     labels = {frame.name: frame.require_labels() for frame in labelled}
-    views = dense_views(reconstruction, config.min_depth_coverage)
+    views = dense_views(reconstruction, config)
     found, up = find_support_and_up(views, config.up, config.segmentation.support)
     support = None if found is None else found.plane
     views = [view.with_(labels=labels[view.name]) for view in views]

@@ -10,6 +10,9 @@ class MeasuredDepthConfig:
     """A sensor's depth and that of the Gaussians, which all views have a say in, weighted by their noise."""
 
     combine: bool = True  # False: the sensor's depth is taken as it is
+    # Fusion averages what noise there is up to about the footprint of a pixel; noise beyond so many of them
+    # (standard deviation) eats the objects.  There the Gaussians' depth takes over.
+    coarse_noise: Positive = 1.5
     # What the depth of the Gaussians is off, in pixels' footprints: a standard deviation
     rendered_error: Positive = 0.4
     # Both measure the same surface where they are so many standard deviations apart at most; other depth

@@ -1,9 +1,10 @@
 """Depth of a sensor and depth of the Gaussians, weighted by how noisy each is on this recording.
 
-A sensor is off by a millimetre up close and by centimetres two metres away; the Gaussians average what all
-views measured, and what their colours say, but blur what is thinner than a pixel.  The noise of the sensor is
-measured against them; what neither they nor other views confirm is no surface: pixels that fly between two
-depths, rims that stereo fattens, shadows of a projector.
+A sensor is off by a millimetre up close and by centimetres two metres away.  Fusing many views averages the
+former; the latter spoils more than it tells: rays that end centimetres too late carve the object they hit.
+The Gaussians average what all views measured, and what their colours say, but blur what is thinner than a
+pixel.  So the noise of the sensor is measured against them, and where it is coarse, both are weighted by it;
+what neither they nor other views confirm is no surface: pixels that fly between two depths, fattened rims.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,13 +56,13 @@ def measure_noise(frames: Sequence[Frame], render: Render, config: MeasuredDepth
     bins = [held == k for k in range(config.noise_bins) if (held == k).any()]
     middle = np.array([np.median(z[inside]) for inside in bins])
     spread = np.array([_MAD * np.median(error[inside]) for inside in bins])
-    own = rendered_error(middle, with_depth[0], config)
+    own = config.rendered_error * footprint(middle, with_depth[0])
     return DepthNoise(middle, np.sqrt(np.maximum(spread**2 - own**2, 0)))
 
 
-def rendered_error(depth: np.ndarray, frame: Frame, config: MeasuredDepthConfig) -> np.ndarray:
-    """Metres that the depth of the Gaussians is off at `depth` (metres): a share of a pixel's footprint."""
-    return config.rendered_error * depth / np.sqrt(frame.camera.fx * frame.camera.fy)
+def footprint(depth: np.ndarray, frame: Frame) -> np.ndarray:
+    """Metres that a pixel of the frame shows at `depth` (metres, any shape)."""
+    return depth / np.sqrt(frame.camera.fx * frame.camera.fy)
 
 
 def combined_depth(
@@ -72,19 +73,21 @@ def combined_depth(
     noise: DepthNoise,
     config: MeasuredDepthConfig,
 ) -> np.ndarray:
-    """Depth [H, W] float32 of frame `index`, metres; 0 where the sensor has none or nothing confirms it.
+    """Depth [H, W] float32 of frame `index`, metres: the sensor's own, but where its noise is coarse.  There 0
+    where the sensor has none or nothing confirms it.
 
     rendered: [H, W] of the Gaussians; others: frames it is compared with, the most similar first.
     """
     frame = frames[index]
     depth = frame.require_depth()
-    own = rendered_error(rendered, frame, config)
-    variance = noise.at(rendered) ** 2
-    same = np.abs(depth - rendered) <= config.agreement * np.sqrt(variance + own**2)
-    same &= (depth > 0) & (rendered > 0)
-    share = own**2 / np.maximum(own**2 + variance, 1e-20)  # of the sensor: the less, the noisier it is
-    combined = np.where(same, share * depth + (1 - share) * rendered, 0)
-    rows, columns = np.nonzero((depth > 0) & ~same)
+    place = np.where(rendered > 0, rendered, depth)
+    own, deviation = config.rendered_error * footprint(place, frame), noise.at(place)
+    coarse = (depth > 0) & (deviation > config.coarse_noise * footprint(place, frame))
+    same = np.abs(depth - rendered) <= config.agreement * np.hypot(deviation, own)
+    same &= rendered > 0
+    share = own**2 / np.maximum(own**2 + deviation**2, 1e-20)  # of the sensor: the less, the noisier it is
+    combined = np.where(coarse, np.where(same, share * depth + (1 - share) * rendered, 0), depth)
+    rows, columns = np.nonzero(coarse & ~same)
     kept = _confirmed(frames, index, rendered, rows, columns, others, noise, config)
     combined[rows[kept], columns[kept]] = depth[rows[kept], columns[kept]]
     return combined.astype(np.float32)
@@ -119,7 +122,7 @@ def _confirmed(
         seen = other.depth[v, u]
         off = np.abs(seen - there)
         otherwise = np.where(empty, np.inf, np.abs(seen - (shown - pose[:3, 3]) @ pose[:3, 2]))
-        limit = np.hypot(noise.at(there) * np.sqrt(2), rendered_error(there, other, config))
+        limit = np.hypot(noise.at(there) * np.sqrt(2), config.rendered_error * footprint(there, other))
         votes += inside & (seen > 0) & (off <= config.agreement * limit) & (off < otherwise)
     return votes >= config.confirming_views
 

@@ -62,16 +62,25 @@ def test_exact_depth_keeps_its_bits_whatever_the_gaussians_say():
 
 def test_a_noisy_sensor_says_less_than_all_views_together():
     rng = np.random.default_rng(2)
-    frames = wall_frames([WALL + rng.normal(0, 0.03, (60, 80)) for _ in range(4)])
+    frames = wall_frames([WALL + rng.normal(0, 0.04, (60, 80)) for _ in range(4)])
     noise = measure_noise(frames, render_wall, CONFIG)
     assert noise is not None
     depth = combined_depth(frames, 0, render_wall(frames[0]), [1, 2, 3], noise, CONFIG)
     held = depth > 0
     assert held.mean() > 0.99
-    # Footprint 2 cm, so the Gaussians count as 8 mm off: the sensor's share is 8² / (8² + 30²).
+    # A pixel's footprint is 2 cm, so the Gaussians count as 8 mm off: the sensor's share is 8² / (8² + 40²).
     own = CONFIG.rendered_error * WALL / 100
-    share = own**2 / (own**2 + 0.03**2)
-    assert np.std(depth[held] - WALL) == pytest.approx(share * 0.03, rel=0.15)
+    share = own**2 / (own**2 + 0.04**2)
+    assert np.std(depth[held] - WALL) == pytest.approx(share * 0.04, rel=0.15)
+
+
+def test_noise_that_fusion_can_average_is_left_to_it():
+    rng = np.random.default_rng(4)
+    frames = wall_frames([WALL + rng.normal(0, 0.02, (60, 80)) for _ in range(4)])  # a pixel's footprint
+    noise = measure_noise(frames, render_wall, CONFIG)
+    assert noise is not None
+    depth = combined_depth(frames, 0, render_wall(frames[0]), [1, 2, 3], noise, CONFIG)
+    np.testing.assert_array_equal(depth, frames[0].depth)
 
 
 def test_what_nothing_confirms_is_no_surface_and_holes_stay_holes():
@@ -79,7 +88,7 @@ def test_what_nothing_confirms_is_no_surface_and_holes_stay_holes():
     depths[0][10:14, 20:24] = 1.2  # flies before the wall; no other view has it
     depths[0][40:44, 50:54] = 0.0
     frames = wall_frames(depths)
-    noise = DepthNoise(np.array([WALL]), np.array([0.005]))
+    noise = DepthNoise(np.array([0.5, WALL]), np.array([0.04, 0.04]))
     depth = combined_depth(frames, 0, render_wall(frames[0]), [1, 2, 3], noise, CONFIG)
     assert (depth[10:14, 20:24] == 0).all() and (depth[40:44, 50:54] == 0).all()
     assert (depth > 0).sum() == 60 * 80 - 32
@@ -90,7 +99,7 @@ def test_a_thin_thing_that_the_gaussians_miss_stays_where_other_views_have_it():
     for index, depth in enumerate(depths):  # 1 m away, 2 cm of baseline: two pixels to the left a view
         depth[10:50, 40 - 2 * index : 43 - 2 * index] = 1.0
     frames = wall_frames(depths)
-    noise = DepthNoise(np.array([WALL]), np.array([0.002]))
+    noise = DepthNoise(np.array([1.0, WALL]), np.array([0.02, 0.04]))
     depth = combined_depth(frames, 0, render_wall(frames[0]), [1, 2, 3], noise, CONFIG)
     assert (depth[10:50, 40:43] == 1.0).all()
     alone = combined_depth(frames, 0, render_wall(frames[0]), [1], noise, CONFIG)
