@@ -35,6 +35,7 @@ LIBRARIES = (
     ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),
     ("coacd", ("coacd",), True, "convex collision parts: pip install coacd"),
     ("safetensors", ("safetensors",), True, "pip install safetensors"),
+    ("diffusers", ("diffusers",), False, "completion.prior multiview: pip install diffusers"),
     ("cv2", ("opencv-python-headless", "opencv-python"), True, "pip install opencv-python-headless"),
     ("pycolmap", ("pycolmap",), False, "RGB-only input and COLMAP models: pip install pycolmap"),
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),

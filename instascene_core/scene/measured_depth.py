@@ -33,31 +33,52 @@ class DepthNoise:
         return np.interp(depth, self.depths, self.deviations)
 
 
-def measure_noise(frames: Sequence[Frame], render: Render, config: MeasuredDepthConfig) -> DepthNoise | None:
-    """What the depth of the frames scatters about that of the Gaussians, their own error taken out.
+def measure_noise(
+    frames: Sequence[Frame], compared: Sequence[Sequence[int]], render: Render, config: MeasuredDepthConfig
+) -> DepthNoise | None:
+    """What the depth of the frames scatters about that of the Gaussians, their own error taken out, or about
+    that of other frames, whichever is less: Gaussians that went astray are no reason to doubt a sensor.
 
-    None where hardly a pixel has both.
+    compared: per frame the indices of others, the most similar first.  None where hardly a pixel can be
+    compared.
     """
-    with_depth = [frame for frame in frames if frame.depth is not None]
+    with_depth = [i for i, frame in enumerate(frames) if frame.depth is not None]
     count = min(len(with_depth), config.noise_frames)
-    depths, errors = [], []
-    for index in np.linspace(0, len(with_depth) - 1, count).round().astype(int):
-        frame = with_depth[index]
+    depths, from_rendered, from_others = [], [], []
+    for k in np.linspace(0, len(with_depth) - 1, count).round().astype(int):
+        frame = frames[with_depth[k]]
         measured, rendered = frame.require_depth(), render(frame)
-        both = (measured > 0) & (rendered > 0)
-        depths.append(rendered[both])
-        errors.append(np.abs(measured - rendered)[both])
+        rows, columns = np.nonzero((measured > 0) & (rendered > 0))
+        depths.append(rendered[rows, columns])
+        from_rendered.append(np.abs(measured - rendered)[rows, columns])
+        others = [frames[j] for j in compared[with_depth[k]] if frames[j].depth is not None]
+        points = _points(frame, measured, rows, columns)
+        from_others.append(_difference(points, others[0]) if others else np.full(len(rows), np.nan))
     z = np.concatenate(depths) if depths else np.empty(0)
     if len(z) < _FEW:
         return None
-    error = np.concatenate(errors)
     borders = np.quantile(z, np.linspace(0, 1, config.noise_bins + 1))
     held = np.clip(np.searchsorted(borders, z, side="right") - 1, 0, config.noise_bins - 1)
     bins = [held == k for k in range(config.noise_bins) if (held == k).any()]
     middle = np.array([np.median(z[inside]) for inside in bins])
-    spread = np.array([_MAD * np.median(error[inside]) for inside in bins])
-    own = config.rendered_error * footprint(middle, with_depth[0])
-    return DepthNoise(middle, np.sqrt(np.maximum(spread**2 - own**2, 0)))
+    own = config.rendered_error * footprint(middle, frames[with_depth[0]])
+    about_rendered = _spread(np.concatenate(from_rendered), bins)
+    about_rendered = np.sqrt(np.maximum(about_rendered**2 - own**2, 0))
+    about_others = _spread(np.concatenate(from_others), bins) / np.sqrt(2)  # two readings differ
+    return DepthNoise(middle, np.fmin(about_rendered, about_others))
+
+
+def _spread(errors: np.ndarray, bins: Sequence[np.ndarray]) -> np.ndarray:
+    """[B] standard deviation of absolute errors [P] in each of the bins [P] bool; NaN where none is known."""
+    known = [errors[inside & ~np.isnan(errors)] for inside in bins]
+    return np.array([_MAD * np.median(some) if len(some) else np.nan for some in known])
+
+
+def _difference(points: np.ndarray, other: Frame) -> np.ndarray:
+    """[P] metres between what another frame measured and the points [P, 3] (world frame); NaN where it has
+    nothing."""
+    there, seen = _looked_up(points, other)
+    return np.where(seen > 0, np.abs(seen - there), np.nan)
 
 
 def footprint(depth: np.ndarray, frame: Frame) -> np.ndarray:
@@ -73,8 +94,8 @@ def combined_depth(
     noise: DepthNoise,
     config: MeasuredDepthConfig,
 ) -> np.ndarray:
-    """Depth [H, W] float32 of frame `index`, metres: the sensor's own, but where its noise is coarse.  There 0
-    where the sensor has none or nothing confirms it.
+    """Depth [H, W] float32 of frame `index`, metres: the sensor's own, but where its noise is coarse.  Coarse
+    depth that nothing confirms becomes 0, none.
 
     rendered: [H, W] of the Gaussians; others: frames it is compared with, the most similar first.
     """
@@ -114,17 +135,23 @@ def _confirmed(
         other = frames[j]
         if other.depth is None:
             continue
-        pose = other.world_from_camera
-        pixels, there = other.camera.project((measured - pose[:3, 3]) @ pose[:3, :3])
-        with np.errstate(invalid="ignore"):
-            inside = np.all((pixels >= 0) & (pixels < [other.camera.width, other.camera.height]), axis=-1)
-        u, v = np.where(inside[:, None], pixels, 0).astype(int).T
-        seen = other.depth[v, u]
+        there, seen = _looked_up(measured, other)
         off = np.abs(seen - there)
+        pose = other.world_from_camera
         otherwise = np.where(empty, np.inf, np.abs(seen - (shown - pose[:3, 3]) @ pose[:3, 2]))
         limit = np.hypot(noise.at(there) * np.sqrt(2), config.rendered_error * footprint(there, other))
-        votes += inside & (seen > 0) & (off <= config.agreement * limit) & (off < otherwise)
+        votes += (seen > 0) & (off <= config.agreement * limit) & (off < otherwise)
     return votes >= config.confirming_views
+
+
+def _looked_up(points: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """z [P] of points [P, 3] (world frame) in a frame, and the depth [P] it measured there, 0 where none."""
+    pose = frame.world_from_camera
+    pixels, z = frame.camera.project((points - pose[:3, 3]) @ pose[:3, :3])
+    with np.errstate(invalid="ignore"):
+        inside = np.all((pixels >= 0) & (pixels < [frame.camera.width, frame.camera.height]), axis=-1)
+    column, row = np.where(inside[:, None], pixels, 0).astype(int).T
+    return z, np.where(inside, frame.require_depth()[row, column], 0)
 
 
 def _points(frame: Frame, depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

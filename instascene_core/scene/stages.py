@@ -157,16 +157,16 @@ def dense_views(
     def render(frame: Frame) -> np.ndarray:
         return _rendered_depth(reconstructed, frame, config.min_depth_coverage)
 
-    noise = None
+    noise, compared = None, []
     if config.measured_depth.combine and any(_has_depth(frame) for frame in frames):
-        noise = measure_noise([f for f in frames if _has_depth(f)], render, config.measured_depth)
-    compared = neighbours_by_pose(list(frames)) if noise is not None else []
+        compared = [order.tolist() for order in neighbours_by_pose(list(frames))]
+        noise = measure_noise(frames, compared, render, config.measured_depth)
     for index, frame in enumerate(frames):
         progress("depth", index / len(frames), frame.name)
         if not _has_depth(frame):
             frame = frame.with_(depth=render(frame))
         elif noise is not None:
-            others = compared[index][: config.measured_depth.compared_views].tolist()
+            others = compared[index][: config.measured_depth.compared_views]
             depth = combined_depth(frames, index, render(frame), others, noise, config.measured_depth)
             frame = frame.with_(depth=depth)
         views.append(frame)

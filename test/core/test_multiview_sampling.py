@@ -1,5 +1,7 @@
 """In-situ generation: the network, sampling, painting, and the prior end to end."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -262,6 +264,14 @@ def test_without_weights_the_learned_priors_result_comes_and_says_so(frames, con
     result = complete(frames, 2, up=UP, config=missing)
     assert result.prior.startswith("learned (Apache-2.0)")
     assert any("No views were generated" in note and "There are no weights" in note for note in result.notes)
+
+
+def test_without_diffusers_it_is_said_what_to_install(frames, config, monkeypatch):
+    monkeypatch.delitem(sys.modules, "instascene_core.completion.priors.multiview.network", raising=False)
+    monkeypatch.setitem(sys.modules, "diffusers.models.downsampling", None)
+    result = complete(frames, 2, up=UP, config=config_with(config, {}))
+    assert result.prior.startswith("learned (Apache-2.0)")
+    assert any("pip install diffusers" in note for note in result.notes)
 
 
 def test_the_prior_is_registered_and_the_learned_one_stays_the_default():

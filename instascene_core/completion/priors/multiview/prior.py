@@ -16,7 +16,7 @@ from instascene_core.completion.priors.prior import Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import NextViewConfig
 from instascene_core.config.multiview import MultiviewConfig
-from instascene_core.errors import InputError
+from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.geometry import TriangleMesh
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.threads import one_thread
@@ -50,8 +50,14 @@ class MultiviewPrior:
 
     @cached_property
     def _network(self):
-        from instascene_core.completion.priors.multiview.network import WEIGHTS, load_network, side_of
-
+        try:
+            from instascene_core.completion.priors.multiview.network import WEIGHTS, load_network, side_of
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "diffusers":
+                raise
+            raise MissingDependencyError(
+                "The prior 'multiview' needs diffusers; install it with `pip install diffusers`."
+            ) from error
         network, notes = load_network(self.weights or WEIGHTS)
         return network, side_of(notes)
 
