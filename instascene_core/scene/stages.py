@@ -147,8 +147,9 @@ def complete(
 def dense_views(
     reconstructed: Reconstruction, config: Config, progress: ProgressCallback = no_progress
 ) -> list[Frame]:
-    """The posed frames with their measured depth, freed of noise, or the rendered one where a frame has none.
+    """The posed frames with their measured depth, or the rendered one where a frame has none.
 
+    Where the noise of the measured depth is coarse, both are weighted by it (`measured_depth`).
     Holes of a sensor stay holes: shiny things make them, and the Gaussians put the mirror image
     there.  A rendered depth counts where the Gaussians cover at least `min_depth_coverage` of the pixel.
     """
