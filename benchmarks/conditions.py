@@ -57,9 +57,9 @@ SEEDS = {  # seed → layout, number of objects
     44101: ("assemblies", 10),
     44111: ("flush", 8),
 }
-# Seed that was looked at → seed that stands for it in SEEDS.  Results on those of the second line to the fourth
-# were seen before the judges were trained anew on corrected poses; volumes on those of the last line led to
-# `measured_depth` (their rows on record are older than that).
+# Seed that was looked at → seed that stands for it in SEEDS.  Results on those of the second line to the
+# fourth were seen before the judges were trained anew on corrected poses; volumes on those of the last line
+# led to `measured_depth` (their rows on record are older than that).
 RETIRED = {
     41003: 41149, 41017: 41161,
     41149: 44017, 41161: 44021, 41029: 44027, 41039: 44029, 41047: 44041,
