@@ -16,7 +16,7 @@ from benchmarks.records import COMPLETION, DECOMPOSITION
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import Config, ReconstructionConfig, SyntheticConfig
 from instascene_core.files import atomic_path, write_json
-from instascene_core.frame import Frame
+from instascene_core.frame import IMAGES, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians, write_gaussians
 from instascene_core.geometry import TriangleMesh
@@ -96,7 +96,7 @@ def cached_reconstruction(
     facts = cache / f"{what}-{key}.json"  # written last: where it is there, the Gaussians are as well
     if trust:
         facts = _newest(cache, f"{what}-*.json", facts)
-    ply = facts.with_suffix(".ply")
+    ply, estimated = facts.with_suffix(".ply"), facts.with_name(f"estimated-{facts.stem}.npz")
     given = tuple(frame if depth else frame.with_(depth=None) for frame in frames)
     if not facts.exists():
         logger.info("%s: reconstruction %s depth", name, "with" if depth else "without")
@@ -107,16 +107,33 @@ def cached_reconstruction(
         builder.reconstruct()
         seconds, made = time.perf_counter() - start, builder.state.require_reconstruction()
         write_gaussians(ply, made.gaussians)
+        _write_depths(estimated, made.posed_frames)
         background = None if made.background is None else made.background.tolist()
         poses = [frame.world_from_camera.tolist() for frame in made.posed_frames]
         write_json(facts, {"seconds": seconds, "background": background, "poses": poses})
     known = json.loads(facts.read_text())
+    depths = _read_depths(estimated)
     posed = tuple(
-        frame.with_(world_from_camera=np.array(pose))
+        frame.with_(world_from_camera=np.array(pose), estimated_depth=depths.get(frame.name))
         for frame, pose in zip(given, known["poses"], strict=True)
     )
     background = None if known["background"] is None else torch.tensor(known["background"])
     return Reconstruction(posed, read_gaussians(ply).gaussians, background), known["seconds"]
+
+
+def _write_depths(path: Path, frames: Sequence[Frame]) -> None:
+    """The depth that stereo estimated, by frame name; no file where a sensor measured."""
+    depths: dict[str, Any] = {f.name: f.estimated_depth for f in frames if f.estimated_depth is not None}
+    if depths:
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **depths)
+
+
+def _read_depths(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def content_key(sources: Sources, frames: Sequence[Frame], config: Config) -> str:
@@ -129,7 +146,7 @@ def content_key(sources: Sources, frames: Sequence[Frame], config: Config) -> st
                 (frame.name, camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
             ).encode()
         )
-        arrays = (frame.rgb, frame.depth, frame.valid, frame.normals, frame.world_from_camera)
+        arrays = (*(getattr(frame, name) for name in IMAGES), frame.world_from_camera)
         parts += [b"-" if array is None else np.ascontiguousarray(array).tobytes() for array in arrays]
     return digest(b"".join(parts))
 

@@ -36,7 +36,7 @@ from instascene_core.frame import Frame, labels_from_image
 from instascene_core.instances import InstanceId
 from instascene_core.metrics import ObjectAccuracy, compare_objects, load_truth
 from instascene_core.scene import Reconstruction
-from instascene_core.scene.stages import dense_views
+from instascene_core.scene.dense_views import dense_views
 from instascene_core.segmentation import find_support_and_up
 
 RECORD = RECORDS["geometry"]

@@ -11,7 +11,14 @@ from instascene_core.images import resize
 from instascene_core.transforms import inverse, require_rigid
 
 UNLABELLED = -1  # inside; in 16-bit label images on disk and on topics it is 0
-IMAGES = ("rgb", "depth", "labels", "valid", "normals")  # the fields of a Frame with a value a pixel
+_KINDS = {  # of the values of the optional images
+    "depth": np.float32,
+    "labels": np.int32,
+    "valid": bool,
+    "normals": np.float32,
+    "estimated_depth": np.float32,
+}
+IMAGES = ("rgb", *_KINDS)  # the fields of a Frame with a value a pixel
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,9 @@ class Frame:
     # [H, W, 3] float32 unit surface normals towards the camera, in its axes, 0 = unknown: from a network
     # that guesses them from the image, say
     normals: np.ndarray | None = None
+    # [H, W] float32 metres along the optical axis, 0 = unknown: found by stereo of colours that no sensor
+    # went with; the reconstruction's, not the recording's
+    estimated_depth: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         require_file_name(self.name, "The frame name")
@@ -41,27 +51,14 @@ class Frame:
         object.__setattr__(
             self, "world_from_camera", require_rigid(self.world_from_camera, f"The pose of '{self.name}'")
         )
-        if self.depth is not None and (self.depth.shape != shape or self.depth.dtype != np.float32):
-            raise InputError(
-                f"Frame '{self.name}': the depth is {self.depth.shape} {self.depth.dtype}, "
-                f"not {shape} float32."
-            )
-        if self.labels is not None and (self.labels.shape != shape or self.labels.dtype != np.int32):
-            raise InputError(
-                f"Frame '{self.name}': the labels are {self.labels.shape} {self.labels.dtype}, "
-                f"not {shape} int32."
-            )
-        if self.normals is not None and (
-            self.normals.shape != (*shape, 3) or self.normals.dtype != np.float32
-        ):
-            raise InputError(
-                f"Frame '{self.name}': the normals are {self.normals.shape} {self.normals.dtype}, "
-                f"not {(*shape, 3)} float32."
-            )
-        if self.valid is not None and (self.valid.shape != shape or self.valid.dtype != bool):
-            raise InputError(
-                f"Frame '{self.name}': valid is {self.valid.shape} {self.valid.dtype}, not {shape} bool."
-            )
+        for name, kind in _KINDS.items():
+            image = getattr(self, name)
+            expected = (*shape, 3) if name == "normals" else shape
+            if image is not None and (image.shape != expected or image.dtype != kind):
+                raise InputError(
+                    f"Frame '{self.name}': {name} is {image.shape} {image.dtype}, "
+                    f"not {expected} {np.dtype(kind)}."
+                )
 
     @property
     def camera_from_world(self) -> np.ndarray:
@@ -82,6 +79,15 @@ class Frame:
     def with_(self, **changes) -> "Frame":
         """A copy with some fields replaced."""
         return replace(self, **changes)
+
+    def without(self, gone: np.ndarray) -> "Frame":
+        """The frame where the pixels `gone` [H, W] bool do not count: not valid, no depth, unlabelled."""
+        return self.with_(
+            valid=~gone if self.valid is None else self.valid & ~gone,
+            depth=_cleared(self.depth, gone, 0),
+            estimated_depth=_cleared(self.estimated_depth, gone, 0),
+            labels=_cleared(self.labels, gone, UNLABELLED),
+        )
 
     def resized(self, width: int, height: int) -> "Frame":
         """The same view at another size in pixels.
@@ -107,6 +113,11 @@ class Frame:
 
     def _images(self) -> dict[str, np.ndarray | None]:
         return {name: getattr(self, name) for name in IMAGES}
+
+
+def _cleared(image: np.ndarray | None, gone: np.ndarray, nothing: int) -> np.ndarray | None:
+    """The image with `nothing` in the pixels `gone`."""
+    return None if image is None else np.where(gone, image.dtype.type(nothing), image)
 
 
 def labels_from_image(image: np.ndarray) -> np.ndarray:

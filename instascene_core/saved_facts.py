@@ -139,6 +139,7 @@ class SceneFacts:
     background_color: Vector | None = None
     highest_instance_id: int = 0
     world_offset_m: Vector = (0.0, 0.0, 0.0)
+    estimated_depth_unit_m: float = 1.0
     source: str = ""
     input: InputFacts = field(default_factory=InputFacts)
     parameters: dict[str, Any] = field(default_factory=dict)

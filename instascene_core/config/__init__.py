@@ -14,7 +14,7 @@ from instascene_core.config.association import AssociationConfig
 from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
-from instascene_core.config.measured_depth import MeasuredDepthConfig
+from instascene_core.config.measured_depth import EstimatedDepthConfig, MeasuredDepthConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
 from instascene_core.config.plausibility import PlausibilityConfig
 from instascene_core.config.ranges import Count, Share, Signed
@@ -40,6 +40,7 @@ class Config:
     # Share of a pixel that Gaussians must cover for its rendered depth to count, where a frame has none.
     min_depth_coverage: Share = 0.5
     measured_depth: MeasuredDepthConfig = field(default_factory=MeasuredDepthConfig)
+    estimated_depth: EstimatedDepthConfig = field(default_factory=EstimatedDepthConfig)
     # Which things are objects to be completed.  "auto": those on, in or at the support, within reach of the
     # cameras; "all"; or a box "x y z x y z": lower and upper corner, metres in the world frame.
     region: str = "auto"

@@ -55,6 +55,9 @@ class ReconstructionResult:
     world_from_camera: np.ndarray  # [F, 4, 4] float64 in the frames' order: as given, or refined
     background: torch.Tensor | None  # [3] colour to render behind the Gaussians; None = black
     device: str = "cpu"  # what computed: "cpu" or the name of the GPU; all tensors here are on the CPU
+    # Per frame [H, W] float32 metres that stereo of colours found (0 = none), None for frames beside those;
+    # () where a sensor measured
+    estimated_depth: tuple[np.ndarray | None, ...] = ()
 
 
 def reconstruct(
@@ -79,11 +82,12 @@ def reconstruct(
     if len(frames) < 2:
         raise InputError(f"Reconstruction needs at least 2 posed frames, got {len(frames)}.")
     start = time.perf_counter()
-    depth_weight = config.depth_weight
+    depth_weight, estimated = config.depth_weight, ()
     if initial is None:
         found = initialise(frames, int(FIRST_SHARE * gaussian_budget(frames, config)), progress)
         initial, frames = found.gaussians, found.frames
-        depth_weight = depth_weight if found.depth_is_measured else config.stereo_depth_weight
+        if not found.depth_is_measured:
+            depth_weight, estimated = config.stereo_depth_weight, tuple(frame.depth for frame in frames)
     config = replace(
         config,
         depth_weight=depth_weight,
@@ -96,7 +100,7 @@ def reconstruct(
         if trainer.iteration % 20 == 0:
             progress("reconstruct", trainer.fraction, trainer.message)
     progress("reconstruct", 1.0, trainer.message)
-    return trainer.result()
+    return replace(trainer.result(), estimated_depth=estimated)
 
 
 class Trainer:

@@ -7,30 +7,22 @@ pixel.  So the noise of the sensor is measured against them, and where it is coa
 what neither they nor other views confirm is no surface: pixels that fly between two depths, fattened rims.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from instascene_core.config.measured_depth import MeasuredDepthConfig
 from instascene_core.frame import Frame
+from instascene_core.scene.depth_noise import (
+    DepthNoise,
+    Render,
+    equal_bins,
+    evenly_spread,
+    footprint,
+    spread,
+)
 
-_MAD = 1.4826  # median absolute deviation of a normal distribution → standard deviation
 _FEW = 200  # pixels that say nothing about the noise
-
-Render = Callable[[Frame], np.ndarray]  # frame → depth [H, W] of the Gaussians, metres; 0 = none
-
-
-@dataclass(frozen=True)
-class DepthNoise:
-    """Standard deviation of a sensor's depth, over the depth: between the bins linear."""
-
-    depths: np.ndarray  # [B] metres, rising
-    deviations: np.ndarray  # [B] metres
-
-    def at(self, depth: np.ndarray) -> np.ndarray:
-        """Metres, of depths of any shape."""
-        return np.interp(depth, self.depths, self.deviations)
 
 
 def measure_noise(
@@ -43,9 +35,8 @@ def measure_noise(
     compared.
     """
     with_depth = [i for i, frame in enumerate(frames) if frame.depth is not None]
-    count = min(len(with_depth), config.noise_frames)
     depths, from_rendered, from_others = [], [], []
-    for k in np.linspace(0, len(with_depth) - 1, count).round().astype(int):
+    for k in evenly_spread(len(with_depth), config.noise_frames):
         frame = frames[with_depth[k]]
         measured, rendered = frame.require_depth(), render(frame)
         rows, columns = np.nonzero((measured > 0) & (rendered > 0))
@@ -57,21 +48,12 @@ def measure_noise(
     z = np.concatenate(depths) if depths else np.empty(0)
     if len(z) < _FEW:
         return None
-    borders = np.quantile(z, np.linspace(0, 1, config.noise_bins + 1))
-    held = np.clip(np.searchsorted(borders, z, side="right") - 1, 0, config.noise_bins - 1)
-    bins = [held == k for k in range(config.noise_bins) if (held == k).any()]
-    middle = np.array([np.median(z[inside]) for inside in bins])
+    middle, bins = equal_bins(z, config.noise_bins)
     own = config.rendered_error * footprint(middle, frames[with_depth[0]])
-    about_rendered = _spread(np.concatenate(from_rendered), bins)
+    about_rendered = spread(np.concatenate(from_rendered), bins)
     about_rendered = np.sqrt(np.maximum(about_rendered**2 - own**2, 0))
-    about_others = _spread(np.concatenate(from_others), bins) / np.sqrt(2)  # two readings differ
+    about_others = spread(np.concatenate(from_others), bins) / np.sqrt(2)  # two readings differ
     return DepthNoise(middle, np.fmin(about_rendered, about_others))
-
-
-def _spread(errors: np.ndarray, bins: Sequence[np.ndarray]) -> np.ndarray:
-    """[B] standard deviation of absolute errors [P] in each of the bins [P] bool; NaN where none is known."""
-    known = [errors[inside & ~np.isnan(errors)] for inside in bins]
-    return np.array([_MAD * np.median(some) if len(some) else np.nan for some in known])
 
 
 def _difference(points: np.ndarray, other: Frame) -> np.ndarray:
@@ -79,11 +61,6 @@ def _difference(points: np.ndarray, other: Frame) -> np.ndarray:
     nothing."""
     there, seen = _looked_up(points, other)
     return np.where(seen > 0, np.abs(seen - there), np.nan)
-
-
-def footprint(depth: np.ndarray, frame: Frame) -> np.ndarray:
-    """Metres that a pixel of the frame shows at `depth` (metres, any shape)."""
-    return depth / np.sqrt(frame.camera.fx * frame.camera.fy)
 
 
 def combined_depth(

@@ -252,7 +252,4 @@ def without_pixels(frame: Frame, labels: np.ndarray, instance_id: InstanceId, co
     gone = np.asarray(binary_dilation(labels == instance_id, iterations=config.outline_pixels), dtype=bool)
     if not gone.any():
         return frame
-    valid = ~gone if frame.valid is None else frame.valid & ~gone
-    depth = None if frame.depth is None else np.where(gone, 0, frame.depth).astype(np.float32)
-    given = None if frame.labels is None else np.where(gone, UNLABELLED, frame.labels).astype(np.int32)
-    return frame.with_(valid=valid, depth=depth, labels=given)
+    return frame.without(gone)

@@ -22,6 +22,7 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
 from instascene_core.scene import editing, removal
 from instascene_core.scene.checking import RecordingCheck
+from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
 from instascene_core.scene.region import local_region
@@ -33,7 +34,7 @@ from instascene_core.scene.results import (
     SceneState,
     merged_metrics,
 )
-from instascene_core.scene.stages import complete, decompose, dense_views, reconstruct, timed
+from instascene_core.scene.stages import complete, decompose, reconstruct, timed
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,9 @@ from instascene_core.instances import THINGS, InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction import ReconstructionResult
-from instascene_core.rendering import rasterize
 from instascene_core.scene.decomposition import find_instances
-from instascene_core.scene.measured_depth import combined_depth, measure_noise
+from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
-from instascene_core.stereo.triangulation import neighbours_by_pose
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +63,10 @@ def reconstruct(
         iterations=result.iterations,
         poses={"corrected": registered.corrected, "pixels": registered.pixels, "gain": registered.gain},
     )
+    estimated = result.estimated_depth or [None] * len(frames)
     posed = tuple(
-        frame.with_(world_from_camera=pose) for frame, pose in zip(frames, result.world_from_camera)
+        frame.with_(world_from_camera=pose, estimated_depth=depth)
+        for frame, pose, depth in zip(frames, result.world_from_camera, estimated, strict=True)
     )
     return Reconstruction(posed, result.gaussians, result.background, metrics)
 
@@ -142,49 +142,6 @@ def complete(
 
 
 # ── what the steps share ──────────────────────────────────────────────────────────────────────────────
-
-
-def dense_views(
-    reconstructed: Reconstruction, config: Config, progress: ProgressCallback = no_progress
-) -> list[Frame]:
-    """The posed frames with their measured depth, or the rendered one where a frame has none.
-
-    Where the noise of the measured depth is coarse, both are weighted by it (`measured_depth`).
-    Holes of a sensor stay holes: shiny things make them, and the Gaussians put the mirror image
-    there.  A rendered depth counts where the Gaussians cover at least `min_depth_coverage` of the pixel.
-    """
-    frames, views = reconstructed.posed_frames, []
-
-    def render(frame: Frame) -> np.ndarray:
-        return _rendered_depth(reconstructed, frame, config.min_depth_coverage)
-
-    noise, compared = None, []
-    if config.measured_depth.combine and any(_has_depth(frame) for frame in frames):
-        compared = [order.tolist() for order in neighbours_by_pose(list(frames))]
-        noise = measure_noise(frames, compared, render, config.measured_depth)
-    for index, frame in enumerate(frames):
-        progress("depth", index / len(frames), frame.name)
-        if not _has_depth(frame):
-            frame = frame.with_(depth=render(frame))
-        elif noise is not None:
-            others = compared[index][: config.measured_depth.compared_views]
-            depth = combined_depth(frames, index, render(frame), others, noise, config.measured_depth)
-            frame = frame.with_(depth=depth)
-        views.append(frame)
-    return views
-
-
-def _has_depth(frame: Frame) -> bool:
-    return frame.depth is not None and bool((frame.depth > 0).any())
-
-
-def _rendered_depth(reconstructed: Reconstruction, frame: Frame, min_coverage: float) -> np.ndarray:
-    """[H, W] float32 metres, 0 where too little is reconstructed."""
-    rendered = rasterize(
-        reconstructed.gaussians, frame.camera, frame.world_from_camera, background=reconstructed.background
-    )
-    depth = np.where(rendered.alpha.numpy() >= min_coverage, rendered.depth.numpy(), 0)
-    return depth.astype(np.float32)
 
 
 def _masks(

@@ -7,7 +7,7 @@ import pytest
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
-from instascene_core.frame import Frame
+from instascene_core.frame import UNLABELLED, Frame
 
 WIDTH, HEIGHT = 8, 6
 
@@ -30,6 +30,7 @@ def full_frame() -> Frame:
         labels=(1 + number).astype(np.int32),
         valid=number % 3 > 0,
         normals=normals.astype(np.float32),
+        estimated_depth=(2 + number).astype(np.float32),
     )
 
 
@@ -63,6 +64,19 @@ def test_every_image_of_a_frame_is_cropped():
     np.testing.assert_array_equal(cropped.camera.rays, frame.camera.rays[1:4, 2:7])
 
 
+def test_pixels_that_do_not_count_any_more_say_nothing():
+    frame, gone = full_frame(), np.zeros((HEIGHT, WIDTH), dtype=bool)
+    gone[2:4, 3:6] = True
+    rest = frame.without(gone)
+    for name, nothing in {"depth": 0, "estimated_depth": 0, "labels": UNLABELLED, "valid": False}.items():
+        image, before = getattr(rest, name), getattr(frame, name)
+        assert image.dtype == before.dtype and (image[gone] == nothing).all(), name
+        np.testing.assert_array_equal(image[~gone], before[~gone], err_msg=name)
+    bare = Frame("bare", 0.0, frame.camera, frame.world_from_camera, frame.rgb).without(gone)
+    np.testing.assert_array_equal(bare.valid, ~gone)
+    assert bare.depth is None and bare.estimated_depth is None and bare.labels is None
+
+
 def test_half_the_size_averages_colours_and_picks_the_rest():
     frame = full_frame()
     half = frame.resized(4, 3)
@@ -70,7 +84,7 @@ def test_half_the_size_averages_colours_and_picks_the_rest():
     means = frame.rgb.reshape(3, 2, 4, 2, 3).mean(axis=(1, 3))
     assert np.abs(half.rgb - means).max() <= 0.5  # rounded
     # Four pixels are equally near; it is the lower right one.
-    for name in ("depth", "labels", "valid", "normals"):
+    for name in ("depth", "labels", "valid", "normals", "estimated_depth"):
         np.testing.assert_array_equal(getattr(half, name), getattr(frame, name)[1::2, 1::2], err_msg=name)
 
 

@@ -10,8 +10,9 @@ from instascene_core.config import Config, MeasuredDepthConfig
 from instascene_core.frame import Frame
 from instascene_core.reconstruction import reconstruct
 from instascene_core.scene import Reconstruction
-from instascene_core.scene.measured_depth import DepthNoise, combined_depth, measure_noise
-from instascene_core.scene.stages import dense_views
+from instascene_core.scene.dense_views import dense_views
+from instascene_core.scene.depth_noise import DepthNoise
+from instascene_core.scene.measured_depth import combined_depth, measure_noise
 
 CAMERA = PinholeCamera(80, 60, 100.0, 100.0, 40.0, 30.0)
 CONFIG = MeasuredDepthConfig()

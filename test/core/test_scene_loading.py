@@ -133,6 +133,28 @@ def test_a_scene_from_topics_keeps_its_frames(saved, tmp_path):
     assert load_scene(moved).frames_found == 8
 
 
+def test_depth_from_colours_is_kept(tmp_path):
+    """A scene of colours alone: what stereo found is part of the scene, not of the recording."""
+    scene, _ = decomposed_scene()
+    depths = [frame.require_depth() for frame in scene.frames]
+    bare = [frame.with_(depth=None) for frame in scene.frames]
+    posed = [frame.with_(estimated_depth=depth) for frame, depth in zip(bare[:-1], depths)]
+    known = dataclasses.replace(scene.state.reconstruction, posed_frames=(*posed, bare[-1]))
+    scene.state = dataclasses.replace(scene.state, frames=tuple(bare), reconstruction=known)
+    write_recording(tmp_path / "recording", bare)
+    scene.origin = {"source": str(tmp_path / "recording"), "use_depth": False, "use_masks": False}
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        save_scene(scene, folder)
+        scene = load_scene(folder).scene
+        assert all(frame.depth is None for frame in scene.posed_frames)
+        assert scene.posed_frames[-1].estimated_depth is None
+        for frame, depth in zip(scene.posed_frames[:-1], depths):
+            np.testing.assert_allclose(frame.estimated_depth, depth, atol=1e-4)
+    edit(tmp_path / "second", lambda d: d.update(estimated_depth_unit_m="a lot"))
+    with pytest.raises(InputError, match=r"scene\.json"):
+        load_scene(tmp_path / "second")
+
+
 def test_another_recording_in_the_same_place_is_not_taken(saved, copy, tmp_path):
     scene = saved[1]
     other = tmp_path / "other"

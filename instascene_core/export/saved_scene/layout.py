@@ -15,15 +15,16 @@ from instascene_core.untrusted import read_json
 
 MARKER = "scene.json"  # what a saved scene is described by
 FRAMES = "frames"  # folder of the frames of scenes whose input was never on disk
+ESTIMATED = "estimated_depth"  # folder of the depth that stereo found in frames that no sensor measured
 
 
 # The names of all files of a saved scene, and of its folders: the README's "Output on disk".
 FILES = re.compile(
-    r"scene\.(ply|json)|metrics\.json|report\.html|overview\.png|objects\.png|(instances|valid)/[^/]+\.png"
+    rf"scene\.(ply|json)|metrics\.json|report\.html|overview\.png|objects\.png|(instances|valid|{ESTIMATED})/[^/]+\.png"
     rf"|{FRAMES}/transforms\.json|{FRAMES}/(images|depth|masks)/[^/]+\.png|objects/\d+/({OBJECT_FILES})"
 )
 FOLDERS = re.compile(
-    rf"instances|valid|{FRAMES}(/(images|depth|masks))?|objects(/\d+(/({OBJECT_FOLDERS}))?)?"
+    rf"instances|valid|{ESTIMATED}|{FRAMES}(/(images|depth|masks))?|objects(/\d+(/({OBJECT_FOLDERS}))?)?"
 )
 
 

@@ -13,12 +13,12 @@ from instascene_core.config import Config
 from instascene_core.config_file import config_with, flatten, present_name, settings_of
 from instascene_core.corrections import Corrections
 from instascene_core.datasets import BagTopics, open_dataset
-from instascene_core.datasets.images import read_labels
+from instascene_core.datasets.images import read_depth, read_labels
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.export.object_loading import load_objects
-from instascene_core.export.saved_scene.layout import FRAMES, MARKER, instances_from_json
+from instascene_core.export.saved_scene.layout import ESTIMATED, FRAMES, MARKER, instances_from_json
 from instascene_core.files import require_file_name
-from instascene_core.frame import UNLABELLED, Frame, labels_from_image
+from instascene_core.frame import Frame, labels_from_image
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
 from instascene_core.instances import InstanceMap
@@ -185,6 +185,7 @@ def _frames(
     """(all frames of the scene in their order, how many of them are real); poses in the scene's frame, whose
     origin is `offset` [3] metres in the world."""
     frames, found = [], 0
+    unit = float(saved.get("estimated_depth_unit_m", 1.0))
     for index, entry in enumerate(saved["frames"]):
         progress("load", (index + 1) / (len(saved["frames"]) + 1), entry["name"])
         camera = PinholeCamera(**entry["camera"])
@@ -197,7 +198,8 @@ def _frames(
             frame = frame if frame.camera == camera else None  # another recording in the same place
         found += frame is not None
         frame = frame or _rendered(entry, camera, pose, gaussians, background)
-        frames.append(_only_valid(frame, inside(folder, f"valid/{entry['name']}.png")))
+        frame = _with_estimated_depth(frame, inside(folder, f"{ESTIMATED}/{frame.name}.png"), unit)
+        frames.append(_only_valid(frame, inside(folder, f"valid/{frame.name}.png")))
     return frames, found
 
 
@@ -209,14 +211,16 @@ def _rendered(entry: Mapping, camera: PinholeCamera, pose: np.ndarray, gaussians
     return Frame(entry["name"], float(entry["stamp"]), camera, pose, rgb)
 
 
+def _with_estimated_depth(frame: Frame, path: Path, unit: float) -> Frame:
+    """With what stereo found when the scene was made; unit: metres a step of the image."""
+    return frame.with_(estimated_depth=read_depth(path, unit)) if path.is_file() else frame
+
+
 def _only_valid(frame: Frame, path: Path) -> Frame:
     """Without the pixels that did not count any more when the scene was saved."""
     if not path.is_file():
         return frame
-    valid = read_labels(path) > 0
-    depth = None if frame.depth is None else np.where(valid, frame.depth, 0).astype(np.float32)
-    labels = None if frame.labels is None else np.where(valid, frame.labels, UNLABELLED).astype(np.int32)
-    return frame.with_(valid=valid, depth=depth, labels=labels)
+    return frame.without(read_labels(path) == 0)
 
 
 # What the pipeline itself measures.  Accuracy against a ground truth is of the scene as it was saved.

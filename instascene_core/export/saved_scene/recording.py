@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
 from instascene_core.files import write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.local_frame import moved
 from instascene_core.transforms import OPENGL_FROM_OPENCV
-
-STEPS = 65535  # of a 16-bit depth image
 
 
 def write_recording(folder: Path, frames: Sequence[Frame], world_offset: np.ndarray | None = None) -> None:
@@ -40,9 +39,8 @@ def write_recording(folder: Path, frames: Sequence[Frame], world_offset: np.ndar
             entry["label_file_path"] = f"masks/{frame.name}.png"
             write_image(folder / entry["label_file_path"], image_from_labels(frame.labels))
         entries.append(entry)
-    unit = max((float(f.depth.max()) for f in frames if f.depth is not None), default=0.0) / STEPS or 1.0
+    unit = depth_unit(frame.depth for frame in frames)
     for frame, entry in zip(frames, entries):
         if frame.depth is not None and "depth_file_path" in entry:
-            steps = np.round(frame.depth.astype(np.float64) / unit).astype(np.uint16)
-            write_image(folder / entry["depth_file_path"], steps)
+            write_depth(folder / entry["depth_file_path"], frame.depth, unit)
     write_json(folder / "transforms.json", {"depth_unit_scale_factor": unit, "frames": entries})

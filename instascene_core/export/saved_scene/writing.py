@@ -17,7 +17,8 @@ from instascene_core.config import ExportConfig
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
 from instascene_core.export.object_files import stale_collision, write_object
-from instascene_core.export.saved_scene.layout import FRAMES, MARKER, SCENE, instances_to_json
+from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
+from instascene_core.export.saved_scene.layout import ESTIMATED, FRAMES, MARKER, SCENE, instances_to_json
 from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.files import write_bytes, write_image, write_json
 from instascene_core.frame import image_from_labels
@@ -61,6 +62,7 @@ def save_scene(
         progress("save", 0.0, "Gaussians")
         write_gaussians(staging / "scene.ply", gaussians, labels)
         _write_label_images(scene, staging)
+        unit = _write_estimated_depth(scene, staging)
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
             write_object(result, staging / _object_folder(instance_id), readable(scene.config.export))
@@ -76,7 +78,7 @@ def save_scene(
         metrics = read_json_object(staging / "metrics.json")
         write_bytes(staging / "report.html", report_page(staging, metrics))
         sums = _checksums(staging, change.written)
-        write_json(staging / MARKER, _description(scene, source, origin, sums))
+        write_json(staging / MARKER, _description(scene, source, origin, unit, sums))
         change.stale.update(change.owned)
     return owned_files(folder)
 
@@ -89,6 +91,15 @@ def _write_label_images(scene: Scene, staging: Path) -> None:
     for frame in scene.posed_frames:
         if frame.valid is not None:
             write_image(inside(staging, f"valid/{frame.name}.png"), 255 * frame.valid.astype(np.uint8))
+
+
+def _write_estimated_depth(scene: Scene, staging: Path) -> float:
+    """estimated_depth/, where no sensor measured; returns the metres of a step in these images."""
+    unit = depth_unit(frame.estimated_depth for frame in scene.posed_frames)
+    for frame in scene.posed_frames:
+        if frame.estimated_depth is not None:
+            write_depth(inside(staging, f"{ESTIMATED}/{frame.name}.png"), frame.estimated_depth, unit)
+    return unit
 
 
 def _object_folder(instance_id: object) -> str:
@@ -191,7 +202,7 @@ def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
 
-def _description(scene: Scene, source: str, origin: dict, sums: dict[str, str]) -> dict:
+def _description(scene: Scene, source: str, origin: dict, depth_unit_m: float, sums: dict[str, str]) -> dict:
     """Everything of scene.json: what went in, what came out, with which version and parameters.
 
     Poses, boxes and planes are of the world, in 64-bit numbers.  scene.ply is in the scene's frame:
@@ -213,6 +224,7 @@ def _description(scene: Scene, source: str, origin: dict, sums: dict[str, str]) 
             }
             for frame, given in zip(scene.posed_frames, scene.frames)
         ],
+        "estimated_depth_unit_m": depth_unit_m,
         "background_color": scene.background_color,
         "instances": instances_to_json(scene.instances and scene.instances.moved(offset)),
         "highest_instance_id": scene.state.ids.highest,
