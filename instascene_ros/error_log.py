@@ -4,7 +4,9 @@ No ROS in here: it can be tested with plain functions.
 """
 
 import logging
+import math
 import threading
+import time
 from collections import Counter
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from instascene_core.errors import Cancelled, InputError, outside_cause
 
 logger = logging.getLogger(__name__)
 
+TROUBLED_S = 10.0  # after an error; one wrong request does not colour the node for ever
 MAX_REMEMBERED = 1000  # different sentences; further ones are counted but no longer logged
 
 
@@ -28,14 +31,14 @@ class ErrorLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._newest = ""
+        self._newest, self._newest_at = "", -math.inf
         self._seen: set[str] = set()
 
     def add(self, kind: str, sentence: str) -> bool:
         """Count one; True when this very sentence was not seen before."""
         with self._lock:
             self._counts[kind] += 1
-            self._newest = sentence
+            self._newest, self._newest_at = sentence, time.monotonic()
             is_new = sentence not in self._seen and len(self._seen) < MAX_REMEMBERED
             self._seen.add(sentence)
             return is_new
@@ -49,11 +52,17 @@ class ErrorLog:
         with self._lock:
             return ErrorSummary(dict(self._counts), self._newest)
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether something went wrong in the last `TROUBLED_S` seconds."""
+        with self._lock:
+            return time.monotonic() - self._newest_at < TROUBLED_S
+
     def clear(self) -> None:
         with self._lock:
             self._counts.clear()
             self._seen.clear()
-            self._newest = ""
+            self._newest, self._newest_at = "", -math.inf
 
 
 def describe(error: BaseException) -> str:

@@ -71,6 +71,7 @@ class NodeParameters:
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest
     status_period_s: float = 1.0
+    planning_scene_diff: bool = False  # where MoveIt is installed, tell it also by diffs on /planning_scene
     input: InputParameters = field(default_factory=InputParameters)
 
     @property

@@ -1,31 +1,28 @@
 """What scene_node publishes."""
 
-import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import TransformStamped
-from instascene.msg import CompletedObject as CompletedObjectMsg
+from diagnostic_msgs.msg import DiagnosticArray
 from instascene.msg import InstanceArray, SceneStatus
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, PointCloud2
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
+from instascene_core.frame import Frame
 from instascene_core.local_frame import moved
 from instascene_ros import scene_messages
-from instascene_ros.collision_objects import CollisionBook, collision_object_type
-from instascene_ros.conversions import image_message, pose_from_matrix, time_message
-from instascene_ros.error_log import ErrorLog
-from instascene_ros.frame_assembly import FrameCounters
+from instascene_ros.collision_objects import CollisionTopics, collision_object_type, planning_scene_type
+from instascene_ros.conversions import camera_info_message, image_message, time_message
+from instascene_ros.marker_messages import MarkerBook
+from instascene_ros.object_topics import ObjectTopics, latched
 from instascene_ros.snapshot import Snapshot
-from instascene_ros.worker import Activity
+from instascene_ros.status_messages import diagnostics_message
+from instascene_ros.transform_topic import TransformTopic, transform_type
 
-FRAME_JOB = "frame"  # taking one frame in: not worth calling the node busy
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -34,50 +31,47 @@ def local_frame_of(map_frame: str) -> str:
     return f"{map_frame}_local"
 
 
-def resident_memory_mb() -> float:
-    """Resident memory of this process in MB (0 where the system does not say)."""
-    try:
-        with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[1])
-    except OSError:
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def frame_prefix_of(node) -> str:
+    """What the node's own tf frames begin with: its namespace, so that two nodes do not share `object_2`."""
+    namespace = node.get_namespace().strip("/")
+    return f"{namespace}/" if namespace else ""
 
 
 class ScenePublishers:
     """All publishers of the node; `publish_changes` sends what differs from the last time."""
 
-    def __init__(self, node, map_frame: str) -> None:
-        self._node, self._map_frame = node, map_frame
+    def __init__(self, node, map_frame: str, planning_scene_diff: bool = False) -> None:
+        self._node, self._map_frame, self._prefix = node, map_frame, frame_prefix_of(node)
         self._lock = threading.Lock()
-        self._markers_book = scene_messages.MarkerBook()
         self._published = Snapshot()
-        self._instances = node.create_publisher(InstanceArray, "instances", LATCHED)
-        self._markers = node.create_publisher(MarkerArray, "markers", LATCHED)
-        self._gaussians = node.create_publisher(PointCloud2, "gaussians", LATCHED)
-        self._completed = node.create_publisher(CompletedObjectMsg, "completed_objects", RELIABLE)
+        self._instances = node.create_publisher(InstanceArray, "instances", latched())
+        self._markers = node.create_publisher(MarkerArray, "markers", latched())
+        self._markers_book = MarkerBook()
+        self._markers_partial = False  # the newest message holds changes only
+        self._marker_readers = self._series = 0  # subscribers, and series of completions that are going on
+        self._gaussians = node.create_publisher(PointCloud2, "gaussians", latched())
+        self.objects = ObjectTopics(node)
         self._rendered = node.create_publisher(Image, "rendered/image", RELIABLE)
+        self._rendered_info = node.create_publisher(CameraInfo, "rendered/camera_info", RELIABLE)
         self._status = node.create_publisher(SceneStatus, "status", RELIABLE)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
-        self._tf = self._make_tf_broadcaster()
-        self._collision_book = CollisionBook()
-        self._collisions = self._make_collision_publisher()
+        self._transforms = self._make_transform_topic()
+        self._collisions = self._make_collision_topics(planning_scene_diff)
 
-    def _make_tf_broadcaster(self):
-        try:
-            from tf2_ros import StaticTransformBroadcaster
-        except ImportError:
+    def _make_transform_topic(self) -> TransformTopic | None:
+        kind = transform_type()
+        if kind is None:
             self._node.get_logger().debug("tf2_ros is not installed: no transforms object_<id>")
             return None
-        return StaticTransformBroadcaster(self._node)
+        return TransformTopic(self._node, kind)
 
-    def _make_collision_publisher(self):
-        """`collision_objects`, where moveit_msgs is installed."""
-        message_type = collision_object_type()
-        if message_type is None:
+    def _make_collision_topics(self, diffs: bool) -> CollisionTopics | None:
+        """Where moveit_msgs is installed."""
+        kind = collision_object_type()
+        if kind is None:
             self._node.get_logger().debug("moveit_msgs is not installed: no topic collision_objects")
             return None
-        return self._node.create_publisher(message_type, "collision_objects", RELIABLE)
+        return CollisionTopics(self._node, kind, self._prefix, planning_scene_type() if diffs else None)
 
     def header(self, snapshot: Snapshot) -> Header:
         return Header(stamp=time_message(snapshot.stamp), frame_id=self._map_frame)
@@ -96,53 +90,99 @@ class ScenePublishers:
         )
 
     def publish_changes(self, snapshot: Snapshot) -> None:
-        """Instances, markers and Gaussians where they changed; called by the worker."""
+        """Results where they changed; called by the worker."""
         if not self._node.context.ok():
             return
         with self._lock:
             last, self._published = self._published, snapshot
             header, scene_header = self.header(snapshot), self.scene_header(snapshot)
-            if not np.array_equal(snapshot.world_offset, last.world_offset):
-                self._tell_local_frame(snapshot, header)
-            new_objects, same_objects = snapshot.objects_since(last), snapshot.has_objects_of(last)
+            same_objects = snapshot.has_objects_of(last)
             new_instances = snapshot.instances is not last.instances
+            if not np.array_equal(snapshot.world_offset, last.world_offset):
+                self._tell_local_frame(snapshot)
             if new_instances or not same_objects:
                 self._instances.publish(self.instances_message(snapshot))
             if new_instances or not same_objects or snapshot.selected != last.selected:
-                selected = self._selected_points(snapshot)
-                self._markers.publish(
-                    self._markers_book.update(snapshot.instances, snapshot.objects, scene_header, selected)
-                )
-            if self._collisions is not None and not same_objects:
-                for message in self._collision_book.update(snapshot.objects, header):
-                    self._collisions.publish(message)
+                self._publish_markers(snapshot, scene_header)
             if new_instances or snapshot.gaussians is not last.gaussians:
                 labels = snapshot.instances.gaussian_labels if snapshot.instances else None
                 self._gaussians.publish(
                     scene_messages.gaussians_message(snapshot.gaussians, labels, scene_header)
                 )
-            if self._tf is not None and new_objects:
-                poses = {i: moved(o.world_from_object, o.world_offset) for i, o in new_objects.items()}
-                self._tf.sendTransform([self._transform(f"object_{i}", p, header) for i, p in poses.items()])
+            if not same_objects:
+                self.objects.update(snapshot.objects, header, scene_header)
+                if self._collisions is not None:
+                    self._collisions.update(snapshot.objects, header)
+            if self._transforms is not None:
+                self._transforms.update(self._frames(snapshot), header)
 
-    def _tell_local_frame(self, snapshot: Snapshot, header: Header) -> None:
-        """Where the scene's frame lies in the map frame: on tf, and in the log for who has none."""
+    def _frames(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """tf frame → [4, 4] in the map: each completed object's, and the scene's own where it is another."""
+        frames = {
+            f"{self._prefix}object_{number}": moved(result.world_from_object, result.world_offset)
+            for number, result in snapshot.objects.items()
+        }
+        if snapshot.world_offset.any():
+            frames[local_frame_of(self._map_frame)] = moved(np.eye(4), snapshot.world_offset)
+        return frames
+
+    def _tell_local_frame(self, snapshot: Snapshot) -> None:
+        """Where the scene's frame lies in the map frame, in the log."""
         offset, local = snapshot.world_offset, local_frame_of(self._map_frame)
         if not offset.any():
             return
         x, y, z = offset
         where = f"'{local}', whose origin is at ({x:.12g}, {y:.12g}, {z:.12g}) m of '{self._map_frame}'"
-        if self._tf is None:
+        if self._transforms is None:
             how = "tf2_ros is not installed here: publish this transform by a static_transform_publisher"
         else:
             how = f"tf tells it; take '{local}' as the fixed frame of RViz"
-            pose = np.eye(4)
-            pose[:3, 3] = offset
-            self._tf.sendTransform([self._transform(local, pose, header)])
         self._node.get_logger().warning(
             f"The scene is far from the map's origin: markers and gaussians are in {where} ({how}); all "
             f" other messages stay in '{self._map_frame}'"
         )
+
+    # ── markers ───────────────────────────────────────────────────────────────────────────────────
+
+    def _publish_markers(self, snapshot: Snapshot, header: Header) -> None:
+        """All of them, as the newest message is what late subscribers get; within `series` what changed."""
+        selected = self._selected_points(snapshot)
+        changes = self._markers_book.update(snapshot.instances, snapshot.objects, header, selected)
+        if not changes.markers:
+            return
+        if self._series:
+            self._markers.publish(changes)
+            self._markers_partial = True
+        else:
+            gone = [marker for marker in changes.markers if marker.action == Marker.DELETE]
+            self._markers.publish(MarkerArray(markers=[*self._markers_book.everything, *gone]))
+            self._markers_partial = False
+
+    @contextmanager
+    def series(self) -> Iterator[None]:
+        """While many objects are completed one after another, each sends its own markers alone; in the end,
+        and to who comes in between (`complete_markers`), all are sent."""
+        with self._lock:
+            self._series += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._series -= 1
+                if not self._series:
+                    self._complete_markers()
+
+    def complete_markers(self) -> None:
+        """Send all markers where somebody new has heard of the last changes only; asked now and then."""
+        with self._lock:
+            before, self._marker_readers = self._marker_readers, self._markers.get_subscription_count()
+            if self._marker_readers > before:
+                self._complete_markers()
+
+    def _complete_markers(self) -> None:
+        if self._markers_partial and self._node.context.ok():
+            self._markers.publish(MarkerArray(markers=self._markers_book.everything))
+            self._markers_partial = False
 
     @staticmethod
     def _selected_points(snapshot: Snapshot) -> np.ndarray | None:
@@ -152,87 +192,21 @@ class ScenePublishers:
         own = np.flatnonzero(snapshot.instances.gaussian_labels == snapshot.selected)
         return snapshot.gaussians.means.detach().cpu().numpy()[own]
 
-    @staticmethod
-    def _transform(child: str, map_from_child: np.ndarray, header: Header) -> TransformStamped:
-        message = TransformStamped(header=header, child_frame_id=child)
-        pose = pose_from_matrix(map_from_child)
-        translation = message.transform.translation
-        translation.x, translation.y, translation.z = pose.position.x, pose.position.y, pose.position.z
-        message.transform.rotation = pose.orientation
-        return message
-
-    def publish_completed(self, message: CompletedObjectMsg) -> None:
-        if self._node.context.ok():
-            self._completed.publish(message)
+    # ── the rendered image ────────────────────────────────────────────────────────────────────────
 
     @property
     def rendered_subscribers(self) -> int:
-        return self._rendered.get_subscription_count()
+        return self._rendered.get_subscription_count() + self._rendered_info.get_subscription_count()
 
-    def publish_rendered(self, rgb: np.ndarray, snapshot: Snapshot) -> None:
-        """rgb: [H, W, 3] uint8."""
+    def publish_rendered(self, rgb: np.ndarray, frame: Frame, optical_frame: str) -> None:
+        """rgb: [H, W, 3] uint8, the view of `frame`; optical_frame: tf's name of the camera."""
         if self._node.context.ok():
-            self._rendered.publish(image_message(rgb, "rgb8", self.header(snapshot)))
+            header = Header(stamp=time_message(frame.stamp), frame_id=optical_frame)
+            self._rendered.publish(image_message(rgb, "rgb8", header))
+            self._rendered_info.publish(camera_info_message(frame.camera, header))
 
-    def publish_status(self, message: SceneStatus) -> None:
+    def publish_status(self, message: SceneStatus, is_troubled: bool) -> None:
+        """is_troubled: something went wrong just now."""
+        name = self._node.get_fully_qualified_name()
         self._status.publish(message)
-        self._diagnostics.publish(diagnostics_message(message, self._node.get_fully_qualified_name()))
-
-
-def status_message(
-    snapshot: Snapshot, activity: Activity, counters: FrameCounters, errors: ErrorLog, header: Header
-) -> SceneStatus:
-    """SceneStatus from what the threads hold."""
-    busy = activity.kind not in ("", FRAME_JOB)
-    errors_now = errors.snapshot()
-    dropped = dict(counters.dropped)
-    if busy:
-        state = SceneStatus.STATE_BUSY
-    else:
-        state = SceneStatus.STATE_READY if snapshot.num_frames else SceneStatus.STATE_WAITING
-    return SceneStatus(
-        header=header,
-        state=state,
-        stage=activity.stage,
-        progress=float(activity.fraction),
-        jobs_waiting=activity.waiting,
-        frames_received=counters.received,
-        frames_used=counters.used,
-        frames_pending=counters.pending,
-        frames_dropped=sum(dropped.values()),
-        dropped_reasons=list(dropped),
-        dropped_counts=list(dropped.values()),
-        gaussians=len(snapshot.gaussians) if snapshot.gaussians is not None else 0,
-        psnr=snapshot.psnr,
-        instances=len(snapshot.instances.instances) if snapshot.instances else 0,
-        completed_objects=len(snapshot.objects),
-        memory_mb=resident_memory_mb(),
-        device=snapshot.device,
-        errors=sum(errors_now.counts.values()),
-        error_kinds=list(errors_now.counts),
-        error_counts=list(errors_now.counts.values()),
-        last_error=errors_now.newest,
-    )
-
-
-def diagnostics_message(status: SceneStatus, name: str) -> DiagnosticArray:
-    """The same for /diagnostics: WARN while nothing arrives or the newest figures hold errors."""
-    level, text = DiagnosticStatus.OK, status.stage or status.state
-    if status.last_error:
-        level, text = DiagnosticStatus.WARN, status.last_error
-    elif status.state == SceneStatus.STATE_WAITING:
-        level, text = DiagnosticStatus.WARN, "No frame with a pose has arrived yet."
-    values = [
-        KeyValue(key=key, value=str(getattr(status, key)))
-        for key in (
-            "state", "frames_received", "frames_used", "frames_dropped", "frames_pending", "gaussians",
-            "psnr", "instances", "completed_objects", "memory_mb", "device", "errors", "jobs_waiting",
-        )
-    ]  # fmt: skip
-    values += [
-        KeyValue(key=f"dropped: {reason}", value=str(count))
-        for reason, count in zip(status.dropped_reasons, status.dropped_counts)
-    ]
-    entry = DiagnosticStatus(level=level, name=f"{name}: scene", message=text, hardware_id=status.device)
-    entry.values = values
-    return DiagnosticArray(header=Header(stamp=status.header.stamp), status=[entry])
+        self._diagnostics.publish(diagnostics_message(message, name, is_troubled))

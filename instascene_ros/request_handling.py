@@ -25,6 +25,12 @@ CANCEL_POLL_S = 0.05
 NOTHING_CHANGED = "Cancelled; the scene is as it was before."  # a job that never began
 
 
+class AlreadyCounted(InputError):
+    """Fails a request for errors that its jobs have reported."""
+
+    counted = True
+
+
 class RequestHandling:
     """Makes callbacks of services and actions from handlers, and runs the handlers' jobs in the worker.
 

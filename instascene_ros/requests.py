@@ -1,7 +1,7 @@
 """Services and actions that make the scene's results: decompose, complete, save."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from instascene.msg import CompletedObject as CompletedObjectMsg
 from instascene.srv import CompleteInstance, GetInstance, ResetScene, SaveScene, SegmentInstances
 
 from instascene_core.errors import Cancelled, NotReadyError
-from instascene_core.export.object_files import export_object, require_exportable
+from instascene_core.export.object_files import export_object, require_exportable, require_formats
 from instascene_core.export.saved_scene import save_scene
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
@@ -19,7 +19,7 @@ from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
 from instascene_ros.error_log import describe
 from instascene_ros.publishers import ScenePublishers
-from instascene_ros.request_handling import RequestHandling, feedback
+from instascene_ros.request_handling import AlreadyCounted, RequestHandling, feedback
 from instascene_ros.scene_worker import SceneWorker
 
 
@@ -84,11 +84,10 @@ class Requests:
         if request.formats:
             require_exportable(folder, config)  # what cannot be written is refused before the work
         result = scene.complete(instance_id, request.num_samples or None, request.seed, progress)
-        files = export_object(result, folder, config) if request.formats else ()
+        files = [str(f) for f in export_object(result, folder, config)] if request.formats else []
+        self._publishers.objects.note_files(instance_id, files)
         header = self._publishers.header(self._worker.publish())
-        message = scene_messages.completed_object_message(result, header, [str(f) for f in files])
-        self._publishers.publish_completed(message)
-        return message
+        return scene_messages.completed_object_message(result, header, files)
 
     def _get_instance(self, request, response) -> None:
         snapshot = self._worker.snapshot
@@ -156,6 +155,22 @@ class Requests:
         if snapshot.instances is None:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
         ids = [InstanceId(i) for i in goal.request.instance_ids] or [i.id for i in snapshot.instances.objects]
+        if goal.request.formats:  # what cannot be written is refused before the work
+            config = replace(self._worker.scene.config.export, formats=tuple(goal.request.formats))
+            require_formats(config)
+        with self._publishers.series():
+            self._complete_all(goal, result, ids)
+        if result.failed_ids:
+            reasons = list(result.failures)
+            if len(reasons) > 1:
+                reasons = [f"object {i}: {reason}" for i, reason in zip(result.failed_ids, reasons)]
+            result.success = False
+            result.message = f"{len(result.failed_ids)} of {len(ids)} objects failed: {' '.join(reasons)}"
+            if not result.completed_ids:
+                raise AlreadyCounted(result.message)
+
+    def _complete_all(self, goal, result, ids: Sequence[InstanceId]) -> None:
+        """Note in the result which were completed, which failed and why.  Raises Cancelled."""
         for index, instance_id in enumerate(ids):
             try:
                 self._complete_for_goal(goal, instance_id, index, len(ids))
@@ -169,9 +184,6 @@ class Requests:
             except Exception as error:
                 result.failed_ids.append(instance_id)
                 result.failures.append(describe(error))
-        if result.failed_ids:
-            result.success = False
-            result.message = f"{len(result.failed_ids)} of {len(ids)} objects failed: {result.failures[0]}"
 
     def _complete_for_goal(self, goal, instance_id: InstanceId, index: int, total: int) -> None:
         def make_feedback(stage: str, fraction: float, message: str):

@@ -27,11 +27,12 @@ from instascene_ros.frame_source import FrameSource
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.map_points import MapPoints
 from instascene_ros.parameters import declare_parameters
-from instascene_ros.publishers import FRAME_JOB, ScenePublishers, status_message
+from instascene_ros.publishers import ScenePublishers, frame_prefix_of
 from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
 from instascene_ros.requests import Requests
 from instascene_ros.running import run_node
 from instascene_ros.scene_worker import SceneWorker
+from instascene_ros.status_messages import FRAME_JOB, status_message
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
 STATUS_GAP_S = 0.1  # between two status messages that a change of the worker's activity brings
@@ -46,7 +47,9 @@ class SceneNode(Node):
         self._log_handler = forward_logging(self.get_logger())
         self.parameters, config = declare_parameters(self)
         self.errors = ErrorLog()
-        self.scene_publishers = ScenePublishers(self, self.parameters.map_frame)
+        self.scene_publishers = ScenePublishers(
+            self, self.parameters.map_frame, self.parameters.planning_scene_diff
+        )
         self.worker = SceneWorker(
             Scene(config), self.errors, self.scene_publishers.publish_changes, self._on_worker_change,
             self.parameters.work_ahead,
@@ -59,6 +62,7 @@ class SceneNode(Node):
         )
         self._last_status = 0.0
         self._rendered_key: tuple | None = None
+        self._newest = ("", "")  # frame that came last, and tf's name of its camera
         self._status_lock = threading.Lock()
         self._offer_requests()
         self.source.start(self.frame_jobs.add)
@@ -96,6 +100,7 @@ class SceneNode(Node):
             replaced = self.worker.scene.add_frame(self.parameters.input.corrections.depth_of(frame))
         except InputError as error:
             raise FrameDropped(BAD_IMAGE, str(error)) from error
+        self._newest = (frame.name, header.frame_id)
         if replaced is not None:
             self.source.drop(REDUNDANT)
 
@@ -114,6 +119,7 @@ class SceneNode(Node):
         try:
             self._publish_status()
             self._render_if_wanted()
+            self.scene_publishers.complete_markers()
         except Exception as error:  # the heartbeat must not end
             if self.context.ok():
                 self.errors.report("internal", describe(error))
@@ -127,7 +133,8 @@ class SceneNode(Node):
             self.scene_publishers.publish_status(
                 status_message(
                     self.worker.snapshot, self.worker.activity, self.source.counters, self.errors, header
-                )
+                ),
+                self.errors.is_troubled,
             )
 
     def _render_if_wanted(self) -> None:
@@ -143,10 +150,13 @@ class SceneNode(Node):
 
     def _render(self) -> None:
         """In the worker."""
-        scene = self.worker.scene
-        result = scene.render(scene.frames[-1])
+        frame = self.worker.scene.frames[-1]
+        result = self.worker.scene.render(frame)
         rgb = (result.color.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
-        self.scene_publishers.publish_rendered(rgb, self.worker.snapshot)
+        name, camera = self._newest
+        if name != frame.name or not camera:  # of a loaded scene: its camera is unknown to tf
+            camera = f"{frame_prefix_of(self)}rendered_optical_frame"
+        self.scene_publishers.publish_rendered(rgb, frame, camera)
 
     def close(self) -> bool:
         """End the worker and the node; False when the worker did not end in time."""

@@ -1,6 +1,4 @@
 # What is used of tf2_ros, which has no types and is not among the wheels of a machine without ROS.
-from collections.abc import Sequence
-
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -16,7 +14,3 @@ class Buffer:
 
 class TransformListener:
     def __init__(self, buffer: Buffer, node: Node) -> None: ...
-
-class StaticTransformBroadcaster:
-    def __init__(self, node: Node) -> None: ...
-    def sendTransform(self, transform: TransformStamped | Sequence[TransformStamped]) -> None: ...

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -74,13 +75,15 @@ class Client:
         self.node = rclpy.create_node(name)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
-        self._closing = threading.Event()
+        self._closing, self._tasks = threading.Event(), queue.SimpleQueue()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             while not self._closing.is_set():
+                with contextlib.suppress(queue.Empty):
+                    self._tasks.get_nowait()()
                 self._executor.spin_once(timeout_sec=0.05)
 
     def call(self, kind, service: str, /, timeout: float = 120.0, **fields):
@@ -96,9 +99,15 @@ class Client:
         client = ActionClient(self.node, kind, action)
         assert client.wait_for_server(timeout_sec=20.0), f"the action {action} appears"
         heard = [] if feedback is None else feedback
-        future = client.send_goal_async(
-            kind.Goal(**fields), feedback_callback=lambda message: heard.append(message.feedback)
-        )
+        sent = []
+
+        def send() -> None:
+            """In the spinning thread: rclpy drops an answer that comes before its sender noted the request."""
+            goal = kind.Goal(**fields)
+            sent.append(client.send_goal_async(goal, lambda message: heard.append(message.feedback)))
+
+        self._tasks.put(send)
+        future = wait_for(lambda: sent and sent[0], 5, "the goal is sent")
         handle = wait_for(lambda: future.done() and future.result(), 20, f"{action} answers the goal")
         assert handle.accepted
         return handle

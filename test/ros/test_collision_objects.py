@@ -1,16 +1,18 @@
 """Completed objects for MoveIt: against the real message where there is one, else one of the same fields."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Pose
+from rclpy.qos import DurabilityPolicy
 from std_msgs.msg import Header
 from test_scene_messages import completed
 
 from instascene_core.doctor import examine
 from instascene_ros import collision_objects
-from instascene_ros.collision_objects import CollisionBook, collision_object
+from instascene_ros.collision_objects import CollisionBook, CollisionTopics, collision_object
 from instascene_ros.conversions import matrix_from_pose
 
 HEADER = Header(frame_id="map")
@@ -82,3 +84,37 @@ def test_doctor_tells_how_to_get_the_topic():
     (finding,) = [f for f in examine() if f.part == "ROS: moveit_msgs"]
     assert not finding.required and "collision_objects" in finding.advice
     assert finding.found == (collision_objects.collision_object_type() is not None)
+
+
+class Recorder:
+    """A node whose publishers keep what they are given, by topic."""
+
+    def __init__(self) -> None:
+        self.sent, self.qos = {}, {}
+
+    def create_publisher(self, kind, topic, qos):
+        self.sent[topic], self.qos[topic] = [], qos
+        return SimpleNamespace(publish=self.sent[topic].append)
+
+
+def planning_scene(is_diff: bool) -> SimpleNamespace:
+    """A stand-in for moveit_msgs/PlanningScene."""
+    return SimpleNamespace(is_diff=is_diff, robot_state=SimpleNamespace(), world=SimpleNamespace())
+
+
+@pytest.mark.parametrize("diffs", [False, True])
+def test_moveit_is_told_where_it_listens(diffs):
+    node = Recorder()
+    topics = CollisionTopics(node, StandIn, "arm/", planning_scene if diffs else None)
+    topics.update({1: completed(1), 2: completed(2)}, HEADER)
+    for topic in ("collision_objects", "/collision_object"):
+        assert [m.id for m in node.sent[topic]] == ["arm/object_1", "arm/object_2"]
+        assert node.qos[topic].durability == DurabilityPolicy.TRANSIENT_LOCAL and node.qos[topic].depth >= 100
+    topics.update({}, HEADER)
+    assert [m.operation for m in node.sent["collision_objects"]] == [StandIn.ADD] * 2 + [StandIn.REMOVE] * 2
+    topics.update({}, HEADER)  # nothing to tell
+    assert ("/planning_scene" in node.sent) == diffs
+    if diffs:
+        first, second = node.sent["/planning_scene"]
+        assert first.is_diff and first.robot_state.is_diff and len(first.world.collision_objects) == 2
+        assert {m.operation for m in second.world.collision_objects} == {StandIn.REMOVE}

@@ -1,6 +1,7 @@
 """A scene far from the map's origin at the real node: which messages are in which frame."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,37 +9,43 @@ import rclpy
 from click_scene import BLUE, PLACES, RED, decomposed_scene
 from geometry_msgs.msg import Point, PointStamped
 from instascene.msg import CompletedObject, InstanceArray
-from instascene.srv import CompleteInstance, GetInstance, SegmentAt
+from instascene.srv import CompleteInstance, GetInstance, RemoveInstance, SegmentAt
 from nodes import LATCHED, Client, scene_node_here, show_scene, wait_for
+from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from instascene_ros.scene_messages import CLOUD_TYPE
+from instascene_ros.transform_topic import TransformTopic
 
 MOVE = np.array([4.5e6, 5.2e6, 300.0])  # metres, as UTM coordinates are
 
 
-class Broadcaster:
-    """Takes the place of tf2_ros' StaticTransformBroadcaster."""
+class Listener:
+    """Takes the place of tf2_msgs and of a publisher of it; `sent` is what the newest message says."""
 
     def __init__(self) -> None:
         self.sent = {}
 
-    def sendTransform(self, transforms) -> None:
-        for t in transforms:
-            xyz = t.transform.translation
-            self.sent[t.header.frame_id, t.child_frame_id] = np.array([xyz.x, xyz.y, xyz.z])
+    def create_publisher(self, kind, topic, qos):
+        assert topic == "/tf_static" and qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        return self
+
+    def publish(self, message) -> None:
+        places = [(t, t.transform.translation) for t in message.transforms]
+        self.sent = {(t.header.frame_id, t.child_frame_id): np.array([p.x, p.y, p.z]) for t, p in places}
 
 
 @pytest.fixture
 def world(ros_domain, tmp_path):
-    """(node, client, broadcaster): the scene of clicks, moved far away."""
+    """(node, client, what tf was told): the scene of clicks, moved far away."""
     rclpy.init()
     scene, _ = decomposed_scene()
     scene.state = replace(scene.state, world_offset=MOVE)
     with scene_node_here(data_dir=str(tmp_path)) as node:
-        tf = node.scene_publishers._tf = Broadcaster()
+        tf = Listener()
+        node.scene_publishers._transforms = TransformTopic(tf, SimpleNamespace)
         show_scene(node, scene)
         client = Client("far_client")
         yield node, client, tf
@@ -89,6 +96,9 @@ def test_frames_of_a_far_scene(world):
     wait_for(lambda: ("map", f"object_{RED}") in tf.sent, 10, "the object's frame")
     np.testing.assert_allclose(tf.sent["map", f"object_{RED}"], moved(*PLACES[RED], 0), atol=0.02)
     wait_for(lambda: objects, 10, "the object as a message")
+    # Who asks tf later does not hear of what is gone.
+    assert client.call(RemoveInstance, "remove_instance", instance_id=RED).success
+    wait_for(lambda: set(tf.sent) == {("map", "map_local")}, 10, "the object's frame is taken back")
 
 
 def test_clicks_are_of_the_map(world):

@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from sensor_msgs.msg import PointField
 from std_msgs.msg import Header
-from visualization_msgs.msg import Marker
 
-from instascene_core.camera import PinholeCamera
-from instascene_core.colors import GENERATED_COLOR, OBSERVED_COLOR, instance_color
+from instascene_core.colors import instance_color
 from instascene_core.gaussians import SH_C0, GaussianModel
 from instascene_core.geometry import Plane
 from instascene_core.geometry.mesh import from_trimesh, is_watertight
 from instascene_core.instances import Instance, InstanceMap
 from instascene_core.objects import CompletedObject
-from instascene_core.transforms import look_at
-from instascene_core.viewer.snapshot import render_objects
 from instascene_ros import scene_messages
-from instascene_ros.scene_messages import CLOUD_TYPE, MarkerBook
+from instascene_ros.scene_messages import CLOUD_TYPE, OBJECT_CLOUD_TYPE
 
 HEADER = Header(frame_id="map")
 
@@ -123,59 +120,6 @@ def test_instances_message():
     assert not empty.instances and not empty.has_support
 
 
-def names(array, action) -> set:
-    return {(m.ns, m.id) for m in array.markers if m.action == action}
-
-
-def test_markers_show_what_is_there_and_delete_what_is_gone():
-    book = MarkerBook()
-    first = book.update(instance_map(1, 2), {}, HEADER)
-    assert names(first, Marker.ADD) == {("box", 1), ("label", 1), ("box", 2), ("label", 2)}
-    second = book.update(instance_map(1, 2), {2: completed(2)}, HEADER)
-    assert names(second, Marker.ADD) - names(first, Marker.ADD) == {("mesh", 2), ("surface", 2)}
-    third = book.update(instance_map(1), {}, HEADER)
-    assert names(third, Marker.ADD) == {("box", 1), ("label", 1)}
-    assert names(third, Marker.DELETE) == {("box", 2), ("label", 2), ("mesh", 2), ("surface", 2)}
-    assert names(book.update(None, {}, HEADER), Marker.DELETE) == {("box", 1), ("label", 1)}
-    assert book.update(None, {}, HEADER).markers == []
-
-
-def test_mesh_markers_colour_observed_and_generated_surface():
-    array = MarkerBook().update(instance_map(1), {1: completed(1)}, HEADER)
-    surface = next(m for m in array.markers if m.ns == "surface")
-    assert surface.type == Marker.TRIANGLE_LIST and surface.header.frame_id == "map"
-    assert len(surface.points) == 3 * len(completed(1).mesh.triangles) == len(surface.colors)
-    for p, c in zip(surface.points, surface.colors):
-        expected = OBSERVED_COLOR if p.z > 0 else GENERATED_COLOR
-        np.testing.assert_allclose([c.r, c.g, c.b], expected / 255, atol=1e-6)
-
-
-def test_markers_and_pictures_colour_the_same_surface_alike():
-    """The report's picture of an object differs from its marker only by the shading."""
-    camera = PinholeCamera(101, 101, 150.0, 150.0, 50.5, 50.5)
-    result, up = completed(1), np.array([0.0, 0.0, 1.0])
-    picture = render_objects(
-        [result], camera, look_at(np.array([0.3, 0.0, 0.0]), np.zeros(3), up), style="observed"
-    )
-    markers = MarkerBook().update(instance_map(1), {1: result}, HEADER).markers
-    surface = next(m for m in markers if m.ns == "surface")
-    for pixel, sign in ((picture[35, 50], 1), (picture[65, 50], -1)):  # above and below the equator
-        c = next(c for p, c in zip(surface.points, surface.colors) if sign * p.z > 0.01)
-        in_marker = np.array([c.r, c.g, c.b])
-        shade = pixel.max() / in_marker.max()
-        assert 100 < shade <= 255
-        np.testing.assert_allclose(pixel, shade * in_marker, atol=2)
-
-
-def test_box_marker_has_the_twelve_edges():
-    box = next(m for m in MarkerBook().update(instance_map(1), {}, HEADER).markers if m.ns == "box")
-    ends = np.array([[p.x, p.y, p.z] for p in box.points]).reshape(12, 2, 3)
-    edges = ends[:, 1] - ends[:, 0]
-    assert ((np.abs(edges) > 1e-9).sum(axis=1) == 1).all()
-    np.testing.assert_allclose(np.sort(edges.sum(axis=1)), np.repeat([0.1, 0.2, 0.3], 4), atol=1e-12)
-    assert len({tuple(np.round(e.mean(axis=0), 6)) for e in ends}) == 12
-
-
 def gaussians(count: int) -> GaussianModel:
     sh = torch.zeros(count, 1, 3)
     sh[:, 0] = torch.tensor([0.5, 0.0, -0.5]) / SH_C0  # red 1.0, green 0.5, blue 0.0
@@ -205,18 +149,18 @@ def test_no_gaussians_is_an_empty_cloud():
     assert message.width == 0 and len(message.data) == 0
 
 
-def test_the_selected_instance_is_highlighted_in_a_namespace_of_its_own():
-    book, points = MarkerBook(), np.random.default_rng(0).uniform(0, 0.1, (5000, 3))
-    shown = book.update(instance_map(1), {}, HEADER, points).markers
-    (highlight,) = [m for m in shown if m.ns == "selected"]
-    assert highlight.type == Marker.POINTS and highlight.action == Marker.ADD and highlight.header == HEADER
-    assert 1000 < len(highlight.points) <= scene_messages.SELECTED_POINTS
-    first = highlight.points[0]
-    np.testing.assert_allclose([first.x, first.y, first.z], points[0])
-    assert 0.0009 < highlight.scale.x < 0.005 and highlight.color.a == 1.0
-    # Another takes its place; then none is selected any more.
-    (other,) = [m for m in book.update(instance_map(1), {}, HEADER, points[:3]).markers if m.ns == "selected"]
-    assert (other.id, len(other.points)) == (highlight.id, 3)
-    (gone,) = [m for m in book.update(instance_map(1), {}, HEADER).markers if m.ns == "selected"]
-    assert gone.action == Marker.DELETE and gone.id == highlight.id
-    assert not [m for m in book.update(instance_map(1), {}, HEADER).markers if m.ns == "selected"]
+def test_the_vertices_of_all_objects_as_a_cloud():
+    first, second = completed(3), completed(8)
+    message = scene_messages.objects_cloud_message([first, second], HEADER)
+    points = np.frombuffer(bytes(message.data), OBJECT_CLOUD_TYPE)
+    count = len(first.mesh.vertices)
+    assert message.width == 2 * count == len(points) and message.header.frame_id == "map"
+    assert [f.name for f in message.fields] == list(OBJECT_CLOUD_TYPE.names)
+    assert [f.datatype for f in message.fields] == 8 * [PointField.FLOAT32] + [PointField.INT32]
+    np.testing.assert_array_equal(points["instance"], np.repeat([3, 8], count))
+    xyz = np.stack([points[a] for a in "xyz"], axis=1)
+    normals = np.stack([points[f"normal_{a}"] for a in "xyz"], axis=1)
+    np.testing.assert_allclose(xyz[:count], first.mesh.vertices, atol=1e-7)
+    assert (np.einsum("ij,ij->i", normals, xyz / 0.05) > 0.99).all()  # of a sphere, outward
+    np.testing.assert_array_equal(points["observed"][:count], first.observed)
+    assert scene_messages.objects_cloud_message([], HEADER).width == 0

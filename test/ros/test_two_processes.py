@@ -35,7 +35,7 @@ from nodes import (
     running,
     wait_for,
 )
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -232,7 +232,10 @@ def test_late_subscriber_gets_markers_instances_and_gaussians(world):
 
 def test_rendered_image_comes_when_somebody_looks(world):
     images = world.client.listen(Image, "rendered/image")
-    wait_for(lambda: images, 20, "a rendered image")
+    infos = world.client.listen(CameraInfo, "rendered/camera_info")
+    wait_for(lambda: images and infos, 20, "a rendered image")
+    assert images[0].header == infos[0].header and images[0].header.frame_id == "camera_optical_frame"
+    assert (infos[0].width, infos[0].height) == (192, 144) and infos[0].k[0] > 0
     assert (images[0].width, images[0].height, images[0].encoding) == (192, 144, "rgb8")
     assert np.frombuffer(images[0].data, np.uint8).std() > 5
 

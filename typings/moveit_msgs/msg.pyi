@@ -10,3 +10,14 @@ class CollisionObject:
     meshes: list[Mesh]
     mesh_poses: list[Pose]
     def __init__(self, *, header: Header, id: str, operation: bytes) -> None: ...
+
+class RobotState:
+    is_diff: bool
+
+class PlanningSceneWorld:
+    collision_objects: list[CollisionObject]
+
+class PlanningScene:
+    robot_state: RobotState
+    world: PlanningSceneWorld
+    def __init__(self, *, is_diff: bool) -> None: ...
