@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -24,6 +25,8 @@ from launch.actions import (
 )
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from instascene_ros.rviz import write_view
 
 # name, default, what it is; an empty default means: as the configuration says
 ARGUMENTS = (
@@ -63,6 +66,15 @@ def config_file(name: str, share: Path) -> Path:
     raise RuntimeError(f"There is no configuration '{name}'; the package has {known}.")
 
 
+def configured(files: list[str], parameter: str) -> Any:
+    """What parameter files of nodes say, the last one first."""
+    for file in reversed(files):
+        for node in (yaml.safe_load(Path(file).read_text()) or {}).values():
+            if parameter in node.get("ros__parameters", {}):
+                return node["ros__parameters"][parameter]
+    raise RuntimeError(f"No configuration names '{parameter}'.")
+
+
 def is_true(text: str) -> bool:
     return text.strip().lower() in ("true", "1", "yes", "on")
 
@@ -88,6 +100,7 @@ def actions(context: LaunchContext) -> list:
         ("masks/image", value["masks"]),
         ("valid/image", value["valid"]),
     ]
+    map_frame = value["map_frame"] or configured(files, "map_frame")
     common = {
         "package": "instascene",
         "namespace": value["namespace"],
@@ -107,20 +120,24 @@ def actions(context: LaunchContext) -> list:
     if value["dataset"]:
         player: dict[str, Any] = {"dataset": os.path.abspath(os.path.expanduser(value["dataset"]))}
         player["rate"] = float(value["rate"])
-        player["map_frame"] = value["map_frame"] or "map"
+        player["map_frame"] = map_frame
         started.append(
             Node(executable="dataset_player", name="dataset_player", parameters=[player], **common)
         )
     if value["bag"]:
         bag = os.path.abspath(os.path.expanduser(value["bag"]))
-        started.append(ExecuteProcess(cmd=["ros2", "bag", "play", bag, "--clock"], output="screen"))
+        # Paused until scene_node has subscribed: it does when it sees the bag's topics.
+        play = ["ros2", "bag", "play", bag, "--clock", "--start-paused"]
+        started.append(ExecuteProcess(cmd=play, output="screen"))
+        started.append(Node(executable="bag_starter", name="bag_starter", **common))
     if is_true(value["rviz"]):
+        view = write_view(share / "config" / "scene.rviz", map_frame, {"rgb/image": value["rgb"]})
         started.append(
             Node(
                 package="rviz2",
                 executable="rviz2",
                 namespace=value["namespace"],
-                arguments=["-d", str(share / "config" / "scene.rviz")],
+                arguments=["-d", str(view)],
                 parameters=[{"use_sim_time": sim_time}],
                 output="log",
             )

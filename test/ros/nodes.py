@@ -102,7 +102,7 @@ class Client:
         sent = []
 
         def send() -> None:
-            """In the spinning thread: rclpy drops an answer that comes before its sender noted the request."""
+            """In the spinning thread: rclpy drops the answer to a request that it has not noted yet."""
             goal = kind.Goal(**fields)
             sent.append(client.send_goal_async(goal, lambda message: heard.append(message.feedback)))
 

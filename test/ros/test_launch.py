@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import yaml
 from recordings_table import recording
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +94,15 @@ def test_a_robot(started):
     assert remapped["odometry"] == "/odom" and "depth/image" not in remapped
     assert node.parameters[1] == str(ROOT / "config" / "realsense.yaml")
     assert node.parameters[2] == {"pose_source": "odometry", "map_frame": "odom", "use_sim_time": False}
-    assert Path(found["rviz2"].arguments[1]).is_file()
+    view = yaml.safe_load(Path(found["rviz2"].arguments[1]).read_text())["Visualization Manager"]
+    assert view["Global Options"]["Fixed Frame"] == "odom"
+    shown = {display["Name"]: display["Topic"] for display in view["Displays"] if "Topic" in display}
+    assert shown["Camera"]["Value"] == "/camera/color/image_raw"
+    for name in ("Objects", "Gaussians"):  # relative to the namespace, and latched
+        assert not shown[name]["Value"].startswith("/")
+        assert shown[name]["Durability Policy"] == "Transient Local"
+    (tool,) = [t for t in view["Tools"] if t["Class"].endswith("PublishPoint")]
+    assert tool["Topic"]["Value"] == "clicked_point"
 
 
 def test_recordings_are_played(started, tmp_path):
@@ -101,8 +110,17 @@ def test_recordings_are_played(started, tmp_path):
     assert player.parameters == [{"dataset": str(tmp_path), "rate": 5.0, "map_frame": "map"}]
     actions = started(bag="some/bag")
     played = next(action for action in actions if action.kind == "ExecuteProcess")
-    assert played.cmd == ["ros2", "bag", "play", os.path.abspath("some/bag"), "--clock"]
+    assert played.cmd == ["ros2", "bag", "play", os.path.abspath("some/bag"), "--clock", "--start-paused"]
     assert nodes(actions)["scene_node"].parameters[-1] == {"use_sim_time": True}
+    assert "bag_starter" in nodes(actions)
+
+
+def test_the_map_frame_of_a_configuration_reaches_player_and_rviz(started, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    map_frame: world\n")
+    found = nodes(started(config=str(config), dataset=str(tmp_path), rviz="true"))
+    assert found["dataset_player"].parameters[0]["map_frame"] == "world"
+    assert "Fixed Frame: world" in Path(found["rviz2"].arguments[1]).read_text()
 
 
 def test_an_unknown_configuration_names_the_known_ones(started):
