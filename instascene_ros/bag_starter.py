@@ -1,8 +1,8 @@
 """bag_starter: lets `ros2 bag play --start-paused` go on once the scene's node listens.
 
-A player sends what it has at once, but nodes take seconds to start, and subscribe to a topic when they see its
-first publisher: the beginning of a bag, or all of a short one, would be lost.  A paused player's publishers are
-there and send nothing.
+A player sends what it has at once, but nodes take seconds to start, and subscribe to a topic when they
+see its first publisher: the beginning of a bag, or all of a short one, would be lost.  A paused player's
+publishers are there and send nothing.
 """
 
 import sys

@@ -1,2 +1,2 @@
-# What is used of rosbag2_interfaces, which comes with rosbag2 and not with the wheels of a machine without ROS.
+# What is used of rosbag2_interfaces, which comes with rosbag2, not with the wheels of a machine without ROS.
 class Resume: ...
