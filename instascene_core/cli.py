@@ -15,6 +15,7 @@ import tyro
 from rich.table import Table
 from rich.text import Text
 
+from instascene_core.config_verb import ShowConfig
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError, NothingFound, outside_cause
 from instascene_core.instances import InstanceId
@@ -380,7 +381,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {
         "run": Run, "poses": Poses, "complete": Complete, "export": Export, "view": View, "eval": Eval,
-        "synth": Synth, "doctor": Doctor,
+        "synth": Synth, "config": ShowConfig, "doctor": Doctor,
     }  # fmt: skip
     status = 1
     try:

@@ -1,19 +1,23 @@
 """The node's parameters: its own (here) and the pipeline's (`instascene_core.config`).
 
 Both are frozen dataclasses with all defaults; ROS parameters are declared from them under the same
-names (`map_frame`, `reconstruction.iterations`) and checked against them.  An unknown parameter or
-a wrong type stops the node with one sentence; after the start they are read-only.
+names (`map_frame`, `reconstruction.iterations`), with the meanings and ranges that stand beside them.  An
+unknown parameter, a wrong type or a value out of range stops the node with one sentence; after the start
+they are read-only.
 """
 
+import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 
 from instascene_core.config import Config
-from instascene_core.config.ranges import Signed
+from instascene_core.config.descriptions import Setting, described_settings
+from instascene_core.config.ranges import MAX_INT, Signed
 from instascene_core.config_file import config_with, settings_of
+from instascene_core.config_listing import meaning
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 
@@ -70,7 +74,7 @@ class NodeParameters:
     work_ahead: bool = True  # idle time goes into reconstructing what has arrived
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest
-    status_period_s: float = 1.0
+    status_period_s: float = 1.0  # of status and /diagnostics
     planning_scene_diff: bool = False  # where MoveIt is installed, tell it also by diffs on /planning_scene
     input: InputParameters = field(default_factory=InputParameters)
 
@@ -150,11 +154,37 @@ def declare_parameters(node) -> tuple[NodeParameters, Config]:
     """
     given = given_values(node)
     parameters, config = read_parameters(given)
-    for name, value in all_values(parameters, config).items():
-        if name not in given and value != []:  # an empty list has no ROS type
-            node.declare_parameter(name, value)
+    for setting in (*described_settings(parameters), *described_settings(config)):
+        name, value = setting.name.removeprefix("input."), plain(setting.value)
+        descriptor = descriptor_of(setting)
+        if name in given:
+            descriptor.type = node.get_parameter(name).type_.value
+            node.set_descriptor(name, descriptor)
+        elif value != []:  # an empty list has no ROS type
+            node.declare_parameter(name, value, descriptor)
     node.add_on_set_parameters_callback(_refuse_changes)
     return parameters, config
+
+
+def descriptor_of(setting: Setting) -> ParameterDescriptor:
+    """What `ros2 param describe` tells of a setting."""
+    descriptor = ParameterDescriptor(
+        description=meaning(setting),
+        additional_constraints="Read when the node starts; restart it with the new value.",
+        read_only=True,
+    )
+    if setting.range is None or isinstance(setting.value, bool):
+        return descriptor
+    low, high = setting.range.low, setting.range.high
+    if isinstance(setting.value, int):
+        whole = IntegerRange(from_value=int(max(low, -MAX_INT)), to_value=int(min(high, MAX_INT)))
+        descriptor.integer_range = [whole]
+    elif isinstance(setting.value, float):
+        limit = sys.float_info.max
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=max(low, -limit), to_value=min(high, limit))
+        ]
+    return descriptor
 
 
 def _refuse_changes(changes) -> SetParametersResult:

@@ -17,6 +17,7 @@ from rclpy.callback_groups import CallbackGroup
 from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_core.progress import ProgressCallback
 from instascene_ros.error_log import ErrorLog, describe
+from instascene_ros.request_checks import require_sensible
 from instascene_ros.worker import Job, Worker
 
 MAX_WAITING = 6
@@ -49,6 +50,7 @@ class RequestHandling:
 
         def callback(request, response):
             try:
+                require_sensible(request)
                 with self._slot():
                     handler(request, response)
                 response.success, response.message = True, response.message or "done"
@@ -67,6 +69,7 @@ class RequestHandling:
         def callback(goal):
             result, started = result_type(success=True, message="done"), time.monotonic()
             try:
+                require_sensible(goal.request)
                 with self._slot():
                     handler(goal, result)
                 finish = goal.succeed

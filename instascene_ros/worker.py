@@ -60,7 +60,7 @@ class Job:
             if self.future.done():  # the function itself raised TimeoutError
                 raise
             raise JobTimeout(
-                f"The {self.kind} did not finish within {timeout_s:.0f} s; it goes on, "
+                f"The {self.kind} did not finish within {timeout_s:g} s; it goes on, "
                 "see the topic `status`, and ask again later or with a longer timeout_s."
             ) from error
 

@@ -41,11 +41,11 @@ class AssociationConfig:
     )
     percentile_step: Count = 5  # ... in steps of this
     split_spacings: Positive = 5.0  # DBSCAN radius in spacings
-    split_min_points: int = 4
+    split_min_points: int = 4  # within that radius, for a point inside a part
 
     # --- "votes" ---
     patch_spacings: Positive = 4.0  # size of a patch in spacings
-    patch_min_gaussians: int = 3
+    patch_min_gaussians: int = 3  # of a patch; smaller ones are left out
     max_patches: Count = 1200  # patches are made larger where there would be more
     patch_divisions: int = 3  # rounds in which a patch is divided where its Gaussians lie in other masks
     min_patch_voters: int = 2  # Gaussians of a patch in one mask below which that frame does not count for it

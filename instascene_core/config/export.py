@@ -14,4 +14,4 @@ class ExportConfig:
         "ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf",
     )  # fmt: skip
     density: Positive = 400.0  # kg/m³, household things between foam and full cans; for the inertia
-    friction: float = 0.8
+    friction: float = 0.8  # coefficient of all surfaces, for simulators

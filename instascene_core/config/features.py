@@ -12,10 +12,10 @@ class FeaturesConfig:
     The spacing of Gaussians is their median distance to the third neighbour, metres.
     """
 
-    dimension: Count = 16
-    seed: Seed = 0
+    dimension: Count = 16  # of a Gaussian's feature
+    seed: Seed = 0  # of the features' start and of the batches
     iterations: Count = 400  # at most; training stops once the assignment has settled
-    learning_rate: Rate = 2.5e-2
+    learning_rate: Rate = 2.5e-2  # of Adam
     final_learning_rate: Share = 0.05  # share of it left at the last iteration (exponential decay)
     view_weight: float = 1.0  # L_CF on one view's pixels (the paper's ratios 1 : 1 : 2.5)
     cross_view_weight: float = 1.0  # L_CF on the pixels of neighbouring views together
@@ -25,8 +25,8 @@ class FeaturesConfig:
     cross_view_every: Count = 5  # iterations
     cross_view_span: int = 2  # neighbours on each side
     pixels_per_view: Count = 8192  # kept in memory per view
-    pixels_per_batch: Count = 4096
-    gaussians_per_batch: Count = 8192
+    pixels_per_batch: Count = 4096  # drawn from the labelled ones
+    gaussians_per_batch: Count = 8192  # drawn from those that masks hit
     alpha: Positive = 10.0  # in the temperature
     min_temperature: Positive = 0.2  # lower, and the pull within an instance ends before τ is reached
     check_every: Count = 50  # iterations between two looks at the assignment

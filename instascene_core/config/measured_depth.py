@@ -22,7 +22,7 @@ class MeasuredDepthConfig:
     confirming_views: Count = 2  # ... of which so many must have
     # The sensor's noise is measured on so many frames, as a function of the depth
     noise_frames: Count = 16
-    noise_bins: Count = 8
+    noise_bins: Count = 8  # of about as many pixels each
 
 
 @dataclass(frozen=True)
@@ -34,4 +34,4 @@ class EstimatedDepthConfig:
     agreement: Positive = 5.0
     # The difference is measured on so many frames, as a function of the depth
     noise_frames: Count = 16
-    noise_bins: Count = 8
+    noise_bins: Count = 8  # of about as many pixels each

@@ -49,6 +49,11 @@ def range_of(kind: type, name: str) -> Range:
     return next((r for r in _metadata(_hints(kind)[name]) if isinstance(r, Range)), DEFAULT)
 
 
+def hint_of(kind: type, name: str) -> Any:
+    """The type of the field `name` of a configuration class, without its range."""
+    return typing.get_type_hints(kind)[name]
+
+
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)

@@ -44,7 +44,7 @@ class SupportConfig:
     min_support_points: int = 100  # fewer tell nothing
     # Planes by RANSAC.  An "alignment" is the least cosine between a point's normal and the plane's.
     max_planes: Count = 8
-    plane_trials: Count = 300
+    plane_trials: Count = 300  # planes through three random points, of which the best is taken
     trial_points: Count = 6000  # that a trial is judged by, about
     plane_tolerance: Positive = 0.01  # of the scale: first, generous inlier distance
     trial_alignment: Share = 0.85  # of a trial's inliers
@@ -170,8 +170,8 @@ class GivenMasksConfig:
     min_patch_pixels: int = 4  # of a patch in a view, for that view's masks to say something of it ...
     min_patch_share: Share = 0.6  # ... most of which, this share, lies in one mask or in none
     # What is said of pairs of patches (one mask, two masks, only one in a mask), before it is estimated:
-    one_object: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    two_objects: tuple[float, float, float] = (0.1, 0.6, 0.3)
+    one_object: tuple[float, float, float] = (0.8, 0.1, 0.1)  # of pairs within one object
+    two_objects: tuple[float, float, float] = (0.1, 0.6, 0.3)  # of pairs across two
     prior_masks: float = 3.0  # that this counts as much as, against all masks
     pooled_masks: float = 5.0  # that the rates of all views count as much as, against the masks of one view
     rounds: int = 15  # of estimating the rates and the pairs by one another, at most
@@ -212,7 +212,7 @@ class Sam2Config:
 
     points_per_side: Count = 32  # grid of prompts; its square is what the time goes into
     points_per_batch: Count = 16  # prompts at a time; bounds the memory: 1.6 GB, at 64 3.4 GB
-    min_predicted_iou: float = 0.8
+    min_predicted_iou: float = 0.8  # of a mask, by the network itself
     min_stability: float = 0.95  # IoU of the masks cut at logits of ...
     stability_offset: float = 1.0  # ... plus and minus this
 

@@ -9,12 +9,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rclpy
+from action_msgs.msg import GoalStatus
 from click_scene import BLUE, decomposed_scene
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import Point, PointStamped, PoseStamped
+from instascene.action import BuildScene
 from instascene.msg import SceneStatus
-from instascene.srv import CompleteInstance, GetInstance, SaveScene
-from nodes import Client, dropped_count, error_count, next_status, scene_node_here, show_scene, wait_for
+from instascene.srv import CompleteInstance, GetInstance, SaveScene, SegmentAt
+from nodes import (
+    Client,
+    dropped_count,
+    error_count,
+    next_status,
+    result_of,
+    scene_node_here,
+    show_scene,
+    wait_for,
+)
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -74,6 +85,39 @@ def test_unknown_instance_is_refused_and_counted(world, kind, name):
 def test_save_scene_stays_in_its_folder(world, name, words):
     answer = world.client.call(SaveScene, "save_scene", name=name)
     assert not answer.success and words in answer.message
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "ü" * 200, "/".join(["deep"] * 1500)])
+def test_a_name_that_no_file_system_takes_is_refused_in_words(world, name):
+    answer = world.client.call(SaveScene, "save_scene", name=name)
+    assert not answer.success and answer.message.startswith("Cannot save to ")
+    assert "Internal error" not in answer.message and len(answer.message) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "service", "fields", "words"),
+    [
+        (CompleteInstance, "complete_instance", {"instance_id": BLUE, "timeout_s": math.nan}, "'timeout_s'"),
+        (CompleteInstance, "complete_instance", {"instance_id": BLUE, "timeout_s": -1.0}, "not be negative"),
+        (SegmentAt, "segment_at", {"threshold": math.inf}, "'threshold' of the request must be a finite"),
+        (
+            SegmentAt, "segment_at",
+            {"use_point": True, "point": PointStamped(point=Point(x=math.nan))},
+            "'point.point.x' of the request must be a finite number, not nan.",
+        ),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_refused(world, kind, service, fields, words):
+    before = error_count(next_status(world.status), service)
+    answer = world.client.call(kind, service, **fields)
+    assert not answer.success and words in answer.message
+    assert error_count(next_status(world.status), service) == before + 1
+
+
+def test_a_budget_that_is_no_number_is_refused(world):
+    outcome = result_of(world.client.send_goal(BuildScene, "build_scene", time_budget_s=math.nan))
+    assert outcome.status == GoalStatus.STATUS_ABORTED and not outcome.result.success
+    assert outcome.result.message == "'time_budget_s' of the request must be a finite number, not nan."
 
 
 def test_save_scene_where_nothing_can_be_written(world):

@@ -14,6 +14,7 @@ from instascene_core.scene import Scene
 from instascene_ros import frame_assembly
 from instascene_ros.conversions import image_message, time_message
 from instascene_ros.frame_assembly import AssembledFrame
+from instascene_ros.parameters import FOREIGN_PREFIXES
 from instascene_ros.scene_node import SceneNode
 
 
@@ -53,6 +54,21 @@ def settle(node) -> None:
 
 def dropped(node, reason: str) -> int:
     return node.source.counters.dropped[reason]
+
+
+def test_parameters_tell_their_meaning_and_range_and_are_read_only(node):
+    names = ["sync_tolerance_s", "max_frames", "pose_source", "reconstruction.iterations", "completion.prior"]
+    tolerance, frames, source, iterations, prior = node.describe_parameters(names)
+    assert tolerance.description.startswith("stamps this close belong together")
+    assert tolerance.floating_point_range[0].from_value == 0
+    assert frames.integer_range[0].from_value == 1  # one that was given
+    assert source.description.endswith("(topic | odometry | tf)") and not source.integer_range
+    assert iterations.integer_range[0].from_value == 1 and "multiview" in prior.description
+    described = node.describe_parameters(list(node.get_parameters_by_prefix("")))
+    ours = [d for d in described if not d.name.startswith(FOREIGN_PREFIXES)]
+    assert len(ours) > 500 and [d.name for d in ours if not d.description or not d.read_only] == []
+    (answer,) = node.set_parameters([Parameter("max_frames", value=5)])
+    assert not answer.successful and "read-only" in answer.reason
 
 
 def test_a_full_queue_drops_and_counts_and_takes_again_afterwards(node):
