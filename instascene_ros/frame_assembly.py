@@ -70,6 +70,7 @@ class AssembledFrame:
     depth: Any | None = None
     masks: Any | None = None
     valid: Any | None = None  # mono8, 0 = ignore the pixel
+    ignored: Any | None = None  # mono8, the opposite: 0 = keep it
     depth_view: DepthView | None = None  # where the depth is of a camera of its own
 
 
@@ -81,6 +82,7 @@ class PendingImage:
     wants_depth: bool
     wants_masks: bool
     wants_valid: bool = False
+    wants_ignored: bool = False
 
 
 class StampBuffer:
@@ -178,7 +180,8 @@ class FrameAssembler:
         self._tolerance, self._wait = tolerance_s, wait_s
         self._on_error = on_error
         self._max_pending = max_pending
-        self._depths, self._masks, self._valid = StampBuffer(60), StampBuffer(60), StampBuffer(60)
+        self._depths, self._masks = StampBuffer(60), StampBuffer(60)
+        self._valid, self._ignored = StampBuffer(60), StampBuffer(60)
         self._lenses = StampBuffer(200)  # of LensModel | Unusable
         self._newest_lens: LensModel | Unusable | None = None
         self.counters = FrameCounters()
@@ -192,6 +195,7 @@ class FrameAssembler:
         self._depths.clear()
         self._masks.clear()
         self._valid.clear()
+        self._ignored.clear()
         self.counters.received = self.counters.used = 0
         self.counters.dropped.clear()
 
@@ -219,6 +223,9 @@ class FrameAssembler:
     def add_valid(self, stamp: float, message: Any) -> None:
         self._valid.add(stamp, message)
 
+    def add_ignored(self, stamp: float, message: Any) -> None:
+        self._ignored.add(stamp, message)
+
     def add_image(
         self,
         stamp: float,
@@ -227,6 +234,7 @@ class FrameAssembler:
         wants_depth: bool = False,
         wants_masks: bool = False,
         wants_valid: bool = False,
+        wants_ignored: bool = False,
     ) -> None:
         self.counters.received += 1
         if stamp in self._seen:
@@ -235,7 +243,9 @@ class FrameAssembler:
         self._seen[stamp] = None
         if len(self._seen) > REMEMBERED_STAMPS:
             del self._seen[next(iter(self._seen))]
-        self._pending.append(PendingImage(stamp, message, now, wants_depth, wants_masks, wants_valid))
+        self._pending.append(
+            PendingImage(stamp, message, now, wants_depth, wants_masks, wants_valid, wants_ignored)
+        )
         if len(self._pending) > self._max_pending:
             self._pending.pop(0)
             self._drop(self._no_pose())
@@ -272,8 +282,9 @@ class FrameAssembler:
         depth = self._depths.nearest(pending.stamp, self._tolerance) if pending.wants_depth else None
         masks = self._masks.nearest(pending.stamp, self._tolerance) if pending.wants_masks else None
         valid = self._valid.nearest(pending.stamp, self._tolerance) if pending.wants_valid else None
+        ignored = self._ignored.nearest(pending.stamp, self._tolerance) if pending.wants_ignored else None
         missing = (pending.wants_depth and depth is None) or (pending.wants_masks and masks is None)
-        hidden = pending.wants_valid and valid is None
+        hidden = (pending.wants_valid and valid is None) or (pending.wants_ignored and ignored is None)
         if (missing or hidden) and not overdue:
             return None
         if hidden:
@@ -288,7 +299,7 @@ class FrameAssembler:
             raise FrameDropped(DEPTH_APART, view.sentence)
         self._check(pending.image, lens, pose)
         self._last_keyframe = pose
-        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks, valid, view)
+        return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks, valid, ignored, view)
 
     def _pose(self, pending: PendingImage) -> np.ndarray | None:
         try:

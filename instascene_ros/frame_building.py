@@ -55,7 +55,7 @@ def build_frame(assembled: AssembledFrame, name: str, decoding: Decoding = Decod
         raise InputError(
             f"The image is {rgb.shape[1]}×{rgb.shape[0]} but camera_info says {shape[1]}×{shape[0]}."
         )
-    shown = visible(lens, _kept(assembled.valid, decoding.kept, shape))
+    shown = visible(lens, _kept(assembled, decoding.kept, shape))
     complaints: list[Complaint] = []
     depth = labels = None
     if assembled.depth is not None:
@@ -83,18 +83,25 @@ def build_frame(assembled: AssembledFrame, name: str, decoding: Decoding = Decod
     return DecodedFrame(frame, tuple(complaints))
 
 
-def _kept(msg: Image | None, always: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray | None:
+def _kept(assembled: AssembledFrame, always: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray | None:
     """[H, W] bool of the image as it came: False where a pixel is to be ignored; None = every one is kept."""
-    try:
-        own = None if msg is None else ros_images.kept_from(msg)
-    except InputError as error:
-        raise InputError(f"The image of valid pixels cannot be used: {error}") from error
-    kept = own if always is None else both_kept(own, always)
-    if kept is not None and kept.shape != shape:
-        raise InputError(
-            f"The image of valid pixels is {kept.shape[1]}×{kept.shape[0]}, the colour image "
-            f"{shape[1]}×{shape[0]}; give one of the colour image."
-        )
+    kept = always
+    for message, what, shows_kept in (
+        (assembled.valid, "valid", True),
+        (assembled.ignored, "ignored", False),
+    ):
+        if message is None:
+            continue
+        try:
+            own = ros_images.kept_from(message) == shows_kept
+        except InputError as error:
+            raise InputError(f"The image of {what} pixels cannot be used: {error}") from error
+        if own.shape != shape:
+            raise InputError(
+                f"The image of {what} pixels is {own.shape[1]}×{own.shape[0]}, the colour image "
+                f"{shape[1]}×{shape[0]}; give one of the colour image."
+            )
+        kept = own if kept is None else both_kept(own, kept)
     return kept
 
 

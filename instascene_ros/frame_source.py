@@ -14,8 +14,6 @@ import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import LensModel
@@ -23,6 +21,7 @@ from instascene_core.datasets import bag_topics, ros_images
 from instascene_core.datasets.images import read_kept
 from instascene_core.errors import InputError
 from instascene_ros import conversions, frame_assembly
+from instascene_ros.auto_subscription import AutoSubscription, EitherSubscription
 from instascene_ros.depth_sources import DepthPlacing
 from instascene_ros.frame_assembly import (
     AssembledFrame,
@@ -36,70 +35,6 @@ from instascene_ros.parameters import InputParameters
 from instascene_ros.pose_sources import POSE_SOURCES
 
 POLL_S = 0.1  # between two looks at what waits and at what publishers offer
-
-
-class AutoSubscription:
-    """A subscription made when its first publisher appears, with the reliability that it offers.
-
-    Reliable where every publisher is, best effort otherwise, which all are compatible with; made
-    anew when that changes.  `qos` other than "auto" fixes it.
-    """
-
-    def __init__(
-        self, node, message_type, topic: str, callback, group, depth: int, qos: str, on_error
-    ) -> None:
-        self._node, self._type, self._topic = node, message_type, topic
-        self._callback, self._group, self._depth = callback, group, depth
-        self._fixed = None if qos == "auto" else qos
-        self._on_error = on_error
-        self._subscription = None
-        self._chosen = ""
-        if self._fixed:
-            self._subscribe(self._fixed)
-
-    @property
-    def topic(self) -> str:
-        """Fully resolved, remappings applied."""
-        return self._node.resolve_topic_name(self._topic)
-
-    @property
-    def has_publishers(self) -> bool:
-        return self._node.count_publishers(self.topic) > 0
-
-    def update(self) -> None:
-        """Look at what publishers offer; called now and then."""
-        if self._fixed:
-            return
-        offers = self._node.get_publishers_info_by_topic(self.topic)
-        if not offers:
-            return
-        reliable = all(o.qos_profile.reliability == ReliabilityPolicy.RELIABLE for o in offers)
-        wanted = "reliable" if reliable else "best_effort"
-        if wanted != self._chosen:
-            self._subscribe(wanted)
-
-    def _subscribe(self, reliability: str) -> None:
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        profile = QoSProfile(
-            depth=self._depth,
-            reliability=getattr(ReliabilityPolicy, reliability.upper()),
-            durability=DurabilityPolicy.VOLATILE,
-        )
-        events = SubscriptionEventCallbacks(incompatible_qos=self._incompatible, use_default_callbacks=False)
-        self._subscription = self._node.create_subscription(
-            self._type, self._topic, self._callback, profile,
-            callback_group=self._group, event_callbacks=events,
-        )  # fmt: skip
-        self._chosen = reliability
-        self._node.get_logger().debug(f"{self.topic}: subscribed {reliability}")
-
-    def _incompatible(self, event) -> None:
-        self._on_error(
-            "incompatible QoS",
-            f"A publisher on {self.topic} offers another QoS than image_qos '{self._chosen}' asks for, "
-            "so nothing arrives from it; set image_qos to auto or best_effort.",
-        )
 
 
 class FrameSource:
@@ -133,11 +68,12 @@ class FrameSource:
             on_error,
             place_depth=self._placing.place,
         )
-        self._depth: AutoSubscription | None = None
+        self._depth: EitherSubscription | None = None
         self._masks: AutoSubscription | None = None
         self._valid: AutoSubscription | None = None
-        self._rgb: AutoSubscription | None = None
-        self._subscriptions: list[AutoSubscription] = []
+        self._ignored: AutoSubscription | None = None
+        self._rgb: EitherSubscription | None = None
+        self._subscriptions: list[AutoSubscription | EitherSubscription] = []
 
     def start(self, on_frame: Callable[[AssembledFrame], None]) -> None:
         """Subscribe.  `on_frame` is called with each frame, from a callback of the node; it must be quick."""
@@ -186,38 +122,41 @@ class FrameSource:
         found = self._poses.find(stamp + corrections.pose_time_offset, image)
         return None if found is None else corrections.poses(found)
 
-    def _subscribe(self) -> list[AutoSubscription]:
-        compressed = self._parameters.image_transport == "compressed"
-        rgb_topic, rgb_type = (
-            ("rgb/image/compressed", CompressedImage) if compressed else ("rgb/image", Image)
-        )
+    def _subscribe(self) -> list[AutoSubscription | EitherSubscription]:
         # (topic, type, callback, queue length)
         wanted: list[tuple[str, type, Callable[[Any], None], int]] = [
-            ("rgb/camera_info", CameraInfo, self._locked(self._camera_info), 30)
+            ("rgb/camera_info", CameraInfo, self._camera_info, 30)
         ]
-        for topic, kind, callback in self._poses.inputs:
-            wanted.append((topic, kind, self._locked(callback), 200))
-        packed = self._parameters.depth_transport == "compressedDepth"
-        depth_topic, depth_type = (
-            ("depth/image/compressedDepth", CompressedImage) if packed else ("depth/image", Image)
-        )
-        if self._parameters.use_depth:
-            wanted.append((depth_topic, depth_type, self._locked(self._depth_image), 30))
-            wanted.append(("depth/camera_info", CameraInfo, self._locked(self._placing.add_info), 30))
-        wanted.append(("valid/image", Image, self._locked(self._valid_image), 30))
+        wanted += [(topic, kind, callback, 200) for topic, kind, callback in self._poses.inputs]
+        wanted.append(("valid/image", Image, self._valid_image, 30))
+        wanted.append(("ignore/image", Image, self._ignore_image, 30))
         if self._parameters.use_masks:
-            wanted.append(("masks/image", Image, self._locked(self._masks_image), 30))
-        wanted.append((rgb_topic, rgb_type, self._locked(self._image), 30))
-        made = {
-            topic: AutoSubscription(
-                self._node, kind, topic, callback, self._group, depth,
-                self._parameters.image_qos, self._on_error,
-            )
-            for topic, kind, callback, depth in wanted
-        }  # fmt: skip
-        self._depth, self._masks = made.get(depth_topic), made.get("masks/image")
-        self._valid, self._rgb = made["valid/image"], made[rgb_topic]
-        return list(made.values())
+            wanted.append(("masks/image", Image, self._masks_image, 30))
+        if self._parameters.use_depth:
+            wanted.append(("depth/camera_info", CameraInfo, self._placing.add_info, 30))
+            self._depth = self._either("depth/image", "compressedDepth", "depth_transport", self._depth_image)
+        made = {topic: self._auto(topic, kind, callback, size) for topic, kind, callback, size in wanted}
+        self._masks = made.get("masks/image")
+        self._valid, self._ignored = made["valid/image"], made["ignore/image"]
+        self._rgb = self._either("rgb/image", "compressed", "image_transport", self._image)
+        return [*made.values(), *([self._depth] if self._depth is not None else []), self._rgb]
+
+    def _auto(self, topic: str, kind: type, callback, depth: int, waits: bool = False) -> AutoSubscription:
+        return AutoSubscription(
+            self._node, kind, topic, self._locked(callback), self._group, depth,
+            self._parameters.image_qos, self._on_error, waits,
+        )  # fmt: skip
+
+    def _either(self, topic: str, packed: str, parameter: str, callback) -> EitherSubscription:
+        """Raw images of a topic, or what image_transport puts below it, as the parameter prefers."""
+        kinds = {topic: Image, f"{topic}/{packed}": CompressedImage}
+        names = sorted(
+            kinds, reverse=getattr(self._parameters, parameter) == packed
+        )  # the raw one is shorter
+        first, second = (
+            self._auto(name, kinds[name], callback, 30, waits=index > 0) for index, name in enumerate(names)
+        )
+        return EitherSubscription(self._node, first, second, parameter)
 
     def _tick(self) -> None:
         try:
@@ -272,10 +211,16 @@ class FrameSource:
         wants_masks = self._masks is not None and self._masks.has_publishers
         stamp = conversions.stamp_seconds(msg.header.stamp)
         wants_valid = self._valid is not None and self._valid.has_publishers
-        self._assembler.add_image(stamp, msg, time.monotonic(), wants_depth, wants_masks, wants_valid)
+        wants_ignored = self._ignored is not None and self._ignored.has_publishers
+        self._assembler.add_image(
+            stamp, msg, time.monotonic(), wants_depth, wants_masks, wants_valid, wants_ignored
+        )
 
     def _valid_image(self, msg: Image) -> None:
         self._assembler.add_valid(conversions.stamp_seconds(msg.header.stamp), msg)
+
+    def _ignore_image(self, msg: Image) -> None:
+        self._assembler.add_ignored(conversions.stamp_seconds(msg.header.stamp), msg)
 
     def _depth_image(self, msg: Image | CompressedImage) -> None:
         self._assembler.add_depth(conversions.stamp_seconds(msg.header.stamp), msg)

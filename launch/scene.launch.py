@@ -38,6 +38,11 @@ ARGUMENTS = (
     ("pose", "pose", "topic of the camera's poses (PoseStamped, or Odometry with pose_source:=odometry)"),
     ("masks", "masks/image", "topic of label images"),
     ("valid", "valid/image", "topic of mono8 images whose black pixels are ignored (a gripper in view, say)"),
+    (
+        "ignore_image",
+        "ignore/image",
+        "topic of mono8 images, non-zero where the robot's own arm is seen",
+    ),
     ("depth_transport", "", "raw, or compressedDepth for the topic that image_transport puts below depth"),
     ("ignore", "", "image file, black where every image shows something fixed to the camera"),
     ("pose_source", "", "topic, odometry or tf"),
@@ -99,6 +104,7 @@ def actions(context: LaunchContext) -> list:
         ("odometry", value["pose"] if value["pose"] != "pose" else "odometry"),
         ("masks/image", value["masks"]),
         ("valid/image", value["valid"]),
+        ("ignore/image", value["ignore_image"]),
     ]
     map_frame = value["map_frame"] or configured(files, "map_frame")
     common = {

@@ -142,6 +142,28 @@ def test_compressed_images(bench):
     np.testing.assert_array_equal(build_frame(frame, "one").frame.rgb, pixels)
 
 
+def test_the_transport_that_is_there_is_taken(bench):
+    """Raw is wanted, but only compressed is offered; when raw comes, it is taken."""
+    import cv2
+
+    source = bench.source()
+    packed = bench.publisher(CompressedImage, "rgb/image/compressed")
+    infos, poses = bench.publisher(CameraInfo, "rgb/camera_info"), bench.publisher(PoseStamped, "pose")
+    connected(packed, infos, poses)
+    data = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    for stamp in (1.0, 2.0):
+        infos.publish(camera_info_message(CAMERA, header(stamp)))
+        poses.publish(pose(stamp))
+    packed.publish(CompressedImage(header=header(1.0), format="png", data=array.array("B", data)))
+    wait_for(lambda: [f.stamp for f in bench.frames] == [1.0], 5, "the compressed frame")
+    raw = bench.publisher(Image, "rgb/image")
+    connected(raw)
+    wait_for(lambda: packed.get_subscription_count() == 0, 5, "the compressed topic is left")
+    raw.publish(image(2.0))
+    wait_for(lambda: [f.stamp for f in bench.frames] == [1.0, 2.0], 5, "the raw frame")
+    assert source.counters.received == 2
+
+
 def test_poses_from_odometry(bench):
     bench.source(pose_source="odometry", camera_in_base=(0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 1.0))
     images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
@@ -195,8 +217,8 @@ def test_depth_as_compressed_depth_and_pixels_to_ignore(bench, tmp_path):
         bench.publisher(PoseStamped, "pose"),
         bench.publisher(CompressedImage, "depth/image/compressedDepth"),
     )
-    valid = bench.publisher(Image, "valid/image")
-    connected(images, infos, poses, depths, valid)
+    valid, ignored = bench.publisher(Image, "valid/image"), bench.publisher(Image, "ignore/image")
+    connected(images, infos, poses, depths, valid, ignored)
     steps = np.full((24, 32), 1500, np.uint16)  # half the colour's resolution
     data = struct.pack("<iff", 0, 0, 0) + cv2.imencode(".png", steps)[1].tobytes()
     name = "16UC1; compressedDepth png"
@@ -207,12 +229,16 @@ def test_depth_as_compressed_depth_and_pixels_to_ignore(bench, tmp_path):
     depths.publish(CompressedImage(header=header(1.0), format=name, data=array.array("B", data)))
     images.publish(image(1.0))
     valid.publish(image_message(kept, "mono8", header(1.0)))
+    arm = np.zeros((48, 64), np.uint8)
+    arm[:, :8] = 3  # any number but 0
+    assert not bench.frames  # waits for it
+    ignored.publish(image_message(arm, "mono8", header(1.0)))
     (assembled,) = wait_for(lambda: bench.frames, 5, "the frame")
     decoded = build_frame(assembled, "one", source.decoding)
     assert decoded.complaints == ()
-    np.testing.assert_allclose(decoded.frame.depth[:40], 1.5, rtol=1e-6)
-    assert not decoded.frame.depth[40:].any()
-    assert decoded.frame.valid[:40].all() and not decoded.frame.valid[40:].any()
+    np.testing.assert_allclose(decoded.frame.depth[:40, 8:], 1.5, rtol=1e-6)
+    np.testing.assert_array_equal(decoded.frame.valid, (kept > 0) & (arm == 0))
+    assert not decoded.frame.depth[~decoded.frame.valid].any()
 
 
 def test_a_rectified_topic_by_its_name(bench):
