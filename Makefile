@@ -6,6 +6,7 @@ INPUT ?=
 OUTPUT ?= out
 ARGS ?=
 BENCH ?= kernel
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench clean distclean
@@ -20,8 +21,8 @@ setup:  ## environment and build, in one go (skipped where nothing changed)
 demo: setup  ## frames -> ROS 2 topics -> complete meshes, a picture and a table in OUTPUT
 	@$(RUN) python -m instascene_ros.demo $(if $(INPUT),--input "$(INPUT)") --output "$(OUTPUT)" $(ARGS)
 
-test: setup  ## all tests (core and ROS)
-	@$(RUN) python -m pytest test $(ARGS)
+test: setup  ## all tests (core and ROS), in JOBS processes (2)
+	@$(RUN) python -m pytest test -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup  ## style, formatting and types of Python, C++ and shell
 	@$(RUN) tools/lint
