@@ -59,6 +59,7 @@ def instances_to_json(instances: InstanceMap | None) -> dict[str, Any]:
                 "box_max": i.box_max,
                 "gaussians": i.num_gaussians,
                 "views": i.num_views,
+                "mask_score": i.mask_score,
                 "feature": np.asarray(i.feature),
             }
             for i in instances.instances
@@ -82,6 +83,7 @@ def instances_from_json(
             feature=np.array(e["feature"], dtype=np.float32),
             num_gaussians=e["gaussians"],
             num_views=e["views"],
+            mask_score=e.get("mask_score", 1.0),
         )
         for e in saved["list"]
     )
