@@ -39,8 +39,8 @@ LAYOUTS = (
     "pile", "heap", "spread", "stacks", "assemblies", "contents", "nested", "flush", "twins_cross", "leaning",
     "thin", "bin",
 )  # fmt: skip
-ITERATIONS = 200  # of the reconstruction
-MAX_VOXELS = 150_000  # of an object's box
+ITERATIONS = 150  # of the reconstruction
+MAX_VOXELS = 120_000  # of an object's box
 
 Truths = Sequence[tuple[TriangleMesh, ObjectAccuracy]]
 
@@ -57,14 +57,13 @@ def job_of(seed: int) -> Job:
     """The same for the same seed."""
     rng = np.random.default_rng([31, seed])
     condition = CONDITIONS[seed % len(CONDITIONS)]
-    width = int(rng.choice([240, 240, 320]))
     scene = SyntheticConfig(
         seed=seed,
         layout=str(rng.choice(LAYOUTS)),
-        num_objects=int(rng.integers(5, 9)),
-        num_views=int(rng.integers(12, 21)),
-        width=width,
-        height=width * 3 // 4,
+        num_objects=int(rng.integers(4, 8)),
+        num_views=int(rng.integers(10, 17)),
+        width=240,
+        height=180,
         supersampling=1,
         kinds=OWN_UNSEEN if rng.uniform() < UNSEEN_SHARE else TRAINING_KINDS,
         sensor=sensor_of(condition),
