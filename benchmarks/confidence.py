@@ -1,4 +1,4 @@
-"""Whether `confidence` is the probability that it says it is: `python -m benchmarks.confidence [--clutter FOLDER]`.
+"""Whether `confidence` is the probability it claims: `python -m benchmarks.confidence [--clutter FOLDER]`.
 
 Jobs from images to completed objects, as those that the confidence is trained on (few views, built-in masks,
 six sensors in turn), on 20 scenes of other seeds and of kinds that neither the masks nor the confidence were
@@ -51,7 +51,11 @@ def kept_job(seed: int) -> Job:
 def measure_synthetic(seed: int) -> dict:
     """One row."""
     facts = run_job(kept_job(seed))
-    about = {"layout": facts["scene"]["layout"], "true_objects": facts["true_objects"], "objects": facts["rows"]}
+    about = {
+        "layout": facts["scene"]["layout"],
+        "true_objects": facts["true_objects"],
+        "objects": facts["rows"],
+    }
     return {"group": "synthetic", "scene": str(seed), "condition": facts["condition"], **about}
 
 

@@ -2,7 +2,8 @@
 
 Good recordings must pass without a word: synthetic ones through every sensor, with poses 4 pixels off, with
 little overlap, far from the origin, of a camera that stands still, from images alone; and those of FOLDER
-(recordings of the project).  Then 200 spoilt at random, to be named rightly: the kind, and the correction that undoes it.  --tuning takes the
+(recordings of the project).  Then 200 spoilt at random, to be named rightly: the kind, and the correction
+that undoes it.  --tuning takes the
 seeds that thresholds were chosen by; the table is of others.
 """
 

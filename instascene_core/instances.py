@@ -36,8 +36,8 @@ class Instance:
     # "object", "fixture" (hangs at a wall), "outside" (a thing outside of the region of interest), "support"
     # (a plane things stand on) or "background"
     kind: str
-    # [0, 1]: how well the views agree on what it is, and its Gaussians' features; how far the completed mesh is
-    # to be believed is another question (`CompletedObject.confidence`)
+    # [0, 1]: how well the views agree on what it is, and its Gaussians' features; how far the completed mesh
+    # is to be believed is another question (`CompletedObject.confidence`)
     confidence: float
     box_min: np.ndarray  # [3] metres, world frame
     box_max: np.ndarray  # [3]

@@ -31,8 +31,8 @@ class CompletedObject:
     volume: float  # m³
     observed_fraction: float  # share of the surface that was observed
     uncertainty: float  # metres, mean over the surface of `vertex_uncertainty`
-    # [0, 1]: probability that it is a good one, that is, overlaps a true object by at least 0.7 of their joint
-    # volume (IoU); a false object is none
+    # [0, 1]: probability that it is a good one, that is, overlaps a true object by at least 0.7 of their
+    # joint volume (IoU); a false object is none
     confidence: float
     prior: str  # which prior made it, and its licence
     duration_s: float
@@ -44,7 +44,7 @@ class CompletedObject:
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())  # one sentence each: what the caller should know
     world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [3] float64 metres
-    # What the confidence is judged by, by name (`completion.confidence.evidence`); empty where it is not known
+    # What the confidence is judged by, by name (`completion.confidence.evidence`); empty where not known
     evidence: Mapping[str, float] = field(default_factory=dict)
 
     def in_world(self) -> "CompletedObject":

@@ -181,8 +181,8 @@ def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:
 
 # Poses and sizes: of these a number that is none would spread.  Figures of quality may be unknown.
 _FINITE = (
-    "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "mask_score", "world_from_camera",
-    "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
+    "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "mask_score",
+    "world_from_camera", "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
 )  # fmt: skip
 
 

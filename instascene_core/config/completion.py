@@ -388,7 +388,9 @@ class ConfidenceConfig:
     # Another guess is told in the notes where its volume is less than this share of the object's, or the
     # object's of its ...
     alternative_volume: Share = 0.6
-    alternative_hull: Share = 0.8  # ... in a convex hull alike, that is, at least this share of the larger one's
+    alternative_hull: Share = (
+        0.8  # ... in a convex hull alike, that is, at least this share of the larger one's
+    )
     low_fraction: Share = 0.3  # observed, below which the notes warn
     high_fraction: Share = 0.9  # observed, above which the notes suggest no further view
 

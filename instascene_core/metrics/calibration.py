@@ -37,7 +37,7 @@ def reliability(probability: np.ndarray, true: np.ndarray, bins: int = BINS) -> 
 
 
 def expected_calibration_error(probability: np.ndarray, true: np.ndarray, bins: int = BINS) -> float:
-    """Mean distance of what was predicted from what came true, by bins, weighed by their counts."""
+    """Mean distance of what was predicted from what came true, by bins, weighed by counts."""
     rows = [row for row in reliability(probability, true, bins) if row.count]
     total = sum(row.count for row in rows)
     return sum(row.count * abs(row.predicted - row.true) for row in rows) / total if total else math.nan
@@ -50,8 +50,8 @@ def brier_score(probability: np.ndarray, true: np.ndarray) -> float:
 
 
 def area_under_roc(score: np.ndarray, positive: np.ndarray) -> float:
-    """Probability that a positive has a greater score than a negative, equal ones counting half (Mann–Whitney);
-    NaN where one kind is missing."""
+    """Probability that a positive has a greater score than a negative, equal ones counting half
+    (Mann–Whitney); NaN where one kind is missing."""
     from scipy.stats import rankdata
 
     positive = np.asarray(positive, dtype=bool)
@@ -65,7 +65,7 @@ def area_under_roc(score: np.ndarray, positive: np.ndarray) -> float:
 def precision_from(
     probability: np.ndarray, true: np.ndarray, thresholds: Sequence[float]
 ) -> list[tuple[float, int, float, float]]:
-    """(threshold, kept, precision, recall) of what has at least that probability; shares of nothing are NaN."""
+    """(threshold, kept, precision, recall) of what has at least that probability; of nothing, NaN."""
     probability, true = np.asarray(probability), np.asarray(true, dtype=bool)
     rows = []
     for threshold in thresholds:

@@ -18,8 +18,8 @@ from instascene_core.pose_conventions import OURS
 STILL = (
     1e-6  # metres, and entries of rotations: a camera that is tracked jitters by more, even when it stands
 )
-# Share from which images are taken to be of one place where all poses are the same: no noise of poses can lower
-# it, and slow motion alone comes to more than half.
+# Share from which images are taken to be of one place where all poses are the same: no noise of poses can
+# lower it, and slow motion alone comes to more than half.
 STILL_IMAGES = 0.85
 SANE_DEPTH_M = 0.1, 30.0  # typical depth of what depth cameras see
 # Factors between units of depth in use: powers of ten; 5000 and 4000 steps a metre (TUM, L515) against 1000

@@ -32,7 +32,7 @@ def depth_shift(frames: Sequence[Frame]) -> tuple[float, float] | None:
     right, down = column - REACH, row - REACH
     if np.hypot(right, down) < NOTICEABLE or max(abs(right), abs(down)) == REACH:
         return None
-    # The best place near zero is one for all frames, as the shift is: the best of each would be a fit to noise.
+    # The best place near zero is one for all frames, as the shift is: that of each would be a fit to noise.
     near = mean[REACH - NEAR : REACH + NEAR + 1, REACH - NEAR : REACH + NEAR + 1]
     best = np.array(np.unravel_index(near.argmax(), near.shape)) + REACH - NEAR
     there, here = stack[:, row, column], stack[:, best[0], best[1]]

@@ -135,8 +135,8 @@ def trace_views(
 
 
 def _mask_scores(found: association.Association, scores: Sequence[Mapping[int, float]]) -> list[float]:
-    """Per cluster the mean of what `scores` (per view, id → score) says of its masks, weighed by their size in
-    Gaussians; 1 where it says nothing."""
+    """Per cluster the mean of what `scores` (per view, id → score) says of its masks, weighed by their size
+    in Gaussians; 1 where it says nothing."""
     table = found.masks
     said = [scores[f].get(int(label), 1.0) for f, label in zip(table.frame, table.label)] if scores else []
     said = np.array(said) if said else np.ones(len(table.frame))
@@ -168,6 +168,4 @@ def _describe(
     low, high = np.percentile(points, [percentile, 100 - percentile], axis=0)
     alike = float((field[own] @ prototype).mean()) if len(own) else 0.0
     confidence = float(np.clip(alike, 0, 1)) * agreement * num_views / (num_views + 1)
-    return Instance(
-        instance_id, kind, confidence, low, high, prototype, len(own), int(num_views), mask_score
-    )
+    return Instance(instance_id, kind, confidence, low, high, prototype, len(own), int(num_views), mask_score)

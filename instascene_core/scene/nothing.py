@@ -53,19 +53,19 @@ def nothing_found(scene: Scene, failures: Mapping[InstanceId, str] | None = None
 
 
 def nothing_delivered(folder: Path, completed: bool) -> NothingFound | None:
-    """One sentence where the scene saved in `folder` has no object or, if `completed` ones are asked for, none of
-    these; None where it has.  Raises InputError where there is no scene."""
+    """One sentence where the scene saved in `folder` has no object or, if `completed` ones are asked for,
+    none of these; None where it has.  Raises InputError where there is no scene."""
     entries = read_scene_facts(folder, DecomposedFacts)["instances"]["list"]
     objects = sum(entry["kind"] == "object" for entry in entries)
     if not objects:
         return NothingFound(
-            f"The scene in {folder} has no object, so everything true is missed; `instascene run` on its input "
-            "says why, and what to try."
+            f"The scene in {folder} has no object, so everything true is missed; `instascene run` on its "
+            "input says why, and what to try."
         )
     if completed and not any(folder.glob("objects/*/object.json")):
         return NothingFound(
-            f"None of the {objects} objects of the scene in {folder} is completed, so everything true is missed; "
-            f"`instascene complete {folder} ID` says why of each."
+            f"None of the {objects} objects of the scene in {folder} is completed, so everything true is "
+            f"missed; `instascene complete {folder} ID` says why of each."
         )
     return None
 

@@ -71,8 +71,8 @@ def triangulate(frames: list[Frame], progress: ProgressCallback = no_progress) -
         blank = sum(is_blank(frame.rgb, frame.valid) for frame in frames)
         if 2 * blank >= len(frames):
             raise NothingFound(
-                f"{found}: {blank} of them show nothing but one colour; check the camera's cover, its exposure "
-                "and where the images come from."
+                f"{found}: {blank} of them show nothing but one colour; check the camera's cover, its "
+                "exposure and where the images come from."
             )
         raise NothingFound(
             f"{found}; check that poses and intrinsics belong to these images and that the things have "

@@ -106,4 +106,6 @@ def test_images_that_show_nothing_end_with_exit_status_3_and_a_reason(tmp_path, 
     with pytest.raises(SystemExit) as end:
         cli.main(["run", str(source), "--output", str(tmp_path / "out")])
     error = " ".join(capsys.readouterr().err.split())
-    assert end.value.code == 3 and re.search(f"Only 0 points could be triangulated from 6 images.*{words}", error)
+    assert end.value.code == 3 and re.search(
+        f"Only 0 points could be triangulated from 6 images.*{words}", error
+    )

@@ -7,12 +7,10 @@ from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
 
-def notes_on(
-    mesh: TriangleMesh, others: Sequence[TriangleMesh], config: ConfidenceConfig
-) -> tuple[str, ...]:
+def notes_on(mesh: TriangleMesh, others: Sequence[TriangleMesh], config: ConfidenceConfig) -> tuple[str, ...]:
     """Whether the body may as well be hollow, or solid, by the other closed guesses (metres)."""
     own, own_hull = _volumes(mesh)
-    hollow, solid = 1.0, 1.0  # least and greatest volume among the guesses of the same outside, over the own
+    hollow, solid = 1.0, 1.0  # least and greatest volume of guesses of the same hull, over the own
     for other in others:
         volume, hull = _volumes(other)
         if min(hull, own_hull) >= config.alternative_hull * max(hull, own_hull):
@@ -21,8 +19,8 @@ def notes_on(
     if hollow < config.alternative_volume:
         notes = (
             *notes,
-            f"It may as well be hollow: another guess that agrees with what was seen has {100 * hollow:.0f} % "
-            "of this volume.",
+            "It may as well be hollow: another guess that agrees with what was seen has "
+            f"{100 * hollow:.0f} % of this volume.",
         )
     if solid * config.alternative_volume > 1:
         notes = (

@@ -17,17 +17,17 @@ from instascene_core.instances import Instance
 EVIDENCE = {
     "observed": "share of the surface that was observed",
     "hidden_top": "share of the surface facing up that was not: whether it is hollow is not known then",
-    "doubt": "log10 of the error that the prior expects of what was not observed, mean over the whole surface, in "
-    "thicknesses",
+    "doubt": "log10 of the error that the prior expects of what was not observed, mean over the surface, in "
+    " thicknesses",
     "noise": "log10 of one depth reading's standard deviation, in thicknesses",
     "pixel": "log10 of a pixel's footprint, in thicknesses",
     "misfit": "share of the observed points that lie off the finished surface by more than their error",
-    "silhouette": "how far the views show the finished mesh where it is, and nothing of the object elsewhere (0 … 1)",
+    "silhouette": "how far the views show the mesh where it is, and nothing of the object elsewhere (0 … 1)",
     "strangers": "share of the surface seen where the mesh is that the masks give to others",
     "views": "log2 of the number of views that confirm its surface",
     "cut": "share of these views whose image ends before the object does",
     "contact": "share of the surface that touches something else's",
-    "height": "log10 of the height over the support (of the body, where none is known), in pixels' footprints",
+    "height": "log10 of the height over the support (the body's, where none is known), in pixels' footprints",
     "fullness": "volume over that of the convex hull",
     "explained": "1 where it is a plain body or one of revolution, 0 where the prior alone made it",
     "agreement": "how well the views' masks agree on it, and the features of its Gaussians (0 … 1)",
@@ -50,8 +50,8 @@ def collect_evidence(
 ) -> dict[str, float]:
     """The numbers of EVIDENCE for a closed mesh (world frame, metres).
 
-    observed: [V] 0 … 1; expected: [V] metres, the prior's expected error where nothing was observed; instance:
-    as the decomposition describes it, None = its masks are beyond doubt.
+    observed: [V] 0 … 1; expected: [V] metres, the prior's expected error where nothing was observed;
+    instance: as the decomposition describes it, None = its masks are beyond doubt.
     """
     thickness = max(meshes.volume(mesh), 1e-12) / max(_areas(mesh).sum(), 1e-12)  # metres
     up = meshes.vertex_normals(mesh) @ observation.up  # [V]

@@ -20,9 +20,7 @@ def compare_with_views(observation: Observation, mesh: TriangleMesh) -> tuple[fl
     seen where the mesh is, the share that the masks give to others or to nothing.  Pixels at the borders of
     masks and where nothing was measured do not count.
     """
-    limit = max(
-        NOISES * observation.noise, FOOTPRINTS * observation.pixel, VOXELS * observation.grid.voxel
-    )
+    limit = max(NOISES * observation.noise, FOOTPRINTS * observation.pixel, VOXELS * observation.grid.voxel)
     views = observation.views[:: max(1, len(observation.views) // MAX_VIEWS)]
     agreeing, taken, through, missing = np.sum([_counts(view, mesh, limit) for view in views], axis=0)
     silhouette = agreeing / max(agreeing + taken + through + missing, 1)
@@ -39,6 +37,8 @@ def _counts(view: DepthView, mesh: TriangleMesh, limit: float) -> tuple[int, int
     measured, hit, target = depth > 0, np.isfinite(there), what == TARGET
     same = hit & measured & (np.abs(np.where(hit, there, 0) - depth) <= limit)
     taken = same & ((what == OTHER) | (what == UNOWNED))
-    through = hit & measured & (depth - np.where(hit, there, 0) > limit) & ((what == OTHER) | (what == UNOWNED))
+    through = (
+        hit & measured & (depth - np.where(hit, there, 0) > limit) & ((what == OTHER) | (what == UNOWNED))
+    )
     counts = (same & target, taken, through, target & measured & ~same)
     return tuple(int(c.sum()) for c in counts)  # pyright: ignore[reportReturnType]

@@ -9,7 +9,9 @@ from instascene_core.training.confidence.jobs import FIRST_SEED, run_jobs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m instascene_core.training.confidence", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m instascene_core.training.confidence", description=__doc__
+    )
     parser.add_argument("jobs", type=Path, help="folder of what came of the jobs (run where missing)")
     parser.add_argument("--output", type=Path, help="weights to write; without it only jobs are run")
     parser.add_argument("--count", type=int, default=40, help="of jobs, one a scene")

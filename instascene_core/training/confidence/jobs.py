@@ -29,7 +29,14 @@ logger = logging.getLogger(__name__)
 
 FIRST_SEED = 88001  # no benchmark uses it or those that follow
 RGB_ONLY = "rgb"
-CONDITIONS = ("d435", "perfect", "kinect", RGB_ONLY, "tof", "lidar")  # in turn; sensors, poses off as theirs are
+CONDITIONS = (
+    "d435",
+    "perfect",
+    "kinect",
+    RGB_ONLY,
+    "tof",
+    "lidar",
+)  # in turn; sensors, poses off as theirs are
 # Masks of kinds that the segmenter was trained on are better than a user's will be, so most scenes are of
 # others; every second of those is kept for the benchmark.
 UNSEEN = (*HELD_OUT, *HELD_OUT_ASSEMBLIES)
@@ -81,8 +88,8 @@ def sensor_of(condition: str) -> str:
 
 
 def cheap(config: Config) -> Config:
-    """The settings with coarser voxels and few iterations, and without what changes no mesh of a recording that
-    is known to be right."""
+    """The settings with coarser voxels and few iterations, and without what changes no mesh of a recording
+    that is known to be right."""
     completion = replace(
         config.completion,
         observing=replace(config.completion.observing, max_voxels=MAX_VOXELS),
@@ -127,8 +134,9 @@ def delivered(frames: Sequence[Frame], truths: Truths, config: Config) -> list[d
     for number, thing in scene.objects.items():
         found = partner.get(number)
         rows.append({
-            "instance": int(number), "iou": found.volume_iou if found else 0.0, "true": found.name if found else "",
-            "confidence": thing.confidence, "evidence": dict(thing.evidence),
+            "instance": int(number), "iou": found.volume_iou if found else 0.0,
+            "true": found.name if found else "", "confidence": thing.confidence,
+            "evidence": dict(thing.evidence),
         })  # fmt: skip
     return rows
 
