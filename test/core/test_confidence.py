@@ -72,7 +72,8 @@ def test_evidence_about_a_box_that_is_seen_well(seen):
     assert (evidence["mask_score"], evidence["agreement"]) == (0.9, 0.8)
     assert evidence["views"] == pytest.approx(np.log2(12))
     thickness = 0.12 * 0.08 * 0.1 / (2 * (0.12 * 0.08 + 0.12 * 0.1 + 0.08 * 0.1))
-    assert evidence["noise"] == pytest.approx(np.log10(0.001 / thickness), abs=0.2)
+    observation = observe(views(12), InstanceId(BOX), TABLE, None, CONFIG)
+    assert evidence["noise"] == pytest.approx(np.log10(observation.noise / thickness), abs=0.02)
 
 
 def test_less_that_is_seen_is_less_to_be_believed(seen):
