@@ -180,12 +180,17 @@ def confidence(found: dict) -> str:
     header = ["scenes of", "scenes", "objects", "good", "false", "expected calibration error", "Brier score",
               "of the base rate", "AUC of bad", "AUC of false"]  # fmt: skip
     reliability, precision = [], []
+
+    def cells(rows: tuple[dict, ...], count: str, *shares: str) -> list[str]:
+        return [
+            cell for row in rows for cell in (str(row[count]), *(number(row[s], "{:.2f}") for s in shares))
+        ]
+
     for bins in zip(*(row["reliability"] for row in groups)):
-        counts = [[str(b["count"]), number(b["confidence"], "{:.2f}"), number(b["good"], "{:.2f}")] for b in bins]
-        reliability.append([f"{bins[0]['from']:.1f} – {bins[0]['to']:.1f}", *(c for row in counts for c in row)])
+        name = f"{bins[0]['from']:.1f} – {bins[0]['to']:.1f}"
+        reliability.append([name, *cells(bins, "count", "confidence", "good")])
     for rows in zip(*(row["precision"] for row in groups)):
-        kept = [[str(r["kept"]), *(number(r[name], "{:.2f}") for name in ("precision", "recall"))] for r in rows]
-        precision.append([f"{rows[0]['from']:.1f}", *(c for row in kept for c in row)])
+        precision.append([f"{rows[0]['from']:.1f}", *cells(rows, "kept", "precision", "recall")])
 
     def columns(names: tuple[str, ...]) -> list[str]:
         return [f"{name}, {row['group']}" for row in groups for name in names]
@@ -193,9 +198,9 @@ def confidence(found: dict) -> str:
     scenes = dict.fromkeys((row["commit"], row["mark"]) for row in found["scenes"])
     made = ", ".join(f"{commit}{mark}" for commit, mark in scenes)
     return (
-        f"## Is confidence what it says?\n\n{place(found)}; scenes run by {made}. The `confidence` of a completed "
-        "object is the probability that its volume IoU with a true one is 0.7 or more; a false object is "
-        "none. Whole jobs with few views and built-in masks, through six sensors in turn; synthetic: seeds "
+        f"## Is confidence what it says?\n\n{place(found)}; scenes run by {made}. The `confidence` of a "
+        "completed object is the probability that its volume IoU with a true one is 0.7 or more; a false "
+        "object is none. Whole jobs with few views and built-in masks, through six sensors in turn; synthetic: seeds "
         "and kinds that no training has seen; clutter: the recordings d1 to d3 of development. AUC: how "
         "surely a bad (false) object has less confidence than another.\n\n"
         + table(header, summary)

@@ -15,6 +15,7 @@ from instascene_core.completion.confidence.evidence import EVIDENCE
 from instascene_core.completion.confidence.model import (
     ARRAYS,
     FORMAT,
+    GOOD_IOU,
     WEIGHTS,
     ConfidenceModel,
     load_confidence_model,
@@ -189,7 +190,7 @@ def test_a_setting_takes_other_weights(tmp_path):
 
 def test_the_weights_of_the_package_keep_to_the_signs():
     found = load_confidence_model(WEIGHTS)
-    assert set(found.names) == set(EVIDENCE) and (found.weight != 0).sum() >= 4
+    assert set(found.names) == set(fit.SIGNS) <= set(EVIDENCE) and (found.weight != 0).sum() >= 4
     assert all(fit.SIGNS[name] * weight >= 0 for name, weight in zip(found.names, found.weight))
 
 
@@ -197,41 +198,40 @@ def test_the_weights_of_the_package_keep_to_the_signs():
 
 
 def drawn_rows(count: int, seed: int = 0):
-    """Evidence at random, and truths by a rule of three of its numbers, one of them against its sign."""
+    """Evidence and IoU at random, by a rule of three of its numbers, one of them against its sign."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(count, len(EVIDENCE)))
     evidence = [dict(zip(EVIDENCE, row.tolist())) for row in values]
-    names = list(EVIDENCE)
-    odds = 2 * values[:, names.index("silhouette")] - 1.5 * values[:, names.index("doubt")]
-    odds = odds + 1.0 * values[:, names.index("noise")]
-    good = rng.uniform(size=count) < 1 / (1 + np.exp(-odds))
-    return evidence, good
+    silhouette, doubt, noise = (values[:, list(EVIDENCE).index(n)] for n in ("silhouette", "doubt", "noise"))
+    odds = 2 * silhouette - 1.5 * doubt + noise + rng.logistic(size=count)
+    return evidence, 0.7 + 0.3 * np.tanh(odds / 6)  # at odds 0 the least that is good
 
 
 def test_the_fit_finds_what_matters_and_keeps_to_the_signs():
-    evidence, good = drawn_rows(1500)
-    found = dict(zip(EVIDENCE, fit.fit_model(evidence, good, 1.0).weight))
+    evidence, iou = drawn_rows(1500)
+    found = dict(zip(fit.SIGNS, fit.fit_model(evidence, iou, 1.0).weight))
     assert found["silhouette"] > 1 and found["doubt"] < -0.8
     assert found["noise"] == 0  # more noise cannot make a good object likelier
-    assert max(abs(found[name]) for name in ("observed", "views", "height", "mask_score")) < 0.3
+    assert max(abs(found[name]) for name in ("observed", "views", "fullness", "mask_score")) < 0.3
 
 
 def test_what_is_said_of_scenes_held_out_is_calibrated():
-    evidence, good = drawn_rows(1500)
-    said = fit.held_out(evidence, good, np.arange(1500) // 8, 1.0)
+    evidence, iou = drawn_rows(1500)
+    good = iou >= GOOD_IOU
+    said = fit.held_out(evidence, iou, np.arange(1500) // 8, 1.0)
     assert fit.expected_calibration_error(said, good) < 0.06
     assert fit.area_under_roc(said, good) > 0.8
     assert fit.log_loss(said, good) < 0.55 < fit.log_loss(np.full(1500, good.mean()), good)
 
 
 def test_jobs_are_run_once_and_fitted(tmp_path, monkeypatch):
-    evidence, good = drawn_rows(120)
+    evidence, iou = drawn_rows(120)
     made = []
 
     def run(job):
         made.append(job.scene.seed)
         k = 10 * (len(made) - 1)
-        rows = [{"iou": float(g), "evidence": e} for e, g in zip(evidence[k : k + 10], good[k : k + 10])]
+        rows = [{"iou": float(i), "evidence": e} for e, i in zip(evidence[k : k + 10], iou[k : k + 10])]
         return {"condition": job.condition, "scene": {"seed": job.scene.seed, "layout": "pile"},
                 "true_objects": 10, "rows": rows}  # fmt: skip
 
@@ -241,7 +241,7 @@ def test_jobs_are_run_once_and_fitted(tmp_path, monkeypatch):
     jobs.run_jobs(tmp_path, seeds)
     assert made == list(seeds)
     fit.fit_to_jobs(tmp_path, tmp_path / "c.safetensors", 12)
-    assert load_confidence_model(tmp_path / "c.safetensors").names == tuple(EVIDENCE)
+    assert load_confidence_model(tmp_path / "c.safetensors").names == tuple(fit.SIGNS)
     with pytest.raises(InputError, match="run some first"):
         jobs.read_jobs(tmp_path / "none")
 
@@ -272,7 +272,7 @@ def test_a_job_from_images_to_rows():
     facts = jobs.run_job(replace(job, condition="perfect", scene=replace(scene, sensor="perfect")))
     assert facts["true_objects"] == 3 and len(facts["rows"]) >= 2
     for row in facts["rows"]:
-        assert row["evidence"].keys() == EVIDENCE.keys() and 0 <= row["confidence"] <= 1
+        assert row["evidence"].keys() == EVIDENCE.keys() and 0 <= row["iou"] <= 1
     assert max(row["iou"] for row in facts["rows"]) > 0.5
     assert any(row["true"] for row in facts["rows"])
 
@@ -283,7 +283,8 @@ def test_a_job_from_images_to_rows():
 def test_figures_are_of_what_is_delivered():
     from benchmarks import confidence
 
-    evidence, good = drawn_rows(40)
+    evidence, iou = drawn_rows(40)
+    good = iou >= GOOD_IOU
     things = [{"iou": 0.9 * g, "true": "can 1" if g else "", "evidence": e} for e, g in zip(evidence, good)]
     rows = [{"group": "synthetic", "scene": str(k), "objects": things[k::2]} for k in range(2)]
     (found,) = confidence.figures(rows)

@@ -1,7 +1,7 @@
 """The probability that a completed object overlaps a true one by GOOD_IOU of their joint volume, or more.
 
-A logistic regression over the numbers of `evidence`, each bounded to what training has seen of it: some
-dozens of numbers, which anyone can read.  What makes them: `python -m instascene_core.training.confidence`.
+A logistic regression over numbers of `evidence`, each bounded to what training has seen of it: some dozens of
+numbers, which anyone can read.  What makes them: `python -m instascene_core.training.confidence`.
 """
 
 import json

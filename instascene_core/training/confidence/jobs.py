@@ -121,9 +121,8 @@ def run_job(job: Job) -> dict:
 
 
 def delivered(frames: Sequence[Frame], truths: Truths, config: Config) -> list[dict]:
-    """A row per object that a run on these frames delivers, without their labels: its evidence, the
-    confidence that it is delivered with, and its volume IoU with the true object that it stands for (0 where
-    it stands for none, and below `FOUND_IOU`)."""
+    """A row per object that a run on these frames delivers, without their labels: its evidence, and its
+    volume IoU with the true object that it stands for (0 where it stands for none, and below `FOUND_IOU`)."""
     scene = Scene(config)
     for frame in frames:
         scene.add_frame(frame.with_(labels=None))
@@ -135,8 +134,7 @@ def delivered(frames: Sequence[Frame], truths: Truths, config: Config) -> list[d
         found = partner.get(number)
         rows.append({
             "instance": int(number), "iou": found.volume_iou if found else 0.0,
-            "true": found.name if found else "", "confidence": thing.confidence,
-            "evidence": dict(thing.evidence),
+            "true": found.name if found else "", "evidence": dict(thing.evidence),
         })  # fmt: skip
     return rows
 
