@@ -197,18 +197,19 @@ def confidence(found: dict) -> str:
 
     scenes = dict.fromkeys((row["commit"], row["mark"]) for row in found["scenes"])
     made = ", ".join(f"{commit}{mark}" for commit, mark in scenes)
-    return (
+    about = (
         f"## Is confidence what it says?\n\n{place(found)}; scenes run by {made}. The `confidence` of a "
         "completed object is the probability that its volume IoU with a true one is 0.7 or more; a false "
-        "object is none. Whole jobs with few views and built-in masks, through six sensors in turn; synthetic: seeds "
-        "and kinds that no training has seen; clutter: the recordings d1 to d3 of development. AUC: how "
-        "surely a bad (false) object has less confidence than another.\n\n"
-        + table(header, summary)
-        + "\n\nReliability: the objects by their confidence, its mean, and the share of good ones among "
-        "them.\n\n"
-        + table(["confidence", *columns(("objects", "mean", "good"))], reliability)
-        + "\n\nWhat is kept from a confidence on, the share of good ones in it, and of the good ones that are "
-        "kept:\n\n" + table(["from", *columns(("kept", "precision", "recall"))], precision) + "\n"
+        "object is none. Whole jobs with few views and built-in masks, through six sensors in turn; "
+        "synthetic: seeds and kinds that no training has seen; clutter: the recordings d1 to d3 of "
+        "development. AUC: how surely a bad (false) object has less confidence than another.\n\n"
+    )
+    by_bins = table(["confidence", *columns(("objects", "mean", "good"))], reliability)
+    by_threshold = table(["from", *columns(("kept", "precision", "recall"))], precision)
+    return (
+        f"{about}{table(header, summary)}\n\nReliability: the objects by their confidence, its mean, and the "
+        f"share of good ones among them.\n\n{by_bins}\n\nWhat is kept from a confidence on, the share of good "
+        f"ones in it, and of the good ones that are kept:\n\n{by_threshold}\n"
     )
 
 

@@ -1,8 +1,8 @@
 """The fit: proportional odds of the volume IoU, whose weights may not contradict their known signs.
 
 How likely an object is to reach an IoU is a logistic regression with one bias for each of LEVELS and the same
-weights for all (McCullagh 1980), so that a row tells how good it is, not only whether it is good enough; the
-levels' likelihoods are averaged as if they were of rows of their own.  Of the biases that of GOOD_IOU is kept.
+weights for all (McCullagh 1980), so that a row tells how good it is, not only whether it is good enough.  The
+likelihoods of the levels are averaged as if they were of rows of their own; the bias of GOOD_IOU is kept.
 """
 
 import logging
@@ -22,8 +22,8 @@ from instascene_core.training.confidence.jobs import read_jobs
 logger = logging.getLogger(__name__)
 
 # The numbers that are judged by, and which way each may speak: more of it makes a good object likelier (+1),
-# or less likely (−1), or either (0).  Without it chance correlations of some hundred rows would teach that noise
-# is good.  Numbers that say nothing beyond these, by scenes held out, are left out.
+# or less likely (−1), or either (0).  Without it chance correlations of some hundred rows would teach that
+# noise is good.  Numbers that say nothing beyond these, by scenes held out, are left out.
 SIGNS = {
     "doubt": -1, "noise": -1, "pixel": -1, "observed": 1, "fullness": 0, "silhouette": 1, "mask_score": 1,
     "agreement": 1, "views": 1, "cut": -1,
