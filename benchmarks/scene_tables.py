@@ -208,8 +208,8 @@ def confidence(found: dict) -> str:
     by_threshold = table(["from", *columns(("kept", "precision", "recall"))], precision)
     return (
         f"{about}{table(header, summary)}\n\nReliability: the objects by their confidence, its mean, and the "
-        f"share of good ones among them.\n\n{by_bins}\n\nWhat is kept from a confidence on, the share of good "
-        f"ones in it, and of the good ones that are kept:\n\n{by_threshold}\n"
+        f"share of good ones among them.\n\n{by_bins}\n\nWhat is kept from a confidence on, the share of "
+        f"good ones in it, and of the good ones that are kept:\n\n{by_threshold}\n"
     )
 
 

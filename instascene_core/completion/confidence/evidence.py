@@ -17,8 +17,8 @@ from instascene_core.instances import Instance
 EVIDENCE = {
     "observed": "share of the surface that was observed",
     "hidden_top": "share of the surface facing up that was not: whether it is hollow is not known then",
-    "doubt": "log10 of the error that the prior expects of what was not observed, mean over the surface, in "
-    " thicknesses",
+    "doubt": "log10 of the error that the prior expects of what was not observed, as a mean over the "
+    "surface, in thicknesses",
     "noise": "log10 of one depth reading's standard deviation, in thicknesses",
     "pixel": "log10 of a pixel's footprint, in thicknesses",
     "misfit": "share of the observed points that lie off the finished surface by more than their error",
