@@ -26,6 +26,7 @@ from instascene_core.metrics import load_truth
 from instascene_core.metrics.calibration import (
     area_under_roc,
     brier_score,
+    calibration_error_by_chance,
     expected_calibration_error,
     precision_from,
     reliability,
@@ -77,14 +78,16 @@ def figures(rows: Sequence[dict]) -> list[dict]:
             continue
         probability = model.probabilities([thing["evidence"] for thing in objects])
         good = np.array([thing["iou"] >= GOOD_IOU for thing in objects])
+        false = np.array([not thing["true"] for thing in objects])
         found.append({
             "group": group, "scenes": len(scenes), "objects": len(objects), "good": int(good.sum()),
-            "false": int(sum(not thing["true"] for thing in objects)),
+            "false": int(false.sum()),
             "expected_calibration_error": expected_calibration_error(probability, good),
+            "calibration_error_by_chance": calibration_error_by_chance(probability),
             "brier_score": brier_score(probability, good),
             "brier_score_of_the_base_rate": float(good.mean() * (1 - good.mean())),
-            "auc_bad": area_under_roc(-probability, ~good),
-            "auc_false": area_under_roc(-probability, np.array([not thing["true"] for thing in objects])),
+            "auc_bad": known(area_under_roc(-probability, ~good)),
+            "auc_false": known(area_under_roc(-probability[good | false], false[good | false])),
             "reliability": [
                 {"from": b.low, "to": b.high, "count": b.count, "confidence": known(b.predicted),
                  "good": known(b.true)}

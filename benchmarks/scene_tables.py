@@ -172,13 +172,13 @@ def confidence(found: dict) -> str:
         [
             row["group"] + row["mark"], *(str(row[name]) for name in ("scenes", "objects", "good", "false")),
             *(number(row[name], "{:.3f}") for name in (
-                "expected_calibration_error", "brier_score", "brier_score_of_the_base_rate", "auc_bad",
-                "auc_false")),
+                "expected_calibration_error", "calibration_error_by_chance", "brier_score",
+                "brier_score_of_the_base_rate", "auc_bad", "auc_false")),
         ]
         for row in groups
     ]  # fmt: skip
-    header = ["scenes of", "scenes", "objects", "good", "false", "expected calibration error", "Brier score",
-              "of the base rate", "AUC of bad", "AUC of false"]  # fmt: skip
+    header = ["scenes of", "scenes", "objects", "good", "false", "expected calibration error", "by chance",
+              "Brier score", "of the base rate", "AUC of bad", "AUC of false"]  # fmt: skip
     reliability, precision = [], []
 
     def cells(rows: tuple[dict, ...], count: str, *shares: str) -> list[str]:
@@ -202,7 +202,9 @@ def confidence(found: dict) -> str:
         "completed object is the probability that its volume IoU with a true one is 0.7 or more; a false "
         "object is none. Whole jobs with few views and built-in masks, through six sensors in turn; "
         "synthetic: seeds and kinds that no training has seen; clutter: the recordings d1 to d3 of "
-        "development. AUC: how surely a bad (false) object has less confidence than another.\n\n"
+        "development. By chance: the calibration error that these confidences have on average where they are "
+        "right, because the objects are so few. AUC: how surely a bad (false) object has less confidence "
+        "than a good one.\n\n"
     )
     by_bins = table(["confidence", *columns(("objects", "mean", "good"))], reliability)
     by_threshold = table(["from", *columns(("kept", "precision", "recall"))], precision)

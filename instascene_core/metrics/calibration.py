@@ -43,6 +43,16 @@ def expected_calibration_error(probability: np.ndarray, true: np.ndarray, bins: 
     return sum(row.count * abs(row.predicted - row.true) for row in rows) / total if total else math.nan
 
 
+def calibration_error_by_chance(
+    probability: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0
+) -> float:
+    """The calibration error that predictions [N] have on average though they are right, because they are few:
+    mean over truths drawn by them."""
+    probability, rng = np.asarray(probability, dtype=np.float64), np.random.default_rng(seed)
+    drawn = (rng.uniform(size=len(probability)) < probability for _ in range(draws))
+    return float(np.mean([expected_calibration_error(probability, true, bins) for true in drawn]))
+
+
 def brier_score(probability: np.ndarray, true: np.ndarray) -> float:
     """Mean squared error of predictions [N] against what came true [N]; NaN of nothing."""
     error = np.asarray(probability, dtype=np.float64) - np.asarray(true, dtype=np.float64)

@@ -9,6 +9,7 @@ import pytest
 from instascene_core.metrics.calibration import (
     area_under_roc,
     brier_score,
+    calibration_error_by_chance,
     expected_calibration_error,
     precision_from,
     reliability,
@@ -36,6 +37,14 @@ def test_what_is_drawn_by_its_probability_is_calibrated():
     true = rng.uniform(size=len(probability)) < probability
     assert expected_calibration_error(probability, true) < 0.015
     assert expected_calibration_error(probability**2, true) > 0.1
+
+
+def test_few_predictions_that_are_right_have_an_error_by_chance():
+    assert calibration_error_by_chance(np.array([0.0, 1.0, 1.0])) == 0
+    assert calibration_error_by_chance(np.array([0.5])) == pytest.approx(0.5)
+    rng = np.random.default_rng(2)
+    few, many = (calibration_error_by_chance(rng.uniform(size=n), draws=100) for n in (40, 4000))
+    assert many < 0.03 < 0.08 < few
 
 
 def test_area_under_roc_is_the_share_of_pairs_in_order():
