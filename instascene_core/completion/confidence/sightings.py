@@ -40,5 +40,5 @@ def _counts(view: DepthView, mesh: TriangleMesh, limit: float) -> tuple[int, int
     through = (
         hit & measured & (depth - np.where(hit, there, 0) > limit) & ((what == OTHER) | (what == UNOWNED))
     )
-    counts = (same & target, taken, through, target & measured & ~same)
-    return tuple(int(c.sum()) for c in counts)  # pyright: ignore[reportReturnType]
+    missing = target & measured & ~same
+    return int((same & target).sum()), int(taken.sum()), int(through.sum()), int(missing.sum())
