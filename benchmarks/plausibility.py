@@ -1,8 +1,9 @@
 """The check of recordings: `python -m benchmarks.plausibility [FOLDER] [--tuning]`.
 
 Good recordings must pass without a word: synthetic ones through every sensor, with poses 4 pixels off, with
-little overlap, far from the origin, from images alone; and those of FOLDER (recordings of the project).  Then
-200 spoilt at random, to be named rightly: the kind, and the correction that undoes it.  --tuning takes the
+little overlap, far from the origin, of a camera that stands still, from images alone; and those of FOLDER
+(recordings of the project).  Then 200 spoilt at random, to be named rightly: the kind, and the correction
+that undoes it.  --tuning takes the
 seeds that thresholds were chosen by; the table is of others.
 """
 
@@ -11,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from instascene_core.synthetic import generate_scene
 from instascene_core.synthetic.sensors import SENSORS
 from instascene_core.transforms import require_rigid
 
-REPORTED, TUNING = 5000, 100  # first seeds
+# First seeds.  Of 5000 on, the confusions were looked at to change the check: 6000 on stand for them.
+REPORTED, TUNING = 6000, 100
 LAYOUTS = ("pile", "spread", "shelf", "bin", "pile")
 RECORDINGS = ("apc_shelf", "redkitchen", "fox", "clutter/d1", "clutter/d2", "clutter/d3")
 DAMAGED = 200
@@ -70,8 +72,17 @@ def synthetic(seed: int, sensor: str, layout: str = "pile", views: int = 14, **c
     raise InputError(f"No scene of the layout '{layout}' came out from seed {seed}.")
 
 
+def standing(seed: int, sensor: str) -> list[Frame]:
+    """Frames of a camera on a tripod."""
+    config = SyntheticConfig(seed=seed, sensor=sensor, num_objects=5, num_views=14, width=160, height=120)
+    scene = generate_scene(config)
+    poses = np.repeat(scene.poses[:1], len(scene), axis=0)
+    seen = [frame for frame, _ in replace(scene, poses=poses).observations()]
+    return damage.with_poses(seen, poses)  # of a robot's camera: its joints do not move, nor do they jitter
+
+
 def synthetic_recordings(first: int) -> Iterator[Good]:
-    """37 of them."""
+    """42 of them."""
     rng = np.random.default_rng(first)
     for k, sensor in enumerate(SENSORS):
         for j in range(4):
@@ -87,6 +98,8 @@ def synthetic_recordings(first: int) -> Iterator[Good]:
                 yield Good(
                     "RGB-D, far from the origin", f"{sensor} {seed}", damage.with_poses(frames, far), False
                 )
+        seed = first + 10 * k + 5
+        yield Good("RGB-D, camera stands still", f"{sensor} {seed}", standing(seed, sensor), spoil=False)
     for j in range(4):
         frames = synthetic(first + 60 + j, "d435", views=7, elevations_degrees=(35.0,), fov_degrees=40.0)
         yield Good("RGB-D, little overlap", f"d435 {first + 60 + j}", frames, spoil=False)

@@ -14,6 +14,7 @@ from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, ro
 from benchmarks.scene_tables import (
     COUNTS,
     conditions,
+    confidence,
     generation,
     geometry,
     plausibility,
@@ -385,6 +386,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "wholes": wholes,
     "recordings": recordings,
     "plausibility": plausibility,
+    "confidence": confidence,
     "completion": completion,
     "generation": generation,
 }

@@ -26,8 +26,8 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     metrics ownership plausibility posing stereo                    layer 7
     synthetic                                                       layer 8
     registration reconstruction segmentation association features completion    layer 9: steps of the paper
-    scene training                                                  layer 10: the paper in order
-    viewer                                                          layer 11
+    scene                                                           layer 10: the paper in order
+    training viewer                                                 layer 11
     export                                                          layer 12
     browser doctor terminal config_verb                                       layer 13
     cli                                                             layer 14

@@ -75,5 +75,5 @@ def instance_shades(ids: np.ndarray) -> np.ndarray:
 def _summary(folder: Path) -> str:
     """The instances of scene.json as Markdown."""
     entries = read_scene_facts(folder, DecomposedFacts)["instances"]["list"]
-    lines = [f"- {e['id']}: {e['kind']}, confidence {e['confidence']:.2f}" for e in entries]
+    lines = [f"- {e['id']}: {e['kind']}, agreement of the views {e['confidence']:.2f}" for e in entries]
     return "\n".join(["**Instances**", *(lines or ["none"])])

@@ -179,9 +179,11 @@ class LensModel:
             else:
                 args = (matrix, coefficients, None, matrix, size, cv2.CV_32FC1)
                 self._maps["maps"] = cv2.initUndistortRectifyMap(*args)
-            folded = np.linalg.norm(self.camera.rays[..., :2], axis=2) > self._largest_radius()
-            for pixels in self._maps["maps"]:
-                pixels[folded] = OUTSIDE
+            radius = self._largest_radius()
+            if np.isfinite(radius):
+                folded = np.linalg.norm(self.camera.rays[..., :2], axis=2) > radius
+                for pixels in self._maps["maps"]:
+                    pixels[folded] = OUTSIDE
         return self._maps["maps"]
 
     def _largest_radius(self) -> float:

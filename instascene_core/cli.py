@@ -324,15 +324,18 @@ class Eval:
     """points: classes (id // 1000) that do not count; ScanNet leaves out 1 and 2, wall and floor."""
 
     def __call__(self) -> None:
+        from instascene_core.metrics.protocols import evaluate_segmentation
+        from instascene_core.scene import nothing_delivered
+
         if self.protocol == "objects":
             summarise(self.output, self.ground_truth)
-            return
-        from instascene_core.metrics.protocols import evaluate_segmentation
-
-        scores = evaluate_segmentation(
-            self.output, self.ground_truth, self.protocol, self.min_region, self.ignored_classes
-        )
-        summarise(self.output, extra={f"segmentation ({self.protocol})": scores})
+        else:
+            scores = evaluate_segmentation(
+                self.output, self.ground_truth, self.protocol, self.min_region, self.ignored_classes
+            )
+            summarise(self.output, extra={f"segmentation ({self.protocol})": scores})
+        if nothing := nothing_delivered(self.output, completed=self.protocol == "objects"):
+            raise nothing
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""Arrays of pixels at another size."""
+"""Arrays of pixels: at another size, and whether they show anything."""
 
 import numpy as np
+
+BLANK = 2  # grey levels (standard deviation): an image with less shows nothing
 
 
 def resize(image: np.ndarray, width: int, height: int, smooth: bool) -> np.ndarray:
@@ -15,3 +17,9 @@ def resize(image: np.ndarray, width: int, height: int, smooth: bool) -> np.ndarr
     rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
     return image[rows[:, None], columns]
+
+
+def is_blank(rgb: np.ndarray, valid: np.ndarray | None = None) -> bool:
+    """Whether an image [H, W, 3] uint8 shows nothing but one colour, where it is `valid` [H, W] bool."""
+    pixels = rgb.reshape(-1, 3) if valid is None else rgb[valid]
+    return not pixels.size or float(pixels.mean(axis=1).std()) < BLANK

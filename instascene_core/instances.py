@@ -36,12 +36,17 @@ class Instance:
     # "object", "fixture" (hangs at a wall), "outside" (a thing outside of the region of interest), "support"
     # (a plane things stand on) or "background"
     kind: str
-    confidence: float  # [0, 1]
+    # [0, 1]: how well the views agree on what it is, and its Gaussians' features; how far the completed mesh
+    # is to be believed is another question (`CompletedObject.confidence`)
+    confidence: float
     box_min: np.ndarray  # [3] metres, world frame
     box_max: np.ndarray  # [3]
     feature: np.ndarray  # [16] float32 unit mean feature
     num_gaussians: int
     num_views: int  # frames with a mask of it
+    # [0, 1]: the overlap (IoU) with a true object that the 2D segmenter expects of its masks; 1 where nobody
+    # doubts them (a click, or a segmenter that says nothing)
+    mask_score: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A completed object: the closed mesh a planner and a simulator take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,7 +31,9 @@ class CompletedObject:
     volume: float  # m³
     observed_fraction: float  # share of the surface that was observed
     uncertainty: float  # metres, mean over the surface of `vertex_uncertainty`
-    confidence: float  # [0, 1]
+    # [0, 1]: probability that it is a good one, that is, overlaps a true object by at least 0.7 of their
+    # joint volume (IoU); a false object is none
+    confidence: float
     prior: str  # which prior made it, and its licence
     duration_s: float
     convex_parts: tuple[TriangleMesh, ...] = ()
@@ -41,6 +44,8 @@ class CompletedObject:
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())  # one sentence each: what the caller should know
     world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [3] float64 metres
+    # What the confidence is judged by, by name (`completion.confidence.evidence`); empty where not known
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
     def in_world(self) -> "CompletedObject":
         """The same in the world frame, in 64-bit numbers; itself where it is there already."""

@@ -44,6 +44,7 @@ class ObjectFacts(PoseFacts):
     duration_s: float
     convex_parts: int
     notes: tuple[str, ...]
+    evidence: dict[str, float] = field(default_factory=dict)
     next_best_view: NextViewFacts | None = None
     world_offset_m: Vector = (0.0, 0.0, 0.0)
 
@@ -76,6 +77,7 @@ class InstanceFacts:
     gaussians: int
     views: int
     feature: tuple[float, ...]
+    mask_score: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:
 
 # Poses and sizes: of these a number that is none would spread.  Figures of quality may be unknown.
 _FINITE = (
-    "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "world_from_camera",
-    "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
+    "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "mask_score",
+    "world_from_camera", "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
 )  # fmt: skip
 
 

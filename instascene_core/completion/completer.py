@@ -3,9 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from instascene_core.completion.confidence import alternatives
+from instascene_core.completion.confidence.evidence import collect_evidence
+from instascene_core.completion.confidence.model import WEIGHTS, load_confidence_model
 from instascene_core.completion.explanations.explain import explain
 from instascene_core.completion.explanations.explanation import Explanation, Unexplained
 from instascene_core.completion.meshing import appearance, fusion, painting
@@ -23,7 +27,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.instances import InstanceId
+from instascene_core.instances import Instance, InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import apply, inverse
@@ -44,6 +48,7 @@ def complete(
     support: Plane | None = None,
     config: CompletionConfig | None = None,
     *,
+    instance: Instance | None = None,
     up: np.ndarray | None = None,
     num_samples: int | None = None,
     seed: int | None = None,
@@ -53,6 +58,7 @@ def complete(
 
     support: plane it stands on; up: direction against gravity (both world frame; without `up` the
     support's normal is taken, without both a guess from the cameras, which the notes then say).
+    instance: as the decomposition describes it, for the confidence; None takes the masks to be right.
     num_samples, seed: None takes the config's.
     Raises InputError in one sentence when too little of it was seen; never returns an open mesh.
     """
@@ -69,6 +75,7 @@ def complete(
         config.seed if seed is None else seed,
         progress,
         start,
+        instance,
     )
 
 
@@ -80,6 +87,7 @@ def complete_observation(
     seed: int,
     progress: ProgressCallback = no_progress,
     start: float | None = None,
+    instance: Instance | None = None,
 ) -> CompletedObject:
     """Complete what was observed with any prior (see `complete`)."""
     start = time.perf_counter() if start is None else start
@@ -113,7 +121,7 @@ def complete_observation(
     parts = meshes.convex_parts(mesh, pieces.threshold, pieces.max_parts, pieces.max_triangles, seed)
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
     duration_s = time.perf_counter() - start
-    return _completed(guess, mesh, others, facts, view, parts, config.confidence, duration_s)
+    return _completed(guess, mesh, others, facts, view, parts, instance, config.confidence, duration_s)
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class _Guess:
     observation: Observation  # in the box they fit in, without what the explanation adds
     fields: list[np.ndarray]  # [nx, ny, nz] each: signed distance in metres, fused with what was seen
     uncertainty: np.ndarray  # [nx, ny, nz] metres
+    explained: bool  # whether it is a plain body or one of revolution
     made_by: str  # prior, its licence, and the explanation
     notes: tuple[str, ...]
 
@@ -184,7 +193,8 @@ def _guess_with(
     if failed:
         notes += (f"{failed} of {num_samples} guesses contradict the observation and were left out.",)
     made_by = f"{prior.name} ({prior.licence}){explanation.suffix}"
-    return _Guess(observation, fields, prediction.uncertainty, made_by, notes + explanation.notes)
+    explained, notes = not isinstance(explanation, Unexplained), notes + explanation.notes
+    return _Guess(observation, fields, prediction.uncertainty, explained, made_by, notes)
 
 
 def _fuse_guesses(
@@ -245,19 +255,23 @@ def _completed(
     facts: appearance.VertexFacts,
     view: view_selection.NextView | None,
     parts: tuple[TriangleMesh, ...],
+    instance: Instance | None,
     config: ConfidenceConfig,
     duration_s: float,
 ) -> CompletedObject:
     """Everything about one object in its place, with its confidence and notes."""
     observation = guess.observation
     world_from_object, dimensions = _object_pose(mesh, observation.up)
-    fraction = appearance.mean_over_surface(mesh, facts.observed)
-    views = np.clip(observation.num_views / config.full_views, config.min_views, 1)
-    confidence = np.clip(config.full_fraction * fraction, 0, 1) * views
-    confidence *= 1 - config.cut_loss * observation.cut_views
-    notes = observation.notes + guess.notes
+    expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
+    evidence = collect_evidence(
+        observation, mesh, facts.observed, expected, explained=guess.explained, instance=instance
+    )
+    weights = Path(config.weights) if config.weights else WEIGHTS
+    confidence = load_confidence_model(weights).probability(evidence)
+    fraction = evidence["observed"]
+    notes = observation.notes + guess.notes + alternatives.notes_on(mesh, others, config)
     if fraction < config.low_fraction:
-        notes = (*notes, f"Only {100 * fraction:.0f} % of the surface was observed: low confidence.")
+        notes = (*notes, f"Only {100 * fraction:.0f} % of the surface was observed.")
     if view is not None and fraction < config.high_fraction:
         eye = ", ".join(f"{x:.2f}" for x in view.world_from_camera[:3, 3])
         notes = (
@@ -277,7 +291,8 @@ def _completed(
         volume=meshes.volume(mesh),
         observed_fraction=fraction,
         uncertainty=appearance.mean_over_surface(mesh, facts.uncertainty),
-        confidence=float(confidence),
+        confidence=confidence,
+        evidence=evidence,
         prior=guess.made_by,
         duration_s=duration_s,
         convex_parts=parts,

@@ -382,12 +382,15 @@ class ConvexPartsConfig:
 
 @dataclass(frozen=True)
 class ConfidenceConfig:
-    """One number in [0, 1] for how far a completed object is to be believed, and what the notes say."""
+    """How likely a completed object is a good one, and what the notes say."""
 
-    full_fraction: float = 1.25  # times the observed fraction
-    full_views: Count = 4
-    min_views: float = 0.25  # factor, however few views
-    cut_loss: float = 0.5  # lost where all images end before the object does
+    weights: str = ""  # safetensors of the model of the confidence; empty = those of the package
+    # Another guess is told in the notes where its volume is less than this share of the object's, or the
+    # object's of its ...
+    alternative_volume: Share = 0.6
+    alternative_hull: Share = (
+        0.8  # ... in a convex hull alike, that is, at least this share of the larger one's
+    )
     low_fraction: Share = 0.3  # observed, below which the notes warn
     high_fraction: Share = 0.9  # observed, above which the notes suggest no further view
 

@@ -201,6 +201,7 @@ def _facts(obj: CompletedObject, body, config: ExportConfig) -> dict:
         "observed_fraction": obj.observed_fraction,
         "uncertainty_m": obj.uncertainty,
         "confidence": obj.confidence,
+        "evidence": dict(obj.evidence),
         "prior": obj.prior,
         "next_best_view": _next_view(obj),
         "duration_s": obj.duration_s,

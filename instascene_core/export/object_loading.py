@@ -65,6 +65,7 @@ def load_object(folder: Path) -> CompletedObject:
             next_view_reveals=0.0 if view is None else view["reveals"],
             notes=tuple(facts["notes"]),
             world_offset=offset,
+            evidence=facts.get("evidence", {}),
         )
     except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
         if isinstance(error, InputError):

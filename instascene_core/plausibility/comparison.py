@@ -25,6 +25,7 @@ from instascene_core.plausibility.hypotheses import (
 LEAST_PAIRS = 2  # that tell a hypothesis from the given one, in each half
 WON = 0.85  # share of the telling pairs that an alternative must win
 LESS = 0.6  # disagreement that an alternative with a fitted number may leave, over that of the given reading
+LEAST_SCALE = 0.05  # logarithm of a factor below which it is the depth camera's own error, not a reading
 GAIN = 0.15  # of its score that an alternative must have over the given reading
 LEAD = 0.5  # of its lead over the given one that it must have over the next best of another kind
 
@@ -99,6 +100,8 @@ def _half_score(fit: Fit, half: int) -> float:
 def _wins(hypothesis: Hypothesis, fit: Fit, given: Fit, evidence: Evidence) -> bool:
     """Whether an alternative explains the recording, and the given reading does not."""
     if not fit.enough or fit.share < evidence.alternative_from or fit.score - given.score < GAIN * fit.score:
+        return False
+    if hypothesis.kind == SCALE and abs(np.log(float(hypothesis.value))) < LEAST_SCALE:
         return False
     # A number that is fitted to the recording always fits it a little better than the given one.
     if hypothesis.kind in (SCALE, TIME) and given.enough and 1 - fit.share > LESS * (1 - given.share):

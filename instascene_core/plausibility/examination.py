@@ -18,6 +18,9 @@ from instascene_core.pose_conventions import OURS
 STILL = (
     1e-6  # metres, and entries of rotations: a camera that is tracked jitters by more, even when it stands
 )
+# Share from which images are taken to be of one place where all poses are the same: no noise of poses can
+# lower it, and slow motion alone comes to more than half.
+STILL_IMAGES = 0.85
 SANE_DEPTH_M = 0.1, 30.0  # typical depth of what depth cameras see
 # Factors between units of depth in use: powers of ten; 5000 and 4000 steps a metre (TUM, L515) against 1000
 UNITS = (*(10.0**k for k in range(-4, 5) if k), 5.0, 0.2, 4.0, 0.25, 50.0, 0.02)
@@ -78,13 +81,24 @@ def _what_stands_still(poses: np.ndarray) -> str:
 def _judged_still(evidence: Evidence, trajectory: Trajectory, still: str, count: int) -> Verdict:
     """Right where the images stood still as well."""
     fit = evidence.fit(trajectory.under(Hypothesis(GIVEN)))
+    if still == verdict.SAME_POSES and not fit.enough and not evidence.has_depth:
+        return Verdict(UNCLEAR, still, sentences.plain(verdict.NO_MOTION, count=count), fit.share)
     if not fit.enough:
         return Verdict(UNKNOWN, agreement=fit.share)
-    if fit.share < evidence.wrong_below:
+    if fit.share < _still_from(evidence, still):
         return Verdict(ALTERNATIVE, still, sentences.plain(still, count=count), fit.share)
     if still != verdict.NO_ROTATION and not evidence.has_depth:
         return Verdict(UNCLEAR, verdict.ON_THE_SPOT, sentences.plain(verdict.ON_THE_SPOT), fit.share)
     return Verdict(RIGHT, agreement=fit.share)
+
+
+def _still_from(evidence: Evidence, still: str) -> float:
+    """Share from which the images are taken to have stood still like the poses."""
+    if still == verdict.SAME_POSES:
+        return STILL_IMAGES
+    if still == verdict.NO_TRANSLATION and not evidence.has_depth:
+        return evidence.right_from  # nothing can be reconstructed either way: only the sentence differs
+    return evidence.wrong_below
 
 
 def _alternative(comparison: Comparison, evidence: Evidence, reading: Corrections) -> Verdict:

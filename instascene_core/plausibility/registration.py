@@ -8,13 +8,14 @@ from instascene_core.frame import Frame
 from instascene_core.images import resize
 from instascene_core.plausibility.views import WIDTH, chosen
 
-REACH = 16  # pixels of the small images, about 10 % of their width, that depth may be off
-NOTICEABLE = 5  # pixels of them from which a shift matters; shadows pull the best fit by up to two
+REACH = 20  # pixels of the small images, an eighth of their width, that depth may be off
+NOTICEABLE = 5  # pixels of them from which a shift matters; shadows pull the best fit by up to two ...
+NEAR = 2  # ... so this far from where depth is, both ways, it lies on the colours
 STEP = 0.08  # relative difference of depth within WINDOW pixels that is an edge
 WINDOW = 5
 LEAST_EDGES = 30  # pixels of depth edges a frame needs
 LEAST_FRAMES = 6
-WON = 0.85  # share of the frames that must fit better with the shift
+WON = 0.7  # share of the frames that must fit better with the shift
 BETTER = 1.4  # by this factor they must do so, taken together
 
 
@@ -29,10 +30,12 @@ def depth_shift(frames: Sequence[Frame]) -> tuple[float, float] | None:
     mean = stack.mean(axis=0)
     row, column = np.unravel_index(mean.argmax(), mean.shape)
     right, down = column - REACH, row - REACH
-    if max(abs(right), abs(down)) < NOTICEABLE or max(abs(right), abs(down)) == REACH:
+    if np.hypot(right, down) < NOTICEABLE or max(abs(right), abs(down)) == REACH:
         return None
-    near = slice(REACH - 2, REACH + 3)
-    there, here = stack[:, row, column], stack[:, near, near].max(axis=(1, 2))
+    # The best place near zero is one for all frames, as the shift is: that of each would be a fit to noise.
+    near = mean[REACH - NEAR : REACH + NEAR + 1, REACH - NEAR : REACH + NEAR + 1]
+    best = np.array(np.unravel_index(near.argmax(), near.shape)) + REACH - NEAR
+    there, here = stack[:, row, column], stack[:, best[0], best[1]]
     if (there > here).mean() < WON or there.mean() < BETTER * max(here.mean(), 0):
         return None
     return right / WIDTH, down / WIDTH

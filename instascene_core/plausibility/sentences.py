@@ -5,6 +5,7 @@ from instascene_core.plausibility.verdict import (
     CONVENTION,
     DEPTH_SHIFT,
     DEPTH_UNIT,
+    NO_MOTION,
     NO_ROTATION,
     NO_TRANSLATION,
     NONE_FITS,
@@ -19,6 +20,8 @@ from instascene_core.plausibility.verdict import (
 PLAIN = {
     SAME_POSES: "All {count} poses are the same, but the images were not taken from one place; check where "
     "the poses come from (a tf that is not updated, a topic that is latched).",
+    NO_MOTION: "All {count} poses are the same, and images from one place do not tell how far things are; "
+    "check where the poses come from, or record depth.",
     NO_TRANSLATION: "All {count} poses lie at the same position, but the camera moved between the images; "
     "the translations are lost, so check where the poses come from.",
     NO_ROTATION: "All {count} poses have the same rotation, but the camera turned between the images; the "

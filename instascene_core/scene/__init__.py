@@ -1,6 +1,6 @@
 """The paper in order: its steps as functions, their results, and the owner of a scene."""
 
-from instascene_core.scene.nothing import nothing_found
+from instascene_core.scene.nothing import nothing_delivered, nothing_found
 from instascene_core.scene.results import Decomposition, IdHistory, Reconstruction, SceneState
 from instascene_core.scene.scene import STAGES, Scene
 from instascene_core.scene.stages import complete, decompose, reconstruct
@@ -14,6 +14,7 @@ __all__ = [
     "SceneState",
     "complete",
     "decompose",
+    "nothing_delivered",
     "nothing_found",
     "reconstruct",
 ]

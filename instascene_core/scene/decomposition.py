@@ -3,7 +3,7 @@
 Composes the packages association and features, which do not know each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,11 +42,13 @@ def find_instances(
     progress: ProgressCallback = no_progress,
     *,
     ids_agree: bool = False,
+    scores: Sequence[Mapping[int, float]] = (),
 ) -> FoundInstances:
     """Instances from one label image a view.
 
     masks: per view [H, W] integer; ids need not agree between views, unless `ids_agree`: then masks of one
     id are of one object.  ids: those given before; instances keep theirs, new ones get ids never given.
+    scores: per view, id of a mask → 0 … 1 as its segmenter says; what is not there counts 1.
     """
     ids = ids or IdHistory()
     means = gaussians.means.detach().numpy()
@@ -95,10 +97,11 @@ def find_instances(
     kinds = [kind_of[i] for i in found] + [kind for kind, _ in structure]
     num_views = [c.num_views for c in result.clusters] + [len(views)] * len(structure)
     agreement = [c.agreement for c in result.clusters] + [1.0] * len(structure)
+    score = _mask_scores(result, scores) + [1.0] * len(structure)
     instances = tuple(
         _describe(
             InstanceId(int(id_of_cluster[i])), kinds[i], gaussian_labels, means, field, clusters[i],
-            num_views[i], agreement[i], how.box_percentile,
+            num_views[i], agreement[i], score[i], how.box_percentile,
         )
         for i in range(len(clusters))
     )  # fmt: skip
@@ -131,6 +134,18 @@ def trace_views(
     return traces
 
 
+def _mask_scores(found: association.Association, scores: Sequence[Mapping[int, float]]) -> list[float]:
+    """Per cluster the mean of what `scores` (per view, id → score) says of its masks, weighed by their size
+    in Gaussians; 1 where it says nothing."""
+    table = found.masks
+    said = [scores[f].get(int(label), 1.0) for f, label in zip(table.frame, table.label)] if scores else []
+    said = np.array(said) if said else np.ones(len(table.frame))
+    return [
+        float(np.average(said[c.masks], weights=table.size[c.masks])) if len(c.masks) else 1.0
+        for c in found.clusters
+    ]
+
+
 def _describe(
     instance_id: InstanceId,
     kind: str,
@@ -140,6 +155,7 @@ def _describe(
     cluster: np.ndarray,
     num_views: int,
     agreement: float,
+    mask_score: float,
     percentile: float,
 ) -> Instance:
     """Its confidence: how well the views agree on it (a doubt the less, the more views), times how alike
@@ -152,6 +168,4 @@ def _describe(
     low, high = np.percentile(points, [percentile, 100 - percentile], axis=0)
     alike = float((field[own] @ prototype).mean()) if len(own) else 0.0
     confidence = float(np.clip(alike, 0, 1)) * agreement * num_views / (num_views + 1)
-    return Instance(
-        instance_id, kind, confidence, low, high, prototype, len(own), int(num_views)
-    )  # fmt: skip
+    return Instance(instance_id, kind, confidence, low, high, prototype, len(own), int(num_views), mask_score)

@@ -1,14 +1,14 @@
 """Nothing found is a result with a reason: what was looked at, and what to try."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from instascene_core.errors import NothingFound
-from instascene_core.frame import Frame
+from instascene_core.images import is_blank
 from instascene_core.instances import THINGS, InstanceId
+from instascene_core.saved_facts import DecomposedFacts, read_scene_facts
 from instascene_core.scene.results import SceneState
 from instascene_core.scene.scene import Scene
-
-BLANK = 2  # grey levels (standard deviation): an image with less shows nothing
 
 # Reasons, the first that holds is told: what it is, and what to try
 BLANK_IMAGES = (
@@ -52,10 +52,28 @@ def nothing_found(scene: Scene, failures: Mapping[InstanceId, str] | None = None
     return None
 
 
+def nothing_delivered(folder: Path, completed: bool) -> NothingFound | None:
+    """One sentence where the scene saved in `folder` has no object or, if `completed` ones are asked for,
+    none of these; None where it has.  Raises InputError where there is no scene."""
+    entries = read_scene_facts(folder, DecomposedFacts)["instances"]["list"]
+    objects = sum(entry["kind"] == "object" for entry in entries)
+    if not objects:
+        return NothingFound(
+            f"The scene in {folder} has no object, so everything true is missed; `instascene run` on its "
+            "input says why, and what to try."
+        )
+    if completed and not any(folder.glob("objects/*/object.json")):
+        return NothingFound(
+            f"None of the {objects} objects of the scene in {folder} is completed, so everything true is "
+            f"missed; `instascene complete {folder} ID` says why of each."
+        )
+    return None
+
+
 def _reason(state: SceneState, region: str) -> str:
     """The likeliest reason, and what to try."""
     frames, known = state.frames, state.require_decomposition()
-    blank = sum(_is_blank(frame) for frame in frames)
+    blank = sum(is_blank(frame.rgb, frame.valid) for frame in frames)
     if 2 * blank >= len(frames):
         return BLANK_IMAGES.format(count=blank)
     depths = [f.depth for f in frames if f.depth is not None]
@@ -67,8 +85,3 @@ def _reason(state: SceneState, region: str) -> str:
     if others := [i for i in known.instances.instances if i.kind in THINGS]:
         return OUTSIDE.format(count=len(others), region=region)
     return NO_SUPPORT if known.support is None else ONLY_SUPPORT
-
-
-def _is_blank(frame: Frame) -> bool:
-    pixels = frame.rgb.reshape(-1, 3) if frame.valid is None else frame.rgb[frame.valid]
-    return not pixels.size or float(pixels.mean(axis=1).std()) < BLANK

@@ -90,11 +90,12 @@ def decompose(
         support, up = segmentation.find_support_and_up(views, config.up, config.segmentation.support)
         metrics["up"] = up.as_dict()
     with timed("masks", metrics):
-        masks, ids_agree = _masks(views, support, up.direction, config, metrics, progress)
+        masks, scores, ids_agree = _masks(views, support, up.direction, config, metrics, progress)
     with timed("decompose", metrics):
         found = find_instances(
-            views, masks, reconstructed.gaussians, support, config, ids, progress, ids_agree=ids_agree
-        )
+            views, masks, reconstructed.gaussians, support, config, ids, progress,
+            ids_agree=ids_agree, scores=scores,
+        )  # fmt: skip
     metrics["instances"] = len(found.instances.objects)
     gaussians = reconstructed.gaussians.with_features(found.features)
     return Decomposition(
@@ -132,6 +133,7 @@ def complete(
     return completion.complete(
         decomposition.labelled_views,
         instance.id,  # a plain int, whatever kind of integer was asked for
+        instance=instance,
         support=decomposition.instances.support,
         up=decomposition.up,
         config=config.completion,
@@ -151,21 +153,23 @@ def _masks(
     config: Config,
     metrics: dict,
     progress: ProgressCallback,
-) -> tuple[list[np.ndarray], bool]:
-    """One label image a view from the configured 2D segmenter, and whether ids agree between the views."""
+) -> tuple[list[np.ndarray], list[dict[int, float]], bool]:
+    """One label image a view from the configured 2D segmenter, the scores of its masks (id → 0 … 1), and
+    whether ids agree between the views."""
     segmenter = segmentation.make_segmenter(
         config.segmentation, views, support, progress, up=up, seek_support=False
     )
-    metrics["mask_warnings"], masks = 0, []
+    metrics["mask_warnings"], masks, scores = 0, [], []
     for index, view in enumerate(views):
         progress("masks", index / len(views), view.name)
         found = segmenter.segment(view)
         masks.append(found.labels)
+        scores.append(found.scores)
         for warning in found.warnings:
             logger.warning("%s", warning)
         metrics["mask_warnings"] += len(found.warnings)
     # The built-in masks are cut in the fused surface; association still checks them view by view.
-    return masks, segmenter.name == "labels" and segmenter.ids_are_global
+    return masks, scores, segmenter.name == "labels" and segmenter.ids_are_global
 
 
 def _compact(labels: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import MissingDependencyError, NothingFound
 from instascene_core.frame import Frame
+from instascene_core.images import is_blank
 from instascene_core.progress import ProgressCallback, no_progress
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class SparsePoints:
 def triangulate(frames: list[Frame], progress: ProgressCallback = no_progress) -> SparsePoints:
     """Match features between neighbouring views and triangulate them with the poses held fixed.
 
-    Raises InputError when too few points come out (texture, poses or intrinsics are at fault), and
+    Raises NothingFound when too few points come out (texture, poses or intrinsics are at fault), and
     MissingDependencyError without pycolmap.
     """
     try:
@@ -66,9 +67,16 @@ def triangulate(frames: list[Frame], progress: ProgressCallback = no_progress) -
         points = _collect(result, len(frames))
     logger.info("triangulated %d points from %d images", len(points.positions), len(frames))
     if len(points.positions) < _MIN_POINTS:
-        raise InputError(
-            f"Only {len(points.positions)} points could be triangulated from {len(frames)} images; "
-            "check that poses and intrinsics belong to these images, or give depth."
+        found = f"Only {len(points.positions)} points could be triangulated from {len(frames)} images"
+        blank = sum(is_blank(frame.rgb, frame.valid) for frame in frames)
+        if 2 * blank >= len(frames):
+            raise NothingFound(
+                f"{found}: {blank} of them show nothing but one colour; check the camera's cover, its "
+                "exposure and where the images come from."
+            )
+        raise NothingFound(
+            f"{found}; check that poses and intrinsics belong to these images and that the things have "
+            "texture, or give depth."
         )
     return points
 

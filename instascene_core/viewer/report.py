@@ -34,12 +34,13 @@ def report_page(folder: Path, metrics: Mapping) -> bytes:
 
 
 def object_rows(folder: Path, metrics: Mapping) -> tuple[list[str], Rows]:
-    """Header and one row an object: what it is, how much was seen, and how good where truth is known."""
+    """Header and one row an object: what it is, how much was seen, how likely it is a good one
+    (`CompletedObject.confidence`), and how good it is where truth is known."""
     objects = [read_object_facts(path.parent) for path in sorted(folder.glob("objects/*/object.json"))]
     accuracy = metrics.get("accuracy")
     compared = accuracy.get("objects", []) if isinstance(accuracy, Mapping) else []
     accuracy = {row["instance_id"]: row for row in compared}
-    header = ["id", "size [cm]", "volume [cm³]", "observed", "± [mm]", "watertight"]
+    header = ["id", "size [cm]", "volume [cm³]", "observed", "± [mm]", "confidence", "watertight"]
     header += ["truth", "volume IoU", "offset [mm]"] if accuracy else []
     rows = []
     for o in sorted(objects, key=lambda o: o["instance_id"]):
@@ -49,12 +50,13 @@ def object_rows(folder: Path, metrics: Mapping) -> tuple[list[str], Rows]:
             f"{o['volume_m3'] * 1e6:.0f}",
             f"{100 * o['observed_fraction']:.0f} %",
             f"{1000 * o['uncertainty_m']:.1f}",
+            f"{100 * o['confidence']:.0f} %",
             "yes" if o["watertight"] else "NO",
         ]
         if accuracy:
             row += _truth_cells(accuracy.get(o["instance_id"]))
         rows.append(row)
-    rows += [["–"] * 6 + [row["name"], "missed", "–"] for row in compared if not row["instance_id"]]
+    rows += [["–"] * 7 + [row["name"], "missed", "–"] for row in compared if not row["instance_id"]]
     return header, rows
 
 

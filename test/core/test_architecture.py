@@ -19,7 +19,7 @@ NAME = CORE.name
 STEPS = {"reconstruction", "segmentation", "association", "features", "completion"}
 # Within a step, which of its packages may import which: bottom to top.
 INNER_LAYERS = {
-    "completion": ["observing", "priors", "explanations", "meshing"],
+    "completion": ["observing", "priors", "explanations", "meshing", "confidence"],
     "segmentation": ["fused_surface", "public"],
 }
 ROS_MODULES = {

@@ -262,9 +262,9 @@ def test_sources_of_the_records():
     """A few of the real ones: the kernel's sources and the right weights count."""
     used = {name: weights_hashes(rows.sources) for name, rows in records.RECORDS["completion"].items()}
     assert {name: set(weights) for name, weights in used.items()} == {
-        "objects": {"completion", "multiview"},
-        "views": {"completion", "multiview"},
-        "pipeline": {"completion", "contacts", "multiview", "objectness", "segmenter"},
+        "objects": {"completion", "confidence", "multiview"},
+        "views": {"completion", "confidence", "multiview"},
+        "pipeline": {"completion", "confidence", "contacts", "multiview", "objectness", "segmenter"},
     }
     assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "objectness", "segmenter"}
     for record, lists in records.RECORDS.items():

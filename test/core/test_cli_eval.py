@@ -25,14 +25,21 @@ def test_a_protocol_adds_its_figures(saved, tmp_path, capsys):
     assert "iou of apple" in (saved / "report.html").read_text()
 
 
-def test_a_run_that_completed_nothing_misses_every_object(saved, tmp_path, capsys):
+@pytest.mark.parametrize(("objects", "reason"), [(2, "None of the 2 objects"), (0, "has no object")])
+def test_a_run_that_completed_nothing_misses_every_object(saved, tmp_path, capsys, objects, reason):
+    """The figures are there, and exit status 3 with a reason, as of `run`."""
+    scene = json.loads((saved / "scene.json").read_text())
+    scene["instances"]["list"] = [e for e in scene["instances"]["list"] if objects or e["kind"] != "object"]
+    (saved / "scene.json").write_text(json.dumps(scene))
     (tmp_path / "gt/meshes").mkdir(parents=True)
     trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / "gt/meshes/4.ply")
-    cli.main(["eval", str(saved), "--ground-truth", str(tmp_path / "gt")])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["eval", str(saved), "--ground-truth", str(tmp_path / "gt")])
     accuracy = json.loads((saved / "metrics.json").read_text())["accuracy"]
     assert (accuracy["true_objects"], accuracy["instances"], accuracy["recall_50"]) == (1, 0, 0.0)
     assert accuracy["mean_volume_iou_all"] == 0.0 and accuracy["objects"][0]["truth_id"] == 4
-    shown = capsys.readouterr().out
+    shown, error = capsys.readouterr()
+    assert exit_.value.code == 3 and reason in error and len(error.strip().splitlines()) == 1
     assert "object 4" in shown and "missed" in shown
     # What was compared with the truth stands before the rest, the headline before what looks at the found.
     names = ("recall_50", "mean_volume_iou_all", "mean_volume_iou ", "psnr")

@@ -1,14 +1,18 @@
 """Nothing found is an outcome with a reason."""
 
+import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from completion_scene import orbit
 from dataset_folders import H, W
 
 from instascene_core import cli
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import NothingFound
+from instascene_core.files import write_image
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.scene import nothing_found
 
@@ -68,3 +72,40 @@ def test_exit_status_3(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["doctor"])
     assert end.value.code == 3 and capsys.readouterr().err == "instascene: No object was found.\n"
+
+
+def recording(folder, images):
+    """A folder with transforms.json of cameras that look at the origin from all sides."""
+    frames = []
+    for i, (pose, rgb) in enumerate(zip(orbit(len(images), (40.0,)), images, strict=True)):
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        write_image(folder / f"images/{i}.png", rgb)
+        opengl = pose @ np.diag([1.0, -1.0, -1.0, 1.0])
+        frames.append({"file_path": f"images/{i}.png", "transform_matrix": opengl.tolist()})
+    height, width = images[0].shape[:2]
+    intrinsics = {"fl_x": 60.0, "fl_y": 60.0, "cx": width / 2, "cy": height / 2, "w": width, "h": height}
+    (folder / "transforms.json").write_text(json.dumps({**intrinsics, "frames": frames}))
+    return folder
+
+
+SLOPE = np.tile(np.linspace(60, 180, 64)[None, :, None], (48, 1, 3)).astype(np.uint8)  # light, but no texture
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((48, 64, 3), np.uint8), "6 of them show nothing but one colour; check the camera's cover"),
+        (np.full((48, 64, 3), 128, np.uint8), "6 of them show nothing but one colour"),
+        (SLOPE, "check .* that the things have texture, or give depth"),
+    ],
+    ids=["black", "grey", "without texture"],
+)
+def test_images_that_show_nothing_end_with_exit_status_3_and_a_reason(tmp_path, capsys, image, words):
+    """`run` from its command line to its end."""
+    source = recording(tmp_path / "in", [image] * 6)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", str(source), "--output", str(tmp_path / "out")])
+    error = " ".join(capsys.readouterr().err.split())
+    assert end.value.code == 3 and re.search(
+        f"Only 0 points could be triangulated from 6 images.*{words}", error
+    )

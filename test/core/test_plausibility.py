@@ -167,3 +167,34 @@ def test_the_warning_is_in_the_metrics(deep, monkeypatch):
     state = scene_of(doubtful, "stop")._explain_frames(False, no_progress, None, None)
     noted = state.metrics["plausibility"]
     assert noted["outcome"] == UNCLEAR and "do not fit the images" in noted["warning"]
+
+
+# ── equal poses, slow cameras, oblique shifts ─────────────────────────────────────────────────────
+
+
+def test_equal_poses_of_a_slow_camera_are_named(deep):
+    """Images that hardly move agree with one pose by more than half, but not as those of one place do."""
+    slow = [deep[0], deep[0].with_(name="b", stamp=1.0), deep[1].with_(name="c", stamp=2.0)]
+    found = examine(damage.with_poses(slow, np.stack([deep[0].world_from_camera] * 3)))
+    assert (found.outcome, found.name) == (ALTERNATIVE, verdict.SAME_POSES) and found.agreement > 0.55
+
+
+def test_equal_poses_of_images_that_cannot_be_compared_are_told(flat):
+    """Without depth nothing can be reconstructed from one place, whatever the images show."""
+    blank = [f.with_(rgb=np.full_like(f.rgb, 90), world_from_camera=flat[0].world_from_camera) for f in flat]
+    found = examine(blank)
+    assert (found.outcome, found.name) == (UNCLEAR, verdict.SAME_POSES)
+    assert found.sentence.startswith(f"All {len(flat)} poses are the same") and "depth" in found.sentence
+
+
+def test_a_scale_that_a_depth_camera_is_off_by_is_no_other_reading(deep):
+    off = [f.with_(depth=np.float32(0.96) * f.require_depth()) for f in deep]
+    assert examine(off).outcome != ALTERNATIVE
+
+
+@pytest.mark.parametrize("shift", [(4, 4), (-4, 4), (17, 0)])
+def test_a_depth_shift_counts_by_its_length(deep, shift):
+    spoilt = [f.with_(depth=np.roll(f.require_depth(), shift, (0, 1))) for f in deep]
+    found = examine(spoilt)
+    assert found.name == verdict.DEPTH_SHIFT and found.correction is not None
+    assert np.abs(np.add(found.correction.depth_shift, shift[::-1])).max() <= 0.02 * CAMERA.width

@@ -60,6 +60,7 @@ def instances_to_json(instances: InstanceMap | None) -> dict[str, Any]:
                 "box_max": i.box_max,
                 "gaussians": i.num_gaussians,
                 "views": i.num_views,
+                "mask_score": i.mask_score,
                 "feature": np.asarray(i.feature),
             }
             for i in instances.instances
@@ -83,6 +84,7 @@ def instances_from_json(
             feature=np.array(e["feature"], dtype=np.float32),
             num_gaussians=e["gaussians"],
             num_views=e["views"],
+            mask_score=e.get("mask_score", 1.0),
         )
         for e in saved["list"]
     )

@@ -20,7 +20,7 @@ from instascene_core.segmentation.fused_surface.evidence import Evidence, collec
 from instascene_core.segmentation.fused_surface.lookup import fill_foreground
 from instascene_core.segmentation.fused_surface.mask_votes import combine, votes_of_masks
 from instascene_core.segmentation.fused_surface.nodes import describe_nodes
-from instascene_core.segmentation.fused_surface.objectness import ObjectnessModel, choose_objects
+from instascene_core.segmentation.fused_surface.objectness import ObjectnessModel, choose_nodes, parts_of
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
 from instascene_core.segmentation.fused_surface.tree import merge_tree
 from instascene_core.segmentation.graph import Links, join
@@ -36,6 +36,9 @@ class CutSurface:
     part: np.ndarray  # [K] int32 part of every element, ≥ 1, or −1
     # Frame name → [H, W] uint8 probability of being an object, in 1/255, where the cutter knows it
     foreground: dict[str, np.ndarray] = field(default_factory=dict)
+    # [K] 0 … 1, the overlap (IoU) that each element's part is expected to have with a true object; None where
+    # the cutter does not judge its parts
+    expected_iou: np.ndarray | None = None
 
 
 class Cutter(Protocol):
@@ -106,14 +109,14 @@ class NetworkCutter:
         evidence = collect_evidence(frames, self._network, support, self._up, config, steps, progress, masks)
         if evidence is None:
             return None
-        part = self._objects_among(evidence, masks, support)
+        part, expected_iou = self._objects_among(evidence, masks, support)
         part = tidy_objects(evidence.neighbours, part, config.min_part_elements)
-        return CutSurface(evidence.surface, part, evidence.foreground)
+        return CutSurface(evidence.surface, part, evidence.foreground, expected_iou)
 
     def _objects_among(
         self, evidence: Evidence, masks: Sequence[np.ndarray | None], support: Support | None
-    ) -> np.ndarray:
-        """[K] part of every element, ≥ 0, or −1 where it is of no object."""
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """[K] part of every element, ≥ 0, or −1 where it is of no object; and `CutSurface.expected_iou`."""
         config, pairs = self._config.evidence, evidence.pairs
         count = int(evidence.patch.max()) + 1
         odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
@@ -122,17 +125,21 @@ class NetworkCutter:
             votes = votes_of_masks(masks, evidence.elements, evidence.patch, pairs, self._given)
             least = np.where(votes.heard, self._given.apart_weight, 0.0)
             links = links_of_pairs(pairs, combine(odds, votes, pairs, self._given), config, least)
-            return join(links, count, config.max_evidence_cut)[evidence.patch]
+            return join(links, count, config.max_evidence_cut)[evidence.patch], None
         links = links_of_pairs(pairs, odds, config)
         if config.choice == "threshold":
-            return join(links, count, config.max_evidence_cut)[evidence.patch]
+            return join(links, count, config.max_evidence_cut)[evidence.patch], None
         tree = merge_tree(links, count)
         nodes = describe_nodes(
             evidence.surface, evidence.patch, pairs, links, tree, evidence.border_share, support,
             min_elements=self._config.min_part_elements, min_parent_cut=config.min_parent_cut,
         )  # fmt: skip
         expected = self._objectness.expected_iou(nodes.features)
-        return choose_objects(tree, nodes, expected, config.false_cost)[evidence.patch]
+        chosen = choose_nodes(tree, nodes, expected, config.false_cost)
+        part = parts_of(tree, chosen)[evidence.patch]
+        judged = np.zeros(tree.size)
+        judged[nodes.index] = expected
+        return part, np.where(part >= 0, np.append(judged[chosen], 0.0)[part], 0.0)
 
     def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
         return self._network.predict(frame, self._up, plane_of(support)).foreground

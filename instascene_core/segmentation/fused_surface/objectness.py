@@ -49,7 +49,12 @@ def load_objectness_model(path: Path = WEIGHTS) -> ObjectnessModel:
 
 
 def choose_objects(tree: MergeTree, nodes: Nodes, expected_iou: np.ndarray, false_cost: float) -> np.ndarray:
-    """[P] int64 part of every patch, numbered from 0, −1 where it is of no object.
+    """[P] int64 part of every patch, numbered from 0, −1 where it is of no object (see `choose_nodes`)."""
+    return parts_of(tree, choose_nodes(tree, nodes, expected_iou, false_cost))
+
+
+def choose_nodes(tree: MergeTree, nodes: Nodes, expected_iou: np.ndarray, false_cost: float) -> np.ndarray:
+    """[O] int64 nodes of the tree that are the objects, from the root down.
 
     The disjoint nodes with the greatest sum of expected_iou [N] − `false_cost`: from the leaves up, a node is
     taken whole where that is worth more than the best choices of its two children together.
@@ -59,12 +64,20 @@ def choose_objects(tree: MergeTree, nodes: Nodes, expected_iou: np.ndarray, fals
     best = np.maximum(worth, 0.0)
     for node, (left, right) in enumerate(tree.children, tree.leaves):
         best[node] = max(worth[node], best[left] + best[right], 0.0)
-    part = np.full(tree.size, -1, dtype=np.int64)
-    number = 0
+    chosen, taken = [], np.zeros(tree.size, dtype=bool)
     for node in range(tree.size - 1, -1, -1):  # parents before children
-        if part[node] < 0 and worth[node] > 0 and worth[node] >= best[node]:
-            part[node] = number
-            number += 1
-        if node >= tree.leaves and part[node] >= 0:
-            part[tree.children[node - tree.leaves]] = part[node]
-    return part[: tree.leaves]
+        if not taken[node] and worth[node] > 0 and worth[node] >= best[node]:
+            chosen.append(node)
+            taken[node] = True
+        if node >= tree.leaves and taken[node]:
+            taken[tree.children[node - tree.leaves]] = True
+    return np.array(chosen, dtype=np.int64)
+
+
+def parts_of(tree: MergeTree, chosen: np.ndarray) -> np.ndarray:
+    """[P] int64 which of the disjoint nodes `chosen` [O] holds each patch, −1 where none does."""
+    part = np.full(tree.leaves, -1, dtype=np.int64)
+    order, start, end = tree.ranges()
+    for number, node in enumerate(chosen):
+        part[order[start[node] : end[node]]] = number
+    return part

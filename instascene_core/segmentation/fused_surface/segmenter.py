@@ -128,8 +128,12 @@ class SurfaceSegmenter:
 
 
 def part_scores(cut: CutSurface) -> dict[int, float]:
-    """Part → confidence: high where its elements were seen often, as one sighting may be an accident."""
+    """Part → confidence: the overlap with a true object that the cutter expects of it.  Where the cutter does
+    not judge, high where the elements were seen often, as one sighting may be an accident."""
     named = cut.part >= 1
     count = np.bincount(cut.part[named])
+    if cut.expected_iou is not None:
+        total = np.bincount(cut.part[named], cut.expected_iou[named])
+        return {int(i): float(total[i] / count[i]) for i in np.flatnonzero(count)}
     views = np.bincount(cut.part[named], cut.surface.views[named].astype(np.float64))
     return {int(i): float(1 - 1 / (1 + views[i] / count[i])) for i in np.flatnonzero(count)}

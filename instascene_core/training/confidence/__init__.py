@@ -1,0 +1,1 @@
+"""Training of the confidence on whole jobs: `python -m instascene_core.training.confidence`."""
