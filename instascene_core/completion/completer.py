@@ -19,7 +19,7 @@ from instascene_core.completion.priors.multiview.prior import MultiviewPrior
 from instascene_core.completion.priors.prior import CompletionPrior, PaintingPrior, Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ConfidenceConfig, ExplanationsConfig, MeshingConfig
-from instascene_core.errors import InputError
+from instascene_core.errors import InputError, is_out_of_memory
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
@@ -224,8 +224,11 @@ def _paint(
 
     try:
         painted, notes = prior.paint(observation, mesh, expected, seed, tell)
-    except InputError as error:
-        note = f"No views were generated, the colours of what was not seen are the nearest ones: {error}"
+    except (InputError, RuntimeError, MemoryError) as error:
+        if not isinstance(error, InputError) and not is_out_of_memory(error):
+            raise
+        reason = str(error) if isinstance(error, InputError) else "There is not enough memory for them."
+        note = f"No views were generated, the colours of what was not seen are the nearest ones: {reason}"
         shape = f"{prior.shape.name} ({prior.shape.licence})"
         return None, mesh, guess.made_by.replace(f"{prior.name} ({prior.licence})", shape), (note,)
     return painted, painting.refine_for_paint(mesh, painted, observation, config), guess.made_by, notes

@@ -18,6 +18,9 @@ class MultiviewConfig:
     # noise predictions of each (the paper's); "alternated": one after the other; "single": the best alone.
     conditions: Literal["joint", "averaged", "alternated", "single"] = "joint"
     max_conditions: Count = 8  # observed views that condition, the best ones
+    # Whether the views condition of an object that all of them show in part only, behind other things.
+    # Without, it keeps the learned prior's colours.
+    occluded_views: bool = True
     solver: Literal["ddim", "dpm"] = "ddim"
     # Of the solver.  With 1, every place gets the mean of what could be there, with more, one of these: the
     # mean is nearer to the truth, the more so while the model is trained as little as it is.
