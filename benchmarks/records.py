@@ -65,6 +65,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "plausibility": dict.fromkeys(("good", "damaged"), _rows("plausibility", (*DECOMPOSITION, *COMPLETION))),
     "recordings": {"runs": _rows("recordings", COMPLETION, ("recording",))},
     "generation": {"runs": _rows("generation", identity=("group", "method", "views"))},
+    "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),
         "views": _rows("completion_objects", identity=("prior", "views")),

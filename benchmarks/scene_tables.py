@@ -186,3 +186,26 @@ def generation(found: dict) -> str:
         "kinds that the training does not make; held-out prints: shapes and prints that it leaves out.\n\n"
         + table(header, rows) + "\n"
     )  # fmt: skip
+
+
+def background(found: dict) -> str:
+    """What stands behind removed objects, by painter."""
+    rows = [
+        [
+            f"{row['layout']} {row['seed']}{row['mark']}", row["method"],
+            *(number(row[name], form, factor) for name, form, factor in (
+                ("psnr_unseen", "{:.1f}", 1), ("right_depth_unseen", "{:.1f} %", 100),
+                ("depth_mm_unseen", "{:.1f}", 1), ("right_label_unseen", "{:.0f} %", 100),
+                ("psnr_hidden", "{:.1f}", 1), ("right_depth_hidden", "{:.1f} %", 100))),
+            f"{row['seconds']:.1f}",
+        ]
+        for row in found["runs"]
+    ]  # fmt: skip
+    header = ["scene", "painter", "PSNR, dB", "depth right", "depth error, mm", "label right",
+              "PSNR all, dB", "depth right, all", "s"]  # fmt: skip
+    return (
+        f"## Background of removed objects\n\n{place(found)}. Two objects are taken out of each synthetic "
+        "scene; truth is the scene rendered without them, without their shadows as well. Pixels that showed "
+        'them and where no frame shows what stands there; "all": whatever showed them. Depth is right '
+        "within a centimetre; its error is the mean where anything is.\n\n" + table(header, rows) + "\n"
+    )

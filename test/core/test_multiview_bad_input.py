@@ -1,4 +1,4 @@
-"""In-situ generation where it cannot be done: one sentence, and the learned prior's result, marked as such."""
+"""Where in-situ generation cannot be done: one sentence, and the learned prior's result, marked as such."""
 
 import numpy as np
 import pytest

@@ -74,6 +74,48 @@ def write_sam2_video(folder: Path, images: torch.nn.Module) -> None:
     model.save_pretrained(folder)
 
 
+def write_inpainting(folder: Path, seed: int = 0) -> None:
+    """Stable Diffusion's inpainting pipeline: U-Net of 9 channels, autoencoder by 8, CLIP's text encoder."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        in_channels=9, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16,
+        attention_head_dim=8, norm_num_groups=4, sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    text = CLIPTextConfig(
+        vocab_size=3, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    StableDiffusionInpaintPipeline(
+        vae=small_autoencoder(AutoencoderKL), text_encoder=CLIPTextModel(text),
+        tokenizer=small_tokenizer(folder), unet=unet, scheduler=DDIMScheduler(steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def small_autoencoder(kind):
+    """An AutoencoderKL of 4 channels and an eighth of the side."""
+    return kind(
+        block_out_channels=(4, 8, 8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+    )  # fmt: skip
+
+
+def small_tokenizer(folder: Path):
+    """CLIP's tokenizer with one word; its files are written below `folder` first."""
+    from transformers import CLIPTokenizer
+
+    words = folder / "words"
+    words.mkdir(parents=True)
+    (words / "vocab.json").write_text(json.dumps({"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}))
+    (words / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt"), model_max_length=8)
+
+
 def _spread(model: torch.nn.Module) -> torch.nn.Module:
     """Weights by the number of inputs, embeddings by 1: the initial ones give the same answer everywhere."""
     with torch.no_grad():
