@@ -53,7 +53,8 @@ class Run:
     """What counts as an object and is completed: `auto` (on, in or at the support, within reach of the
     cameras), `all`, or a box "x y z x y z": lower and upper corner, metres. The rest is listed only."""
     prior: str | None = None
-    """What guesses the unseen, the setting `completion.prior`: `learned`, `carving` or `multiview`."""
+    """What guesses the unseen, the setting `completion.prior`: `learned`, `carving`, `multiview`;
+    `zero123plus` and `queue` ask public weights and another program (their settings are in completion)."""
     hold_out: int = 0
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"

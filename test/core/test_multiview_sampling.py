@@ -35,7 +35,7 @@ from instascene_core.completion.priors.multiview.views import (
     render_geometry,
 )
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import AppearanceConfig
+from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.config_file import config_with
 from instascene_core.errors import Cancelled, InputError

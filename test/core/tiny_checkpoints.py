@@ -97,6 +97,43 @@ def write_inpainting(folder: Path, seed: int = 0) -> None:
     ).save_pretrained(folder)  # fmt: skip
 
 
+def write_zero123plus(folder: Path, seed: int = 0) -> None:
+    """Zero123++: Stable Diffusion's parts, CLIP's image encoder, ramp over the tokens."""
+    from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
+
+    torch.manual_seed(seed)
+    tokenizer = small_tokenizer(folder)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    small_autoencoder(AutoencoderKL).save_pretrained(folder / "vae")
+    UNet2DConditionModel(
+        in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16,
+        attention_head_dim=8, norm_num_groups=4, sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    ).save_pretrained(folder / "unet")  # fmt: skip
+    EulerAncestralDiscreteScheduler(prediction_type="v_prediction").save_pretrained(folder / "scheduler")
+    CLIPTextModel(CLIPTextConfig(
+        vocab_size=3, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )).save_pretrained(folder / "text_encoder")  # fmt: skip
+    CLIPVisionModelWithProjection(CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16,
+        patch_size=8, projection_dim=16,
+    )).save_pretrained(folder / "vision_encoder")  # fmt: skip
+    for name, size in (("feature_extractor_vae", 32), ("feature_extractor_clip", 16)):
+        CLIPImageProcessor(size=size, crop_size=size).save_pretrained(folder / name)
+    index = {"_class_name": "Zero123PlusPipeline", "ramping_coefficients": [k / 8 for k in range(8)]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+
+
 def small_autoencoder(kind):
     """An AutoencoderKL of 4 channels and an eighth of the side."""
     return kind(

@@ -8,7 +8,7 @@ from instascene_core.completion.meshing import appearance, texture
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.priors.multiview.painting import LEAST_COVERAGE, PaintedSurface
 from instascene_core.completion.priors.multiview.views import render_geometry
-from instascene_core.config.completion import AppearanceConfig, MeshingConfig
+from instascene_core.config.meshing import AppearanceConfig, MeshingConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
