@@ -64,7 +64,12 @@ RECORDS: dict[str, dict[str, Rows]] = {
     },
     "plausibility": dict.fromkeys(("good", "damaged"), _rows("plausibility", (*DECOMPOSITION, *COMPLETION))),
     "recordings": {"runs": _rows("recordings", COMPLETION, ("recording",))},
-    "generation": {"runs": _rows("generation", identity=("group", "method", "views"))},
+    "generation": {
+        "runs": _rows("generation", identity=("group", "method", "views")),
+        "views": _rows("generation_views", identity=("views",)),
+        "stages": _rows("generation_views", identity=("stage",)),
+        "scanned": _rows("generation_scanned", identity=("method",)),
+    },
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),
