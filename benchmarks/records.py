@@ -64,11 +64,17 @@ RECORDS: dict[str, dict[str, Rows]] = {
     },
     "plausibility": dict.fromkeys(("good", "damaged"), _rows("plausibility", (*DECOMPOSITION, *COMPLETION))),
     "recordings": {"runs": _rows("recordings", COMPLETION, ("recording",))},
-    "generation": {"runs": _rows("generation", identity=("group", "method", "views"))},
     "confidence": {
         "scenes": _rows("confidence", identity=("group", "scene")),
         "figures": _rows("confidence"),
     },
+    "generation": {
+        "runs": _rows("generation", identity=("group", "method", "views")),
+        "views": _rows("generation_views", identity=("views",)),
+        "stages": _rows("generation_views", identity=("stage",)),
+        "scanned": _rows("generation_scanned", identity=("method",)),
+    },
+    "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),
         "views": _rows("completion_objects", identity=("prior", "views")),

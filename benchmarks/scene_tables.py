@@ -234,5 +234,73 @@ def generation(found: dict) -> str:
         f"## Generated colours\n\n{place(found)}. Painted bodies on a table, seen from one side, completed "
         "by the learned prior and coloured by each method; compared in 16 other views. Everyday: shapes of "
         "kinds that the training does not make; held-out prints: shapes and prints that it leaves out.\n\n"
-        + table(header, rows) + "\n"
+        + table(header, rows) + "\n" + _generation_parts(found)
     )  # fmt: skip
+
+
+def _generation_parts(found: dict) -> str:
+    """Cameras and seeds, stages, scanned objects: those that are on record."""
+    parts = []
+    if found.get("views"):
+        rows = [
+            [
+                str(row["views"]) + row["mark"], f"{row['things']} × {row['seeds']}",
+                *(number(row[name], "{:.3f}") for name in ("color_error", "color_spread")),
+                *(number(row[name], "{:.2f} %", 100) for name in ("shape_error", "shape_uncertainty")),
+            ]
+            for row in sorted(found["views"], key=lambda row: row["views"])
+        ]  # fmt: skip
+        header = ["cameras", "things × seeds", "colour error (0 … 1)", "spread of colours",
+                  "shape error, of the diagonal", "reported uncertainty"]  # fmt: skip
+        parts.append(
+            "More cameras on the same arc, five samples; places that none of them saw.\n\n"
+            + table(header, rows)
+        )
+    if found.get("scanned"):
+        rows = [
+            [row["method"] + row["mark"], str(row["things"]), number(row["psnr_unseen"], "{:.2f}"),
+             number(row["better"], "{:.0f} %", 100)]
+            for row in found["scanned"]
+        ]  # fmt: skip
+        parts.append(
+            "Scanned objects in clutter, by true masks, from eight frames of an arc of 100°; compared in the "
+            "other frames, where those saw nothing.\n\n"
+            + table(
+                ["colours of the unseen by", "things", "PSNR unseen, dB", "better than the nearest"], rows
+            )
+        )
+    if found.get("stages"):
+        rows = [[row["stage"] + row["mark"], f"{row['seconds']:.2f}"] for row in found["stages"]]
+        parts.append(
+            "Seconds of a completion with `--prior multiview`, by stage.\n\n" + table(["stage", "s"], rows)
+        )
+    if parts:
+        parts.append(
+            "![Six bodies: an image given, the generated views, the mesh and the truth from four sides]"
+            "(images/generated.png)\n\nThe first three bodies of each group: an image given, the 16 "
+            "generated views, the completed mesh from four sides, the truth (`benchmarks.generation_sheet`)."
+        )
+    return "".join(f"\n{part}\n" for part in parts)
+
+
+def background(found: dict) -> str:
+    """What stands behind removed objects, by painter."""
+    rows = [
+        [
+            f"{row['layout']} {row['seed']}{row['mark']}", row["method"],
+            *(number(row[name], form, factor) for name, form, factor in (
+                ("psnr_unseen", "{:.1f}", 1), ("right_depth_unseen", "{:.1f} %", 100),
+                ("depth_mm_unseen", "{:.1f}", 1), ("right_label_unseen", "{:.0f} %", 100),
+                ("psnr_hidden", "{:.1f}", 1), ("right_depth_hidden", "{:.1f} %", 100))),
+            f"{row['seconds']:.1f}",
+        ]
+        for row in found["runs"]
+    ]  # fmt: skip
+    header = ["scene", "painter", "PSNR, dB", "depth right", "depth error, mm", "label right",
+              "PSNR all, dB", "depth right, all", "s"]  # fmt: skip
+    return (
+        f"## Background of removed objects\n\n{place(found)}. Two objects are taken out of each synthetic "
+        "scene; truth is the scene rendered without them, without their shadows as well. Pixels that showed "
+        'them and where no frame shows what stands there; "all": whatever showed them. Depth is right '
+        "within a centimetre; its error is the mean where anything is.\n\n" + table(header, rows) + "\n"
+    )

@@ -13,6 +13,7 @@ from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
 from benchmarks.scene_tables import (
     COUNTS,
+    background,
     conditions,
     confidence,
     generation,
@@ -389,6 +390,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "confidence": confidence,
     "completion": completion,
     "generation": generation,
+    "background": background,
 }
 
 

@@ -18,8 +18,8 @@ the same layer, and no two files import each other in a circle (`test/core/test_
 
     errors progress threads                                         layer 0
     transforms camera colors config images untrusted                layer 1: plain values
-    files config_file config_listing pose_conventions local_frame                  layer 2
-    weights geometry owned_folder saved_facts                       layer 3
+    files config_file config_listing pose_conventions local_frame   layer 2
+    weights pipelines geometry owned_folder saved_facts             layer 3
     frame gaussians instances                                       layer 4: what one step hands to the next
     objects gaussians_ply corrections                               layer 5
     datasets rendering                                              layer 6
@@ -29,7 +29,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     scene                                                           layer 10: the paper in order
     training viewer                                                 layer 11
     export                                                          layer 12
-    browser doctor terminal config_verb                                       layer 13
+    browser doctor terminal config_verb                             layer 13
     cli                                                             layer 14
     start                                                           layer 15
 """

@@ -54,7 +54,8 @@ class Run:
     """What counts as an object and is completed: `auto` (on, in or at the support, within reach of the
     cameras), `all`, or a box "x y z x y z": lower and upper corner, metres. The rest is listed only."""
     prior: str | None = None
-    """What guesses the unseen, the setting `completion.prior`: `learned`, `carving` or `multiview`."""
+    """What guesses the unseen, the setting `completion.prior`: `learned`, `carving`, `multiview`;
+    `zero123plus` and `queue` ask public weights and another program (their settings are in completion)."""
     hold_out: int = 0
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
@@ -209,6 +210,9 @@ class Export:
     to: Path | None = None
     """Folder to write to, one folder an object, each new, empty or of an earlier export; the scene's own
     objects/<id> where not given."""
+    support: Path | None = None
+    """Also write the support plane there (.glb, .ply, .stl): a closed slab for a simulator, without the
+    things on it and without the holes that they left."""
 
     def __call__(self) -> None:
         from dataclasses import replace
@@ -216,7 +220,11 @@ class Export:
         from instascene_core.export.object_files import export_object, require_exportable
         from instascene_core.export.object_loading import load_objects
         from instascene_core.export.saved_scene import export_saved, saved_export_config
+        from instascene_core.export.support_file import export_support
 
+        if self.support is not None:
+            export_support(self.output, self.support)
+            console.print(f"support: {self.support}", highlight=False)
         objects = load_objects(self.output)
         missing = sorted(set(self.instance) - set(objects))
         if missing:

@@ -26,14 +26,18 @@ class NothingFound(InputError):
 def outside_cause(error: BaseException) -> str | None:
     """One sentence about an error that the machine or a file caused: no memory, a disk that is full or cannot
     be read.  None for a fault of the program, and for InputError, which says itself what is wrong."""
-    text = str(error)
-    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if is_memory or any(words in text for words in _NO_MEMORY):
+    if is_out_of_memory(error):
         return "There is not enough memory for this; use fewer frames or smaller images (--scale)."
     if isinstance(error, OSError) and error.strerror:
         where = f" ({str(error.filename)[:200]})" if error.filename else ""
         return f"A file cannot be read or written{where}: {error.strerror}."
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, whoever said so."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in _NO_MEMORY)
 
 
 # How torch's allocator, its operators and OpenCV say it: as RuntimeError or cv2.error.

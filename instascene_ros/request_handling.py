@@ -125,18 +125,22 @@ class RequestHandling:
         return job.future.result()
 
 
-def feedback(goal, make: Callable[[str, float, str], object]) -> ProgressCallback:
+def feedback(
+    goal, make: Callable[[str, float, str], object], every_message: bool = False
+) -> ProgressCallback:
     """Progress as feedback of a goal, a few times a second and at every new stage.
 
-    make: stage, fraction, message → the feedback message.
+    make: stage, fraction, message → the feedback message; every_message: also at every new message, for
+    stages whose messages are few.
     """
-    last_time, last_stage = -math.inf, ""
+    last_time, last_stage = -math.inf, ("", "")
 
     def progress(stage: str, fraction: float, message: str = "") -> None:
         nonlocal last_time, last_stage
         now = time.monotonic()
-        if now - last_time >= FEEDBACK_PERIOD_S or stage != last_stage:
-            last_time, last_stage = now, stage
+        new = (stage, message if every_message else "")
+        if now - last_time >= FEEDBACK_PERIOD_S or new != last_stage:
+            last_time, last_stage = now, new
             goal.publish_feedback(make(stage, float(fraction), message))
 
     return progress

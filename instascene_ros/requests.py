@@ -188,12 +188,16 @@ class Requests:
     def _complete_for_goal(self, goal, instance_id: InstanceId, index: int, total: int) -> None:
         def make_feedback(stage: str, fraction: float, message: str):
             return CompleteInstances.Feedback(
-                instance_id=instance_id, index=index + 1, total=total, stage=stage, progress=fraction
+                instance_id=instance_id,
+                index=index + 1,
+                total=total,
+                stage=message or stage,
+                progress=fraction,
             )
 
         def work(progress: ProgressCallback):
             return self._complete(instance_id, goal.request, progress)
 
-        report = feedback(goal, make_feedback)
+        report = feedback(goal, make_feedback, every_message=True)
         report("complete", 0.0, "")
         self._handling.run_for_goal(goal, "complete_instance", work, report)

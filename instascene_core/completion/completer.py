@@ -17,13 +17,21 @@ from instascene_core.completion.observing import view_selection
 from instascene_core.completion.observing.observation import Observation, observe
 from instascene_core.completion.observing.regridding import enlarge_box
 from instascene_core.completion.priors.carving import CarvingPrior
+from instascene_core.completion.priors.external.queue import QueuePrior
+from instascene_core.completion.priors.external.six_views import SixViewsPrior
 from instascene_core.completion.priors.learned import LearnedPrior
 from instascene_core.completion.priors.multiview.painting import PaintedSurface
 from instascene_core.completion.priors.multiview.prior import MultiviewPrior
-from instascene_core.completion.priors.prior import CompletionPrior, PaintingPrior, Prediction
+from instascene_core.completion.priors.prior import (
+    CompletionPrior,
+    FetchingPrior,
+    PaintingPrior,
+    Prediction,
+)
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import ConfidenceConfig, ExplanationsConfig, MeshingConfig
-from instascene_core.errors import InputError
+from instascene_core.config.completion import ConfidenceConfig, ExplanationsConfig
+from instascene_core.config.meshing import MeshingConfig
+from instascene_core.errors import InputError, is_out_of_memory
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
@@ -32,7 +40,13 @@ from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import apply, inverse
 
-PRIORS = {"carving": CarvingPrior, "learned": LearnedPrior, "multiview": MultiviewPrior}
+PRIORS = {
+    "carving": CarvingPrior,
+    "learned": LearnedPrior,
+    "multiview": MultiviewPrior,
+    "zero123plus": SixViewsPrior,
+    "queue": QueuePrior,
+}
 
 
 def make_prior(name: str, config: CompletionConfig | None = None) -> CompletionPrior:
@@ -94,6 +108,7 @@ def complete_observation(
     if num_samples < 1:
         raise InputError(f"The number of completion samples must be at least 1, got {num_samples}.")
     # 1. What is guessed of the unseen, in a box grown until the body fits.
+    prior, fetching = _fetched(observation, prior, progress)
     progress("complete", 0.35, f"predicting with the prior '{prior.name}'")
     guess = _guess(observation, prior, config, num_samples, seed)
     observation = guess.observation
@@ -103,7 +118,7 @@ def complete_observation(
     others = tuple(fusion.close_surface(observation, field, config.meshing) for field in guess.fields[1:])
     # 3. Views of the body that nobody took, where the prior generates them.
     painted, mesh, made_by, notes = _paint(guess, prior, mesh, config.meshing, seed, progress)
-    guess = replace(guess, made_by=made_by, notes=guess.notes + notes)
+    guess = replace(guess, made_by=made_by, notes=fetching + guess.notes + notes)
     # 4. What is known about each vertex.
     if others:
         expected = _spread(mesh, others)
@@ -122,6 +137,23 @@ def complete_observation(
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
     duration_s = time.perf_counter() - start
     return _completed(guess, mesh, others, facts, view, parts, instance, config.confidence, duration_s)
+
+
+def _fetched(
+    observation: Observation, prior: CompletionPrior, progress: ProgressCallback
+) -> tuple[CompletionPrior, tuple[str, ...]]:
+    """The prior with the shape that it gets from elsewhere, if it does so; where that fails, the one that
+    guesses then, and a note."""
+    if not isinstance(prior, FetchingPrior):
+        return prior, ()
+
+    def tell(stage: str, share: float, message: str = "") -> None:
+        progress(stage, 0.3 + 0.05 * share, message)
+
+    try:
+        return prior.fetched(observation, tell), ()
+    except InputError as error:
+        return prior.shape, (f"No shape came from the prior '{prior.name}': {error}",)
 
 
 @dataclass(frozen=True)
@@ -234,8 +266,11 @@ def _paint(
 
     try:
         painted, notes = prior.paint(observation, mesh, expected, seed, tell)
-    except InputError as error:
-        note = f"No views were generated, the colours of what was not seen are the nearest ones: {error}"
+    except (InputError, RuntimeError, MemoryError) as error:
+        if not isinstance(error, InputError) and not is_out_of_memory(error):
+            raise
+        reason = str(error) if isinstance(error, InputError) else "There is not enough memory for them."
+        note = f"No views were generated, the colours of what was not seen are the nearest ones: {reason}"
         shape = f"{prior.shape.name} ({prior.shape.licence})"
         return None, mesh, guess.made_by.replace(f"{prior.name} ({prior.licence})", shape), (note,)
     return painted, painting.refine_for_paint(mesh, painted, observation, config), guess.made_by, notes

@@ -305,8 +305,8 @@ class Scene:
         return replace(selection, point=selection.point + offset) if offset.any() else selection
 
     def remove(self, instance_id: InstanceId) -> removal.Removal:
-        """An object was taken away: its Gaussians leave, the support plane under it is covered, its pixels
-        no longer count."""
+        """An object was taken away: its Gaussians leave, the planes under and behind it are covered, its
+        pixels no longer count."""
         state, result = removal.remove_instance(self.state, instance_id, self.config)
         self._replace(state, state.posed_frames)  # else the next reconstruction would bring it back
         return result

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import trimesh
 from click_scene import BLUE, RED, SUPPORT, decomposed_scene
 
 from instascene_core import browser, cli
@@ -161,3 +162,13 @@ def test_view_shows_gaussians_instances_and_objects(saved, calls):
     (vertices, triangles), _ = calls[f"/objects/{RED}"]
     assert triangles.max() < len(vertices)
     assert "- 3: support" in calls["text"][0][0]
+
+
+def test_export_writes_the_support_without_holes(saved, tmp_path, capsys):
+    table = tmp_path / "table.ply"
+    cli.main(["export", str(saved), "--to", str(tmp_path / "objects"), "--support", str(table)])
+    mesh = trimesh.load_mesh(table)
+    assert mesh.is_watertight and mesh.visual.kind == "vertex"
+    for name, words in (("table.obj", "glb, ply, stl"), ("table.ply", "already")):
+        error = run_cli("export", str(saved), "--support", str(tmp_path / name), capsys=capsys)
+        assert words in error

@@ -12,7 +12,8 @@ from instascene_core.completion.completer import complete_observation, make_prio
 from instascene_core.completion.explanations.explanation import Unexplained
 from instascene_core.completion.meshing import sheets
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig, SheetsConfig
+from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig
+from instascene_core.config.meshing import SheetsConfig
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 

@@ -35,7 +35,7 @@ from instascene_core.completion.priors.multiview.views import (
     render_geometry,
 )
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import AppearanceConfig
+from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.config_file import config_with
 from instascene_core.errors import Cancelled, InputError
@@ -150,13 +150,14 @@ def test_weights_survive_their_file_and_wrong_ones_are_refused(tiny, tmp_path):
 # --- painting ---
 
 
-def painted(mesh: TriangleMesh, rgb) -> PaintedSurface:
+def painted(mesh: TriangleMesh, rgb, mean_share: float = 0.0) -> PaintedSurface:
     views = ring(fitting_focal(mesh.vertices), 64)
     seen = render_geometry(mesh, views)
     images = np.broadcast_to(np.asarray(rgb, np.float32), (16, 64, 64, 3)).copy()
     generated = GeneratedViews(images, seen.depth, seen.coverage)
     known = np.zeros(seen.depth.shape, bool)
-    return PaintedSurface(views, FRAME, seen, [generated], known, MultiviewConfig(joint_fit=False))
+    config = MultiviewConfig(joint_fit=False, mean_share=mean_share)
+    return PaintedSurface(views, FRAME, seen, [generated], known, config)
 
 
 def test_places_take_the_colour_of_the_views_that_show_them_and_agree():
@@ -190,6 +191,10 @@ def test_observed_colours_stay_and_undersides_take_the_nearest():
     far = (body.vertices[:, 0] < 0) & (body.vertices[:, 2] > 0)
     np.testing.assert_allclose(colors[far], np.broadcast_to([51, 102, 153], (far.sum(), 3)), atol=2)
     assert set(map(tuple, colors)) <= {(200, 200, 200), (51, 102, 153)}
+    # A share of the observed colours' mean is taken where, and only where, colours are generated.
+    half = paint_unseen(body, facts, painted(body, (0.2, 0.4, 0.6), 0.5), None, AppearanceConfig()).colors
+    assert (half[colored] == 200).all()
+    np.testing.assert_allclose(half[far], np.broadcast_to([125, 151, 176], (far.sum(), 3)), atol=2)
 
 
 def test_generated_pixels_are_samples_only_where_nobody_looked():

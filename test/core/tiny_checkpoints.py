@@ -74,6 +74,85 @@ def write_sam2_video(folder: Path, images: torch.nn.Module) -> None:
     model.save_pretrained(folder)
 
 
+def write_inpainting(folder: Path, seed: int = 0) -> None:
+    """Stable Diffusion's inpainting pipeline: U-Net of 9 channels, autoencoder by 8, CLIP's text encoder."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        in_channels=9, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16,
+        attention_head_dim=8, norm_num_groups=4, sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    text = CLIPTextConfig(
+        vocab_size=3, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    StableDiffusionInpaintPipeline(
+        vae=small_autoencoder(AutoencoderKL), text_encoder=CLIPTextModel(text),
+        tokenizer=small_tokenizer(folder), unet=unet, scheduler=DDIMScheduler(steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def write_zero123plus(folder: Path, seed: int = 0) -> None:
+    """Zero123++: Stable Diffusion's parts, CLIP's image encoder, ramp over the tokens."""
+    from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
+
+    torch.manual_seed(seed)
+    tokenizer = small_tokenizer(folder)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    small_autoencoder(AutoencoderKL).save_pretrained(folder / "vae")
+    UNet2DConditionModel(
+        in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16,
+        attention_head_dim=8, norm_num_groups=4, sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    ).save_pretrained(folder / "unet")  # fmt: skip
+    EulerAncestralDiscreteScheduler(prediction_type="v_prediction").save_pretrained(folder / "scheduler")
+    CLIPTextModel(CLIPTextConfig(
+        vocab_size=3, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )).save_pretrained(folder / "text_encoder")  # fmt: skip
+    CLIPVisionModelWithProjection(CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16,
+        patch_size=8, projection_dim=16,
+    )).save_pretrained(folder / "vision_encoder")  # fmt: skip
+    for name, size in (("feature_extractor_vae", 32), ("feature_extractor_clip", 16)):
+        CLIPImageProcessor(size=size, crop_size=size).save_pretrained(folder / name)
+    index = {"_class_name": "Zero123PlusPipeline", "ramping_coefficients": [k / 8 for k in range(8)]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+
+
+def small_autoencoder(kind):
+    """An AutoencoderKL of 4 channels and an eighth of the side."""
+    return kind(
+        block_out_channels=(4, 8, 8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+    )  # fmt: skip
+
+
+def small_tokenizer(folder: Path):
+    """CLIP's tokenizer with one word; its files are written below `folder` first."""
+    from transformers import CLIPTokenizer
+
+    words = folder / "words"
+    words.mkdir(parents=True)
+    (words / "vocab.json").write_text(json.dumps({"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}))
+    (words / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(words / "vocab.json"), str(words / "merges.txt"), model_max_length=8)
+
+
 def _spread(model: torch.nn.Module) -> torch.nn.Module:
     """Weights by the number of inputs, embeddings by 1: the initial ones give the same answer everywhere."""
     with torch.no_grad():

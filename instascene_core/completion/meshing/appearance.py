@@ -6,7 +6,7 @@ import numpy as np
 
 from instascene_core.completion.meshing import texture
 from instascene_core.completion.observing.observation import Observation
-from instascene_core.config.completion import AppearanceConfig
+from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 

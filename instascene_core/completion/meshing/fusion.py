@@ -7,7 +7,7 @@ import numpy as np
 from instascene_core.completion.meshing import sheets, texture
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.observing.regridding import observe_beyond_face
-from instascene_core.config.completion import MeshingConfig
+from instascene_core.config.meshing import MeshingConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes

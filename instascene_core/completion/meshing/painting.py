@@ -8,7 +8,7 @@ from instascene_core.completion.meshing import appearance, texture
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.priors.multiview.painting import LEAST_COVERAGE, PaintedSurface
 from instascene_core.completion.priors.multiview.views import render_geometry
-from instascene_core.config.completion import AppearanceConfig, MeshingConfig
+from instascene_core.config.meshing import AppearanceConfig, MeshingConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
@@ -39,8 +39,9 @@ def paint_unseen(
 ) -> appearance.VertexFacts:
     """The facts with generated colours at vertices whose colour was not observed.
 
-    Where the generated views disagree, their colour gives way to the one nearest along the surface; what no
-    view shows (an underside) takes the nearest colour, observed or generated.
+    Where the generated views disagree, their colour gives way to the one nearest along the surface; all give
+    way a little to the mean of what was observed (least squares: a guess has less contrast); what no view
+    shows (an underside) takes the nearest colour, observed or generated.
     """
     colors, confidence = painted.colors(mesh.vertices, meshes.vertex_normals(mesh))
     shown = np.isfinite(colors).all(axis=1) & ~facts.colored
@@ -51,6 +52,9 @@ def paint_unseen(
     mixed = facts.colors.astype(np.float64)
     share = confidence[shown, None]
     mixed[shown] = share * colors[shown] + (1 - share) * mixed[shown]
+    if facts.colored.any():
+        observed = facts.colors[facts.colored].mean(axis=0)
+        mixed[shown] += painted.config.mean_share * (observed - mixed[shown])
     result = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     result = appearance.spread_along_surface(mesh, result, facts.colored | shown)
     return replace(facts, colors=result)

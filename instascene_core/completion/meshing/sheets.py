@@ -8,7 +8,7 @@ views that look at its own side, and moves along its normal to the mean of their
 import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
-from instascene_core.config.completion import SheetsConfig
+from instascene_core.config.meshing import SheetsConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.depth_maps import depth_slopes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
-from instascene_core.config.completion import AppearanceConfig
+from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import BORDER, TARGET, DepthView

@@ -49,3 +49,15 @@ class PaintingPrior(CompletionPrior, Protocol):
         """Generated views of `mesh` and notes (see `multiview.prior`); raises InputError in one sentence
         where it cannot."""
         ...
+
+
+@runtime_checkable
+class FetchingPrior(CompletionPrior, Protocol):
+    """A prior that gets its shape from elsewhere, once for an object and before anything else."""
+
+    shape: CompletionPrior  # guesses where nothing can be fetched
+
+    def fetched(self, observation: Observation, progress: ProgressCallback) -> CompletionPrior:
+        """The prior that guesses the fetched shape.  `progress` is told while it waits and may raise to stop;
+        raises InputError in one sentence where there is no shape, or one that does not fit."""
+        ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.completion.priors.multiview.inputs import GeneratedViews
-from instascene_core.completion.priors.multiview.ring import DISTANCE, ObjectFrame, Ring
+from instascene_core.completion.priors.multiview.ring import ObjectFrame, Ring
 from instascene_core.completion.priors.multiview.views import ViewGeometry
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.transforms import apply, inverse
@@ -28,7 +28,8 @@ class PaintedSurface:
     @property
     def pixel(self) -> float:
         """Metres that a pixel of the views covers at the object's centre."""
-        return DISTANCE * self.frame.radius / self.ring.camera.fx
+        distance = float(np.linalg.norm(self.ring.frame_from_camera[0, :3, 3]))
+        return distance * self.frame.radius / self.ring.camera.fx
 
     def colors(self, points: np.ndarray, normals: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Colours [N, 3] (0 … 255, NaN where no view shows the place) at world points [N, 3] on the body, and

@@ -77,8 +77,11 @@ class MultiviewPrior:
 
         expected: [V] metres, expected error of the vertices.  `progress` is told before each pass of the
         network and may raise to stop.  The same seed gives the same views.
-        Raises InputError when no view shows the body or the weights cannot be loaded.
+        Raises InputError when no view shows the body, all images end before it does, or the weights cannot be
+        loaded.
         """
+        if observation.cut_views == 1:
+            raise InputError("Every image ends before the object does, so its outline is not known.")
         from instascene_core.completion.priors.multiview.sampling import Sampler
 
         config, (network, side) = self.config, self._network
@@ -120,6 +123,8 @@ class MultiviewPrior:
             raise InputError("No image shows the completed surface, so no views of it can be generated.")
         useful.sort(key=lambda pair: -float(pair[0].weight.sum()))
         clear = [is_unoccluded(view, mesh, *rule) for _, view in useful]
+        if not any(clear) and not self.config.occluded_views:
+            raise InputError("In no view is the object free of what stands before it.")
         order = np.argsort(np.logical_not(clear), kind="stable")  # the unoccluded ones first
         note = "In no view is the object free of what stands before it: its generated colours are less sure."
         return [useful[k][0] for k in order], () if any(clear) else (note,)

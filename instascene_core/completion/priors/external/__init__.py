@@ -1,0 +1,1 @@
+"""Priors from elsewhere: public weights in a local folder, and other programs."""
