@@ -118,7 +118,7 @@ class SurfaceConfig:
     tolerance_noise: float = 1.5  # standard deviations of the noise ...
     tolerance_footprints: float = 1.0  # ... or footprints that the averaged surface may lie beside it
     point_footprints: float = 0.3  # error of a point besides the noise
-    max_points: Count = 6000
+    max_points: Count = 6000  # observed points of a thing, thinned out
     neighbours: Count = 16  # points over which distances are averaged
 
 
@@ -126,12 +126,12 @@ class SurfaceConfig:
 class FittingConfig:
     """Boxes, cylinders and balls through observed points."""
 
-    max_points: Count = 3000
+    max_points: Count = 3000  # observed points that a body is fitted to
     rim: Share = 0.995  # quantile at which a face that was not seen is put, where seen ones end
     tries: Count = 2  # starts of a kind that are refined
     start_sigmas: float = 5.0  # a point lies on a start within so many standard deviations
     start_share: Share = 0.5  # of the points must lie on a start
-    max_planes: Count = 4
+    max_planes: Count = 4  # of which boxes are made
     plane_sigmas: float = 3.0  # a point lies on a plane within so many standard deviations ...
     plane_cosine: Cosine = 0.85  # ... and its normal agrees with the plane's
     plane_share: Share = 0.04  # of the points left unexplained, with fewer no plane is looked for
@@ -228,10 +228,10 @@ class RevolutionConfig:
     axis_error: float = 0.05  # of the diagonal: distance from the axis that halves a normal's weight
     upright_error: float = 0.03  # the same for upright axes
     upright_cosine: Cosine = 0.98  # against up, from which an axis counts as upright
-    refine_points: Count = 1500
+    refine_points: Count = 1500  # that the axis is refined on
     refine_sigmas: tuple[float, ...] = (8.0, 4.0, 3.0)  # a point farther off its ring is left out, in turn
-    refine_min_points: int = 20
-    refine_rings: Count = 40
+    refine_min_points: int = 20  # fewer, and the axis stays as it was found
+    refine_rings: Count = 40  # of equal height that the points are sorted into
     end_cosine: Cosine = 0.7  # against the axis, from which a normal is an end's
     within_quantile: Share = 0.01  # of the surface that must lie on either side of the axis
     outline: OutlineConfig = field(default_factory=OutlineConfig)
@@ -305,7 +305,7 @@ class ConvexPartsConfig:
     """Convex parts for collision checks."""
 
     threshold: Positive = 0.1  # concavity left in a part, relative to the object's size
-    max_parts: Count = 12
+    max_parts: Count = 12  # of an object
     max_triangles: Count = 500  # of the mesh that is decomposed
 
 
@@ -333,8 +333,8 @@ class CompletionConfig:
     # public one generates from one image; "queue" lets another program guess the shape from one image
     prior: Literal["learned", "carving", "multiview", "zero123plus", "queue"] = "learned"
     candidates: bool = True  # plain bodies and bodies of revolution are tried before the prior's guess
-    num_samples: Count = 1
-    seed: Seed = 0
+    num_samples: Count = 1  # of different seeds; their spread is the uncertainty
+    seed: Seed = 0  # same seed, same object
     max_growths: int = 3  # times the box is grown ...
     growth: Annotated[float, Range(1)] = 1.25  # ... by this, where the body does not fit into it
     observing: ObservingConfig = field(default_factory=ObservingConfig)

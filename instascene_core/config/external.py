@@ -14,8 +14,8 @@ class SixViewsConfig:
     # Degrees above the horizon, in turn, of the six views: those of v1.2; v1.1 has 30 and -20.
     elevations: tuple[Signed, Signed] = (20.0, -10.0)
     field_of_view: Annotated[float, Range(1, 170)] = 30.0  # degrees, of the views
-    steps: Count = 28
-    guidance: Annotated[float, Range(1)] = 4.0
+    steps: Count = 28  # of the diffusion
+    guidance: Annotated[float, Range(1)] = 4.0  # free of a classifier: 1 = none
     side: Count = 320  # pixels of a view; a multiple of 8
     # How views are put onto the known shape
     grey: float = 0.06  # a pixel that differs from the grey background by more (0 … 1) shows the object

@@ -21,7 +21,7 @@ class MultiviewConfig:
     # Whether the views condition of an object that all of them show in part only, behind other things.
     # Without, it keeps the learned prior's colours.
     occluded_views: bool = True
-    solver: Literal["ddim", "dpm"] = "ddim"
+    solver: Literal["ddim", "dpm"] = "ddim"  # of the diffusion
     # Of the solver.  With 1, every place gets the mean of what could be there, with more, one of these: the
     # mean is nearer to the truth, the more so while the model is trained as little as it is.
     steps: Count = 1

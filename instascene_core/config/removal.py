@@ -19,7 +19,7 @@ class RemovalConfig:
     steps: Count = 30  # of the pipeline
     guidance: Annotated[float, Range(1)] = 1.0  # of the pipeline by the prompt; 1 = none
     image_side: Count = 512  # pixels, longer side of the image that the pipeline gets
-    seed: Seed = 0
+    seed: Seed = 0  # of a painter that draws
     # Where
     max_side: Count = 768  # pixels, of the image of a plane seen head on
     pixel_spacings: Positive = 0.5  # of that image
