@@ -48,8 +48,8 @@ class InputParameters:
     sync_wait_s: float = 4.0
     # An image file, black where every image shows something fixed to the camera (a gripper); "" = nothing.
     ignore: str = ""
-    use_depth: bool = True
-    use_masks: bool = True
+    use_depth: bool = True  # take depth/image when something publishes it
+    use_masks: bool = True  # take masks/image when something publishes it
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
     keyframe_rotation_deg: float = 3.0  # ... or turned this much since the last one taken; 0 0 = every frame
     max_queued_frames: int = 200  # waiting for the worker; more are dropped
@@ -70,7 +70,7 @@ class InputParameters:
 class NodeParameters:
     """Parameters of scene_node besides the pipeline's."""
 
-    map_frame: str = "map"
+    map_frame: str = "map"  # poses come in it, results go out in it
     work_ahead: bool = True  # idle time goes into reconstructing what has arrived
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest

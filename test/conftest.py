@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A file's tests stay in one process, as they share scenes that take seconds to make; those of ROS
     stay in one together: nodes wait for one another, and too many at a time miss what they wait for."""

@@ -39,8 +39,8 @@ class MultiviewConfig:
     paint_cosine: Cosine = 0.1  # between a vertex' normal and the generated view's ray, least
     agreement: float = 0.08  # spread of the views' colours (0 … 1) at which confidence is halved
     # Of the mean of the observed colours in every generated one: what is not known is best guessed with less
-    # contrast.  Tried with 0.15 and 0.3 on ten bodies that no benchmark has: everyday shapes gain 0.1 and
-    # 0 dB, held-out prints 0.4 and 0.7.
+    # contrast.  Tried with 0.15 and 0.3 on nine bodies that no benchmark has: everyday shapes gain 0.1 and
+    # 0 dB, held-out prints 0.4 and 0.7.  0.2 lies between them and was not tried itself.
     mean_share: Share = 0.2
     # The surface's colours are those whose interpolation reproduces observed and generated pixels best;
     # without it, every vertex takes the mean of the generated views that show it.

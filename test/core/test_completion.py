@@ -363,7 +363,7 @@ def test_frames_without_depth_or_labels_are_refused(around):
 
 
 def test_bad_requests_are_refused(around):
-    with refused("Unknown completion prior 'oracle'; known are carving, learned, multiview."):
+    with refused("Unknown completion prior 'oracle'; known are carving, learned, multiview, zero123plus, queue."):
         complete(around, CAN, TABLE_PLANE, CompletionConfig(prior="oracle"))
     with refused("The up direction must be three finite numbers, not all zero; got [0. 0. 0.]."):
         complete(around, CAN, TABLE_PLANE, up=np.zeros(3))
