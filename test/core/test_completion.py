@@ -363,7 +363,8 @@ def test_frames_without_depth_or_labels_are_refused(around):
 
 
 def test_bad_requests_are_refused(around):
-    with refused("Unknown completion prior 'oracle'; known are carving, learned, multiview, zero123plus, queue."):
+    priors = "carving, learned, multiview, zero123plus, queue"
+    with refused(f"Unknown completion prior 'oracle'; known are {priors}."):
         complete(around, CAN, TABLE_PLANE, CompletionConfig(prior="oracle"))
     with refused("The up direction must be three finite numbers, not all zero; got [0. 0. 0.]."):
         complete(around, CAN, TABLE_PLANE, up=np.zeros(3))

@@ -69,7 +69,7 @@ def test_input_errors_keep_their_words_and_kinds(worker, errors):
 def test_a_caller_can_stop_waiting_while_the_job_goes_on(worker):
     release = threading.Event()
     job = worker.submit("long", lambda progress: release.wait(5))
-    with pytest.raises(JobTimeout, match="did not finish within 0.05 s; it goes on"):
+    with pytest.raises(JobTimeout, match=r"did not finish within 0\.05 s; it goes on"):
         job.result(0.05)
     release.set()
     assert job.result(5) is True
