@@ -60,6 +60,7 @@ ROS_PACKAGES = (
     ("tf2_ros", "optional, poses and clicked points through tf: apt install ros-$ROS_DISTRO-tf2-ros-py"),
     ("tf_transformations", "optional: apt install ros-$ROS_DISTRO-tf-transformations"),
     ("moveit_msgs", "optional, for the topic collision_objects: apt install ros-$ROS_DISTRO-moveit-msgs"),
+    ("vision_msgs", "optional, for the topic detections: apt install ros-$ROS_DISTRO-vision-msgs"),
 )
 
 

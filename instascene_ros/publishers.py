@@ -17,6 +17,7 @@ from instascene_core.local_frame import moved
 from instascene_ros import scene_messages
 from instascene_ros.collision_objects import CollisionTopics, collision_object_type, planning_scene_type
 from instascene_ros.conversions import camera_info_message, image_message, time_message
+from instascene_ros.instance_topics import DetectionTopic, EventTopic, vision_messages
 from instascene_ros.marker_messages import MarkerBook
 from instascene_ros.object_topics import ObjectTopics, latched
 from instascene_ros.snapshot import Snapshot
@@ -50,7 +51,9 @@ class ScenePublishers:
         self._markers_partial = False  # the newest message holds changes only
         self._marker_readers = self._series = 0  # subscribers, and series of completions that are going on
         self._gaussians = node.create_publisher(PointCloud2, "gaussians", latched())
-        self.objects = ObjectTopics(node)
+        self.objects, self._events = ObjectTopics(node), EventTopic(node)
+        vision = vision_messages()
+        self._detections = None if vision is None else DetectionTopic(node, vision)
         self._rendered = node.create_publisher(Image, "rendered/image", RELIABLE)
         self._rendered_info = node.create_publisher(CameraInfo, "rendered/camera_info", RELIABLE)
         self._status = node.create_publisher(SceneStatus, "status", RELIABLE)
@@ -102,6 +105,9 @@ class ScenePublishers:
                 self._tell_local_frame(snapshot)
             if new_instances or not same_objects:
                 self._instances.publish(self.instances_message(snapshot))
+                self._events.update(snapshot, header)
+                if self._detections is not None:
+                    self._detections.update(snapshot, header)
             if new_instances or not same_objects or snapshot.selected != last.selected:
                 self._publish_markers(snapshot, scene_header)
             if new_instances or snapshot.gaussians is not last.gaussians:

@@ -1,0 +1,1 @@
+from vision_msgs import msg as msg
