@@ -23,6 +23,7 @@ from instascene_ros.conversions import pose_from_matrix
 
 # Object arrays cost about 8 µs per vertex and triangle on each side.
 MAX_TRIANGLES = 20_000  # in a CompletedObject message
+HYPOTHESIS_TRIANGLES = 4_000  # of each other body in it
 
 
 def point(values: np.ndarray) -> Point:
@@ -45,17 +46,19 @@ def mesh_message(mesh: TriangleMesh) -> Mesh:
 def for_message(result: CompletedObject, max_triangles: int) -> tuple[TriangleMesh, np.ndarray, np.ndarray]:
     """The mesh with at most `max_triangles`, its colours [V, 3] uint8 and observed values [V]."""
     mesh = result.mesh
-    if len(mesh.triangles) <= max_triangles:
+    small = decimated(mesh, max_triangles)
+    if small is mesh:
         return mesh, result.colors, result.observed
     from scipy.spatial import cKDTree
 
-    small = _decimate(mesh, max_triangles)
     nearest = cKDTree(mesh.vertices).query(small.vertices)[1]
     return small, result.colors[nearest], result.observed[nearest]
 
 
-def _decimate(mesh: TriangleMesh, max_triangles: int) -> TriangleMesh:
-    """Fewer triangles; a closed mesh stays closed where the 2-manifold allows it."""
+def decimated(mesh: TriangleMesh, max_triangles: int) -> TriangleMesh:
+    """At most so many triangles; a closed mesh stays closed where the 2-manifold allows it."""
+    if len(mesh.triangles) <= max_triangles:
+        return mesh
     if is_watertight(mesh):
         extent = float(np.ptp(mesh.vertices, axis=0).max())
         return simplify(mesh, tolerance=1e-4 * extent, max_triangles=max_triangles)
@@ -109,6 +112,9 @@ def completed_object_message(result: CompletedObject, header: Header, files=()) 
         vertex_colors=[color(c) for c in (colors / 255.0).tolist()],
         vertex_observed=array.array("f", np.asarray(observed, dtype=np.float32).tobytes()),
         convex_parts=[mesh_message(part.moved(offset)) for part in convex_parts],
+        hypotheses=[
+            mesh_message(decimated(body, HYPOTHESIS_TRIANGLES).moved(offset)) for body in result.hypotheses
+        ],
         observed_fraction=float(result.observed_fraction),
         uncertainty=float(result.uncertainty),
         confidence=float(result.confidence),
@@ -119,6 +125,10 @@ def completed_object_message(result: CompletedObject, header: Header, files=()) 
         notes=list(result.notes),
         duration_s=float(result.duration_s),
     )
+    if result.next_best_view is not None:
+        message.has_next_best_view = True
+        message.next_best_view = pose_from_matrix(moved(result.next_best_view, offset))
+        message.next_view_reveals = float(result.next_view_reveals)
     dimensions = message.dimensions
     dimensions.x, dimensions.y, dimensions.z = (float(v) for v in result.dimensions)
     return message

@@ -1,5 +1,7 @@
 """The core's results as messages: hand-made scenes, every field checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from instascene_ros import scene_messages
 from instascene_ros.scene_messages import CLOUD_TYPE, OBJECT_CLOUD_TYPE
 
 HEADER = Header(frame_id="map")
+MOVE = np.array([4.5e6, 5.2e6, 300.0])  # metres, of a far world
 
 
 def instance(instance_id: int, kind: str = "object") -> Instance:
@@ -85,6 +88,23 @@ def test_completed_object_fields():
     assert message.notes == ["A note."] and message.duration_s == pytest.approx(1.5)
 
 
+def test_other_bodies_and_the_next_view_are_told():
+    view, fine = np.eye(4), completed(1, subdivisions=5).mesh
+    view[:3, 3] = [0.3, 0.0, 0.4]
+    result = replace(
+        completed(3), hypotheses=(fine,), next_best_view=view, next_view_reveals=0.7, world_offset=MOVE
+    )
+    message = scene_messages.completed_object_message(result, HEADER)
+    (body,) = message.hypotheses
+    assert 100 < len(body.triangles) <= scene_messages.HYPOTHESIS_TRIANGLES < len(fine.triangles)
+    np.testing.assert_allclose(np.linalg.norm(vertices_of(body) - MOVE, axis=1), 0.05, atol=1e-3)
+    place = message.next_best_view.position
+    np.testing.assert_allclose([place.x, place.y, place.z], MOVE + np.array([0.3, 0.0, 0.4]))
+    assert message.has_next_best_view and message.next_view_reveals == pytest.approx(0.7)
+    bare = scene_messages.completed_object_message(completed(3), HEADER)
+    assert not bare.has_next_best_view and not bare.hypotheses
+
+
 def test_large_meshes_are_decimated_and_stay_closed():
     result = completed(1, subdivisions=6)
     assert len(result.mesh.triangles) > scene_messages.MAX_TRIANGLES
@@ -97,8 +117,6 @@ def test_large_meshes_are_decimated_and_stay_closed():
 
 
 def test_open_meshes_are_decimated_too():
-    from dataclasses import replace
-
     result = completed(1, subdivisions=6)
     mesh = replace(result.mesh, triangles=result.mesh.triangles[:-2000])
     small, colors, _ = scene_messages.for_message(replace(result, mesh=mesh, watertight=False), 5000)
