@@ -15,9 +15,8 @@ import rclpy.utilities
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
-from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
-from instascene_ros.parameters import FOREIGN_PREFIXES, given_values, plain
+from instascene_ros.parameters import plain_parameters
 
 SETTLED_S = 1.0  # nobody new may have subscribed for this long: nodes subscribe to one topic after the other
 POLL_S = 0.1
@@ -50,15 +49,7 @@ class BagStarter(Node):
 
     def __init__(self, **node_options) -> None:
         super().__init__("bag_starter", automatically_declare_parameters_from_overrides=True, **node_options)
-        given = {
-            name: value
-            for name, value in given_values(self).items()
-            if not name.startswith(FOREIGN_PREFIXES) and value is not None
-        }
-        self.parameters = config_with(StarterParameters(), given)
-        for name, value in settings_of(self.parameters).items():
-            if name not in given:
-                self.declare_parameter(name, plain(value))
+        self.parameters = plain_parameters(self, StarterParameters())
 
     def start(self, service_type: type, spin: Callable[[], None]) -> int:
         """Wait and resume; the exit status.  spin: lets the node work for a moment."""

@@ -21,13 +21,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from instascene_core.config_file import config_with, settings_of
 from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_ros import conversions
 from instascene_ros.log_forwarding import forward_logging
-from instascene_ros.parameters import FOREIGN_PREFIXES, given_values, plain
+from instascene_ros.parameters import plain_parameters
 
 logger = logging.getLogger("instascene_ros.dataset_player")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
@@ -67,15 +66,7 @@ class DatasetPlayer(Node):
             "dataset_player", automatically_declare_parameters_from_overrides=True, **node_options
         )
         forward_logging(self.get_logger())
-        given = {
-            name: value
-            for name, value in given_values(self).items()
-            if not name.startswith(FOREIGN_PREFIXES) and value is not None
-        }
-        self.parameters = config_with(PlayerParameters(), given)
-        for name, value in settings_of(self.parameters).items():
-            if name not in given:
-                self.declare_parameter(name, plain(value))
+        self.parameters = plain_parameters(self, PlayerParameters())
         if self.parameters.rate <= 0:
             raise InputError("The parameter 'rate' must be positive.")
         if not self.parameters.dataset:

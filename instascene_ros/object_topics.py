@@ -28,19 +28,23 @@ class ObjectTopics:
     """`completed_objects`, `object_cloud` and `next_best_view`, all latched.
 
     A late subscriber gets every object that is there, and none that is gone: what DDS has once kept for it
-    cannot be taken back, so where objects leave, the publisher is made anew.
+    cannot be taken back, so where objects leave, the publisher is made anew.  The same holds for a view.
     """
 
     def __init__(self, node) -> None:
         self._node = node
-        self._completed = self._make_publisher()
+        self._completed = self._make_completed()
+        self._next_view = self._make_next_view()
         self._cloud = node.create_publisher(PointCloud2, "object_cloud", latched())
-        self._next_view = node.create_publisher(PoseStamped, "next_best_view", latched())
-        self._told: dict[InstanceId, CompletedObject] = {}
-        self._files: dict[InstanceId, tuple[str, ...]] = {}
+        self._told: dict[InstanceId, tuple[CompletedObject, tuple[str, ...]]] = {}  # with its files
+        self._view_told = False
+        self._files: dict[InstanceId, tuple[str, ...]] = {}  # of objects that are still to be told of
 
-    def _make_publisher(self):
+    def _make_completed(self):
         return self._node.create_publisher(CompletedObjectMsg, "completed_objects", latched(MAX_OBJECTS))
+
+    def _make_next_view(self):
+        return self._node.create_publisher(PoseStamped, "next_best_view", latched())
 
     def note_files(self, instance_id: InstanceId, files: Iterable[str]) -> None:
         """What was written of an object that will be told of next."""
@@ -48,18 +52,29 @@ class ObjectTopics:
 
     def update(self, objects: Mapping[InstanceId, CompletedObject], header: Header, cloud: Header) -> None:
         """Tell of objects that are new or changed.  header: of the map; cloud: of the scene's own frame."""
-        if self._told.keys() - objects.keys():
+        before, self._told = self._told, {}
+        for number, result in objects.items():
+            known = before.get(number)
+            if known is None or known[0] is not result:
+                known = (result, self._files.pop(number, ()))
+            self._told[number] = known
+        if before.keys() - objects.keys():
             self._node.destroy_publisher(self._completed)
-            self._completed, self._told = self._make_publisher(), {}
-            self._files = {number: files for number, files in self._files.items() if number in objects}
-        new = [(n, result) for n, result in objects.items() if self._told.get(n) is not result]
-        for number, result in new:
-            self._completed.publish(
-                scene_messages.completed_object_message(result, header, self._files.get(number, ()))
-            )
-        self._told = dict(objects)
+            self._completed, before = self._make_completed(), {}
+        for number, (result, files) in self._told.items():
+            if number not in before or before[number][0] is not result:
+                self._completed.publish(scene_messages.completed_object_message(result, header, files))
         self._cloud.publish(scene_messages.objects_cloud_message(objects.values(), cloud))
-        best = max(objects.values(), key=lambda result: result.next_view_reveals, default=None)
+        self._tell_next_view(objects, header)
+
+    def _tell_next_view(self, objects: Mapping[InstanceId, CompletedObject], header: Header) -> None:
+        """The view that shows most of what is only guessed, of any object; none where no object has one."""
+        with_view = [result for result in objects.values() if result.next_best_view is not None]
+        best = max(with_view, key=lambda result: result.next_view_reveals, default=None)
         if best is not None and best.next_best_view is not None:
             pose = pose_from_matrix(moved(best.next_best_view, best.world_offset))
             self._next_view.publish(PoseStamped(header=header, pose=pose))
+        elif self._view_told:
+            self._node.destroy_publisher(self._next_view)
+            self._next_view = self._make_next_view()
+        self._view_told = best is not None

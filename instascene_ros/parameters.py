@@ -166,6 +166,23 @@ def declare_parameters(node) -> tuple[NodeParameters, Config]:
     return parameters, config
 
 
+def plain_parameters(node, defaults: Any) -> Any:
+    """The parameters of a node that has nothing but those of the dataclass `defaults`, which are declared.
+
+    The node is made with `automatically_declare_parameters_from_overrides=True`.  Raises InputError.
+    """
+    given = {
+        name: value
+        for name, value in given_values(node).items()
+        if not name.startswith(FOREIGN_PREFIXES) and value is not None
+    }
+    parameters = config_with(defaults, given)
+    for name, value in settings_of(parameters).items():
+        if name not in given:
+            node.declare_parameter(name, plain(value))
+    return parameters
+
+
 def descriptor_of(setting: Setting) -> ParameterDescriptor:
     """What `ros2 param describe` tells of a setting."""
     descriptor = ParameterDescriptor(

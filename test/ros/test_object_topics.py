@@ -93,6 +93,28 @@ def test_where_to_look_next(client):
     p = view.pose.position
     towards = np.array([-0.1, 0.0, 0.05]) - [p.x, p.y, p.z]  # the red box, from the camera
     assert ahead @ towards / np.linalg.norm(towards) > 0.9
+    # With the object its view is gone, also for who asks later.
+    assert client.call(RemoveInstance, "remove_instance", instance_id=RED).success
+    late = Client("late_client")
+    heard = late.listen(PoseStamped, "next_best_view", ALL)
+    wait_for(lambda: late.node.count_publishers("/next_best_view") == 1, 10, "the topic")
+    complete(client, BLUE)
+    wait_for(lambda: heard, 10, "the view of another object")
+    late.close()
+    assert len(heard) == 1 and heard[0].pose != view.pose
+
+
+def test_files_belong_to_the_object_that_they_were_written_of(client):
+    """An object of the same id that is loaded has none of them."""
+    complete(client, RED)
+    assert client.call(SaveScene, "save_scene", name="kept").success
+    heard = client.listen(CompletedObject, "completed_objects", ALL)
+    complete(client, RED, formats=["stl"])
+    wait_for(lambda: heard and heard[-1].files, 10, "the object with its file")
+    seen, files = len(heard), set(heard[-1].files)
+    assert client.call(LoadScene, "load_scene", name="kept").success
+    wait_for(lambda: len(heard) > seen, 10, "the loaded object")
+    assert not files & set(heard[-1].files)
 
 
 def added(array: MarkerArray) -> set:
