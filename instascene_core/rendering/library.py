@@ -14,7 +14,8 @@ from instascene_core.errors import InputError, MissingDependencyError
 
 logger = logging.getLogger(__name__)
 
-LIBRARY_FOLDER = Path(__file__).resolve().parents[1] / "lib"
+# Beside the modules, or elsewhere: `colcon test` runs the sources with the kernel of the build folder.
+LIBRARY_FOLDER = Path(os.environ.get("INSTASCENE_KERNEL_DIR") or Path(__file__).resolve().parents[1] / "lib")
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # best first
 ISA_VARIABLE = "INSTASCENE_KERNEL_ISA"  # overrides the choice, for tests and comparisons
 
