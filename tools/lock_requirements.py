@@ -44,6 +44,16 @@ def installed_requirements(name: str, extras: frozenset[str]) -> list[str]:
     return wanted
 
 
+def holds_here(line: str) -> bool:
+    """Whether a line of a .in file is for this platform, that is, without a marker or installed."""
+    requirement, _, marker = line.partition(";")
+    try:
+        metadata.version(parse(requirement)[0])
+    except metadata.PackageNotFoundError:
+        return not marker
+    return True
+
+
 def closure(lines: list[str]) -> dict[str, str]:
     """name → version of the packages in `lines` and all they need."""
     versions: dict[str, str] = {}
@@ -65,6 +75,7 @@ def main() -> int:
     for group in GROUPS:
         text = (REQUIREMENTS / f"{group}.in").read_text()
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        lines = [line.partition(";")[0] for line in lines if holds_here(line)]
         versions = {k: v for k, v in closure(lines).items() if k not in done}
         done |= set(versions)
         header = f"# Locked from {group}.in by tools/lock_requirements.py; do not edit.\n"

