@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -18,16 +19,16 @@ from instascene_ros.dataset_player import DatasetPlayer
 from instascene_ros.mask_node import MaskNode
 from instascene_ros.parameters import read_parameters
 from instascene_ros.scene_node import SceneNode
-from tools import ros_reference
+from tools import ros_interfaces, ros_reference
 
 OFFERED = {"msg": msg, "srv": srv, "action": action}
-ALL = [one for kind in OFFERED for one in ros_reference.interfaces(kind)]
+ALL = [one for kind in OFFERED for one in ros_interfaces.interfaces(kind)]
 NODES_OWN = ("/rosout", "/parameter_events")  # topics of every node
 
 
-def test_the_pages_are_what_the_code_says():
+def test_the_files_are_what_the_code_says():
     stale = ros_reference.outdated()
-    assert not stale, f"docs/ros/{', '.join(stale)} differ from the code; run: {ros_reference.COMMAND}"
+    assert not stale, f"{', '.join(stale)} differ from the code; run: {ros_reference.COMMAND}"
 
 
 # ── interfaces ────────────────────────────────────────────────────────────────────────────────────
@@ -39,7 +40,7 @@ def test_an_interface_file_is_read(tmp_path):
         "# What it does,\n# on two lines.\nuint8 ONE=1  # first\nstring name   # a name;\n"
         "              # with more\nfloat32[3] box\n---\n# skipped\nbool success # whether\n"
     )
-    found = ros_reference.read_interface(path)
+    found = ros_interfaces.read_interface(path)
     assert found.comment == "What it does, on two lines." and found.type == "instascene/srv/TwoWords"
     request, response = found.parts
     assert [(f.type, f.name, f.comment, f.value) for f in request] == [
@@ -47,14 +48,14 @@ def test_an_interface_file_is_read(tmp_path):
         ("float32[3]", "box", "", ""),
     ]  # fmt: skip
     assert [f.name for f in response] == ["success"]
-    assert ros_reference.request_name(found) == "two_words"
+    assert ros_interfaces.request_name(found) == "two_words"
 
 
 def test_what_is_no_field_is_told(tmp_path):
     path = tmp_path / "Bad.msg"
     path.write_text("int32 fine\nint32\n")
     with pytest.raises(ValueError, match=r"Bad\.msg:2: 'int32' is no field"):
-        ros_reference.read_interface(path)
+        ros_interfaces.read_interface(path)
 
 
 def generated_parts(one) -> list:
@@ -87,12 +88,12 @@ def test_every_field_has_a_comment(one):
 
 
 def test_launch_arguments_are_told():
-    names = [name for name, _, _ in ros_reference.launch_arguments()]
+    names = [name for name, _, _ in ros_interfaces.launch_arguments()]
     assert names[0] == "config" and {"rgb", "pose", "bag", "rviz"} <= set(names)
 
 
 def test_parameters_are_told_as_the_node_has_them(scene):
-    told = {p.name: p.type for p in ros_reference.parameters("scene_node")}
+    told = {p.name: p.type for p in ros_interfaces.parameters("scene_node")}
     for name, kind in told.items():
         assert kind == "array" or scene.has_parameter(name), name
         if kind != "array":  # an empty list has no ROS type
@@ -103,7 +104,7 @@ def test_parameters_are_told_as_the_node_has_them(scene):
 
 
 def test_conditions_of_topics_are_parameters():
-    for row in (row for rows in ros_reference.topics().values() for row in rows if "with" in row):
+    for row in (row for rows in ros_interfaces.topics().values() for row in rows if "with" in row):
         name, _, value = row["with"].partition(":=")
         read_parameters({name: True if value == "true" else value})
         with pytest.raises(InputError):
@@ -124,7 +125,7 @@ def message_type(name: str) -> type:
 
 def rows_of(node: str, way: str, condition: str = "") -> list[dict]:
     """Rows that hold here: of installed packages, always or with this condition."""
-    rows = [row for row in ros_reference.topics()[node] if row["way"] == way]
+    rows = [row for row in ros_interfaces.topics()[node] if row["way"] == way]
     here = [row for row in rows if is_installed(row.get("needs", ""))]
     return [row for row in here if row.get("with", condition) == condition]
 
@@ -140,7 +141,7 @@ def ros(ros_domain):
 def camera(ros):
     """A node that publishes everything that scene_node takes, so that it subscribes."""
     node = rclpy.create_node("camera")
-    for row in ros_reference.topics()["scene_node"]:
+    for row in ros_interfaces.topics()["scene_node"]:
         if row["way"] == "in" and "with" not in row:
             node.create_publisher(message_type(row["type"]), row["topic"], 1)
     yield node
@@ -193,14 +194,14 @@ def subscribed(node, name: str) -> dict[str, str]:
 def test_subscribed_topics(scene):
     wanted = told(rows_of("scene_node", "in"))
     wait_for(lambda: set(wanted) <= set(subscribed(scene, "scene_node")), 15, "every topic is subscribed")
-    optional = told([row for row in ros_reference.topics()["scene_node"] if row["way"] == "in"])
+    optional = told([row for row in ros_interfaces.topics()["scene_node"] if row["way"] == "in"])
     found = subscribed(scene, "scene_node")
     assert wanted.items() <= found.items() and found.items() <= optional.items()
 
 
 def test_topics_of_other_transports_and_pose_sources(scene, tmp_path):
     """Beside the node of the other tests, under another name."""
-    rows = [row for row in ros_reference.topics()["scene_node"] if row["way"] == "in" and "with" in row]
+    rows = [row for row in ros_interfaces.topics()["scene_node"] if row["way"] == "in" and "with" in row]
     given = {"data_dir": str(tmp_path), **dict(row["with"].split(":=") for row in rows)}
     source = rclpy.create_node("other_camera")
     for row in rows:
@@ -224,11 +225,11 @@ def test_topics_of_other_transports_and_pose_sources(scene, tmp_path):
 def test_services_and_actions(scene):
     found = named(scene.get_service_names_and_types_by_node("scene_node", "/"), "scene_node")
     assert found == {
-        f"/{ros_reference.request_name(one)}": one.type for one in ros_reference.interfaces("srv")
+        f"/{ros_interfaces.request_name(one)}": one.type for one in ros_interfaces.interfaces("srv")
     }
     pairs = get_action_server_names_and_types_by_node(scene, "scene_node", "/")
     actions = {name: types[0] for name, types in pairs}
-    wanted = {f"/{ros_reference.request_name(one)}": one.type for one in ros_reference.interfaces("action")}
+    wanted = {f"/{ros_interfaces.request_name(one)}": one.type for one in ros_interfaces.interfaces("action")}
     assert actions == wanted
 
 
@@ -257,3 +258,40 @@ def test_mask_node_publishes_what_is_told(ros):
         assert found == told(rows_of("mask_node", "out"))
     finally:
         node.close()
+
+
+# ── config/sros2.policy.xml ───────────────────────────────────────────────────────────────────────
+
+
+def allowed(enclave: str, kind: str, how: str) -> set[str]:
+    """Absolute names that the policy allows a node in the root namespace."""
+    root = ElementTree.parse(ros_interfaces.ROOT / "config" / "sros2.policy.xml").getroot()
+    profile = root.find(f"enclaves/enclave[@path='/instascene/{enclave}']/profiles/profile")
+    assert profile is not None and profile.attrib == {"ns": "/", "node": enclave}
+    names = {rule.text or "" for rules in profile.findall(f"{kind}s[@{how}='ALLOW']") for rule in rules}
+    return {f"/{name.replace('~', enclave).lstrip('/')}" for name in names}
+
+
+def test_the_policy_allows_what_a_node_does(scene):
+    def all_of(pairs) -> set[str]:
+        return {name for name, _ in pairs if "/_action/" not in name}
+
+    name, ns = "scene_node", "/"
+    assert all_of(scene.get_publisher_names_and_types_by_node(name, ns)) <= allowed(name, "topic", "publish")
+    heard = all_of(scene.get_subscriber_names_and_types_by_node(name, ns))
+    assert heard <= allowed(name, "topic", "subscribe")
+    services = all_of(scene.get_service_names_and_types_by_node(name, ns))
+    assert services <= allowed(name, "service", "reply")
+    actions = all_of(get_action_server_names_and_types_by_node(scene, name, ns))
+    assert actions == allowed(name, "action", "execute") == allowed("operator", "action", "call")
+    own = {service for service in services if not service.startswith("/scene_node/")}
+    assert services == allowed("operator", "service", "request") and own < services
+
+
+def test_the_policy_allows_no_more_than_is_needed():
+    assert allowed("dataset_player", "topic", "subscribe") == {"/clock", "/parameter_events"}
+    assert "/status" not in allowed("mask_node", "topic", "publish")
+    assert "/rgb/image" not in allowed("operator", "topic", "publish")
+    for node, rows in ros_interfaces.topics().items():
+        told_of = {f"/{row['topic'].lstrip('/')}" for row in rows if row["way"] == "out"}
+        assert allowed(node, "topic", "publish") == told_of | {"/rosout", "/parameter_events"}
