@@ -83,7 +83,7 @@ class GraspNode(Node):
     def _declare_count(self, name: str, default: int, least: int, meaning: str) -> int:
         limits = [IntegerRange(from_value=least, to_value=2**31 - 1)]
         descriptor = ParameterDescriptor(description=meaning, read_only=True, integer_range=limits)
-        return self.declare_parameter(name, default, descriptor).value
+        return int(self.declare_parameter(name, default, descriptor).value or 0)
 
     def _on_object(self, message: CompletedObject) -> None:
         self._frame = message.header.frame_id

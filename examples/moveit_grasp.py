@@ -1,4 +1,4 @@
-"""Plans with MoveIt to a grasp of grasp_node.py:  python examples/moveit_grasp.py --group panda_arm --tip panda_hand
+"""Plans with MoveIt to a grasp of grasp_node.py:  python examples/moveit_grasp.py --group arm --tip hand_tcp
 
 scene_node tells MoveIt of the objects by itself (`/collision_object`).  This takes the `grasps`, best first,
 and asks move_group (action `move_action`) for a plan to a place a little before each, until it has one.  It
@@ -8,17 +8,17 @@ only plans unless `--execute` is given.  docs/ros/moveit.md tells the whole of i
 import argparse
 import sys
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 MISSING = (
-    "moveit_msgs is not installed; `apt install ros-$ROS_DISTRO-moveit-msgs` brings it (the rest of MoveIt may "
-    "run elsewhere)."
+    "moveit_msgs is not installed; `apt install ros-$ROS_DISTRO-moveit-msgs` brings it (the rest of MoveIt "
+    "may run elsewhere)."
 )
 WAIT_S = 30.0  # for grasps and for move_group
 POSITION_TOLERANCE, ANGLE_TOLERANCE = 0.002, 0.02  # metres, radians
 
 
-def messages() -> ModuleType | SimpleNamespace:
+def messages() -> SimpleNamespace:
     """What is used of moveit_msgs.  SystemExit with one sentence where it is not installed."""
     try:
         from moveit_msgs import action, msg
@@ -83,7 +83,7 @@ def plan(types, options) -> str:
 
     import rclpy
     from geometry_msgs.msg import PoseArray
-    from rclpy.action import ActionClient
+    from rclpy.action.client import ActionClient
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
     latched = QoSProfile(
@@ -104,10 +104,8 @@ def plan(types, options) -> str:
     if not client.wait_for_server(timeout_sec=options.wait):
         return "move_group does not offer the action move_action; start MoveIt for your robot."
     places = [before(pose, options.distance) for pose in grasps.poses]
-    goals = (
-        goal_of(types, grasps.header, place, options.group, options.tip, not options.execute)
-        for place in places
-    )
+    asked = (options.group, options.tip, not options.execute)
+    goals = (goal_of(types, grasps.header, place, *asked) for place in places)
     codes = []
     for index, code in enumerate(results(node, client, goals)):
         if code == 1:
@@ -129,12 +127,13 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     types = messages()
     import rclpy
+    import rclpy.utilities
 
     rclpy.init()
     try:
         said = plan(types, options)
     finally:
-        rclpy.try_shutdown()
+        rclpy.utilities.try_shutdown()
     print(said)
     return 0 if said.startswith("Planned") else 1
 

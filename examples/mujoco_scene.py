@@ -7,6 +7,7 @@ Needs `pip install mujoco`.
 """
 
 import argparse
+import importlib
 import json
 import math
 import sys
@@ -24,6 +25,14 @@ class Moved:
     number: int
     distance: float  # metres
     turned: float  # radians
+
+
+def load_mujoco() -> Any:  # a compiled module without types
+    """SystemExit with one sentence where it is not installed."""
+    try:
+        return importlib.import_module("mujoco")
+    except ImportError:
+        sys.exit("MuJoCo is not installed; `pip install mujoco` brings it.")
 
 
 def placed(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +96,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the model as one .mjb file")
     parser.add_argument("--view", action="store_true", help="open MuJoCo's viewer")
     arguments = parser.parse_args(words)
-    try:
-        import mujoco
-    except ImportError:
-        sys.exit("MuJoCo is not installed; `pip install mujoco` brings it.")
+    mujoco = load_mujoco()
     try:
         model, ids = build(arguments.output, mujoco)
     except (OSError, ValueError) as error:
@@ -101,9 +107,7 @@ def main(words: list[str] | None = None) -> int:
     if arguments.save:
         mujoco.mj_saveModel(model, str(arguments.save), None)
     if arguments.view:
-        import mujoco.viewer
-
-        mujoco.viewer.launch(model)
+        importlib.import_module("mujoco.viewer").launch(model)
     return 0
 
 
