@@ -5,10 +5,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 
 class AutoSubscription:
-    """A subscription made when its first publisher appears, with the reliability that it offers.
+    """A subscription that is there from the start, with the reliability that the publishers offer.
 
-    Reliable where every publisher is, best effort otherwise, which all are compatible with; made anew when
-    that changes.  `qos` other than "auto" fixes it, and subscribes at once unless `waits`.
+    Reliable while there are none (`ros2 node info` shows its topic, and a reliable publisher finds it ready)
+    and where every publisher is, best effort otherwise, which all are compatible with; made anew when that
+    changes.  `qos` other than "auto" fixes it.  With `waits` it begins at the first update that finds a
+    publisher.
     """
 
     def __init__(
@@ -20,8 +22,8 @@ class AutoSubscription:
         self._on_error = on_error
         self._subscription = None
         self._chosen = ""
-        if self._fixed and not waits:
-            self._subscribe(self._fixed)
+        if not waits:
+            self._subscribe(self._fixed or "reliable")
 
     @property
     def topic(self) -> str:
@@ -68,9 +70,11 @@ class AutoSubscription:
         self._node.get_logger().debug(f"{self.topic}: subscribed {reliability}")
 
     def _incompatible(self, event) -> None:
+        if self._fixed is None:
+            return  # the next update sees that publisher, and subscribes as it offers
         self._on_error(
             "incompatible QoS",
-            f"A publisher on {self.topic} offers another QoS than image_qos '{self._chosen}' asks for, "
+            f"A publisher on {self.topic} offers another QoS than image_qos '{self._fixed}' asks for, "
             "so nothing arrives from it; set image_qos to auto or best_effort.",
         )
 

@@ -1,8 +1,8 @@
 """bag_starter: lets `ros2 bag play --start-paused` go on once the scene's node listens.
 
-A player sends what it has at once, but nodes take seconds to start, and subscribe to a topic when they
-see its first publisher: the beginning of a bag, or all of a short one, would be lost.  A paused player's
-publishers are there and send nothing.
+A player sends what it has at once, but nodes take seconds to start, and a little longer to adopt what the
+publishers offer: the beginning of a bag, or all of a short one, would be lost.  A paused player's publishers
+are there and send nothing.
 """
 
 import sys
@@ -14,6 +14,7 @@ import rclpy
 import rclpy.utilities
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
 
 from instascene_core.errors import InputError
 from instascene_ros.parameters import plain_parameters
@@ -96,7 +97,18 @@ class BagStarter(Node):
     def _unheard(self) -> list[str]:
         """Topics that are offered, but nobody listens to, nor to an alternative."""
         offered = [[t for t in group if self.count_publishers(t)] for group in self._groups()]
-        return [group[0] for group in offered if group and not any(map(self.count_subscribers, group))]
+        return [group[0] for group in offered if group and not any(map(self._is_heard, group))]
+
+    def _is_heard(self, topic: str) -> bool:
+        """Whether somebody listens who gets what is sent: not as long as he asks for more than is offered."""
+        readers = self.get_subscriptions_info_by_topic(topic)
+        if any(map(_is_best_effort, self.get_publishers_info_by_topic(topic))):
+            return any(map(_is_best_effort, readers))
+        return bool(readers)
+
+
+def _is_best_effort(endpoint) -> bool:
+    return endpoint.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
 
 
 def main(args: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ No ROS in here: it can be tested with plain functions.
 
 import logging
 import math
+import re
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 TROUBLED_S = 10.0  # after an error; one wrong request does not colour the node for ever
 MAX_REMEMBERED = 1000  # different sentences; further ones are counted but no longer logged
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class ErrorSummary(NamedTuple):
@@ -35,12 +37,13 @@ class ErrorLog:
         self._seen: set[str] = set()
 
     def add(self, kind: str, sentence: str) -> bool:
-        """Count one; True when this very sentence was not seen before."""
+        """Count one; True when this sentence, numbers aside, was not seen before."""
+        shape = NUMBER.sub("#", sentence)
         with self._lock:
             self._counts[kind] += 1
             self._newest, self._newest_at = sentence, time.monotonic()
-            is_new = sentence not in self._seen and len(self._seen) < MAX_REMEMBERED
-            self._seen.add(sentence)
+            is_new = shape not in self._seen and len(self._seen) < MAX_REMEMBERED
+            self._seen.add(shape)
             return is_new
 
     def report(self, kind: str, sentence: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from instascene_core.camera import LensModel
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.errors import InputError
+from instascene_ros.image_stream import RESTART_S, ImageStream
 
 # Why an image was not used; the names appear in SceneStatus.dropped_reasons.
 NO_POSE = "no pose at its stamp"
@@ -31,6 +32,7 @@ BAD_DEPTH = "unusable depth"
 BAD_MASKS = "unusable masks"
 DUPLICATE = "stamp seen before"
 DEPTH_APART = "depth of another camera frame, not known where"
+CLOCK_WENT_BACK = "incomplete when the clock went back"
 
 REMEMBERED_STAMPS = 5000
 INFO_WAIT_S = 0.2  # for the camera_info of the image's own stamp; then the newest one holds
@@ -86,7 +88,7 @@ class PendingImage:
 
 
 class StampBuffer:
-    """The newest `capacity` values by stamp."""
+    """The newest `capacity` values by stamp.  Where the clock goes back, those of before are forgotten."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -101,6 +103,9 @@ class StampBuffer:
         if index < len(self._stamps) and self._stamps[index] == stamp:
             self._values[index] = value
             return
+        if self._stamps and stamp < self._stamps[-1] - RESTART_S:
+            self.clear()
+            index = 0
         self._stamps.insert(index, stamp)
         self._values.insert(index, value)
         if len(self._stamps) > self._capacity:
@@ -122,6 +127,11 @@ class StampBuffer:
             return None
         before, after = ((self._stamps[i], self._values[i]) for i in (index - 1, index))
         return before, after
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The oldest and the newest stamp."""
+        return (self._stamps[0], self._stamps[-1]) if self._stamps else None
 
     def clear(self) -> None:
         self._stamps.clear()
@@ -147,6 +157,7 @@ class KeyframeRule:
 @dataclass
 class FrameCounters:
     received: int = 0
+    lost: int = 0  # never arrived, by the gaps in the stamps
     used: int = 0
     dropped: Counter = field(default_factory=Counter)
     pending: int = 0
@@ -161,6 +172,8 @@ class FrameAssembler:
 
     find_pose: stamp, image → [4, 4] world_from_camera or None (not known yet); raises InputError where
     the pose is known but cannot be used.
+    why_no_pose: stamp, image → what is missing, as a clause, of an image that waited in vain.
+    on_restart: told when the stamps have gone back (a bag that loops, a simulation begun anew).
     place_depth: depth message, image → how the image's camera sees it, None where it is the image's own;
     Unusable where that is not known, or not yet: as long as for a pose is waited for it.
     """
@@ -174,8 +187,11 @@ class FrameAssembler:
         on_error: Callable[[str, str], None],
         max_pending: int = 120,
         place_depth: Callable[[Any, Any], DepthView | Unusable | None] = lambda depth, image: None,
+        why_no_pose: Callable[[float, Any], str] = lambda stamp, image: "",
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
-        self._find_pose, self._place_depth = find_pose, place_depth
+        self._find_pose, self._place_depth, self._why_no_pose = find_pose, place_depth, why_no_pose
+        self._on_restart = on_restart
         self._keyframes = keyframes
         self._tolerance, self._wait = tolerance_s, wait_s
         self._on_error = on_error
@@ -192,11 +208,12 @@ class FrameAssembler:
         self._pending: list[PendingImage] = []
         self._last_keyframe: np.ndarray | None = None
         self._seen: dict[float, None] = {}  # the newest stamps, oldest first
+        self._stream, self._restarts = ImageStream(), 0
         self._depths.clear()
         self._masks.clear()
         self._valid.clear()
         self._ignored.clear()
-        self.counters.received = self.counters.used = 0
+        self.counters.received = self.counters.lost = self.counters.used = 0
         self.counters.dropped.clear()
 
     @property
@@ -237,8 +254,13 @@ class FrameAssembler:
         wants_ignored: bool = False,
     ) -> None:
         self.counters.received += 1
+        if (newest := self._stream.restarts_at(stamp)) is not None:
+            self._restart(newest, stamp)
+        self._stream.add(stamp)
+        self.counters.lost = self._stream.lost
         if stamp in self._seen:
-            self.drop(DUPLICATE, f"Two images have the stamp {stamp:.6f}; the second is not used.")
+            twice = f"Two images have the stamp {stamp:.6f}; the second is not used."
+            self.drop(DUPLICATE, "" if self._restarts else twice)  # a bag that loops brings all of them again
             return
         self._seen[stamp] = None
         if len(self._seen) > REMEMBERED_STAMPS:
@@ -247,8 +269,22 @@ class FrameAssembler:
             PendingImage(stamp, message, now, wants_depth, wants_masks, wants_valid, wants_ignored)
         )
         if len(self._pending) > self._max_pending:
-            self._pending.pop(0)
-            self._drop(self._no_pose())
+            self._drop(self._no_pose(self._pending.pop(0)))
+
+    def _restart(self, newest: float, stamp: float) -> None:
+        """Time has gone back: what waits finds nothing any more, the next image is a first one."""
+        for _ in self._pending:
+            self.drop(CLOCK_WENT_BACK)
+        self._pending, self._last_keyframe = [], None
+        self._stream.restart()
+        self._restarts += 1
+        self._on_restart()
+        self._on_error(
+            "clock went back",
+            f"The stamps of the images went back from {newest:.3f} to {stamp:.3f} s (a bag that loops, a "
+            "simulation begun anew?): the input starts afresh, the scene stays; call reset_scene where it is "
+            "another one.",
+        )
 
     def poll(self, now: float) -> list[AssembledFrame]:
         """The frames that are complete at time `now` (seconds, monotonic)."""
@@ -277,7 +313,7 @@ class FrameAssembler:
             raise FrameDropped(BAD_CAMERA_INFO, lens.sentence)
         if lens is None or (pose := self._pose(pending)) is None:
             if overdue:
-                raise self._no_camera_info() if lens is None else self._no_pose()
+                raise self._no_camera_info() if lens is None else self._no_pose(pending)
             return None
         depth = self._depths.nearest(pending.stamp, self._tolerance) if pending.wants_depth else None
         masks = self._masks.nearest(pending.stamp, self._tolerance) if pending.wants_masks else None
@@ -324,11 +360,12 @@ class FrameAssembler:
     def _drop(self, dropped: FrameDropped) -> None:
         self.drop(dropped.reason, str(dropped))
 
-    def _no_pose(self) -> FrameDropped:
+    def _no_pose(self, pending: PendingImage) -> FrameDropped:
+        why = self._why_no_pose(pending.stamp, pending.image) or "check the pose topic and its stamps"
         return FrameDropped(
             NO_POSE,
-            f"An image found no pose within {self._tolerance:g} s of its stamp after waiting "
-            f"{self._wait:g} s; check the pose topic and its stamps.",
+            f"An image of the time {pending.stamp:.3f} s found no pose within {self._tolerance:g} s after "
+            f"waiting {self._wait:g} s: {why}.",
         )
 
     @staticmethod

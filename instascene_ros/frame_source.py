@@ -7,6 +7,7 @@ Callbacks only store messages and match stamps; decoding and undistortion are le
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from instascene_ros.parameters import InputParameters
 from instascene_ros.pose_sources import POSE_SOURCES
 
 POLL_S = 0.1  # between two looks at what waits and at what publishers offer
+MANY_LOST, MUCH_LOST = 10, 0.05  # images lost on the way, their share of those that came: worth a sentence
 
 
 class FrameSource:
@@ -56,7 +58,7 @@ class FrameSource:
         self._lock = threading.RLock()
         ignore = parameters.ignore
         self._kept = read_kept(Path(ignore).expanduser()) if ignore else None
-        self._info_key = ""
+        self._info_key, self._losses_told = "", 0
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
         self._placing = DepthPlacing(node, parameters, self._depth_topic, self._depth_is_registered)
@@ -67,6 +69,8 @@ class FrameSource:
             parameters.sync_wait_s,
             on_error,
             place_depth=self._placing.place,
+            why_no_pose=self._poses.why_not,
+            on_restart=self._poses.restart,
         )
         self._depth: EitherSubscription | None = None
         self._masks: AutoSubscription | None = None
@@ -99,6 +103,7 @@ class FrameSource:
         with self._lock:
             self._assembler.clear()
             self._poses.clear()
+            self._losses_told = 0
 
     def drop(self, reason: str, sentence: str = "") -> None:
         """Count a frame that was handed over but not used after all."""
@@ -114,7 +119,7 @@ class FrameSource:
         """A copy of the counters."""
         with self._lock:
             now = self._assembler.counters
-            return FrameCounters(now.received, now.used, now.dropped.copy(), self._assembler.num_pending)
+            return replace(now, dropped=now.dropped.copy(), pending=self._assembler.num_pending)
 
     def _find_pose(self, stamp: float, image) -> np.ndarray | None:
         """world_from_camera [4, 4] of an image as the corrections make it; None while it is not known."""
@@ -164,12 +169,26 @@ class FrameSource:
                 subscription.update()
             with self._lock:
                 self._deliver()
+                self._report_losses()
         except Exception as error:  # a timer must survive whatever a message holds
             self._on_error("internal", f"Internal error in the frame source ({error}).")
 
     def _deliver(self) -> None:
         for frame in self._assembler.poll(time.monotonic()):
             self._on_frame(frame)
+
+    def _report_losses(self) -> None:
+        """Say it when many images got lost, and again whenever they have doubled."""
+        now = self._assembler.counters
+        many = max(MANY_LOST, MUCH_LOST * now.received, 2 * self._losses_told)
+        if now.lost > many and self._rgb is not None:
+            self._losses_told = now.lost
+            self._on_error(
+                "images lost",
+                f"{now.lost} images got lost on their way ({now.received} of {self._rgb.topic} arrived): "
+                "give the middleware room for whole images (config/fastdds.xml; the launch file does), "
+                "publish them reliably, compressed or less often.",
+            )
 
     def _locked(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """`callback`, one at a time; then the frames that are complete by now are handed over."""

@@ -1,6 +1,7 @@
 """mask_node: posed images in, label images out: a 2D segmenter as a node of its own.
 
-`segmentation.segmenter` names it: the built-in ones, which need depth, or public weights, which do not.
+`segmentation.segmenter` names it: the built-in ones, which need depth and poses, or public weights, which
+need neither (`pose_source: none`).
 It segments each view by itself, on this or another machine, and stands for anything that publishes label
 images.  (Without label images scene_node cuts the surface fused from all its views, which is better than
 the built-in masks of single ones.)
@@ -27,7 +28,7 @@ from instascene_ros.frame_assembly import FrameDropped
 from instascene_ros.frame_jobs import FrameJobs
 from instascene_ros.frame_source import FrameSource
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
-from instascene_ros.parameters import declare_parameters
+from instascene_ros.parameters import InputParameters, declare_parameters
 from instascene_ros.running import run_node
 from instascene_ros.worker import Worker
 
@@ -36,12 +37,14 @@ QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
 STOP_S = 3.0  # the worker has this long to finish its image at the end
 REPORT_S = 10.0  # between two lines of progress
 NO_DEPTH = "no usable depth"  # why an image got no label image
+IMAGES_ALONE = "of images alone serve segmentation.segmenter mask2former, sam2, cropformer (public weights)"
 
 
 class MaskNode(Node):
     """The subscriptions and parameters of scene_node (but for masks), and the publisher `masks/image`.
 
-    Keyframes are chosen by the same parameters, so that scene_node finds masks for the frames it takes.
+    Keyframes are chosen by the same parameters, so that scene_node finds masks for the frames it takes;
+    without poses the newest image is the next one.
     """
 
     def __init__(self, **node_options) -> None:
@@ -57,10 +60,10 @@ class MaskNode(Node):
         up = np.array(given) if len(given) else None
         self.segmenter = segmenter_named(name, config.segmentation, up=up)
         self._needs_depth = self.segmenter.needs_depth
+        inputs = self._inputs(self.parameters.input)
         self.worker = Worker(self.errors)
         self._publisher = self.create_publisher(Image, "masks/image", QOS)
         self._published, self._reported = 0, (0, 0)
-        inputs = replace(self.parameters.input, use_masks=False, use_depth=self._needs_depth)
         self.source = FrameSource(self, inputs, self.parameters.map_frame, self.errors.report)
         # Labels belong to the pixels of the image as it came; its distortion bends the surface a little,
         # which the cutting bears.
@@ -75,11 +78,26 @@ class MaskNode(Node):
         logger.info("ready: label images of %s by %s go out on %s", self.resolve_topic_name("rgb/image"),
                     name, self._publisher.topic_name)  # fmt: skip
 
+    def _inputs(self, given: InputParameters) -> InputParameters:
+        """What to subscribe to.  InputError where the segmenter needs what shall not be taken."""
+        without = [] if given.use_depth else ["use_depth is false"]
+        if given.pose_source == "none":
+            without.append("pose_source is none")
+            given = replace(given, keyframe_translation_m=0.0, keyframe_rotation_deg=0.0, max_queued_frames=1)
+        if self._needs_depth and without:
+            raise InputError(
+                f"The segmenter '{self.segmenter.name}' cuts the surface that depth and pose give, but "
+                f"{' and '.join(without)}; {IMAGES_ALONE}."
+            )
+        return replace(given, use_masks=False, use_depth=self._needs_depth)
+
     def _segment(self, frame: Frame, header: Header) -> None:
         """In the worker: cut the image, publish with its own header."""
         if self._needs_depth and frame.depth is None:
             raise FrameDropped(
-                NO_DEPTH, f"An image came without depth, which the segmenter {self.segmenter.name} needs."
+                NO_DEPTH,
+                f"An image came without depth, which the segmenter '{self.segmenter.name}' needs; publish it "
+                f"on {self.resolve_topic_name('depth/image')}, or {IMAGES_ALONE}.",
             )
         result = self.segmenter.segment(frame)
         self._publisher.publish(labels_message(result.labels, header))

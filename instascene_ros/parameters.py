@@ -26,7 +26,8 @@ from instascene_core.errors import InputError
 class InputParameters:
     """How frames come in."""
 
-    pose_source: Literal["topic", "odometry", "tf"] = "topic"
+    # What tells where the camera was; none: nothing, for a mask_node whose segmenter needs images alone.
+    pose_source: Literal["topic", "odometry", "tf", "none"] = "topic"
     # Odometry only: camera (optical frame) in the odometry's child frame, x y z qx qy qz qw.
     camera_in_base: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     image_qos: Literal["auto", "reliable", "best_effort"] = "auto"

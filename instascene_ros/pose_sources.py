@@ -40,6 +40,15 @@ class PoseSource(Protocol):
         """
         ...
 
+    def why_not(self, stamp: float, image) -> str:
+        """What is missing where `find` knows no pose of an image that has waited: a clause with the names and
+        times that tell where to look."""
+        ...
+
+    def restart(self) -> None:
+        """The clock has gone back: poses of before may belong to another world."""
+        ...
+
     def clear(self) -> None:
         """Forget all poses."""
         ...
@@ -52,8 +61,9 @@ class StampedPoses:
     tolerance.
     """
 
-    def __init__(self, map_frame: str, tolerance_s: float) -> None:
-        self._map_frame, self._tolerance = map_frame, tolerance_s
+    def __init__(self, map_frame: str, tolerance_s: float, resolved: Callable[[str], str] = str) -> None:
+        """resolved: the full name of a topic, as it is remapped."""
+        self._map_frame, self._tolerance, self._resolved = map_frame, tolerance_s, resolved
         self._poses = StampBuffer(BUFFER)  # of [4, 4] | Unusable
 
     @property
@@ -70,6 +80,19 @@ class StampedPoses:
         if isinstance(found, Unusable):
             raise InputError(found.sentence)
         return found
+
+    def why_not(self, stamp: float, image) -> str:
+        topic, kind, _ = self.inputs[0]
+        if (span := self._poses.span) is None:
+            return f"nothing has arrived on {self._resolved(topic)} ({kind.__name__})"
+        oldest, newest = span
+        return (
+            f"the poses on {self._resolved(topic)} are of {oldest:.3f} to {newest:.3f} s; both must be "
+            "stamped by the same clock"
+        )
+
+    def restart(self) -> None:
+        """Nothing: the buffer sees it in the stamps of the poses, which may be ahead of the images."""
 
     def clear(self) -> None:
         self._poses.clear()
@@ -99,8 +122,10 @@ class StampedPoses:
 class OdometryPoses(StampedPoses):
     """Odometry of a base; the camera sits at a fixed place on it."""
 
-    def __init__(self, map_frame: str, tolerance_s: float, camera_in_base) -> None:
-        super().__init__(map_frame, tolerance_s)
+    def __init__(
+        self, map_frame: str, tolerance_s: float, camera_in_base, resolved: Callable[[str], str] = str
+    ) -> None:
+        super().__init__(map_frame, tolerance_s, resolved)
         self._base_from_camera = matrix_from_numbers(camera_in_base, "The parameter camera_in_base")
 
     @property
@@ -141,15 +166,58 @@ class TfPoses:
             return None  # not yet, or never: the assembler waits a bounded time
         return matrix_from_transform(found.transform)
 
+    def why_not(self, stamp: float, image) -> str:
+        """tf's own words (frames it does not know, a time it does not reach), and the newest it has."""
+        from rclpy.time import Time
+        from tf2_ros import TransformException
+
+        camera = image.header.frame_id
+        wanted = f"tf does not lead from '{camera}' to '{self._map_frame}' at {stamp:.3f} s"
+        try:
+            self._buffer.lookup_transform(self._map_frame, camera, Time.from_msg(image.header.stamp))
+        except TransformException as error:
+            reason = " ".join(str(error).split())
+        else:
+            return f"{wanted}; it does by now, so it comes late: raise sync_wait_s"
+        try:
+            newest = self._buffer.lookup_transform(self._map_frame, camera, Time())
+        except TransformException:
+            return f"{wanted} nor at any other time ({reason})"
+        return f"{wanted}; the newest it has is of {stamp_seconds(newest.header.stamp):.3f} s ({reason})"
+
+    def restart(self) -> None:
+        self._buffer.clear()  # static transforms stay
+
     def clear(self) -> None:
         self._buffer.clear()
 
 
+class NoPoses:
+    """For what looks at single images only: every camera stands at the origin."""
+
+    inputs: Sequence[tuple[str, type, Callable[[Any], None]]] = ()
+
+    def find(self, stamp: float, image) -> np.ndarray | None:
+        return np.eye(4)
+
+    def why_not(self, stamp: float, image) -> str:
+        return ""  # never asked
+
+    def restart(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
 # Parameter `pose_source` → what makes it from (node, parameters, map frame).
 POSE_SOURCES: dict[str, Callable[[Any, InputParameters, str], PoseSource]] = {
-    "topic": lambda node, given, map_frame: StampedPoses(map_frame, given.sync_tolerance_s),
+    "topic": lambda node, given, map_frame: StampedPoses(
+        map_frame, given.sync_tolerance_s, node.resolve_topic_name
+    ),
     "odometry": lambda node, given, map_frame: OdometryPoses(
-        map_frame, given.sync_tolerance_s, given.camera_in_base
+        map_frame, given.sync_tolerance_s, given.camera_in_base, node.resolve_topic_name
     ),
     "tf": lambda node, given, map_frame: TfPoses(node, map_frame),
+    "none": lambda node, given, map_frame: NoPoses(),
 }

@@ -46,6 +46,8 @@ class SceneNode(Node):
         super().__init__("scene_node", automatically_declare_parameters_from_overrides=True, **node_options)
         self._log_handler = forward_logging(self.get_logger())
         self.parameters, config = declare_parameters(self)
+        if self.parameters.input.pose_source == "none":
+            raise InputError("pose_source is none, which serves mask_node alone: scene_node needs poses.")
         self.errors = ErrorLog()
         self.scene_publishers = ScenePublishers(
             self, self.parameters.map_frame, self.parameters.planning_scene_diff

@@ -42,6 +42,7 @@ def status_message(
         progress=float(activity.fraction),
         jobs_waiting=activity.waiting,
         frames_received=counters.received,
+        frames_lost=counters.lost,
         frames_used=counters.used,
         frames_pending=counters.pending,
         frames_dropped=sum(dropped.values()),
@@ -70,8 +71,9 @@ def diagnostics_message(status: SceneStatus, name: str, is_troubled: bool) -> Di
     values = [
         KeyValue(key=key, value=str(getattr(status, key)))
         for key in (
-            "state", "frames_received", "frames_used", "frames_dropped", "frames_pending", "gaussians",
-            "psnr", "instances", "completed_objects", "memory_mb", "device", "errors", "jobs_waiting",
+            "state", "frames_received", "frames_lost", "frames_used", "frames_dropped", "frames_pending",
+            "gaussians", "psnr", "instances", "completed_objects", "memory_mb", "device", "errors",
+            "jobs_waiting",
         )
     ]  # fmt: skip
     values += [

@@ -61,14 +61,52 @@ class Setup:
 
 def test_buffer_finds_the_nearest_stamp():
     buffer = StampBuffer(3)
-    for stamp in (3.0, 1.0, 2.0):
+    for stamp in (0.3, 0.1, 0.2):
         buffer.add(stamp, f"at {stamp}")
-    assert buffer.nearest(1.9, 0.2) == "at 2.0"
-    assert buffer.nearest(1.5, 0.2) is None
-    buffer.add(4.0, "at 4.0")
-    assert buffer.nearest(1.0, 0.1) is None and len(buffer) == 3  # the oldest made room
-    buffer.add(4.0, "again")
-    assert buffer.nearest(4.0, 0.0) == "again" and len(buffer) == 3
+    assert buffer.nearest(0.19, 0.02) == "at 0.2"
+    assert buffer.nearest(0.15, 0.02) is None
+    buffer.add(0.4, "at 0.4")
+    assert buffer.nearest(0.1, 0.01) is None and len(buffer) == 3  # the oldest made room
+    buffer.add(0.4, "again")
+    assert buffer.nearest(0.4, 0.0) == "again" and len(buffer) == 3
+
+
+def test_buffer_forgets_what_was_before_the_clock_went_back():
+    buffer = StampBuffer(10)
+    for stamp in (50.0, 50.1, 50.2, 3.0):
+        buffer.add(stamp, stamp)
+    assert len(buffer) == 1 and buffer.span == (3.0, 3.0)
+
+
+def test_where_the_clock_goes_back_the_input_starts_afresh_and_that_is_said():
+    """As when a bag loops: frames of the second round are the same ones, and no error each."""
+    setup = Setup()
+    stamps = [10.0, 11.0, 12.0]
+    setup.poses.update({stamp: pose_at(stamp) for stamp in (*stamps, 5.0)})
+    for stamp in stamps:
+        setup.feed(stamp)
+        assert len(setup.poll()) == 1
+    setup.feed(13.0)  # its pose will never come
+    for stamp in stamps:
+        setup.feed(stamp)
+    assert setup.poll() == [] and setup.assembler.num_pending == 0
+    assert setup.dropped == {fa.CLOCK_WENT_BACK: 1, fa.DUPLICATE: 3}
+    (error,) = setup.errors
+    assert "went back from 13.000 to 10.000 s" in error[1] and "reset_scene" in error[1]
+    setup.poses[12.5] = pose_at(12.0)  # stands where the last frame before the restart stood
+    setup.feed(12.5)
+    assert len(setup.poll()) == 1
+
+
+def test_images_that_never_came_are_counted():
+    setup = Setup()
+    for number in range(60):
+        if number not in (30, 31, 50):
+            setup.poses[number / 10] = pose_at(number)
+            setup.feed(number / 10)
+    assert setup.assembler.counters.received == 57 and setup.assembler.counters.lost == 3
+    setup.assembler.clear()
+    assert setup.assembler.counters.lost == 0
 
 
 def test_image_and_pose_make_a_frame_in_either_order():

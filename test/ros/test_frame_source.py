@@ -1,12 +1,14 @@
 """Subscriptions in a real node: QoS that follows the publishers, compressed images, odometry."""
 
 import array
+import sys
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
 import rclpy
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from nodes import Client, wait_for
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -102,6 +104,31 @@ def test_auto_qos_follows_the_publishers(bench, qos):
     assert bench.errors == []
 
 
+def test_the_topics_are_there_before_anybody_publishes(bench):
+    """So that `ros2 node info` shows what is remapped to what."""
+    node = bench.source(use_depth=True, use_masks=True)._node
+    for topic in ("rgb/image", "rgb/camera_info", "pose", "depth/image", "masks/image"):
+        assert len(node.get_subscriptions_info_by_topic(f"/{topic}")) == 1, topic
+
+
+def test_no_pose_is_said_with_topic_and_times(bench):
+    source = bench.source()
+    images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
+    connected(images, infos)
+    infos.publish(camera_info_message(CAMERA, header(1.0)))
+    images.publish(image(1.0))
+    wait_for(lambda: source.counters.dropped[frame_assembly.NO_POSE] == 1, 10, "the image is given up")
+    assert bench.errors[-1][1].endswith("waiting 0.5 s: nothing has arrived on /pose (PoseStamped).")
+    poses = bench.publisher(PoseStamped, "pose")
+    connected(poses)
+    poses.publish(pose(100.0))
+    poses.publish(pose(100.5))
+    images.publish(image(2.0))
+    wait_for(lambda: source.counters.dropped[frame_assembly.NO_POSE] == 2, 10, "the next one, too")
+    assert "An image of the time 2.000 s" in bench.errors[-1][1]
+    assert "the poses on /pose are of 100.000 to 100.500 s" in bench.errors[-1][1]
+
+
 def test_a_publisher_that_cannot_be_heard_is_reported_in_words(bench):
     bench.source(image_qos="reliable")
     bench.publisher(Image, "rgb/image", BEST_EFFORT)
@@ -190,7 +217,6 @@ def test_tf_without_tf2_says_what_to_install(bench):
 
 def test_tf_gives_the_pose_at_the_image_stamp(bench):
     pytest.importorskip("tf2_ros")
-    from geometry_msgs.msg import TransformStamped
     from tf2_ros import StaticTransformBroadcaster
 
     bench.source(pose_source="tf")
@@ -204,6 +230,46 @@ def test_tf_gives_the_pose_at_the_image_stamp(bench):
     images.publish(image(1.0))
     (frame,) = wait_for(lambda: bench.frames, 5, "the frame")
     assert frame.world_from_camera[0, 3] == 2.0
+
+
+def test_tf_says_which_frames_and_times_it_misses(bench, monkeypatch):
+    """With a stand-in for tf2_ros, which these machines do not have: the same calls as the real one takes."""
+    known: dict[int, TransformStamped] = {}  # by nanoseconds; 0 = the newest
+
+    class TransformException(Exception):
+        pass
+
+    class Buffer:
+        cleared = 0
+
+        def lookup_transform(self, target, source, time):
+            assert (target, source) == ("map", "camera")
+            if time.nanoseconds not in known:
+                raise TransformException("Lookup would require extrapolation into the future.")
+            return known[time.nanoseconds]
+
+        def clear(self):
+            self.cleared += 1
+
+    stand_in = ModuleType("tf2_ros")
+    stand_in.Buffer, stand_in.TransformException = Buffer, TransformException
+    stand_in.TransformListener = lambda buffer, node: None
+    monkeypatch.setitem(sys.modules, "tf2_ros", stand_in)
+    source = bench.source(pose_source="tf")
+    images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
+    connected(images, infos)
+    infos.publish(camera_info_message(CAMERA, header(9.0)))
+
+    def sentence_of(stamp: float) -> str:
+        before = len(bench.errors)
+        images.publish(image(stamp))
+        return wait_for(lambda: bench.errors[before:], 10, "the image is given up")[-1][1]
+
+    assert "from 'camera' to 'map' at 9.000 s nor at any other time (Lookup would" in sentence_of(9.0)
+    known[0] = TransformStamped(header=header(8.5, "map"), child_frame_id="camera")
+    assert "at 9.500 s; the newest it has is of 8.500 s (Lookup would" in sentence_of(9.5)
+    assert "went back from 9.500 to 1.000 s" in sentence_of(1.0)
+    assert source._poses._buffer.cleared == 1
 
 
 def test_depth_as_compressed_depth_and_pixels_to_ignore(bench, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import rclpy
 from nodes import END_S, Client, running, wait_for
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from tiny_checkpoints import write_mask2former, write_sam2
 
 from instascene_core.config import SegmentationConfig
@@ -14,7 +15,12 @@ from instascene_core.config_file import config_with
 from instascene_core.datasets import open_dataset
 from instascene_core.frame import UNLABELLED
 from instascene_core.segmentation import make_segmenter
-from instascene_ros.conversions import labels_from_message
+from instascene_ros.conversions import (
+    camera_info_message,
+    image_message,
+    labels_from_message,
+    time_message,
+)
 
 NUM_OBJECTS, NUM_VIEWS = 3, 6
 
@@ -94,10 +100,35 @@ def test_images_without_depth_are_named_and_survived(client, dataset, tmp_path):
     assert received == []
 
 
-@pytest.mark.skipif(
+needs_transformers = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None,
     reason="transformers is not installed (extra 'segmenters')",
 )
+
+
+@needs_transformers
+def test_images_alone_are_enough_for_public_weights(client, dataset, tmp_path):
+    """Neither depth nor a pose is ever published; the newest image is the next one."""
+    write_mask2former(tmp_path / "checkpoint")
+    parameters = {
+        "segmentation.segmenter": "mask2former", "segmentation.public.device": "cpu",
+        "segmentation.public.checkpoint": str(tmp_path / "checkpoint"), "pose_source": "none",
+    }  # fmt: skip
+    received = client.listen(Image, "masks/image", 30)
+    images = client.node.create_publisher(Image, "rgb/image", 10)
+    infos = client.node.create_publisher(CameraInfo, "rgb/camera_info", 10)
+    with running("mask_node", parameters, tmp_path / "mask_node.log") as node:
+        wait_for(lambda: client.node.count_publishers("masks/image"), 60, "both have found each other")
+        wait_for(images.get_subscription_count, 10, "the subscription")
+        for number, frame in enumerate(open_dataset(dataset)):
+            stamp = Header(stamp=time_message(frame.stamp), frame_id="camera")
+            infos.publish(camera_info_message(frame.camera, stamp))
+            images.publish(image_message(frame.rgb, "rgb8", stamp))
+            wait_for(lambda count=number + 1: len(received) == count, 30, "its label image")
+        assert "Traceback" not in node.log.read_text()
+
+
+@needs_transformers
 @pytest.mark.parametrize(("name", "write"), [("mask2former", write_mask2former), ("sam2", write_sam2)])
 def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name, write):
     """With random weights: the label images that arrive are those that the segmenter makes of the frames."""
@@ -137,10 +168,16 @@ def test_public_weights_are_served_without_depth(client, dataset, tmp_path, name
         ({"segmenter": "sam2"}, "needs segmentation.public.checkpoint: a folder with config.json"),
         ({"segmenter": "cropformer"}, "needs segmentation.public.cropformer.root"),
         ({"segmenter": "labels"}, "mask_node is what makes them"),
+        (
+            {"use_depth": False},
+            "cuts the surface that depth and pose give, but use_depth is false; of",
+        ),
+        ({"pose_source": "none"}, "but pose_source is none; of images alone serve"),
     ],
 )
 def test_a_segmenter_that_cannot_be_had_ends_the_node(ros_domain, tmp_path, settings, sentence):
-    parameters = {f"segmentation.{key}": value for key, value in settings.items()}
+    own = ("use_depth", "pose_source")
+    parameters = {key if key in own else f"segmentation.{key}": value for key, value in settings.items()}
     with running("mask_node", parameters, tmp_path / "mask_node.log") as node:
         assert node.wait(60.0) == 2
         assert sentence in node.log.read_text() and "Traceback" not in node.log.read_text()

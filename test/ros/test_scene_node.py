@@ -62,7 +62,7 @@ def test_parameters_tell_their_meaning_and_range_and_are_read_only(node):
     assert tolerance.description.startswith("stamps this close belong together")
     assert tolerance.floating_point_range[0].from_value == 0
     assert frames.integer_range[0].from_value == 1  # one that was given
-    assert source.description.endswith("(topic | odometry | tf)") and not source.integer_range
+    assert source.description.endswith("(topic | odometry | tf | none)") and not source.integer_range
     assert iterations.integer_range[0].from_value == 1 and "multiview" in prior.description
     described = node.describe_parameters(list(node.get_parameters_by_prefix("")))
     ours = [d for d in described if not d.name.startswith(FOREIGN_PREFIXES)]
