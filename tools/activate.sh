@@ -32,6 +32,12 @@ else
   if [ -f "$INSTASCENE_ROOT/install/setup.$_instascene_shell" ]; then
     . "$INSTASCENE_ROOT/install/setup.$_instascene_shell"
   fi
+  # The command `instascene`, unless it has been installed into .venv.
+  case ":$PATH:" in
+    *":$INSTASCENE_ROOT/tools/bin:"*) ;;
+    *) PATH="$PATH:$INSTASCENE_ROOT/tools/bin" ;;
+  esac
+  export PATH
   # One image is larger than Fast DDS' default shared-memory segment (see config/fastdds.xml).
   export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$INSTASCENE_ROOT/config/fastdds.xml}"
   export MPLCONFIGDIR="${MPLCONFIGDIR:-$INSTASCENE_ROOT/.cache/matplotlib}"
