@@ -13,6 +13,8 @@ from typing import Any
 
 from instascene_core.config.ranges import Range, hint_of, range_of
 
+FOR_TOOLS = ("fmt:", "noqa", "pyright:", "type:")  # comments that tell a person nothing
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -59,8 +61,9 @@ def _comments(kind: type) -> dict[str, str]:
     source = textwrap.dedent(inspect.getsource(kind))
     lines, comments = source.splitlines(), {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            comments[token.start[0]] = token.string.lstrip("# ").rstrip()
+        text = token.string.lstrip("# ").rstrip()
+        if token.type == tokenize.COMMENT and not text.startswith(FOR_TOOLS):
+            comments[token.start[0]] = text
     (body,) = ast.parse(source).body
     assert isinstance(body, ast.ClassDef)
     found = {}

@@ -10,6 +10,7 @@ from instascene_core.config.ranges import Positive
 class ExportConfig:
     """Files of one completed object."""
 
+    # What is written of an object: meshes, convex parts, and descriptions for robots and simulators.
     formats: tuple[Literal["ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf"], ...] = (
         "ply", "glb", "stl", "collision", "urdf", "sdf", "mjcf",
     )  # fmt: skip
