@@ -8,6 +8,7 @@ import fnmatch
 import json
 import platform
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -185,6 +186,13 @@ def test_locked_versions_only_where_they_exist(machine, version, suffix, monkeyp
         files = setup_environment.requirement_files(system_ros)
         assert [file.stem for file in files] == names
         assert all(file.suffix == suffix and file.exists() for file in files)
+
+
+@pytest.mark.skipif(not (ROOT / ".venv" / "bin" / "activate").exists(), reason="made by `make setup`")
+def test_the_command_is_on_the_path_after_activation():
+    script = ". tools/activate.sh && command -v instascene && instascene config --help"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "usage: instascene config" in done.stdout, done.stdout + done.stderr
 
 
 # ── the changelog of ROS ──────────────────────────────────────────────────────────────────────────
