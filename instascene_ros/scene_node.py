@@ -121,6 +121,7 @@ class SceneNode(Node):
         try:
             self._publish_status()
             self._render_if_wanted()
+            self.worker.follow_if_due()
             self.scene_publishers.complete_markers()
         except Exception as error:  # the heartbeat must not end
             if self.context.ok():
