@@ -1,10 +1,10 @@
 """Whether a scene follows a robot's work: `python -m benchmarks.following`.
 
-Six things stand on a table and are found; then three are taken away one after the other, one is moved by 10 cm
-and 40°, and one is added.  After each step some new frames come, and the scene is asked what has changed.
-Right is a step where exactly that change was told, each thing that is there is one instance near its place,
-and all others keep their ids.  Conditions: exact poses and depth; poses off by 2 mm and 0.15° with structured
-light's depth; and exact again, with the new frames from two cameras in turn.
+Six things stand on a table and are found; then three are taken away one after the other, one is moved by
+10 cm and 40°, and one is added.  After each step some new frames come, and the scene is asked what has
+changed.  Right is a step where exactly that change was told, each thing that is there is one instance near
+its place, and all others keep their ids.  Conditions: exact poses and depth; poses off by 2 mm and 0.15° with
+structured light's depth; and exact again, with the new frames from two cameras in turn.
 
 Writes benchmarks/results/following.json; scenes that are not measured now stay.
 """
@@ -51,7 +51,7 @@ class Step:
 
 
 def steps(full: SyntheticScene) -> Iterator[Step]:
-    """Of a scene of OBJECTS + 1 things, the last of which comes in the end; the first is what is there first."""
+    """Of a scene of OBJECTS + 1 things, the last of which comes in the end; at first nothing is done."""
     things = {thing.id: thing for thing in full.objects[:-1]}
     last = full.objects[-1]
 

@@ -295,10 +295,12 @@ def following(found: dict) -> str:
     ]  # fmt: skip
     header = ["scene", "found first", "changes right", "moved: off by, mm", "°", "left over", "s a frame"]
     return (
-        f"## A scene that follows the robot's work\n\n{place(found)}. Three things are taken away one after the "
-        "other, one is moved by 10 cm and 40°, one is added; eight frames of 320×240 after each. A change is "
-        "right where it alone was told, every thing is one instance near its place, and ids stay. Turning of "
-        "things of revolution without a print cannot be known.\n\n" + table(header, rows) + "\n"
+        f"## A scene that follows the robot's work\n\n{place(found)}. Three things are taken away one "
+        "after the other, one is moved by 10 cm and 40°, one is added; eight frames of 320×240 after each. "
+        "A change is right where it alone was told, every thing is one instance near its place, and ids "
+        "stay. How far a thing of revolution was turned is told by its print alone.\n\n"
+        + table(header, rows)
+        + "\n"
     )
 
 
