@@ -16,6 +16,7 @@ from benchmarks.scene_tables import (
     background,
     conditions,
     confidence,
+    following,
     generation,
     geometry,
     plausibility,
@@ -391,6 +392,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "completion": completion,
     "generation": generation,
     "background": background,
+    "following": following,
 }
 
 

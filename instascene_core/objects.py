@@ -8,6 +8,7 @@ import numpy as np
 from instascene_core.geometry import TriangleMesh
 from instascene_core.instances import InstanceId
 from instascene_core.local_frame import moved
+from instascene_core.transforms import apply
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,25 @@ class CompletedObject:
     world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [3] float64 metres
     # What the confidence is judged by, by name (`completion.confidence.evidence`); empty where not known
     evidence: Mapping[str, float] = field(default_factory=dict)
+
+    def moved_by(self, motion: np.ndarray) -> "CompletedObject":
+        """The same after a rigid motion [4, 4] in the scene's frame: now = motion · before.
+
+        The next best view is of the place where it was, and leaves.
+        """
+
+        def moved_mesh(mesh: TriangleMesh) -> TriangleMesh:
+            return TriangleMesh(apply(motion, mesh.vertices), mesh.triangles)
+
+        return replace(
+            self,
+            mesh=moved_mesh(self.mesh),
+            world_from_object=motion @ self.world_from_object,
+            convex_parts=tuple(map(moved_mesh, self.convex_parts)),
+            hypotheses=tuple(map(moved_mesh, self.hypotheses)),
+            next_best_view=None,
+            next_view_reveals=0.0,
+        )
 
     def in_world(self) -> "CompletedObject":
         """The same in the world frame, in 64-bit numbers; itself where it is there already."""

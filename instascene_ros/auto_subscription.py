@@ -96,6 +96,11 @@ class EitherSubscription:
     def has_publishers(self) -> bool:
         return self._wanted.has_publishers or self._other.has_publishers
 
+    def close(self) -> None:
+        """Hear nothing more, until the next update."""
+        self._wanted.close()
+        self._other.close()
+
     def update(self) -> None:
         """Look at what publishers offer; called now and then."""
         taken = self._wanted if self._wanted.has_publishers or not self._other.has_publishers else self._other

@@ -33,6 +33,7 @@ BAD_MASKS = "unusable masks"
 DUPLICATE = "stamp seen before"
 DEPTH_APART = "depth of another camera frame, not known where"
 CLOCK_WENT_BACK = "incomplete when the clock went back"
+NOT_HEARD = "incomplete when the node was deactivated"
 
 REMEMBERED_STAMPS = 5000
 INFO_WAIT_S = 0.2  # for the camera_info of the image's own stamp; then the newest one holds
@@ -74,6 +75,7 @@ class AssembledFrame:
     valid: Any | None = None  # mono8, 0 = ignore the pixel
     ignored: Any | None = None  # mono8, the opposite: 0 = keep it
     depth_view: DepthView | None = None  # where the depth is of a camera of its own
+    camera: str = ""  # namespace of the topics, where there are several cameras
 
 
 @dataclass
@@ -162,6 +164,15 @@ class FrameCounters:
     dropped: Counter = field(default_factory=Counter)
     pending: int = 0
 
+    def __add__(self, other: "FrameCounters") -> "FrameCounters":
+        return FrameCounters(
+            self.received + other.received,
+            self.lost + other.lost,
+            self.used + other.used,
+            self.dropped + other.dropped,
+            self.pending + other.pending,
+        )
+
 
 class FrameAssembler:
     """Pairs messages by stamp; what stays without a pose for `wait_s` is dropped and counted.
@@ -202,6 +213,12 @@ class FrameAssembler:
         self._newest_lens: LensModel | Unusable | None = None
         self.counters = FrameCounters()
         self.clear()
+
+    def forget_pending(self) -> None:
+        """What waits will not be used; counters and the last keyframe stay."""
+        for _ in self._pending:
+            self.drop(NOT_HEARD)
+        self._pending = []
 
     def clear(self) -> None:
         """Forget what is pending; counters start anew."""

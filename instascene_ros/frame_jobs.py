@@ -8,6 +8,7 @@ from std_msgs.msg import Header
 from instascene_core.camera import LensModel
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
+from instascene_ros.cameras import Cameras
 from instascene_ros.error_log import ErrorLog, describe
 from instascene_ros.frame_assembly import BAD_IMAGE, QUEUE_FULL, AssembledFrame, FrameDropped
 from instascene_ros.frame_building import DecodedFrame, build_frame
@@ -29,7 +30,7 @@ class FrameJobs:
     def __init__(
         self,
         worker: Worker,
-        source: FrameSource,
+        source: FrameSource | Cameras,
         errors: ErrorLog,
         kind: str,
         max_queued: int,
@@ -63,10 +64,11 @@ class FrameJobs:
             self._source.count_used()
 
     def _decode(self, assembled: AssembledFrame) -> DecodedFrame:
-        stamp = assembled.image.header.stamp
+        stamp, camera = assembled.image.header.stamp, assembled.camera.strip("/").replace("/", "_")
+        name = f"{camera}{'_' if camera else ''}{stamp.sec}_{stamp.nanosec:09d}"
         if not self._undistort:
             assembled = replace(assembled, lens=LensModel(assembled.lens.camera))
         try:
-            return build_frame(assembled, f"{stamp.sec}_{stamp.nanosec:09d}", self._source.decoding)
+            return build_frame(assembled, name, self._source.decoding_of(assembled))
         except InputError as error:
             raise FrameDropped(BAD_IMAGE, str(error)) from error

@@ -51,8 +51,11 @@ class FrameSource:
         parameters: InputParameters,
         map_frame: str,
         on_error: Callable[[str, str], None],
+        camera: str = "",
     ) -> None:
+        """camera: namespace below the node's own that holds the topics; on_error: see the class."""
         self._node, self._parameters, self._on_error = node, parameters, on_error
+        self._camera = camera
         self._on_frame: Callable[[AssembledFrame], None] = lambda frame: None
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
@@ -60,7 +63,7 @@ class FrameSource:
         self._kept = read_kept(Path(ignore).expanduser()) if ignore else None
         self._info_key, self._losses_told = "", 0
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
-        self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame)
+        self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame, self._named)
         self._placing = DepthPlacing(node, parameters, self._depth_topic, self._depth_is_registered)
         self._assembler = FrameAssembler(
             self._find_pose,
@@ -78,6 +81,7 @@ class FrameSource:
         self._ignored: AutoSubscription | None = None
         self._rgb: EitherSubscription | None = None
         self._subscriptions: list[AutoSubscription | EitherSubscription] = []
+        self._timer = None  # while it is started
 
     def start(self, on_frame: Callable[[AssembledFrame], None]) -> None:
         """Subscribe.  `on_frame` is called with each frame, from a callback of the node; it must be quick."""
@@ -86,6 +90,26 @@ class FrameSource:
         # Wall time: images must be given up also while a simulation's clock stands still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self._node.create_timer(POLL_S, self._tick, callback_group=self._group, clock=clock)
+
+    def stop(self) -> None:
+        """Hear nothing more, and forget what waits; `start` begins again."""
+        if self._timer is None:
+            return
+        self._node.destroy_timer(self._timer)
+        self._timer = None
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions, self._rgb, self._depth = [], None, None
+        with self._lock:
+            self._assembler.forget_pending()
+
+    def _named(self, topic: str) -> str:
+        """A topic of this camera, as the node knows it."""
+        return f"{self._camera}/{topic}" if self._camera else topic
+
+    def decoding_of(self, frame: AssembledFrame) -> Decoding:
+        """How the messages of a frame of this camera are to be understood."""
+        return self.decoding
 
     @property
     def decoding(self) -> Decoding:
@@ -148,7 +172,7 @@ class FrameSource:
 
     def _auto(self, topic: str, kind: type, callback, depth: int, waits: bool = False) -> AutoSubscription:
         return AutoSubscription(
-            self._node, kind, topic, self._locked(callback), self._group, depth,
+            self._node, kind, self._named(topic), self._locked(callback), self._group, depth,
             self._parameters.image_qos, self._on_error, waits,
         )  # fmt: skip
 
@@ -175,7 +199,7 @@ class FrameSource:
 
     def _deliver(self) -> None:
         for frame in self._assembler.poll(time.monotonic()):
-            self._on_frame(frame)
+            self._on_frame(replace(frame, camera=self._camera))
 
     def _report_losses(self) -> None:
         """Say it when many images got lost, and again whenever they have doubled."""

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from instascene_core.instances import THINGS, Instance, InstanceId
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
+from instascene_core.scene.following import MOVED, Change
 from instascene_ros.conversions import pose_from_matrix
 from instascene_ros.object_topics import latched
 from instascene_ros.snapshot import Snapshot
@@ -47,11 +48,12 @@ def map_from_object(instance: Instance, result: CompletedObject | None) -> np.nd
 
 
 class EventTopic:
-    """`object_events`: what appeared and what left since the last time."""
+    """`object_events`: what appeared, moved and left since the last time."""
 
     def __init__(self, node) -> None:
         self._publisher = node.create_publisher(ObjectEvent, "object_events", EVENTS)
         self._known: dict[InstanceId, np.ndarray] = {}
+        self._changes: tuple[Change, ...] = ()
 
     def update(self, snapshot: Snapshot, header: Header) -> None:
         """header: of the map."""
@@ -61,11 +63,21 @@ class EventTopic:
             self._tell(ObjectEvent.LEFT, number, before[number], header)
         for number in now.keys() - before.keys():
             self._tell(ObjectEvent.APPEARED, number, now[number], header)
+        # Completed, a thing gets another frame without having moved: only the scene knows.
+        told, self._changes = set(map(id, self._changes)), snapshot.changes
+        for change in snapshot.changes:
+            number = change.instance_id
+            if id(change) not in told and change.kind == MOVED and number in before and number in now:
+                self._tell(ObjectEvent.MOVED, number, now[number], header, before[number])
 
-    def _tell(self, event: int, number: InstanceId, place: np.ndarray, header: Header) -> None:
+    def _tell(
+        self, event: int, number: InstanceId, place: np.ndarray, header: Header,
+        before: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         pose = pose_from_matrix(place)
+        old = pose if before is None else pose_from_matrix(before)
         self._publisher.publish(
-            ObjectEvent(header=header, event=event, instance_id=int(number), old_pose=pose, new_pose=pose)
+            ObjectEvent(header=header, event=event, instance_id=int(number), old_pose=old, new_pose=pose)
         )
 
 

@@ -30,6 +30,9 @@ class InputParameters:
     pose_source: Literal["topic", "odometry", "tf", "none"] = "topic"
     # Odometry only: camera (optical frame) in the odometry's child frame, x y z qx qy qz qw.
     camera_in_base: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    # Several cameras that look at one scene: their namespaces, "left right", each with the topics below it;
+    # "" = one camera, whose topics are the node's own.
+    cameras: str = ""
     image_qos: Literal["auto", "reliable", "best_effort"] = "auto"
     image_transport: Literal["raw", "compressed"] = "raw"
     # Images are undistorted already: use P of camera_info, ignore D.  Taken for granted where the topic's
@@ -63,6 +66,11 @@ class InputParameters:
     depth_shift: tuple[float, float] = (0.0, 0.0)  # pixels right and down that move depth onto the colours
 
     @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Namespaces of the cameras; ("",) for one alone."""
+        return tuple(name.strip("/") for name in self.cameras.replace(",", " ").split()) or ("",)
+
+    @property
     def corrections(self) -> Corrections:
         return Corrections(**{f.name: getattr(self, f.name) for f in fields(Corrections)})
 
@@ -76,6 +84,8 @@ class NodeParameters:
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest
     status_period_s: float = 1.0  # of status and /diagnostics
+    # Configured and activated by itself; false: waits for its lifecycle transitions (`ros2 lifecycle set`).
+    autostart: bool = True
     planning_scene_diff: bool = False  # where MoveIt is installed, tell it also by diffs on /planning_scene
     input: InputParameters = field(default_factory=InputParameters)
 
@@ -131,6 +141,8 @@ def _check(parameters: NodeParameters) -> None:
         raise InputError("The parameter 'depth_in_color' takes 7 values: x y z qx qy qz qw, or 7 zeros.")
     if parameters.status_period_s <= 0 or parameters.service_timeout_s <= 0:
         raise InputError("The parameters 'status_period_s' and 'service_timeout_s' must be positive.")
+    if len(set(source.camera_names)) < len(source.camera_names):
+        raise InputError("The parameter 'cameras' names a camera twice.")
     if not parameters.map_frame:
         raise InputError("The parameter 'map_frame' must not be empty.")
 

@@ -210,14 +210,19 @@ class NoPoses:
         pass
 
 
-# Parameter `pose_source` → what makes it from (node, parameters, map frame).
-POSE_SOURCES: dict[str, Callable[[Any, InputParameters, str], PoseSource]] = {
-    "topic": lambda node, given, map_frame: StampedPoses(
-        map_frame, given.sync_tolerance_s, node.resolve_topic_name
+def _resolved(node, named: Callable[[str], str]) -> Callable[[str], str]:
+    """The full name of a topic of a camera."""
+    return lambda topic: node.resolve_topic_name(named(topic))
+
+
+# Parameter `pose_source` → what makes it from (node, parameters, map frame, name of a topic of the camera).
+POSE_SOURCES: dict[str, Callable[[Any, InputParameters, str, Callable[[str], str]], PoseSource]] = {
+    "topic": lambda node, given, map_frame, named: StampedPoses(
+        map_frame, given.sync_tolerance_s, _resolved(node, named)
     ),
-    "odometry": lambda node, given, map_frame: OdometryPoses(
-        map_frame, given.sync_tolerance_s, given.camera_in_base, node.resolve_topic_name
+    "odometry": lambda node, given, map_frame, named: OdometryPoses(
+        map_frame, given.sync_tolerance_s, given.camera_in_base, _resolved(node, named)
     ),
-    "tf": lambda node, given, map_frame: TfPoses(node, map_frame),
-    "none": lambda node, given, map_frame: NoPoses(),
+    "tf": lambda node, given, map_frame, named: TfPoses(node, map_frame),
+    "none": lambda node, given, map_frame, named: NoPoses(),
 }

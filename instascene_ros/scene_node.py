@@ -13,17 +13,17 @@ from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import Header
 
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.scene import Scene
+from instascene_ros.cameras import Cameras
 from instascene_ros.edits import Edits
 from instascene_ros.error_log import ErrorLog, describe
 from instascene_ros.frame_assembly import BAD_IMAGE, REDUNDANT, FrameDropped
 from instascene_ros.frame_jobs import FrameJobs
-from instascene_ros.frame_source import FrameSource
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.map_points import MapPoints
 from instascene_ros.parameters import declare_parameters
@@ -39,35 +39,26 @@ STATUS_GAP_S = 0.1  # between two status messages that a change of the worker's 
 STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
 
 
-class SceneNode(Node):
-    """Parameters, publishers, subscriptions, services; no mathematics."""
+class SceneNode(LifecycleNode):
+    """Parameters, publishers, subscriptions, services; no mathematics.
+
+    A managed node: configured it answers requests, active it takes frames as well, cleaned up it has
+    forgotten the scene.  With `autostart` it goes to active by itself.
+    """
 
     def __init__(self, **node_options) -> None:
         super().__init__("scene_node", automatically_declare_parameters_from_overrides=True, **node_options)
         self._log_handler = forward_logging(self.get_logger())
-        self.parameters, config = declare_parameters(self)
+        self.parameters, self._config = declare_parameters(self)
         if self.parameters.input.pose_source == "none":
             raise InputError("pose_source is none, which serves mask_node alone: scene_node needs poses.")
         self.errors = ErrorLog()
-        self.scene_publishers = ScenePublishers(
-            self, self.parameters.map_frame, self.parameters.planning_scene_diff
-        )
-        self.worker = SceneWorker(
-            Scene(config), self.errors, self.scene_publishers.publish_changes, self._on_worker_change,
-            self.parameters.work_ahead,
-        )  # fmt: skip
-        inputs = self.parameters.input
-        self.worker.scene.corrections = inputs.corrections
-        self.source = FrameSource(self, inputs, self.parameters.map_frame, self.errors.report)
-        self.frame_jobs = FrameJobs(
-            self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
-        )
         self._last_status = 0.0
         self._rendered_key: tuple | None = None
         self._newest = ("", "")  # frame that came last, and tf's name of its camera
         self._status_lock = threading.Lock()
-        self._offer_requests()
-        self.source.start(self.frame_jobs.add)
+        self._owned: set = set()  # publishers, services … that come and go with the configuration
+        self._action_servers: list = []
         # Wall time: the status comes also while a simulation's clock stands still.  An idle node
         # without a timer can miss SIGTERM for ever, too.
         self._status_timer = self.create_timer(
@@ -76,13 +67,92 @@ class SceneNode(Node):
             callback_group=MutuallyExclusiveCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
-        self.worker.start()
+        if self.parameters.autostart:
+            self._configure()
+            self.trigger_configure()
+            self.trigger_activate()
+
+    # ── lifecycle ─────────────────────────────────────────────────────────────────────────────────
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publishers and services are there, and the worker."""
+        try:
+            if not self._owned:
+                self._configure()
+        except InputError as error:  # the message of the transition cannot say why
+            logger.error("cannot be configured: %s", error)
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frames come in."""
+        self.source.start(self.frame_jobs.add)
         logger.info(
             "ready: frames come in on %s, poses in frame '%s' (%s)",
-            self.resolve_topic_name("rgb/image"),
+            " ".join(
+                self.resolve_topic_name(f"{camera}/rgb/image" if camera else "rgb/image")
+                for camera in self.parameters.input.camera_names
+            ),
             self.parameters.map_frame,
-            inputs.pose_source,
+            self.parameters.input.pose_source,
         )
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """No more frames; the scene stays, and requests are answered."""
+        self.source.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The scene is forgotten."""
+        if not self._dismiss():
+            return TransitionCallbackReturn.FAILURE
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleaned up, for good."""
+        self._dismiss()
+        return super().on_shutdown(state)
+
+    def _configure(self) -> None:
+        """InputError where the parameters ask for what is not there."""
+        before = self._entities()
+        self.scene_publishers = ScenePublishers(
+            self, self.parameters.map_frame, self.parameters.planning_scene_diff
+        )
+        self.worker = SceneWorker(
+            Scene(self._config), self.errors, self.scene_publishers.publish_changes, self._on_worker_change,
+            self.parameters.work_ahead,
+        )  # fmt: skip
+        inputs = self.parameters.input
+        self.worker.scene.corrections = inputs.corrections
+        self.source = Cameras(self, inputs, self.parameters.map_frame, self.errors.report)
+        self.frame_jobs = FrameJobs(
+            self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
+        )
+        self._offer_requests()
+        self.worker.start()
+        self._owned = self._entities() - before
+
+    def _entities(self) -> set:
+        return {*self.publishers, *self.subscriptions, *self.services, *self.timers, *self.clients}
+
+    def _dismiss(self) -> bool:
+        """Undo `_configure`; False when the worker did not end in time."""
+        if not self._owned:
+            return True
+        # First, so that a goal whose job is cancelled now does not answer into what is shut down already.
+        for server in self._action_servers:
+            server.destroy()
+        self._action_servers = []
+        ended = self.worker.stop(STOP_S)
+        self.source.stop()
+        owned, self._owned = self._owned, set()
+        destroyers = (self.destroy_publisher, self.destroy_subscription, self.destroy_service,
+                      self.destroy_timer, self.destroy_client)  # fmt: skip
+        for entity in owned:
+            any(destroy(entity) for destroy in destroyers)  # each knows its own kind
+        return ended
 
     def _offer_requests(self) -> None:
         group, data_folder = ReentrantCallbackGroup(), self.parameters.data_folder
@@ -118,9 +188,12 @@ class SceneNode(Node):
         self._publish_status()
 
     def _on_status_timer(self) -> None:
+        if not self._owned:
+            return
         try:
             self._publish_status()
             self._render_if_wanted()
+            self.worker.follow_if_due()
             self.scene_publishers.complete_markers()
         except Exception as error:  # the heartbeat must not end
             if self.context.ok():
@@ -162,10 +235,7 @@ class SceneNode(Node):
 
     def close(self) -> bool:
         """End the worker and the node; False when the worker did not end in time."""
-        # First, so that a goal whose job is cancelled now does not answer into what is shut down already.
-        for server in self._action_servers:
-            server.destroy()
-        ended = self.worker.stop(STOP_S)
+        ended = self._dismiss()
         stop_forwarding(self._log_handler)
         self.destroy_node()
         return ended

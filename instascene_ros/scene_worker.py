@@ -1,5 +1,7 @@
 """The worker that owns the scene, and publishes what its jobs change."""
 
+import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +10,11 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.scene import Scene
 from instascene_ros.error_log import ErrorLog
 from instascene_ros.snapshot import Snapshot
-from instascene_ros.worker import Job, Worker
+from instascene_ros.worker import Job, QueueFull, Worker
 
 IDLE_SLICE_S = 0.1  # a job waits this long at most for the worker's idle work
+FOLLOW_JOB = "follow"  # looking for what left, moved or appeared
+PAUSE_S = 2.0  # without a new frame, after which also a few are looked at
 
 
 class SceneWorker(Worker):
@@ -35,6 +39,7 @@ class SceneWorker(Worker):
         self.selected = 0  # the instance clicked last; 0 = none
         self.snapshot = Snapshot.of(scene)
         self._publish_changes = publish_changes
+        self._frames_seen, self._frames_since = 0, 0.0
         self._doubt = ""  # the check's warning that was reported last
 
     def submit(
@@ -56,6 +61,19 @@ class SceneWorker(Worker):
                 self.publish()
 
         return super().submit(kind, work, progress, max_unfinished)
+
+    def follow_if_due(self) -> None:
+        """Look for changes once enough new frames have come, or some and then none for a while; asked now and
+        then."""
+        scene = self.scene
+        count = scene.frames_to_follow
+        if count != self._frames_seen:
+            self._frames_seen, self._frames_since = count, time.monotonic()
+        settings = scene.config.following
+        paused = time.monotonic() - self._frames_since > PAUSE_S
+        if count >= settings.batch or (count >= settings.min_views and paused):
+            with contextlib.suppress(QueueFull):
+                self.submit(FOLLOW_JOB, lambda progress: self.scene.follow(progress), max_unfinished=1)
 
     def publish(self) -> Snapshot:
         """In a job: take a snapshot and publish what differs from the one before."""

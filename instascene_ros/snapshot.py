@@ -9,6 +9,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.scene import Scene
+from instascene_core.scene.following import Change
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Snapshot:
     psnr: float = math.nan  # dB, on the frames reconstructed from; NaN before there is one
     instances: InstanceMap | None = None
     objects: dict[InstanceId, CompletedObject] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()  # what was seen to leave, move or appear, in order
     selected: int = 0  # the instance to highlight; 0 = none
     device: str = "cpu"  # what reconstructs
     # [3] float64 metres: map frame = the scene's frame + this (`instascene_core.local_frame`)
@@ -35,6 +37,7 @@ class Snapshot:
             psnr=float(scene.metrics.get("psnr", math.nan)),
             instances=scene.instances,
             objects=dict(scene.objects),
+            changes=scene.state.changes,
             selected=selected,
             device=scene.device,
             world_offset=scene.world_offset,

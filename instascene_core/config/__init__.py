@@ -14,6 +14,7 @@ from instascene_core.config.association import AssociationConfig
 from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
+from instascene_core.config.following import FollowingConfig
 from instascene_core.config.measured_depth import EstimatedDepthConfig, MeasuredDepthConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
 from instascene_core.config.plausibility import PlausibilityConfig
@@ -54,6 +55,7 @@ class Config:
     pixel_labels: PixelLabelsConfig = field(default_factory=PixelLabelsConfig)
     click: ClickConfig = field(default_factory=ClickConfig)
     removal: RemovalConfig = field(default_factory=RemovalConfig)
+    following: FollowingConfig = field(default_factory=FollowingConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
 
@@ -65,6 +67,7 @@ __all__ = [
     "Config",
     "ExportConfig",
     "FeaturesConfig",
+    "FollowingConfig",
     "MeasuredDepthConfig",
     "PixelLabelsConfig",
     "PlausibilityConfig",

@@ -77,15 +77,19 @@ class LabelImages(Mapping):
         labels: np.ndarray,
         places: Sequence[Disks],
         config: PixelLabelsConfig,
+        added: Mapping[str, np.ndarray] | None = None,
     ) -> "LabelImages":
-        """The images of `earlier` after the labels (or the Gaussians) at some places changed."""
+        """The images of `earlier` after the labels (or the Gaussians) at some places changed.
+
+        added: images of views that are new, as they are now.
+        """
         images, stale = earlier, {}
         if isinstance(earlier, LabelImages):
             with earlier._lock:
                 images, stale = dict(earlier._images), dict(earlier._stale)
         names = [view.name for view in views if view.name in images]
         stale = {n: (*stale.get(n, ()), *places) for n in names}
-        return cls(images, views, gaussians, labels, stale, config)
+        return cls({**images, **(added or {})}, views, gaussians, labels, stale, config)
 
     def __getitem__(self, name: str) -> np.ndarray:
         with self._lock:  # other threads may read a scene's state

@@ -27,6 +27,8 @@ from instascene_core.segmentation import Support
 if TYPE_CHECKING:
     import torch
 
+    from instascene_core.scene.following.changes import Change
+
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
@@ -129,6 +131,7 @@ class SceneState:
     objects: Mapping[InstanceId, CompletedObject] = field(default_factory=dict)  # by instance id
     ids: IdHistory = IdHistory()
     metrics: Mapping = field(default_factory=dict)  # of all steps, see the results' own
+    changes: tuple[Change, ...] = ()  # what was seen to leave, move or appear, in order
     # [3] float64 metres: everything here is in a frame of the world's axes whose origin is there in the
     # world; 0 but for worlds far from the origin (`instascene_core.local_frame`).
     world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))

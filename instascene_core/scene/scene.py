@@ -20,7 +20,7 @@ from instascene_core.objects import CompletedObject
 from instascene_core.plausibility import Verdict
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
-from instascene_core.scene import editing, removal
+from instascene_core.scene import editing, following, removal
 from instascene_core.scene.checking import RecordingCheck
 from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.keyframes import most_redundant
@@ -108,7 +108,8 @@ class Scene:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
         # Section 3: 2D Gaussian Splatting explains all frames.
         again = again or until == "reconstruct"
-        state = self._explain_frames(again, progress, iterations, time_budget_s)
+        state = self._followed(progress)
+        state = self._explain_frames(state, again, progress, iterations, time_budget_s)
         # Sections 3.1 and 3.2: masks of single views become instances of the scene.
         if until != "reconstruct":
             known = state.require_reconstruction()
@@ -127,6 +128,32 @@ class Scene:
     ) -> None:
         """Optimise the Gaussians on all frames; after `work_ahead` only finish what that has begun."""
         self.run("reconstruct", progress, iterations=iterations, time_budget_s=time_budget_s)
+
+    def follow(self, progress: ProgressCallback = no_progress) -> tuple[following.Change, ...]:
+        """What new frames with depth show to have left, moved or appeared, and the scene changed accordingly.
+
+        Ids stay, and so do the completed meshes of what stayed and of what moved.  Nothing where there are no
+        instances yet, or no frames that were not looked at.  `run` begins with it.
+        """
+        before, state = self.state, self._followed(progress)
+        if state is not before:
+            self._replace(state, state.posed_frames)
+        return state.changes[len(before.changes) :]
+
+    def _followed(self, progress: ProgressCallback) -> SceneState:
+        """The state after what new frames show to have changed; work ahead forgets what is gone."""
+        if not self.config.following.enabled:
+            return self.state
+        state, changes = following.follow(self.state, self.config, progress)
+        known = state.reconstruction
+        if changes and self._online is not None and known is not None:
+            self._online.adopt(state.posed_frames, known.gaussians, known.background)
+        return replace(state, changes=(*state.changes, *changes)) if changes else state
+
+    @property
+    def frames_to_follow(self) -> int:
+        """How many frames `follow` would look at."""
+        return len(following.frames_to_follow(self.state)) if self.config.following.enabled else 0
 
     def segment(self, progress: ProgressCallback = no_progress) -> InstanceMap:
         """Find every object once (reconstructs first where frames are new)."""
@@ -248,11 +275,14 @@ class Scene:
                     return
 
     def _explain_frames(
-        self, again: bool, progress: ProgressCallback, iterations: int | None, time_budget_s: float | None
-    ) -> SceneState:
-        """The state in which the Gaussians explain all frames; the present one where they do (unless
-        `again`).  What an earlier `run` made of these very frames before it was cancelled is taken up."""
-        state, limits = self.state, (iterations, time_budget_s)
+        self, state: SceneState, again: bool, progress: ProgressCallback,
+        iterations: int | None, time_budget_s: float | None,
+    ) -> SceneState:  # fmt: skip
+        """The state in which the Gaussians explain all frames; the same where they do (unless `again`).
+
+        What an earlier `run` made of these very frames before it was cancelled is taken up.
+        """
+        limits = iterations, time_budget_s
         if state.is_reconstructed and not again:
             return state
         verdict = self.check_plausibility()

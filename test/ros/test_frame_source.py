@@ -300,7 +300,7 @@ def test_depth_as_compressed_depth_and_pixels_to_ignore(bench, tmp_path):
     assert not bench.frames  # waits for it
     ignored.publish(image_message(arm, "mono8", header(1.0)))
     (assembled,) = wait_for(lambda: bench.frames, 5, "the frame")
-    decoded = build_frame(assembled, "one", source.decoding)
+    decoded = build_frame(assembled, "one", source.decoding_of(assembled))
     assert decoded.complaints == ()
     np.testing.assert_allclose(decoded.frame.depth[:40, 8:], 1.5, rtol=1e-6)
     np.testing.assert_array_equal(decoded.frame.valid, (kept > 0) & (arm == 0))
@@ -329,5 +329,6 @@ def test_one_image_of_what_is_fixed_to_the_camera(bench, tmp_path):
     kept[:, :20] = 0
     Picture.fromarray(kept).save(tmp_path / "gripper.png")
     source = bench.source(ignore=str(tmp_path / "gripper.png"), depth_unit=0.01)
-    np.testing.assert_array_equal(source.decoding.kept, kept > 0)
-    assert source.decoding.depth_unit == 0.01 and not source.decoding.depth_registered
+    decoding = source.decoding
+    np.testing.assert_array_equal(decoding.kept, kept > 0)
+    assert decoding.depth_unit == 0.01 and not decoding.depth_registered

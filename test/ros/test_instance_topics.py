@@ -13,8 +13,11 @@ from instascene.srv import RemoveInstance, ResetScene, SegmentAt
 from nodes import Client, scene_node_here, show_scene, wait_for
 from rclpy.qos import DurabilityPolicy
 from std_msgs.msg import Header
+from test_following import motion_of, parts, shown
 from test_scene_messages import completed, instance_map
 
+from instascene_core.scene.following import MOVED
+from instascene_core.scene.following.changing import moved_gaussians
 from instascene_ros.instance_topics import EVENTS, DetectionTopic
 from instascene_ros.snapshot import Snapshot
 
@@ -53,6 +56,32 @@ def test_events_tell_what_was_found_and_what_left(ros_domain, tmp_path):
             (ObjectEvent.LEFT, BLUE),
             (ObjectEvent.LEFT, 5),
         }
+        client.close()
+    rclpy.shutdown()
+
+
+def test_what_was_moved_is_noticed_in_new_frames_and_told(ros_domain, tmp_path):
+    """Its id stays; of the other one nothing is told."""
+    rclpy.init()
+    scene, _ = decomposed_scene()
+    motion = motion_of((-0.06, -0.16, 0), 40, about=np.array([*PLACES[RED], 0]))
+    things = parts()
+    things[RED] = moved_gaussians(things[RED], motion)
+    with scene_node_here(data_dir=str(tmp_path), status_period_s=0.2, work_ahead=False) as node:
+        client = Client("events_client")
+        events = client.listen(ObjectEvent, "object_events", EVENTS)
+        wait_for(lambda: client.node.count_publishers("/object_events"), 10, "the topic")
+        show_scene(node, scene)
+        wait_for(lambda: len(events) == 2, 10, "what was found")
+        before = next(e for e in events if e.instance_id == RED).new_pose
+        views = shown(things.values(), node.worker.scene.config.following.batch)
+        node.worker.submit("frames", lambda progress: [scene.add_frame(view) for view in views]).result(20)
+        event = wait_for(lambda: len(events) > 2 and events[2], 60, "the change")
+        assert (event.event, event.instance_id) == (ObjectEvent.MOVED, RED)
+        assert event.old_pose == before
+        place, (x, y) = event.new_pose.position, (motion @ [*PLACES[RED], 0, 1])[:2]
+        np.testing.assert_allclose([place.x, place.y], [x, y], atol=0.01)
+        assert node.worker.snapshot.changes[-1].kind == MOVED and len(events) == 3
         client.close()
     rclpy.shutdown()
 

@@ -16,6 +16,7 @@ class StandInScene(SimpleNamespace):
     def __init__(self, **changes) -> None:
         empty = {"frames": [], "gaussians": None, "instances": None, "objects": {}, "device": "cpu"}
         empty["world_offset"] = np.zeros(3)
+        empty["state"] = SimpleNamespace(changes=())
         super().__init__(**{**empty, "metrics": {"psnr": 20.0, "seconds": {}}, **changes})
 
 
