@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """grasp_node: antipodal grasps on the objects of a scene_node, as PoseArray in the map frame.
 
-    tools/run python examples/grasp_node.py --ros-args -p opening:=0.085 -p friction:=0.4
+    ros2 run instascene grasp_node.py --ros-args -p opening:=0.085 -p friction:=0.4
 
 Subscribes `completed_objects` and `instances`, publishes `grasps` (latched; best first within an object,
 gripper frame as in grasps.py) whenever an object is new, changed or gone.  Parameters: the gripper's sizes,
@@ -51,6 +52,11 @@ def body_of(message: CompletedObject) -> Body:
     return Body(vertices, faces, np.array(message.vertex_observed, dtype=float))
 
 
+def is_same(a: Body, b: Body) -> bool:
+    pairs = ((a.vertices, b.vertices), (a.faces, b.faces), (a.observed, b.observed))
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
 class GraspNode(Node):
     """Keeps the newest bodies, and samples anew when they have changed."""
 
@@ -62,6 +68,7 @@ class GraspNode(Node):
         self._only = self._declare_count("instance_id", 0, 0, "object to grasp; 0 = all")
         self._seed = self._declare_count("seed", 0, 0, "same seed, same grasps")
         self.bodies: dict[int, Body] = {}
+        self._there: set[int] | None = None  # completed, as `instances` lists them; None before it came
         self._support: np.ndarray | None = None
         self._frame, self._changed = "map", False
         self._publisher = self.create_publisher(PoseArray, "grasps", latched(1))
@@ -88,18 +95,30 @@ class GraspNode(Node):
     def _on_object(self, message: CompletedObject) -> None:
         self._frame = message.header.frame_id
         try:
-            self.bodies[message.instance_id] = body_of(message)
+            body = body_of(message)
         except ValueError as error:
             self.get_logger().warning(f"object {message.instance_id} is left out: {error}")
-        self._touch()
+            if self.bodies.pop(message.instance_id, None) is not None:
+                self._touch()
+            return
+        known = self.bodies.get(message.instance_id)
+        if known is None or not is_same(known, body):  # all come anew when one has left
+            self.bodies[message.instance_id] = body
+            self._touch()
 
     def _on_instances(self, message: InstanceArray) -> None:
-        """What is no longer completed has gone, or is about to come anew; the plane that things stand on."""
+        """Which bodies are there, and the plane that things stand on.
+
+        A mesh that is not listed is kept, and not used: the two topics may overtake each other.
+        """
         there = {instance.id for instance in message.instances if instance.completed}
-        self._support = np.array(message.support.coef) if message.has_support else None
-        for number in self.bodies.keys() - there:
-            del self.bodies[number]
-        self._touch()
+        before, self._there = self._there, there
+        support, self._support = (
+            self._support,
+            np.array(message.support.coef) if message.has_support else None,
+        )
+        if there != before or not np.array_equal(support, self._support):  # None differs from every plane
+            self._touch()
 
     def _touch(self) -> None:
         self._changed = True
@@ -110,10 +129,11 @@ class GraspNode(Node):
             return
         self._changed = False
         found: list[Grasp] = []
-        for number, body in sorted(self.bodies.items()):
+        present = {n: b for n, b in sorted(self.bodies.items()) if self._there is None or n in self._there}
+        for number, body in present.items():
             if self._only not in (0, number):
                 continue
-            others = [other for n, other in self.bodies.items() if n != number]
+            others = [other for n, other in present.items() if n != number]
             grasps = sample_grasps(
                 body, others, self.gripper, count=self._count, attempts=self._attempts,
                 support=self._support, seed=self._seed,

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Plans with MoveIt to a grasp of grasp_node.py:  python examples/moveit_grasp.py --group arm --tip hand_tcp
 
 scene_node tells MoveIt of the objects by itself (`/collision_object`).  This takes the `grasps`, best first,

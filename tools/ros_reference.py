@@ -96,6 +96,12 @@ def reference() -> str:
         for one in interfaces(kind):
             lines.append(f"### `{request_name(one)}` ({one.type})\n")
             lines += _fields(one)
+    lines.append("## Lifecycle\n")
+    lines.append(
+        "`scene_node` is a managed node: `ros2 lifecycle get`, `set` and `list /scene_node`. Configured it "
+        "answers requests, active it takes frames, deactivated it keeps the scene, cleaned up it forgets it. "
+        "With the parameter `autostart` (the default) it becomes active by itself.\n"
+    )
     lines.append("## Messages\n")
     for one in interfaces("msg"):
         lines.append(f"### {one.type}\n")

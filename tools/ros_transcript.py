@@ -38,6 +38,7 @@ class Step:
 
 STEPS = (
     Step("What is there:", "ros2 node list"),
+    Step("", "ros2 lifecycle get /scene_node"),
     Step("The node's topics, services and actions:", "ros2 node info /scene_node"),
     Step("", "ros2 topic list -t"),
     Step(
@@ -144,7 +145,7 @@ def record(folder: Path) -> Iterator[str]:
     with launched(folder) as log:
         wait_for(log, "24 of 24 frames sent")
         text = re.sub(r"\[\d+\.\d+\] ", "", log.read_text().replace(str(folder), "~"))
-        text = re.sub(r"(?<=below ).*/(?=\d{4}-)", "~/.ros/log/", text)
+        text = re.sub(r"(?<=below ).*", "~/.ros/log", text)
         yield from block(LAUNCH.replace("{folder}", "~"), text, 30)
         yield "In another:"
         yield ""

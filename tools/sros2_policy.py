@@ -20,6 +20,11 @@ PARAMETER_SERVICES = (
     "~/describe_parameters", "~/get_parameter_types", "~/get_parameters", "~/get_type_description",
     "~/list_parameters", "~/set_parameters", "~/set_parameters_atomically",
 )  # fmt: skip
+# What a managed node has besides (scene_node).
+LIFECYCLE_SERVICES = (
+    "~/change_state", "~/get_available_states", "~/get_available_transitions", "~/get_state",
+    "~/get_transition_graph",
+)  # fmt: skip
 TRANSFORMS = ("/tf", "/tf_static")
 
 
@@ -53,19 +58,22 @@ def _node(name: str) -> Iterator[str]:
         inputs = [t for t in inputs if t not in ("masks/image", "clicked_point")]
     if name != "dataset_player":
         yield from _rules("topic", "subscribe", (*inputs, *TRANSFORMS))
-    yield from _rules("topic", "publish", (row["topic"] for row in rows[name] if row["way"] == "out"))
-    if name == "scene_node":
-        yield from _rules("service", "reply", map(request_name, interfaces("srv")))
+    published = [row["topic"] for row in rows[name] if row["way"] == "out"]
+    managed = name == "scene_node"
+    yield from _rules("topic", "publish", [*published, *(["~/transition_event"] if managed else [])])
+    if managed:
+        yield from _rules("service", "reply", [*map(request_name, interfaces("srv")), *LIFECYCLE_SERVICES])
         yield from _rules("action", "execute", map(request_name, interfaces("action")))
 
 
 def _operator() -> Iterator[str]:
     """Who sees the results, asks for work and reads parameters: RViz, a grasp planner, a person's ros2."""
     rows = topics()["scene_node"]
-    yield from _rules("topic", "subscribe", [*(r["topic"] for r in rows if r["way"] == "out"), *TRANSFORMS])
+    shown = [row["topic"] for row in rows if row["way"] == "out"]
+    yield from _rules("topic", "subscribe", [*shown, "/scene_node/transition_event", *TRANSFORMS])
     yield from _rules("topic", "publish", ["clicked_point"])
-    parameters = (f"/scene_node/{name.removeprefix('~/')}" for name in PARAMETER_SERVICES)
-    yield from _rules("service", "request", [*map(request_name, interfaces("srv")), *parameters])
+    own = [name.replace("~", "/scene_node") for name in (*PARAMETER_SERVICES, *LIFECYCLE_SERVICES)]
+    yield from _rules("service", "request", [*map(request_name, interfaces("srv")), *own])
     yield from _rules("action", "call", map(request_name, interfaces("action")))
 
 

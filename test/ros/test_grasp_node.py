@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -102,12 +103,22 @@ def test_an_object_that_left_takes_its_grasps_along_and_makes_room(world):
 
 
 def test_a_mesh_that_is_none_is_left_out_and_told(world):
-    world.heard.clear()
     bad = completed(3, (0.05, 0.05, 0.05), (0.3, 0, 0.025))
     bad.vertex_observed = [1.0]
     world.objects.publish(bad)
-    newest(world, lambda message: len(message.poses) == 7)
-    assert "object 3 is left out: There are" in world.log.read_text()
+    wait_for(lambda: "object 3 is left out: There are" in world.log.read_text(), 15, "it is told")
+
+
+def test_what_comes_again_unchanged_is_not_sampled_again(world):
+    """scene_node sends all objects anew when one has left."""
+    done = world.log.read_text().count("grasps")
+    world.objects.publish(completed(1, (0.05, 0.1, 0.06), (0, 0, 0.03)))
+    world.things.publish(instances(1))
+    time.sleep(1.0)
+    assert world.log.read_text().count("grasps") == done
+    world.objects.publish(completed(4, (0.04, 0.04, 0.04), (0.3, 0, 0.02)))  # listed late
+    world.things.publish(instances(1, 4))
+    newest(world, lambda message: len(message.poses) == 14)
 
 
 def test_it_ends_with_a_signal(world):
