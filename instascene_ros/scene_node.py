@@ -150,7 +150,8 @@ class SceneNode(LifecycleNode):
         self._action_servers = []
         ended = self.worker.stop(STOP_S)
         self.source.stop()
-        owned, self._owned = self._owned, set()
+        with self._status_lock:
+            owned, self._owned = self._owned, set()
         destroyers = (self.destroy_publisher, self.destroy_subscription, self.destroy_service,
                       self.destroy_timer, self.destroy_client)  # fmt: skip
         for entity in owned:
@@ -218,7 +219,7 @@ class SceneNode(LifecycleNode):
 
     def _publish_status(self) -> None:
         with self._status_lock:
-            if not self.context.ok():
+            if not self._owned or not self.context.ok():
                 return
             self._last_status = time.monotonic()
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.parameters.map_frame)
