@@ -75,6 +75,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "scanned": _rows("generation_scanned", identity=("method",)),
     },
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
+    "ros": {"runs": _rows("ros", identity=("qos",))},
     "following": {"runs": _rows("following", identity=("seed", "condition"))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),

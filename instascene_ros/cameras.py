@@ -37,6 +37,11 @@ class Cameras:
         for source in self._sources.values():
             source.clear()
 
+    def set_keyframes(self, translation_m: float, rotation_deg: float) -> None:
+        """From the next frame on: how far a camera must have moved or turned."""
+        for source in self._sources.values():
+            source.set_keyframes(translation_m, rotation_deg)
+
     def decoding_of(self, frame: AssembledFrame) -> Decoding:
         """How the messages of a frame are to be understood."""
         return self._sources[frame.camera].decoding_of(frame)

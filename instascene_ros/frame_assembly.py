@@ -203,7 +203,7 @@ class FrameAssembler:
     ) -> None:
         self._find_pose, self._place_depth, self._why_no_pose = find_pose, place_depth, why_no_pose
         self._on_restart = on_restart
-        self._keyframes = keyframes
+        self.keyframes = keyframes
         self._tolerance, self._wait = tolerance_s, wait_s
         self._on_error = on_error
         self._max_pending = max_pending
@@ -371,7 +371,7 @@ class FrameAssembler:
                 f"The image is {size[0]}×{size[1]} but camera_info says {camera.width}×{camera.height}; "
                 "publish the camera_info of this image size.",
             )
-        if not self._keyframes.accepts(pose, self._last_keyframe):
+        if not self.keyframes.accepts(pose, self._last_keyframe):
             raise FrameDropped(NOT_A_KEYFRAME)
 
     def _drop(self, dropped: FrameDropped) -> None:

@@ -129,6 +129,11 @@ class FrameSource:
             self._poses.clear()
             self._losses_told = 0
 
+    def set_keyframes(self, translation_m: float, rotation_deg: float) -> None:
+        """From the next frame on: how far the camera must have moved or turned since the last one taken."""
+        with self._lock:
+            self._assembler.keyframes = KeyframeRule(translation_m, rotation_deg)
+
     def drop(self, reason: str, sentence: str = "") -> None:
         """Count a frame that was handed over but not used after all."""
         with self._lock:

@@ -3,15 +3,17 @@
 Both are frozen dataclasses with all defaults; ROS parameters are declared from them under the same
 names (`map_frame`, `reconstruction.iterations`), with the meanings and ranges that stand beside them.  An
 unknown parameter, a wrong type or a value out of range stops the node with one sentence; after the start
-they are read-only.
+those that `changeable` names can be changed, the others are read-only.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.parameter import Parameter
 
 from instascene_core.config import Config
 from instascene_core.config.descriptions import Setting, described_settings
@@ -20,6 +22,7 @@ from instascene_core.config_file import config_with, settings_of
 from instascene_core.config_listing import meaning
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
+from instascene_ros.changeable import takes_effect
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class NodeParameters:
         return Path(self.data_dir).expanduser().absolute()
 
 
+RESTART = "Read when the node starts; restart it with the new value."
 # Names that rclpy and launch bring along.
 FOREIGN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 
@@ -159,8 +163,14 @@ def given_values(node) -> dict[str, Any]:
     return {name: parameter.value for name, parameter in node.get_parameters_by_prefix("").items()}
 
 
-def declare_parameters(node) -> tuple[NodeParameters, Config]:
+# Told the new values, and in words what has changed and from when on.
+OnChange = Callable[[NodeParameters, Config, str], None]
+
+
+def declare_parameters(node, on_change: OnChange | None = None) -> tuple[NodeParameters, Config]:
     """Read a node's parameter overrides and declare every parameter with its value.
+
+    on_change: called for changes while the node runs; without it none is taken.
 
     The node is made with `automatically_declare_parameters_from_overrides=True`, so that what was
     given is known by name, known to us or not.
@@ -169,13 +179,13 @@ def declare_parameters(node) -> tuple[NodeParameters, Config]:
     parameters, config = read_parameters(given)
     for setting in (*described_settings(parameters), *described_settings(config)):
         name, value = setting.name.removeprefix("input."), plain(setting.value)
-        descriptor = descriptor_of(setting)
+        descriptor = descriptor_of(setting, takes_effect(name) if on_change else "")
         if name in given:
             descriptor.type = node.get_parameter(name).type_.value
             node.set_descriptor(name, descriptor)
         elif value != []:  # an empty list has no ROS type
             node.declare_parameter(name, value, descriptor)
-    node.add_on_set_parameters_callback(_refuse_changes)
+    node.add_on_set_parameters_callback(lambda changes: _change(node, changes, on_change))
     return parameters, config
 
 
@@ -196,12 +206,14 @@ def plain_parameters(node, defaults: Any) -> Any:
     return parameters
 
 
-def descriptor_of(setting: Setting) -> ParameterDescriptor:
-    """What `ros2 param describe` tells of a setting."""
+def descriptor_of(setting: Setting, effect: str = "") -> ParameterDescriptor:
+    """What `ros2 param describe` tells of a setting.
+
+    effect: from when on a new value holds; "" = read-only.
+    """
+    constraints = f"A new value holds {effect}." if effect else RESTART
     descriptor = ParameterDescriptor(
-        description=meaning(setting),
-        additional_constraints="Read when the node starts; restart it with the new value.",
-        read_only=True,
+        description=meaning(setting), additional_constraints=constraints, read_only=not effect
     )
     if setting.range is None or isinstance(setting.value, bool):
         return descriptor
@@ -217,9 +229,17 @@ def descriptor_of(setting: Setting) -> ParameterDescriptor:
     return descriptor
 
 
-def _refuse_changes(changes) -> SetParametersResult:
-    names = [p.name for p in changes if not p.name.startswith(FOREIGN_PREFIXES)]
-    if not names:
-        return SetParametersResult(successful=True)
-    reason = f"'{names[0]}' is read when the node starts; restart it with the new value."
-    return SetParametersResult(successful=False, reason=reason)
+def _change(node, changes: Sequence[Parameter], on_change: OnChange | None) -> SetParametersResult:
+    """Take the changes, all or none; the reason why not in one sentence."""
+    own = {p.name: p.value for p in changes if not p.name.startswith(FOREIGN_PREFIXES)}
+    fixed = [name for name in own if on_change is None or not takes_effect(name)]
+    if fixed:
+        return SetParametersResult(successful=False, reason=f"'{fixed[0]}': {RESTART}")
+    if own and on_change is not None:
+        try:
+            parameters, config = read_parameters({**given_values(node), **own})
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        words = (f"{name} = {value}: holds {takes_effect(name)}" for name, value in own.items())
+        on_change(parameters, config, "; ".join(words))
+    return SetParametersResult(successful=True)

@@ -16,8 +16,10 @@ from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import Header
 
+from instascene_core.config import Config
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
+from instascene_core.progress import ProgressCallback
 from instascene_core.scene import Scene
 from instascene_ros.cameras import Cameras
 from instascene_ros.edits import Edits
@@ -26,7 +28,7 @@ from instascene_ros.frame_assembly import BAD_IMAGE, REDUNDANT, FrameDropped
 from instascene_ros.frame_jobs import FrameJobs
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.map_points import MapPoints
-from instascene_ros.parameters import declare_parameters
+from instascene_ros.parameters import NodeParameters, declare_parameters
 from instascene_ros.publishers import ScenePublishers, frame_prefix_of
 from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
 from instascene_ros.requests import Requests
@@ -49,7 +51,8 @@ class SceneNode(LifecycleNode):
     def __init__(self, **node_options) -> None:
         super().__init__("scene_node", automatically_declare_parameters_from_overrides=True, **node_options)
         self._log_handler = forward_logging(self.get_logger())
-        self.parameters, self._config = declare_parameters(self)
+        self._last_change = ""  # of a parameter, in words
+        self.parameters, self._config = declare_parameters(self, self._on_parameters)
         if self.parameters.input.pose_source == "none":
             raise InputError("pose_source is none, which serves mask_node alone: scene_node needs poses.")
         self.errors = ErrorLog()
@@ -147,7 +150,8 @@ class SceneNode(LifecycleNode):
         self._action_servers = []
         ended = self.worker.stop(STOP_S)
         self.source.stop()
-        owned, self._owned = self._owned, set()
+        with self._status_lock:
+            owned, self._owned = self._owned, set()
         destroyers = (self.destroy_publisher, self.destroy_subscription, self.destroy_service,
                       self.destroy_timer, self.destroy_client)  # fmt: skip
         for entity in owned:
@@ -163,6 +167,20 @@ class SceneNode(LifecycleNode):
         self.create_subscription(PointStamped, "clicked_point", edits.on_clicked, 10, callback_group=group)
         services = (*requests.services, *edits.services)
         self._action_servers = offer(self, handling, services, requests.actions, group)
+
+    def _on_parameters(self, parameters: NodeParameters, config: Config, what: str) -> None:
+        """Some were changed while the node runs."""
+        self.parameters, self._config, self._last_change = parameters, config, what
+        logger.info("%s", what)
+        if not self._owned:
+            return
+        given = parameters.input
+        self.source.set_keyframes(given.keyframe_translation_m, given.keyframe_rotation_deg)
+
+        def take(progress: ProgressCallback) -> None:
+            self.worker.scene.config = config
+
+        self.worker.submit("settings", take)
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────
 
@@ -201,16 +219,15 @@ class SceneNode(LifecycleNode):
 
     def _publish_status(self) -> None:
         with self._status_lock:
-            if not self.context.ok():
+            if not self._owned or not self.context.ok():
                 return
             self._last_status = time.monotonic()
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.parameters.map_frame)
-            self.scene_publishers.publish_status(
-                status_message(
-                    self.worker.snapshot, self.worker.activity, self.source.counters, self.errors, header
-                ),
-                self.errors.is_troubled,
-            )
+            message = status_message(
+                self.worker.snapshot, self.worker.activity, self.source.counters, self.errors, header,
+                self._last_change,
+            )  # fmt: skip
+            self.scene_publishers.publish_status(message, self.errors.is_troubled)
 
     def _render_if_wanted(self) -> None:
         """The newest frame as the Gaussians show it, when someone looks and it would be new to them."""

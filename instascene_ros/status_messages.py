@@ -25,9 +25,10 @@ def resident_memory_mb() -> float:
 
 
 def status_message(
-    snapshot: Snapshot, activity: Activity, counters: FrameCounters, errors: ErrorLog, header: Header
-) -> SceneStatus:
-    """SceneStatus from what the threads hold."""
+    snapshot: Snapshot, activity: Activity, counters: FrameCounters, errors: ErrorLog, header: Header,
+    last_change: str = "",
+) -> SceneStatus:  # fmt: skip
+    """SceneStatus from what the threads hold; last_change: of a parameter, in words."""
     busy = activity.kind not in ("", FRAME_JOB)
     errors_now = errors.snapshot()
     dropped = dict(counters.dropped)
@@ -57,6 +58,7 @@ def status_message(
         errors=sum(errors_now.counts.values()),
         error_kinds=list(errors_now.counts),
         error_counts=list(errors_now.counts.values()),
+        last_change=last_change,
         last_error=errors_now.newest,
     )
 

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.scene import Scene
 from instascene_ros import frame_assembly
+from instascene_ros.changeable import takes_effect
 from instascene_ros.conversions import image_message, time_message
 from instascene_ros.frame_assembly import AssembledFrame
 from instascene_ros.parameters import FOREIGN_PREFIXES
@@ -56,7 +57,7 @@ def dropped(node, reason: str) -> int:
     return node.source.counters.dropped[reason]
 
 
-def test_parameters_tell_their_meaning_and_range_and_are_read_only(node):
+def test_parameters_tell_their_meaning_and_range_and_whether_they_can_be_changed(node):
     names = ["sync_tolerance_s", "max_frames", "pose_source", "reconstruction.iterations", "completion.prior"]
     tolerance, frames, source, iterations, prior = node.describe_parameters(names)
     assert tolerance.description.startswith("stamps this close belong together")
@@ -66,9 +67,30 @@ def test_parameters_tell_their_meaning_and_range_and_are_read_only(node):
     assert iterations.integer_range[0].from_value == 1 and "multiview" in prior.description
     described = node.describe_parameters(list(node.get_parameters_by_prefix("")))
     ours = [d for d in described if not d.name.startswith(FOREIGN_PREFIXES)]
-    assert len(ours) > 500 and [d.name for d in ours if not d.description or not d.read_only] == []
+    assert len(ours) > 500 and [d.name for d in ours if not d.description] == []
+    assert [d.name for d in ours if d.read_only is bool(takes_effect(d.name))] == []
     (answer,) = node.set_parameters([Parameter("max_frames", value=5)])
     assert not answer.successful and "read-only" in answer.reason
+
+
+def test_settings_of_what_comes_next_can_be_changed_and_status_tells(node):
+    changes = [Parameter("completion.num_samples", value=3), Parameter("keyframe_translation_m", value=0.5)]
+    answer = node.set_parameters_atomically(changes)
+    assert answer.successful
+    settle(node)
+    assert node.worker.scene.config.completion.num_samples == 3
+    assert node.parameters.input.keyframe_translation_m == 0.5
+    assert node._last_change == (
+        "completion.num_samples = 3: holds with the next complete_instance; "
+        "keyframe_translation_m = 0.5: holds with the next frame"
+    )
+    assert node.get_parameter("completion.num_samples").value == 3
+    answer = node.set_parameters_atomically(
+        [Parameter("completion.num_samples", value=4), Parameter("completion.prior", value="magic")]
+    )
+    assert not answer.successful and "magic" in answer.reason
+    settle(node)
+    assert node.worker.scene.config.completion.num_samples == 3  # all or none
 
 
 def test_a_full_queue_drops_and_counts_and_takes_again_afterwards(node):
