@@ -69,7 +69,7 @@ class GraspNode(Node):
         self._seed = self._declare_count("seed", 0, 0, "same seed, same grasps")
         self.bodies: dict[int, Body] = {}
         self._there: set[int] | None = None  # completed, as `instances` lists them; None before it came
-        self._support: np.ndarray | None = None
+        self._support: tuple[float, ...] | None = None  # a b c d of the plane
         self._frame, self._changed = "map", False
         self._publisher = self.create_publisher(PoseArray, "grasps", latched(1))
         self.create_subscription(CompletedObject, "completed_objects", self._on_object, latched(200))
@@ -113,11 +113,9 @@ class GraspNode(Node):
         """
         there = {instance.id for instance in message.instances if instance.completed}
         before, self._there = self._there, there
-        support, self._support = (
-            self._support,
-            np.array(message.support.coef) if message.has_support else None,
-        )
-        if there != before or not np.array_equal(support, self._support):  # None differs from every plane
+        support = tuple(message.support.coef) if message.has_support else None
+        if there != before or support != self._support:
+            self._support = support
             self._touch()
 
     def _touch(self) -> None:
@@ -129,6 +127,7 @@ class GraspNode(Node):
             return
         self._changed = False
         found: list[Grasp] = []
+        support = None if self._support is None else np.array(self._support)
         present = {n: b for n, b in sorted(self.bodies.items()) if self._there is None or n in self._there}
         for number, body in present.items():
             if self._only not in (0, number):
@@ -136,7 +135,7 @@ class GraspNode(Node):
             others = [other for n, other in present.items() if n != number]
             grasps = sample_grasps(
                 body, others, self.gripper, count=self._count, attempts=self._attempts,
-                support=self._support, seed=self._seed,
+                support=support, seed=self._seed,
             )  # fmt: skip
             self.get_logger().info(f"object {number}: {len(grasps)} grasps")
             found += grasps

@@ -98,6 +98,7 @@ class Parameter:
     type: str
     default: str
     meaning: str  # with its range
+    changes: str  # from when on a new value holds while the node runs; "" = after a restart
 
 
 def parameters(node: str) -> list[Parameter]:
@@ -106,6 +107,7 @@ def parameters(node: str) -> list[Parameter]:
     from instascene_core.config.descriptions import described_settings
     from instascene_core.config_listing import meaning
     from instascene_ros.bag_starter import StarterParameters
+    from instascene_ros.changeable import takes_effect
     from instascene_ros.dataset_player import PlayerParameters
     from instascene_ros.parameters import NodeParameters, plain
 
@@ -119,7 +121,8 @@ def parameters(node: str) -> list[Parameter]:
         for setting in described_settings(table):
             value = plain(setting.value)
             name = setting.name.removeprefix("input.")
-            found.append(Parameter(name, type_name(value), as_yaml(value), meaning(setting)))
+            changes = takes_effect(name) if node == "scene_node" else ""
+            found.append(Parameter(name, type_name(value), as_yaml(value), meaning(setting), changes))
     return found
 
 

@@ -119,9 +119,10 @@ def parameter_pages() -> str:
     lines.append(
         "`ros2 param describe /scene_node NAME` tells the same of a running node. In an overlay "
         "(`config:=`) a name with dots may be written nested. An unknown name, a wrong type or a value "
-        "out of range stops the node with one sentence.\n"
+        "out of range stops the node with one sentence. `ros2 param set` takes effect as the last column "
+        "says (`mask_node` reads everything when it starts); `last_change` of `status` repeats it.\n"
     )
-    head = ("parameter", "type", "default", "what")
+    head = ("parameter", "type", "default", "what", "a new value of scene_node holds")
     for title, node, chosen in (
         ("`scene_node` and `mask_node`: the node", "scene_node", lambda name: "." not in name),
         ("`scene_node` and `mask_node`: the pipeline", "scene_node", lambda name: "." in name),
@@ -130,7 +131,9 @@ def parameter_pages() -> str:
     ):
         lines.append(f"## {title}\n")
         rows = [
-            (code(p.name), p.type, code(p.default), p.meaning) for p in parameters(node) if chosen(p.name)
+            (code(p.name), p.type, code(p.default), p.meaning, p.changes or "after a restart")
+            for p in parameters(node)
+            if chosen(p.name)
         ]
         lines += table(head, rows)
     return "\n".join(lines).rstrip() + "\n"

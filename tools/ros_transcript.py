@@ -53,6 +53,7 @@ STEPS = (
     ),
     Step("", "ros2 param get /scene_node completion.num_samples"),
     Step("", "ros2 param set /scene_node map_frame odom"),
+    Step("", "ros2 param set /scene_node export.density 600.0"),
     Step(
         "A request before its time is answered in words:",
         'ros2 service call /get_instance instascene/srv/GetInstance "{instance_id: 1}"', 12,
@@ -173,10 +174,17 @@ def wait_for(log: Path, words: str) -> None:
 
 
 def main() -> int:
+    from domain_coordinator import domain_id
+
     if shutil.which("ros2") is None:
         sys.exit("There is no `ros2` command here; source a ROS 2 installation.")
     os.environ["PYTHONWARNINGS"] = "ignore"
-    with tempfile.TemporaryDirectory() as name:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    with (
+        domain_id() as number,
+        tempfile.TemporaryDirectory() as name,
+    ):  # apart from other nodes of the machine
+        os.environ["ROS_DOMAIN_ID"] = str(number)
         subprocess.run(["ros2", "daemon", "start"], check=False, capture_output=True)
         try:
             text = "\n".join(record(Path(name)))

@@ -93,12 +93,15 @@ def test_launch_arguments_are_told():
 
 
 def test_parameters_are_told_as_the_node_has_them(scene):
-    told = {p.name: p.type for p in ros_interfaces.parameters("scene_node")}
-    for name, kind in told.items():
-        assert kind == "array" or scene.has_parameter(name), name
-        if kind != "array":  # an empty list has no ROS type
-            has = scene.get_parameter(name).type_.name.lower().replace("_", " ")
-            assert has == kind.replace("boolean", "bool"), name
+    told = {p.name: p for p in ros_interfaces.parameters("scene_node")}
+    for name, parameter in told.items():
+        if parameter.type == "array":  # an empty list has no ROS type
+            continue
+        has = scene.get_parameter(name).type_.name.lower().replace("_", " ")
+        assert has == parameter.type.replace("boolean", "bool"), name
+        descriptor = scene.describe_parameter(name)
+        assert descriptor.read_only == (not parameter.changes), name
+        assert parameter.changes in descriptor.additional_constraints
     own = set(scene.get_parameters_by_prefix("")) - set(told)
     assert all(name.startswith(("use_sim_time", "start_type", "qos_overrides")) for name in own), own
 
