@@ -84,6 +84,7 @@ class NodeParameters:
 
     map_frame: str = "map"  # poses come in it, results go out in it
     work_ahead: bool = True  # idle time goes into reconstructing what has arrived
+    frame_prefix: str = ""  # before the names of the node's own tf frames (object_2); "" = its namespace
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest
     status_period_s: float = 1.0  # of status and /diagnostics

@@ -32,12 +32,13 @@ from instascene_ros.parameters import NodeParameters, declare_parameters
 from instascene_ros.publishers import ScenePublishers, frame_prefix_of
 from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
 from instascene_ros.requests import Requests
-from instascene_ros.running import run_node
+from instascene_ros.running import run_nodes
 from instascene_ros.scene_worker import SceneWorker
 from instascene_ros.status_messages import FRAME_JOB, status_message
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
 STATUS_GAP_S = 0.1  # between two status messages that a change of the worker's activity brings
+NUM_THREADS = MAX_WAITING + 4  # one for each request that waits, some for subscriptions, timers and events
 STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
 
 
@@ -121,7 +122,7 @@ class SceneNode(LifecycleNode):
         """InputError where the parameters ask for what is not there."""
         before = self._entities()
         self.scene_publishers = ScenePublishers(
-            self, self.parameters.map_frame, self.parameters.planning_scene_diff
+            self, self.parameters.map_frame, self.parameters.planning_scene_diff, self.parameters.frame_prefix
         )
         self.worker = SceneWorker(
             Scene(self._config), self.errors, self.scene_publishers.publish_changes, self._on_worker_change,
@@ -247,7 +248,7 @@ class SceneNode(LifecycleNode):
         rgb = (result.color.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
         name, camera = self._newest
         if name != frame.name or not camera:  # of a loaded scene: its camera is unknown to tf
-            camera = f"{frame_prefix_of(self)}rendered_optical_frame"
+            camera = f"{frame_prefix_of(self, self.parameters.frame_prefix)}rendered_optical_frame"
         self.scene_publishers.publish_rendered(rgb, frame, camera)
 
     def close(self) -> bool:
@@ -259,8 +260,7 @@ class SceneNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    # One thread for each request that waits, and some for subscriptions, timers and events.
-    return run_node("scene_node", SceneNode, num_threads=MAX_WAITING + 4, args=args)
+    return run_nodes({"scene_node": SceneNode}, num_threads=NUM_THREADS, args=args)
 
 
 if __name__ == "__main__":
