@@ -22,6 +22,7 @@ from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import Scene
 from instascene_ros.cameras import Cameras
+from instascene_ros.conversions import matrix_from_numbers
 from instascene_ros.edits import Edits
 from instascene_ros.error_log import ErrorLog, describe
 from instascene_ros.frame_assembly import BAD_IMAGE, REDUNDANT, FrameDropped
@@ -34,6 +35,7 @@ from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
 from instascene_ros.requests import Requests
 from instascene_ros.running import run_nodes
 from instascene_ros.scene_worker import SceneWorker
+from instascene_ros.self_filter import SelfFilter
 from instascene_ros.status_messages import FRAME_JOB, status_message
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
@@ -134,6 +136,10 @@ class SceneNode(LifecycleNode):
         self.frame_jobs = FrameJobs(
             self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
         )
+        self._self_filter = None
+        if inputs.self_filter:
+            base = matrix_from_numbers(inputs.base_in_map, "The parameter base_in_map")
+            self._self_filter = SelfFilter(self, base, MutuallyExclusiveCallbackGroup())
         self._offer_requests()
         self.worker.start()
         self._owned = self._entities() - before
@@ -187,6 +193,8 @@ class SceneNode(LifecycleNode):
 
     def _take(self, frame: Frame, header: Header) -> None:
         """In the worker: give one frame to the scene."""
+        if self._self_filter is not None:
+            frame = self._self_filter.without_robot(frame)
         try:
             replaced = self.worker.scene.add_frame(self.parameters.input.corrections.depth_of(frame))
         except InputError as error:
