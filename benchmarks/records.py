@@ -75,7 +75,8 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "scanned": _rows("generation_scanned", identity=("method",)),
     },
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
-    "ros": {"runs": _rows("ros", identity=("qos",))},
+    # The node imports the scene in a process of its own.
+    "ros": {"runs": Rows(Sources((f"{BENCHMARKS}.ros", f"{CORE}.scene")), ("qos",))},
     "following": {"runs": _rows("following", identity=("seed", "condition"))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),

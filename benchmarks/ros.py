@@ -27,6 +27,7 @@ from benchmarks.records import RESULTS, provenance_of, write_results
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, RATE = 640, 480, 30.0
 KEPT_EVERY = 400  # callbacks between two notes of their durations
+MAX_FRAMES = 80  # in the scene, which is full of them after the first 500: every fifth is a keyframe
 SETTLED = 500  # frames after which memory should stay
 CALLS = 60  # services asked while a reconstruction runs
 
@@ -163,9 +164,10 @@ def processor_seconds(pid: int) -> float:
 
 
 def measure(listener: Listener, qos: str, frames: int, folder: Path) -> dict:
-    """One stream; the node as a robot starts it, with its defaults."""
+    """One stream; the node as a robot starts it, with its defaults but for `max_frames`."""
     durations = folder / f"{qos}.json"
-    node = start("node", str(durations), "--ros-args", "-p", f"data_dir:={folder}", log=folder / f"{qos}.log")
+    given = ("-p", f"data_dir:={folder}", "-p", f"max_frames:={MAX_FRAMES}")
+    node = start("node", str(durations), "--ros-args", *given, log=folder / f"{qos}.log")
     listener.statuses.clear()
     while not listener.statuses:
         listener.spin(0.2)

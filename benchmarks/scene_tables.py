@@ -283,6 +283,28 @@ def _generation_parts(found: dict) -> str:
     return "".join(f"\n{part}\n" for part in parts)
 
 
+def ros(found: dict) -> str:
+    """A node under a camera's full rate."""
+    rows = [
+        [
+            row["qos"].replace("_", " ") + row["mark"], f"{row['sent']}",
+            f"{row['received']} + {row['lost']} + {row['unreported']}",
+            f"{row['memory_settled_mb']:.0f} → {row['memory_end_mb']:.0f}",
+            f"{row['callback_ms']:.2f} / {row['callback_p99_ms']:.1f}",
+            f"{row['service_ms']:.0f} / {row['service_worst_ms']:.0f}",
+            f"{100 * row['idle_processor_share']:.1f} %",
+        ]
+        for row in found["runs"]
+    ]  # fmt: skip
+    header = ["QoS", "sent", "heard + lost + unreported", "MB after 500 → in the end",
+              "callback, ms: median / 99 %", "service, ms: median / worst", "idle processor"]  # fmt: skip
+    return (
+        f"## The node under a camera's full rate\n\n{place(found)}. RGB-D of 640×480 at 30 Hz from another "
+        "process, default parameters; services are asked while a reconstruction runs. Other work may have "
+        "shared the cores, which makes times upper bounds.\n\n" + table(header, rows) + "\n"
+    )
+
+
 def following(found: dict) -> str:
     """Whether changes are noticed, by condition and scene."""
     rows = [

@@ -21,6 +21,7 @@ from benchmarks.scene_tables import (
     geometry,
     plausibility,
     recordings,
+    ros,
     wholes,
 )
 from instascene_core.files import write_bytes
@@ -393,6 +394,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "generation": generation,
     "background": background,
     "following": following,
+    "ros": ros,
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from instascene_core.camera import LensModel
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.errors import InputError
-from instascene_ros.image_stream import RESTART_S, ImageStream
+from instascene_ros.image_stream import RESTART_S, ImageStream, pose_jump
 
 # Why an image was not used; the names appear in SceneStatus.dropped_reasons.
 NO_POSE = "no pose at its stamp"
@@ -224,6 +224,7 @@ class FrameAssembler:
         """Forget what is pending; counters start anew."""
         self._pending: list[PendingImage] = []
         self._last_keyframe: np.ndarray | None = None
+        self._newest_pose: tuple[float, np.ndarray] | None = None
         self._seen: dict[float, None] = {}  # the newest stamps, oldest first
         self._stream, self._restarts = ImageStream(), 0
         self._depths.clear()
@@ -292,7 +293,7 @@ class FrameAssembler:
         """Time has gone back: what waits finds nothing any more, the next image is a first one."""
         for _ in self._pending:
             self.drop(CLOCK_WENT_BACK)
-        self._pending, self._last_keyframe = [], None
+        self._pending, self._last_keyframe, self._newest_pose = [], None, None
         self._stream.restart()
         self._restarts += 1
         self._on_restart()
@@ -350,6 +351,7 @@ class FrameAssembler:
             if not overdue:
                 return None
             raise FrameDropped(DEPTH_APART, view.sentence)
+        self._watch(pending.stamp, pose)
         self._check(pending.image, lens, pose)
         self._last_keyframe = pose
         return AssembledFrame(pending.stamp, pending.image, pose, lens, depth, masks, valid, ignored, view)
@@ -359,6 +361,18 @@ class FrameAssembler:
             return self._find_pose(pending.stamp, pending.image)
         except InputError as error:
             raise FrameDropped(BAD_POSE, str(error)) from error
+
+    def _watch(self, stamp: float, pose: np.ndarray) -> None:
+        """Say it where the camera jumped: its poses before and after are of two maps."""
+        before, self._newest_pose = self._newest_pose, (stamp, pose)
+        if before is None or stamp <= before[0]:
+            return
+        if jump := pose_jump(before[1], pose, stamp - before[0]):
+            self._on_error(
+                "pose jumped",
+                f"The camera {jump}: where its tracking found itself anew, frames from before do not fit "
+                "those that follow; call reset_scene, or move it there and have all seen again.",
+            )
 
     def _check(self, image: Any, lens: LensModel, pose: np.ndarray) -> None:
         """FrameDropped where the sizes differ or the camera hardly moved."""

@@ -29,11 +29,12 @@ from instascene_ros.frame_jobs import FrameJobs
 from instascene_ros.frame_source import FrameSource
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.parameters import InputParameters, declare_parameters
-from instascene_ros.running import run_node
+from instascene_ros.running import run_nodes
 from instascene_ros.worker import Worker
 
 logger = logging.getLogger("instascene_ros.mask_node")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
+NUM_THREADS = 3
 STOP_S = 3.0  # the worker has this long to finish its image at the end
 REPORT_S = 10.0  # between two lines of progress
 NO_DEPTH = "no usable depth"  # why an image got no label image
@@ -121,7 +122,7 @@ class MaskNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    return run_node("mask_node", MaskNode, num_threads=3, args=args)
+    return run_nodes({"mask_node": MaskNode}, num_threads=NUM_THREADS, args=args)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,10 @@ class InputParameters:
     sync_wait_s: float = 4.0
     # An image file, black where every image shows something fixed to the camera (a gripper); "" = nothing.
     ignore: str = ""
+    # Pixels that show the robot itself are ignored, by robot_description and joint_states (extra `robot`).
+    self_filter: bool = False
+    # The robot's base link in map_frame, x y z qx qy qz qw.
+    base_in_map: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     use_depth: bool = True  # take depth/image when something publishes it
     use_masks: bool = True  # take masks/image when something publishes it
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
@@ -84,6 +88,7 @@ class NodeParameters:
 
     map_frame: str = "map"  # poses come in it, results go out in it
     work_ahead: bool = True  # idle time goes into reconstructing what has arrived
+    frame_prefix: str = ""  # before the names of the node's own tf frames (object_2); "" = its namespace
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
     service_timeout_s: float = 900.0  # a service answers after this time at the latest
     status_period_s: float = 1.0  # of status and /diagnostics
@@ -141,6 +146,8 @@ def _check(parameters: NodeParameters) -> None:
     _ = source.corrections  # refuses what it does not know
     if len(source.camera_in_base) != 7:
         raise InputError("The parameter 'camera_in_base' takes 7 values: x y z qx qy qz qw.")
+    if len(source.base_in_map) != 7:
+        raise InputError("The parameter 'base_in_map' takes 7 values: x y z qx qy qz qw.")
     if len(source.depth_in_color) != 7:
         raise InputError("The parameter 'depth_in_color' takes 7 values: x y z qx qy qz qw, or 7 zeros.")
     if parameters.status_period_s <= 0 or parameters.service_timeout_s <= 0:

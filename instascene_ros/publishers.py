@@ -32,17 +32,21 @@ def local_frame_of(map_frame: str) -> str:
     return f"{map_frame}_local"
 
 
-def frame_prefix_of(node) -> str:
-    """What the node's own tf frames begin with: its namespace, so that two nodes do not share `object_2`."""
-    namespace = node.get_namespace().strip("/")
-    return f"{namespace}/" if namespace else ""
+def frame_prefix_of(node, given: str = "") -> str:
+    """What the node's own tf frames begin with: as given, else its namespace, so that two nodes do not share
+    `object_2`."""
+    prefix = (given or node.get_namespace()).strip("/")
+    return f"{prefix}/" if prefix else ""
 
 
 class ScenePublishers:
     """All publishers of the node; `publish_changes` sends what differs from the last time."""
 
-    def __init__(self, node, map_frame: str, planning_scene_diff: bool = False) -> None:
-        self._node, self._map_frame, self._prefix = node, map_frame, frame_prefix_of(node)
+    def __init__(
+        self, node, map_frame: str, planning_scene_diff: bool = False, frame_prefix: str = ""
+    ) -> None:
+        self._node, self._map_frame = node, map_frame
+        self._prefix = frame_prefix_of(node, frame_prefix)
         self._lock = threading.Lock()
         self._published = Snapshot()
         self._instances = node.create_publisher(InstanceArray, "instances", latched())

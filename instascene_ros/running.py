@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import rclpy
 import rclpy.utilities
@@ -12,10 +12,11 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from instascene_core.errors import InputError
 
 
-def run_node(name: str, make_node: Callable, num_threads: int, args: list[str] | None) -> int:
-    """Spin `make_node()` until SIGINT or SIGTERM; the exit status (2 for parameters it cannot use).
+def run_nodes(makers: Mapping[str, Callable], num_threads: int, args: list[str] | None) -> int:
+    """Make nodes by name and spin them in one process until SIGINT or SIGTERM; the exit status (2 for
+    parameters that one cannot use).
 
-    The node has `close() -> bool`: False when its worker is still inside a computation.
+    A node has `close() -> bool`: False when its worker is still inside a computation.
     args: of the command line, for rclpy.
     """
     # rclpy ends the executor at SIGINT and then calls the handler it found.  Python's own would raise
@@ -23,11 +24,13 @@ def run_node(name: str, make_node: Callable, num_threads: int, args: list[str] |
     # threads, which the interpreter then waits for at its end, for ever.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init(args=args)
-    node, ended = None, True
+    nodes, ended, name = [], True, ""
     try:
-        node = make_node()
         executor = MultiThreadedExecutor(num_threads=num_threads)
-        executor.add_node(node)
+        for node_name, make_node in makers.items():
+            name = node_name
+            nodes.append(make_node())
+            executor.add_node(nodes[-1])
         executor.spin()
     except InputError as error:
         sys.stderr.write(f"{name}: {error}\n")
@@ -38,8 +41,8 @@ def run_node(name: str, make_node: Callable, num_threads: int, args: list[str] |
         if rclpy.utilities.ok():
             raise
     finally:
-        if node is not None:
-            ended = node.close()
+        for node in reversed(nodes):
+            ended = node.close() and ended
         rclpy.utilities.try_shutdown()
     if not ended:
         # The worker is inside one long computation.  It only holds memory, so there is nothing to

@@ -22,6 +22,7 @@ from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import Scene
 from instascene_ros.cameras import Cameras
+from instascene_ros.conversions import matrix_from_numbers
 from instascene_ros.edits import Edits
 from instascene_ros.error_log import ErrorLog, describe
 from instascene_ros.frame_assembly import BAD_IMAGE, REDUNDANT, FrameDropped
@@ -32,12 +33,14 @@ from instascene_ros.parameters import NodeParameters, declare_parameters
 from instascene_ros.publishers import ScenePublishers, frame_prefix_of
 from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
 from instascene_ros.requests import Requests
-from instascene_ros.running import run_node
+from instascene_ros.running import run_nodes
 from instascene_ros.scene_worker import SceneWorker
+from instascene_ros.self_filter import SelfFilter
 from instascene_ros.status_messages import FRAME_JOB, status_message
 
 logger = logging.getLogger("instascene_ros.scene_node")  # also as __main__
 STATUS_GAP_S = 0.1  # between two status messages that a change of the worker's activity brings
+NUM_THREADS = MAX_WAITING + 4  # one for each request that waits, some for subscriptions, timers and events
 STOP_S = 3.0  # the worker has this long to reach its next progress report at the end
 
 
@@ -121,7 +124,7 @@ class SceneNode(LifecycleNode):
         """InputError where the parameters ask for what is not there."""
         before = self._entities()
         self.scene_publishers = ScenePublishers(
-            self, self.parameters.map_frame, self.parameters.planning_scene_diff
+            self, self.parameters.map_frame, self.parameters.planning_scene_diff, self.parameters.frame_prefix
         )
         self.worker = SceneWorker(
             Scene(self._config), self.errors, self.scene_publishers.publish_changes, self._on_worker_change,
@@ -133,6 +136,10 @@ class SceneNode(LifecycleNode):
         self.frame_jobs = FrameJobs(
             self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
         )
+        self._self_filter = None
+        if inputs.self_filter:
+            base = matrix_from_numbers(inputs.base_in_map, "The parameter base_in_map")
+            self._self_filter = SelfFilter(self, base, MutuallyExclusiveCallbackGroup())
         self._offer_requests()
         self.worker.start()
         self._owned = self._entities() - before
@@ -186,6 +193,8 @@ class SceneNode(LifecycleNode):
 
     def _take(self, frame: Frame, header: Header) -> None:
         """In the worker: give one frame to the scene."""
+        if self._self_filter is not None:
+            frame = self._self_filter.without_robot(frame)
         try:
             replaced = self.worker.scene.add_frame(self.parameters.input.corrections.depth_of(frame))
         except InputError as error:
@@ -247,7 +256,7 @@ class SceneNode(LifecycleNode):
         rgb = (result.color.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
         name, camera = self._newest
         if name != frame.name or not camera:  # of a loaded scene: its camera is unknown to tf
-            camera = f"{frame_prefix_of(self)}rendered_optical_frame"
+            camera = f"{frame_prefix_of(self, self.parameters.frame_prefix)}rendered_optical_frame"
         self.scene_publishers.publish_rendered(rgb, frame, camera)
 
     def close(self) -> bool:
@@ -259,8 +268,7 @@ class SceneNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    # One thread for each request that waits, and some for subscriptions, timers and events.
-    return run_node("scene_node", SceneNode, num_threads=MAX_WAITING + 4, args=args)
+    return run_nodes({"scene_node": SceneNode}, num_threads=NUM_THREADS, args=args)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from instascene_ros.image_stream import ImageStream
+from instascene_ros.image_stream import ImageStream, pose_jump
 
 
 def heard(stamps) -> ImageStream:
@@ -40,3 +41,20 @@ def test_a_clock_that_goes_back_is_told_from_an_overtaken_image():
     assert stream.restarts_at(0.0) == pytest.approx(10.2)
     stream.restart()
     assert stream.restarts_at(0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("shift", "degrees", "seconds", "words"),
+    [
+        (0.05, 5.0, 0.033, ""),
+        (0.3, 30.0, 0.2, ""),  # quick, but a person can
+        (2.0, 90.0, 5.0, ""),  # after a pause anything goes
+        (0.25, 0.0, 0.033, "moved by 0.25 m within 0.033 s"),
+        (0.0, 40.0, 0.033, "turned by 40° within 0.033 s"),
+    ],
+)
+def test_a_camera_that_is_elsewhere_all_at_once(shift, degrees, seconds, words):
+    after = np.eye(4)
+    after[0, 3] = shift
+    after[:3, :3] = Rotation.from_euler("x", degrees, degrees=True).as_matrix()
+    assert pose_jump(np.eye(4), after, seconds) == words

@@ -12,7 +12,7 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.scene.following.changes import APPEARED, LEFT, MOVED, Change
 from instascene_core.scene.following.changing import Findings, changed_state
 from instascene_core.scene.following.comparing import Comparison, Expectation, compare, doubtful, gone
-from instascene_core.scene.following.placing_again import Placing, place_again
+from instascene_core.scene.following.placing_again import Placing, lies_on, place_again
 from instascene_core.scene.following.unexplained import NewThing, things_among, unexplained_points
 from instascene_core.scene.removal import remove_instance
 from instascene_core.scene.results import SceneState
@@ -44,8 +44,10 @@ def follow(
     missing = {**doubtful(first, things, settings), **left}
     while True:
         found = _looked_again(state, frames, first, missing, config, progress)
-        # What is only in part not where it was, and nowhere else, is where it was: it was seen badly.
+        # What is only in part not where it was, and nowhere else, is where it was: it was seen badly.  So was
+        # what fits best where it was.
         unmoved = missing.keys() - left.keys() - found.moved.keys()
+        unmoved |= {n for n, (_, placing) in found.moved.items() if placing.shift < placing.reach}
         if not unmoved:
             break
         missing = {number: since for number, since in missing.items() if number not in unmoved}
@@ -66,7 +68,11 @@ def _looked_again(
     points, noise = unexplained_points(comparisons)
     things = things_among(points, noise, emptied.require_decomposition().support, config.following)
     moved = _moved(state, things, missing, comparisons, config)
-    taken = {id(thing) for thing, _ in moved.values()}
+    rest = [thing for thing in things if all(thing is not other for other, _ in moved.values())]
+    # Of a thing that is hidden in part, several pieces may be seen.
+    for number, (_, placing) in moved.items():
+        model = _surface_of(state, number)
+        rest = [thing for thing in rest if not lies_on(thing.points, model, placing)]
     return Findings(
         before=state,
         emptied=emptied,
@@ -74,7 +80,7 @@ def _looked_again(
         comparisons=tuple(comparisons),
         missing=missing,
         moved=moved,
-        appeared=tuple(thing for thing in things if id(thing) not in taken),
+        appeared=tuple(rest),
     )
 
 

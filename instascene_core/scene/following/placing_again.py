@@ -32,6 +32,8 @@ class Placing:
     """Where a thing is now, and how well that agrees."""
 
     motion: np.ndarray  # [4, 4]: now = motion · before
+    shift: float  # metres by which its surface moved, mean
+    reach: float  # metres: what lies nearer is one surface, as far as the depth's noise lets know
     inliers: float  # share of the points that lie on the thing
     in_front: float  # share of its surface that would stand where cameras looked through
     color: float  # mean difference of colours, 0 to 1
@@ -213,4 +215,11 @@ def _judged(
         facing = (sight * turned).sum(axis=1) < -_GRAZING * np.linalg.norm(sight, axis=1)
         shares.append(float(looked_through(comparison, placed[facing]).mean()) if facing.any() else 0.0)
     color = float(colors[on].mean()) if on.any() else 1.0
-    return Placing(motion, float(on.mean()), max(shares, default=0.0), color)
+    shift = float(np.linalg.norm(placed - surface.points.positions, axis=1).mean())
+    return Placing(motion, shift, reach, float(on.mean()), max(shares, default=0.0), color)
+
+
+def lies_on(points: SurfacePoints, model: SurfacePoints, placing: Placing) -> bool:
+    """Whether most of the points are of a thing, whose surface was `model`, as it is placed now."""
+    distance = cKDTree(apply(placing.motion, model.positions)).query(points.positions)[0]
+    return bool(np.median(distance) <= placing.reach)
