@@ -31,7 +31,7 @@ KEYS = {
     "cv2": "python3-opencv", "opencv-python-headless": "python3-opencv", "pillow": "python3-pil",
     "scikit-image": "python3-skimage", "scikit-learn": "python3-sklearn", "open3d-cpu": "python3-open3d-pip",
     **{name: f"python3-{name}" for name in ("numpy", "scipy", "rich", "transforms3d")},
-    "PyYAML": "python3-yaml", "yaml": "python3-yaml",
+    "PyYAML": "python3-yaml", "yaml": "python3-yaml", "yourdfpy": "python3-yourdfpy-pip",
 }  # fmt: skip
 
 
@@ -107,7 +107,8 @@ def test_messages_of_the_interfaces_are_dependencies_and_found_by_cmake():
 
 def test_libraries_of_pip_are_dependencies():
     """Every dependency of pyproject.toml by a key of rosdep, ours or a public one."""
-    keys = {KEYS.get(name, f"python3-{name}-pip") for name in names_of(project()["dependencies"])}
+    wanted = [*project()["dependencies"], *project()["optional-dependencies"]["robot"]]
+    keys = {KEYS.get(name, f"python3-{name}-pip") for name in names_of(wanted)}
     told = {k for k in dependencies("exec_depend") if k.startswith("python3-")} - {"python3-transforms3d"}
     assert told == keys
 
