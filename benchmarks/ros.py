@@ -23,11 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.records import RESULTS, provenance_of, write_results
+from instascene_core.config import SyntheticConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH, HEIGHT, RATE = 640, 480, 30.0
+RATE = 30.0  # frames a second
+SCENE = SyntheticConfig(seed=69001, num_views=60, width=640, height=480, supersampling=1)  # round and round
 KEPT_EVERY = 400  # callbacks between two notes of their durations
-MAX_FRAMES = 80  # in the scene, which is full of them after the first 500: every fifth is a keyframe
+MAX_FRAMES = 80  # in the scene, which is full of them after the first 500
 SETTLED = 500  # frames after which memory should stay
 CALLS = 60  # services asked while a reconstruction runs
 
@@ -73,15 +75,15 @@ def run_node(arguments: Sequence[str]) -> int:
 
 
 def run_camera(count: int, qos: str) -> int:
-    """Send `count` frames, poses and camera_info with them, once everything is heard; the exit status."""
+    """Send `count` frames of a scene, poses and camera_info with them, once everything is heard; the exit
+    status."""
     import rclpy
     from geometry_msgs.msg import PoseStamped
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CameraInfo, Image
     from std_msgs.msg import Header
 
-    from instascene_core.camera import PinholeCamera
-    from instascene_core.transforms import look_at
+    from instascene_core.synthetic import generate_scene
     from instascene_ros.conversions import (
         camera_info_message,
         image_message,
@@ -96,23 +98,21 @@ def run_camera(count: int, qos: str) -> int:
     send = {topic: node.create_publisher(kind, topic, profile) for topic, kind in topics.items()}
     while not all(publisher.get_subscription_count() for publisher in send.values()):
         rclpy.spin_once(node, timeout_sec=0.1)
-    time.sleep(1.0)  # the node adopts what is offered
-    camera = PinholeCamera(WIDTH, HEIGHT, 600.0, 600.0, WIDTH / 2, HEIGHT / 2)
-    rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    depth = np.full((HEIGHT, WIDTH), 800, np.uint16)
+    time.sleep(3.0)  # the node adopts what is offered
+    frames = list(generate_scene(SCENE).frames())
+    messages = [(image_message(f.rgb, "rgb8", Header()), image_message(f.require_depth(), "32FC1", Header()))
+                for f in frames]  # fmt: skip
     began = time.monotonic()
     for index in range(count):
-        stamp = 1000.0 + index / RATE
-        header = Header(stamp=time_message(stamp), frame_id="camera")
-        angle = 2 * np.pi * index / 900
-        eye = np.array([0.6 * np.cos(angle), 0.6 * np.sin(angle), 0.5])
+        frame, (rgb, depth) = frames[index % len(frames)], messages[index % len(frames)]
+        header = Header(stamp=time_message(1000.0 + index / RATE), frame_id="camera")
         pose = PoseStamped(header=Header(stamp=header.stamp, frame_id="map"))
-        pose.pose = pose_from_matrix(look_at(eye, np.zeros(3)))
+        pose.pose = pose_from_matrix(frame.world_from_camera)
+        rgb.header = depth.header = header
         send["pose"].publish(pose)
-        send["rgb/camera_info"].publish(camera_info_message(camera, header))
-        send["depth/image"].publish(image_message(depth, "16UC1", header))
-        send["rgb/image"].publish(image_message(rgb, "rgb8", header))
+        send["rgb/camera_info"].publish(camera_info_message(frame.camera, header))
+        send["depth/image"].publish(depth)
+        send["rgb/image"].publish(rgb)
         rclpy.spin_once(node, timeout_sec=0)
         time.sleep(max(0.0, began + (index + 1) / RATE - time.monotonic()))
     print(f"sent {count} in {time.monotonic() - began:.1f} s", flush=True)  # noqa: T201

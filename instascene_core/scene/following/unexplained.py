@@ -15,7 +15,7 @@ from instascene_core.segmentation import Support
 from instascene_core.transforms import apply, inverse
 
 _SPECK = 12  # pixels: a smaller patch is the sensor's noise
-_REACH, _NOISES = 3.0, 3.0  # spacings, standard deviations: points nearer than this belong together
+_REACH = 3.0  # spacings: points nearer than this belong together
 _TOGETHER = 4  # points within reach of one that is not at a thing's rim
 
 
@@ -89,8 +89,7 @@ def things_among(
         colors=_means(points.column("colors"), index, len(cells)).astype(np.float32),
         view=_least(views, index, len(cells)),
     )
-    reach = max(_REACH * config.spacing, _NOISES * float(np.median(noise)))
-    groups = DBSCAN(eps=reach, min_samples=_TOGETHER).fit_predict(merged.positions)
+    groups = DBSCAN(eps=_REACH * config.spacing, min_samples=_TOGETHER).fit_predict(merged.positions)
     found = []
     for group in range(groups.max() + 1):
         own = merged.select(groups == group)
