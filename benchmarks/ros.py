@@ -201,7 +201,7 @@ def latencies(listener: Listener) -> dict:
     """Of services and of the status while a reconstruction of what came in runs."""
     from instascene.action import BuildScene
     from instascene.srv import GetInstance
-    from rclpy.action import ActionClient
+    from rclpy.action.client import ActionClient
 
     client = ActionClient(listener.node, BuildScene, "build_scene")
     client.wait_for_server(10.0)

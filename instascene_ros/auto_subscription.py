@@ -1,7 +1,11 @@
 """Subscriptions that adopt what publishers offer: their reliability, and the transport that is there."""
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks  # pyright: ignore[reportMissingImports]
 
 
 class AutoSubscription:

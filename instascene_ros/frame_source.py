@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import LensModel
@@ -23,6 +21,7 @@ from instascene_core.datasets.images import read_kept
 from instascene_core.errors import InputError
 from instascene_ros import conversions, frame_assembly
 from instascene_ros.auto_subscription import AutoSubscription, EitherSubscription
+from instascene_ros.clocks import steady_clock
 from instascene_ros.depth_sources import DepthPlacing
 from instascene_ros.frame_assembly import (
     AssembledFrame,
@@ -88,7 +87,7 @@ class FrameSource:
         self._on_frame = on_frame
         self._subscriptions = self._subscribe()
         # Wall time: images must be given up also while a simulation's clock stands still.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        clock = steady_clock()
         self._timer = self._node.create_timer(POLL_S, self._tick, callback_group=self._group, clock=clock)
 
     def stop(self) -> None:

@@ -12,8 +12,6 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -22,6 +20,7 @@ from std_msgs.msg import Header
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.segmentation import CONVENTION, segmenter_named
+from instascene_ros.clocks import steady_clock
 from instascene_ros.conversions import labels_message
 from instascene_ros.error_log import ErrorLog
 from instascene_ros.frame_assembly import FrameDropped
@@ -73,7 +72,7 @@ class MaskNode(Node):
             undistort=False,
         )  # fmt: skip
         self.source.start(self.frame_jobs.add)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        steady = steady_clock()
         self._timer = self.create_timer(REPORT_S, self._report, clock=steady)
         self.worker.start()
         logger.info("ready: label images of %s by %s go out on %s", self.resolve_topic_name("rgb/image"),

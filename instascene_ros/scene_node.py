@@ -11,8 +11,6 @@ import time
 
 from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import Header
 
@@ -22,6 +20,7 @@ from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import Scene
 from instascene_ros.cameras import Cameras
+from instascene_ros.clocks import steady_clock
 from instascene_ros.conversions import matrix_from_numbers
 from instascene_ros.edits import Edits
 from instascene_ros.error_log import ErrorLog, describe
@@ -71,7 +70,7 @@ class SceneNode(LifecycleNode):
             self.parameters.status_period_s,
             self._on_status_timer,
             callback_group=MutuallyExclusiveCallbackGroup(),
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
+            clock=steady_clock(),
         )
         if self.parameters.autostart:
             self._configure()

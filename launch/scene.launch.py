@@ -57,6 +57,9 @@ ARGUMENTS = (
     ("log_level", "info", "of the nodes: debug, info, warn or error"),
 )
 
+# What Fast DDS reads its profile from: until Jazzy, and from Kilted on.
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
 # Arguments that are parameters of scene_node of the same name.
 PARAMETERS = ("depth_transport", "ignore", "pose_source", "map_frame", "data_dir")
 
@@ -148,10 +151,10 @@ def actions(context: LaunchContext) -> list:
                 output="log",
             )
         )
-    if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
+    if not any(name in os.environ for name in PROFILES):
         # Shared memory for whole images (config/fastdds.xml); other middlewares ignore it.
         profile = str(share / "config" / "fastdds.xml")
-        started.insert(0, SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile))
+        started[:0] = [SetEnvironmentVariable(name, profile) for name in PROFILES]
     started.append(LogInfo(msg="call the service segment_instances when enough frames are in (see `status`)"))
     return started
 

@@ -40,6 +40,7 @@ else
   export PATH
   # One image is larger than Fast DDS' default shared-memory segment (see config/fastdds.xml).
   export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$INSTASCENE_ROOT/config/fastdds.xml}"
+  export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"
   export MPLCONFIGDIR="${MPLCONFIGDIR:-$INSTASCENE_ROOT/.cache/matplotlib}"
   export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 fi

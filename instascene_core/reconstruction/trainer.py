@@ -156,8 +156,8 @@ class Trainer:
 
     @property
     def message(self) -> str:
-        psnr = self._history[-1].psnr if self._history else float("nan")
-        return f"{len(self._optimiser)} Gaussians, {psnr:.1f} dB"
+        count = f"{len(self._optimiser)} Gaussians"
+        return f"{count}, {self._history[-1].psnr:.1f} dB" if self._history else count
 
     def step(self) -> None:
         """One iteration: render a view, compare, step, and now and then refine the set of Gaussians."""

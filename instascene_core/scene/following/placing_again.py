@@ -51,6 +51,23 @@ class Placing:
         return self.inliers >= config.min_inliers and self.in_front <= config.max_in_front
 
 
+class _Surface:
+    """A thing's surface as closest points are looked up on it."""
+
+    def __init__(self, points: SurfacePoints) -> None:
+        self.points, self.tree = points, cKDTree(points.positions)
+        self.colored = cKDTree(
+            np.concatenate([points.positions, _COLOR_REACH * points.column("colors")], axis=1)
+        )
+        self.center = (points.positions.min(axis=0) + points.positions.max(axis=0)) / 2
+        self.size = float(np.linalg.norm(np.ptp(points.positions, axis=0)))
+
+
+def _thinned(points: SurfacePoints, most: int) -> SurfacePoints:
+    """About so many of the points, evenly."""
+    return points.select(np.arange(0, len(points), max(1, len(points) // most)))
+
+
 def place_again(
     model: SurfacePoints,
     thing: NewThing,
@@ -63,9 +80,9 @@ def place_again(
     model: its surface where it was, outward normals, with colours; comparisons: of the frames that show it
     where it is now; up: [3] unit, against gravity.
     """
-    data = thing.points.select(slice(None, None, max(1, len(thing.points) // _POINTS)))
+    data = _thinned(thing.points, _POINTS)
     reach = max(_LAST_REACH * config.spacing, _LAST_NOISES * thing.noise)
-    surface = _Surface(model.select(slice(None, None, max(1, len(model) // (3 * _POINTS)))))
+    surface = _Surface(_thinned(model, 3 * _POINTS))
     for sides in (_upright(up, config.turns), _toppled(up, config.turns)):
         found = _best_of(sides, surface, data, reach, comparisons, config)
         if found is not None:
@@ -74,11 +91,11 @@ def place_again(
 
 
 def _best_of(
-    turns: Sequence[np.ndarray], surface: "_Surface", data: SurfacePoints, reach: float,
+    turns: Sequence[np.ndarray], surface: _Surface, data: SurfacePoints, reach: float,
     comparisons: Sequence[Comparison], config: FollowingConfig,
 ) -> Placing | None:  # fmt: skip
     """The best placement that fits, of those that the turns [3, 3] lead to."""
-    few = data.select(slice(None, None, max(1, len(data) // _QUICK_POINTS)))
+    few = _thinned(data, _QUICK_POINTS)
     starts = [_start(turn, surface, few) for turn in turns]
     quick = [_iterated(start, surface, few, _QUICK_ROUNDS, reach) for start in starts]
     quick.sort(key=lambda motion: _misfit(motion, surface, few, config))
@@ -89,18 +106,6 @@ def _best_of(
         placings.append(_judged(refined, surface, data, reach, comparisons))
     fitting = [placing for placing in placings if placing.fits(config)]
     return max(fitting, key=lambda placing: placing.worth(config), default=None)
-
-
-class _Surface:
-    """A thing's surface as closest points are looked up on it."""
-
-    def __init__(self, points: SurfacePoints) -> None:
-        self.points, self.tree = points, cKDTree(points.positions)
-        self.colored = cKDTree(
-            np.concatenate([points.positions, _COLOR_REACH * points.column("colors")], axis=1)
-        )
-        self.center = (points.positions.min(axis=0) + points.positions.max(axis=0)) / 2
-        self.size = float(np.linalg.norm(np.ptp(points.positions, axis=0)))
 
 
 def _upright(up: np.ndarray, turns: int) -> list[np.ndarray]:
