@@ -88,7 +88,7 @@ class Client:
 
     def call(self, kind, service: str, /, timeout: float = 120.0, **fields):
         client = self.node.create_client(kind, service)
-        assert client.wait_for_service(timeout_sec=30.0), f"the service {service} appears"
+        assert client.wait_for_service(timeout_sec=60.0), f"the service {service} appears"
         future = client.call_async(kind.Request(**fields))
         wait_for(future.done, timeout, f"{service} answers")
         self.node.destroy_client(client)

@@ -94,7 +94,7 @@ def test_it_does_in_each_state_what_that_allows(client, tmp_path):
 
 def test_by_itself_it_becomes_active(client, tmp_path):
     with running("scene_node", {"data_dir": tmp_path}, tmp_path / "node.log"):
-        wait_for(lambda: state_of(client) == State.PRIMARY_STATE_ACTIVE, 20, "the active state")
+        wait_for(lambda: state_of(client) == State.PRIMARY_STATE_ACTIVE, 60, "the active state")
 
 
 def test_what_cannot_be_configured_is_said_and_the_node_waits(client, tmp_path):
@@ -108,6 +108,6 @@ def test_what_cannot_be_configured_is_said_and_the_node_waits(client, tmp_path):
     parameters = {"autostart": False, "data_dir": tmp_path, "pose_source": "tf"}
     with running("scene_node", parameters, tmp_path / "node.log") as node:
         assert not change(client, Transition.TRANSITION_CONFIGURE)
-        wait_for(lambda: "needs tf2_ros; install" in node.log.read_text(), 10, "the sentence")
+        wait_for(lambda: "needs tf2_ros; install" in node.log.read_text(), 30, "the sentence")
         assert state_of(client) == State.PRIMARY_STATE_UNCONFIGURED
         assert node.process.poll() is None and "Traceback" not in node.log.read_text()
