@@ -221,7 +221,7 @@ def colored(
     mesh = painting.refine_for_paint(result.mesh, painted, observation, config.meshing)
     expected = np.zeros(len(mesh.vertices))
     facts = appearance.judge_vertices(observation, mesh, expected, config.meshing.appearance)
-    facts = painting.paint_unseen(mesh, facts, painted, observation, config.meshing.appearance)
+    facts = painting.paint_unseen(mesh, facts, painted)
     return mesh, facts.colors
 
 
