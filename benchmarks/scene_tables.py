@@ -245,16 +245,21 @@ def _generation_parts(found: dict) -> str:
         rows = [
             [
                 str(row["views"]) + row["mark"], f"{row['things']} × {row['seeds']}",
-                *(number(row[name], "{:.3f}") for name in ("color_error", "color_spread")),
+                *(number(row[name], "{:.3f}") for name in (
+                    "color_error", "color_spread", "unseen_error", "unseen_spread")),
                 *(number(row[name], "{:.2f} %", 100) for name in ("shape_error", "shape_uncertainty")),
             ]
             for row in sorted(found["views"], key=lambda row: row["views"])
         ]  # fmt: skip
         header = ["cameras", "things × seeds", "colour error (0 … 1)", "spread of colours",
-                  "shape error, of the diagonal", "reported uncertainty"]  # fmt: skip
+                  "error, seen by none", "spread, seen by none", "shape error, of the diagonal",
+                  "reported uncertainty"]  # fmt: skip
         parts.append(
-            "More cameras on the same arc, five samples; places that none of them saw.\n\n"
-            + table(header, rows)
+            "More cameras, each 25° beyond the last one, five samples; all that the views around the body "
+            "show, and what none of the eight cameras saw. (On one arc of 100°, as this was measured before, "
+            "the second camera stands at its end and those between show nothing new: figures stayed from two "
+            "on.)"
+            "\n\n" + table(header, rows)
         )
     if found.get("scanned"):
         rows = [

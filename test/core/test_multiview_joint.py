@@ -1,25 +1,17 @@
-"""In-situ generation: joint optimisation, symmetries of the ring, and the vote of generated depth."""
+"""In-situ generation: joint optimisation and the vote of generated depth."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from multiview_cases import FRAME, ball, box, given_of, half_known
+from multiview_cases import FRAME, ball, box, given_of
 
 from instascene_core.completion.priors.multiview.agreement import agreement
 from instascene_core.completion.priors.multiview.disks import colors_at, disks_on
-from instascene_core.completion.priors.multiview.inputs import (
-    CONDITIONS,
-    GENERATED,
-    GeneratedViews,
-    condition,
-)
+from instascene_core.completion.priors.multiview.inputs import GeneratedViews
 from instascene_core.completion.priors.multiview.joint import Tensors, optimise, write_gradients
-from instascene_core.completion.priors.multiview.network import MultiviewNetwork
 from instascene_core.completion.priors.multiview.ring import fitting_focal, ring
-from instascene_core.completion.priors.multiview.sampling import lookups
-from instascene_core.completion.priors.multiview.symmetries import symmetries
 from instascene_core.completion.priors.multiview.targets import (
     generated_targets,
     held_out,
@@ -52,59 +44,6 @@ def test_a_view_that_contradicts_its_neighbours_is_believed_less_than_they():
     np.testing.assert_allclose(sure[5][inner[5] & (full[5] == 1)], 0.1, atol=0.01)
     assert 0.2 < np.median(sure[4][inner[4]]) < 0.35
     assert np.median(sure[0][inner[0]]) == 1
-
-
-# --- symmetries ---
-
-
-def test_the_mirror_image_of_what_is_told_is_what_is_told_of_the_mirror_image():
-    given = given_of(box(), 16)
-    known = half_known(given)
-    known.rgb[:] = np.random.default_rng(0).random(known.rgb.shape)
-    changes = symmetries(6)
-    assert changes[0].order == (0, 1, 2) and not changes[0].mirrored and changes[1].mirrored
-    conditions = torch.from_numpy(condition(given, known)[0])
-    mirror = -np.arange(16) % 16
-
-    def flip(image):
-        return np.ascontiguousarray(image[mirror][:, :, ::-1])
-
-    normals = flip(given.normals) * np.array([-1, 1, 1], np.float32)
-    other = replace(given, depth=flip(given.depth), coverage=flip(given.coverage), normals=normals)
-    told = condition(other, replace(known, rgb=flip(known.rgb), weight=flip(known.weight)))[0]
-    changed = changes[1].of_conditions(conditions).numpy()
-    assert changed.shape[1] == CONDITIONS
-    exact = [k for k in range(CONDITIONS) if k not in (4, 5, 6, 7)]  # the nearest colours: of a subset
-    np.testing.assert_allclose(changed[:, exact], told[:, exact], atol=1e-6)
-    np.testing.assert_array_equal(changes[1].of_given(given).depth, other.depth)
-    swapped = condition(given, replace(known, rgb=known.rgb[..., [1, 2, 0]]))[0]
-    np.testing.assert_allclose(changes[2].of_conditions(conditions).numpy(), swapped, atol=1e-6)
-
-
-def test_the_mean_over_the_symmetries_has_them():
-    torch.manual_seed(0)
-    network = MultiviewNetwork((32, 32, 32)).eval()
-    torch.nn.init.normal_(network.head.weight, std=0.02)
-    given, changes = given_of(box(), 16), symmetries(2)
-    told, start = (torch.from_numpy(a) for a in condition(given, half_known(given)))
-    x = torch.randn((16, GENERATED, 16, 16), generator=torch.Generator().manual_seed(1))
-    tables = {change.mirrored: lookups(change.of_given(given)) for change in changes}
-
-    def answer(x, told, start, mirrored: bool) -> torch.Tensor:
-        with torch.inference_mode():
-            return torch.stack([
-                change.back(network(
-                    change.of_views(x), change.of_views(start), change.of_conditions(told), (0.6, 0.8),
-                    torch.tensor([500]), *tables[change.mirrored != mirrored],
-                )) for change in changes
-            ]).mean(dim=0)  # fmt: skip
-
-    mirror = changes[1]
-    once = answer(x, told, start, mirrored=False)
-    again = answer(mirror.of_views(x), mirror.of_conditions(told), mirror.of_views(start), mirrored=True)
-    torch.testing.assert_close(mirror.back(again), once, atol=1e-5, rtol=1e-4)
-    for change in symmetries(6):
-        torch.testing.assert_close(change.back(change.of_views(x)), x)
 
 
 # --- disks ---

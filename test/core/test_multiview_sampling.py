@@ -115,7 +115,7 @@ def test_sampling_stops_between_two_passes(tiny):
         if done == 3:
             raise Cancelled()
 
-    config = MultiviewConfig(steps=4, conditions="averaged", symmetries=1)
+    config = MultiviewConfig(steps=4, conditions="averaged")
     with pytest.raises(Cancelled):
         Sampler(tiny, config).sample(given, [half_known(given)] * 2, 0, stop)
 
@@ -231,7 +231,6 @@ def config(tiny, tmp_path_factory) -> CompletionConfig:
         "multiview.weights": str(path),
         "multiview.steps": 2,
         "multiview.color_samples": 2,
-        "multiview.symmetries": 1,
         "multiview.joint.steps": 20,
         "multiview.joint.disks": 1000,
         "observing.max_voxels": 30_000,

@@ -13,8 +13,6 @@ from instascene_core.completion.priors.multiview.ring import DISTANCE, Ring
 
 GENERATED = 5
 CONDITIONS = 18
-COLORS = (slice(0, 3), slice(4, 7))  # of the conditions: red, green, blue
-TO_THE_RIGHT = (10, 15)  # of the conditions: normal and ray to the right of the camera
 KNOWN = slice(0, 8)  # of the conditions: what observed views say; zero where a condition is dropped
 FADE = 0.25  # units of the frame over which a colour found nearby stops telling
 TURN = 0.5  # units of the frame that a normal turned by 60° counts, in looking for the nearest colour

@@ -19,7 +19,6 @@ from instascene_core.completion.priors.multiview.inputs import (
 )
 from instascene_core.completion.priors.multiview.network import CELL, MultiviewNetwork
 from instascene_core.completion.priors.multiview.noise import make_solver, shares
-from instascene_core.completion.priors.multiview.symmetries import symmetries
 from instascene_core.completion.priors.multiview.views import neighbour_lookup
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.errors import InputError
@@ -81,8 +80,7 @@ class Sampler:
         everything = merged(known)
         truth = torch.from_numpy(encode(everything.rgb, given.depth, np.ones_like(given.coverage)))
         valid = torch.from_numpy(everything.valid & (given.depth > 0))[:, None]
-        changes = symmetries(config.symmetries)
-        tables = {s.mirrored: lookups(s.of_given(given)) for s in changes[:2]}
+        tables = lookups(given)
         solver = make_solver(config.solver)
         solver.set_timesteps(config.steps)
         generator = torch.Generator().manual_seed(seed)
@@ -90,7 +88,7 @@ class Sampler:
         x = noise
         warped = round(config.warp_steps * config.steps)
         at_once = 1 if config.conditions == "alternated" else len(entries)
-        passes = config.steps * (at_once + (null is not None)) * len(changes)
+        passes = config.steps * (at_once + (null is not None))
         done = 0
         for index, step in enumerate(int(t) for t in solver.timesteps):
             alpha, sigma = shares(solver, step)
@@ -99,14 +97,9 @@ class Sampler:
             chosen = [entries[index % len(entries)]] if config.conditions == "alternated" else entries
             answers = []
             for entry in chosen if null is None else [*chosen, null]:
-                opinions = []
-                for change in changes:
-                    on_step(done, passes)
-                    told_so = _Told(change.of_conditions(entry.conditions), change.of_views(entry.start))
-                    v = self._v(change.of_views(x), told_so, (alpha, sigma), step, tables[change.mirrored])
-                    opinions.append(change.back(v))
-                    done += 1
-                answers.append(torch.stack(opinions).mean(dim=0))
+                on_step(done, passes)
+                answers.append(self._v(x, entry, (alpha, sigma), step, tables))
+                done += 1
             v = torch.stack(answers[: len(chosen)]).mean(dim=0)
             if null is not None:
                 v = answers[-1] + config.guidance * (v - answers[-1])

@@ -36,10 +36,11 @@ def moved_by_depth(
     reach = BAND * grid.voxel / frame.radius
     slope = -(geometry.normals * ring.camera.rays).sum(axis=-1)
     cosine = slope / np.linalg.norm(ring.camera.rays, axis=-1)
+    size = (ring.camera.width, ring.camera.height)
     total, sure, shown, doubt = np.zeros((4, len(points)))
     for k, pose in enumerate(ring.frame_from_camera):
         pixels, z = ring.camera.project(apply(inverse(pose), points))
-        inside = ((pixels >= 0) & (pixels < (ring.camera.width, ring.camera.height))).all(axis=1)
+        inside = np.asarray(((pixels >= 0) & (pixels < size)).all(axis=1))
         u, v = np.where(inside[:, None], pixels, 0).astype(int).T
         own, made = geometry.depth[k, v, u], depth[k, v, u]
         counts = inside & (own > 0) & (made > 0) & (np.abs(own - z) < reach)
