@@ -31,6 +31,8 @@ from instascene_core.rendering.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.rendering.view import ImageGradients, RasterImages
 from instascene_core.threads import one_thread
 
+_TOLD = 10  # steps between two reports of the progress, at which the caller may stop
+
 
 @dataclass(frozen=True)
 class JointResult:
@@ -57,8 +59,9 @@ def optimise(
     best, best_model, residuals, worse = np.inf, start, [], 0
     best_step = 0
     for step in range(config.steps + 1):
-        if step % config.check_every == 0:
+        if step % _TOLD == 0:
             progress(step, config.steps)
+        if step % config.check_every == 0:
             residuals.append(loop.residual())
             if residuals[-1] < best * (1 - config.least_gain):
                 worse = 0
