@@ -223,7 +223,8 @@ lie below the fit of the mesh's colours to the images, which the product keeps: 
 print changes, a disk has one colour. On unseen pixels the median over the bodies is 0.0 dB, and one mug of
 plain colour (+2.5) makes the difference of everyday shapes: the generated views agree with one another, for
 one step gives the mean of what could be there, and so the optimisation finds what their weighted mean is
-already.
+already. On 19 bodies that no benchmark has, seen from as many cameras, it was 0.03 dB (everyday) and 0.07
+dB (held-out prints) worse on unseen pixels; so `completion.multiview.joint.steps` is 0.
 """
 
 
@@ -238,7 +239,7 @@ def generation(found: dict) -> str:
             "–" if row["method"] == found["runs"][0]["method"] else number(row["better"], "{:.0f} %", 100),
             number(row["seconds"], "{:.0f}"),
         ]
-        for row in found["runs"]
+        for row in sorted(found["runs"], key=lambda row: row["group"])
     ]  # fmt: skip
     header = ["things", "cameras", "colours of the unseen by", "cases", "PSNR unseen, dB", "SSIM unseen",
               "PSNR known, dB", "SSIM known", "better than the nearest", "s"]  # fmt: skip
