@@ -36,7 +36,12 @@ RECORDINGS = ("d1", "d2")  # those with exact poses
 GIVEN, ARC = 8, 100.0  # frames, and degrees about the scene that they are taken from
 LEAST_PIXELS = 400  # of an object in a frame that is compared
 SAME_PLACE = 0.006  # metres
-CHOSEN = ("averaged + warping", "the same in one step", "one step, untrained")
+CHOSEN = (
+    "averaged + warping",
+    "the same in one step",
+    "one step + joint optimisation",
+    "one step, untrained",
+)
 
 logger = logging.getLogger("benchmarks.generation_scanned")
 

@@ -45,7 +45,7 @@ def row_of(case: Case, weights: Path | None) -> np.ndarray:
     facts = appearance.judge_vertices(
         observation, mesh, np.zeros(len(mesh.vertices)), config.meshing.appearance
     )
-    facts = painting.paint_unseen(mesh, facts, painted, observation, config.meshing.appearance)
+    facts = painting.paint_unseen(mesh, facts, painted)
     given = cut_out(best_view(observation.views), SIDE)
     frame = object_frame(case.body.vertices, UP)
     views = ring(fitting_focal(frame.from_world(case.body.vertices), SIDES), SIDE, SIDES)

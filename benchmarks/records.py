@@ -14,6 +14,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 WHOLE = ""  # in place of the name of a list: the file is one row
 DECOMPOSITION = tuple(f"{CORE}.{step}" for step in ("segmentation", "association", "features"))
 COMPLETION = (f"{CORE}.completion",)
+JOINT = (f"{CORE}.completion.priors.multiview.joint",)  # which renders; off where shapes are measured
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "ros": {"runs": Rows(Sources((f"{BENCHMARKS}.ros", f"{CORE}.scene")), ("qos",))},
     "following": {"runs": _rows("following", identity=("seed", "condition"))},
     "completion": {
-        "objects": _rows("completion_objects", identity=("group", "method")),
-        "views": _rows("completion_objects", identity=("prior", "views")),
+        "objects": _rows("completion_objects", JOINT, ("group", "method")),
+        "views": _rows("completion_objects", JOINT, ("prior", "views")),
         "pipeline": _rows("completion_scenes", identity=("seed", "depth", "prior")),
     },
 }

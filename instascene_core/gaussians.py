@@ -7,8 +7,11 @@ import numpy as np
 import torch
 
 from instascene_core.errors import InputError
+from instascene_core.geometry import SurfacePoints
 
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 √π)
+_INITIAL_OPACITY = 0.7
+_COVERAGE = 0.7  # standard deviation over the spacing: neighbours overlap without blurring
 
 
 @dataclass
@@ -112,3 +115,29 @@ class GaussianModel:
             sh=change(self.sh),
             features=None if self.features is None else change(self.features),
         )
+
+
+def gaussians_from_points(points: SurfacePoints) -> GaussianModel:
+    """One disk a point: facing along its normal, as wide as its neighbours are far, degree-0 colour."""
+    from scipy.spatial import cKDTree
+
+    n = len(points)
+    neighbours = min(4, n)
+    distances, _ = cKDTree(points.positions).query(points.positions, k=neighbours)
+    spacing = distances.reshape(n, neighbours)[:, 1:].mean(axis=1) if n > 1 else points.column("footprints")
+    spacing = np.clip(spacing, 1e-3 * np.median(spacing) + 1e-9, 30 * np.median(spacing) + 1e-9)
+    log_scales = np.log(_COVERAGE * spacing)[:, None].repeat(2, axis=1)
+    # The smallest rotation of +z onto ±normal; the sign of a disk's normal means nothing.
+    normals = np.where(points.normals[:, 2:] < 0, -points.normals, points.normals)
+    quaternions = np.stack(
+        [1 + normals[:, 2], -normals[:, 1], normals[:, 0], np.zeros(n, dtype=np.float32)], axis=1
+    )
+    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    opacity = float(np.log(_INITIAL_OPACITY / (1 - _INITIAL_OPACITY)))
+    return GaussianModel(
+        means=torch.from_numpy(points.positions.copy()),
+        quaternions=torch.from_numpy(quaternions.astype(np.float32)),
+        log_scales=torch.from_numpy(log_scales.astype(np.float32)),
+        logit_opacities=torch.full((n,), opacity),
+        sh=torch.from_numpy(((points.column("colors") - 0.5) / SH_C0)[:, None].astype(np.float32)),
+    )

@@ -126,7 +126,7 @@ def complete_observation(
         expected = observation.grid.sample(guess.uncertainty, mesh.vertices)
     facts = appearance.judge_vertices(observation, mesh, expected, config.meshing.appearance)
     if painted is not None:
-        facts = painting.paint_unseen(mesh, facts, painted, observation, config.meshing.appearance)
+        facts = painting.paint_unseen(mesh, facts, painted)
     # 5. Where a camera would see most of what is guessed.
     progress("complete", 0.7, "next best view")
     view = view_selection.next_best_view(observation, mesh, facts.observed, config.next_view)

@@ -13,7 +13,7 @@ import torch
 
 from instascene_core.config import ReconstructionConfig
 from instascene_core.errors import InputError
-from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
+from instascene_core.rendering.optimiser import PARAMETERS, GaussianOptimiser
 
 
 class DensificationStrategy(Protocol):

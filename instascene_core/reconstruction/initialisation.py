@@ -4,11 +4,10 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
-from instascene_core.gaussians import SH_C0, GaussianModel
+from instascene_core.gaussians import GaussianModel, gaussians_from_points
 from instascene_core.geometry import SurfacePoints
 from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.progress import ProgressCallback, no_progress
@@ -19,8 +18,6 @@ _MAX_SAMPLES = 3_000_000  # back-projected pixels over all frames
 _OCTREE_DEPTH = 14  # finest cell: 1 / 16,384 of the scene
 _SMALLEST_CELL = 1.2  # pixels' footprints: a cell this small is not split further
 _DETAIL_SLOPE = 2.0  # grey levels a pixel that double a pixel's importance
-_INITIAL_OPACITY = 0.7
-_COVERAGE = 0.7  # standard deviation over the spacing: neighbours overlap without blurring
 
 
 @dataclass(frozen=True)
@@ -216,30 +213,4 @@ def _average(points: SurfacePoints, starts: np.ndarray) -> SurfacePoints:
         colors=mean(points.column("colors"))[good].astype(np.float32),
         footprints=mean(points.column("footprints"))[good].astype(np.float32),
         importances=(mean(points.column("importances")) * counts)[good].astype(np.float32),
-    )
-
-
-def gaussians_from_points(points: SurfacePoints) -> GaussianModel:
-    """One disk a point: facing along its normal, as wide as its neighbours are far, degree-0 colour."""
-    from scipy.spatial import cKDTree
-
-    n = len(points)
-    neighbours = min(4, n)
-    distances, _ = cKDTree(points.positions).query(points.positions, k=neighbours)
-    spacing = distances.reshape(n, neighbours)[:, 1:].mean(axis=1) if n > 1 else points.column("footprints")
-    spacing = np.clip(spacing, 1e-3 * np.median(spacing) + 1e-9, 30 * np.median(spacing) + 1e-9)
-    log_scales = np.log(_COVERAGE * spacing)[:, None].repeat(2, axis=1)
-    # The smallest rotation of +z onto ±normal; the sign of a disk's normal means nothing.
-    normals = np.where(points.normals[:, 2:] < 0, -points.normals, points.normals)
-    quaternions = np.stack(
-        [1 + normals[:, 2], -normals[:, 1], normals[:, 0], np.zeros(n, dtype=np.float32)], axis=1
-    )
-    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
-    opacity = float(np.log(_INITIAL_OPACITY / (1 - _INITIAL_OPACITY)))
-    return GaussianModel(
-        means=torch.from_numpy(points.positions.copy()),
-        quaternions=torch.from_numpy(quaternions.astype(np.float32)),
-        log_scales=torch.from_numpy(log_scales.astype(np.float32)),
-        logit_opacities=torch.full((n,), opacity),
-        sh=torch.from_numpy(((points.column("colors") - 0.5) / SH_C0)[:, None].astype(np.float32)),
     )

@@ -17,15 +17,10 @@ import torch
 
 from instascene_core.config import ReconstructionConfig
 from instascene_core.frame import Frame
-from instascene_core.gaussians import GaussianModel
+from instascene_core.gaussians import GaussianModel, gaussians_from_points
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction.densification import make_strategy
-from instascene_core.reconstruction.initialisation import (
-    back_project,
-    gaussians_from_points,
-    thin_out,
-)
-from instascene_core.reconstruction.optimiser import PARAMETERS
+from instascene_core.reconstruction.initialisation import back_project, thin_out
 from instascene_core.reconstruction.trainer import (
     ReconstructionResult,
     Trainer,
@@ -35,6 +30,7 @@ from instascene_core.reconstruction.trainer import (
 )
 from instascene_core.reconstruction.views import View
 from instascene_core.rendering import rasterize
+from instascene_core.rendering.optimiser import PARAMETERS
 from instascene_core.transforms import image_motion
 
 _MIN_COVERAGE = 0.5  # alpha below which the model does not explain a pixel

@@ -21,11 +21,11 @@ from instascene_core.reconstruction.densification import (
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.initialisation import initialise
 from instascene_core.reconstruction.normal_prior import add_normal_prior
-from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.poses import PoseRates, PoseRefiner, add_normal_torque
 from instascene_core.reconstruction.views import View, scale_view, typical_depth
 from instascene_core.rendering import ModelGradients, choose_device, device_name, make_training_pass
 from instascene_core.rendering.fused import add_depth_loss, add_normal_consistency, write_photometric
+from instascene_core.rendering.optimiser import PARAMETERS, GaussianOptimiser
 
 logger = logging.getLogger(__name__)
 

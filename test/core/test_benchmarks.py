@@ -274,11 +274,7 @@ def test_sources_of_the_records():
             # Single objects are not rendered by the kernel, their frames come from meshes; nor is anything
             # where the 2D segmenter or the check of recordings is measured alone.
             meshes_or_masks = (("completion", "objects"), ("completion", "views"), ("wholes", "runs"))
-            unrendered = (record, name) in meshes_or_masks or record in (
-                "generation",
-                "plausibility",
-                "registration",
-            )
+            unrendered = (record, name) in meshes_or_masks or record in ("plausibility", "registration")
             assert ("blend.hpp" in names) != unrendered, (record, name)
 
 

@@ -1,6 +1,7 @@
 """In-situ generation: the network, sampling, painting, and the prior end to end."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from completion_scene import orbit, render, table_mesh
 from multiview_cases import FRAME, UP, ball, box, given_of, half_known
 
 from instascene_core.completion import complete, make_prior
-from instascene_core.completion.meshing import appearance, texture
-from instascene_core.completion.meshing.painting import generated_samples, paint_unseen
+from instascene_core.completion.meshing import appearance
+from instascene_core.completion.meshing.painting import paint_unseen
+from instascene_core.completion.priors.multiview.disks import disks_on
 from instascene_core.completion.priors.multiview.inputs import (
     GeneratedViews,
     condition,
@@ -35,7 +37,6 @@ from instascene_core.completion.priors.multiview.views import (
     render_geometry,
 )
 from instascene_core.config import CompletionConfig
-from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.config_file import config_with
 from instascene_core.errors import Cancelled, InputError
@@ -156,7 +157,7 @@ def painted(mesh: TriangleMesh, rgb, mean_share: float = 0.0) -> PaintedSurface:
     images = np.broadcast_to(np.asarray(rgb, np.float32), (16, 64, 64, 3)).copy()
     generated = GeneratedViews(images, seen.depth, seen.coverage)
     known = np.zeros(seen.depth.shape, bool)
-    config = MultiviewConfig(joint_fit=False, mean_share=mean_share)
+    config = MultiviewConfig(mean_share=mean_share)
     return PaintedSurface(views, FRAME, seen, [generated], known, config)
 
 
@@ -184,33 +185,31 @@ def test_observed_colours_stay_and_undersides_take_the_nearest():
         colored,
     )
     surface = painted(body, (0.2, 0.4, 0.6))
-    colors = paint_unseen(
-        body, facts, surface, observation=None, config=AppearanceConfig()
-    ).colors  # no fit: unused
+    colors = paint_unseen(body, facts, surface).colors
     assert (colors[colored] == 200).all()
     far = (body.vertices[:, 0] < 0) & (body.vertices[:, 2] > 0)
     np.testing.assert_allclose(colors[far], np.broadcast_to([51, 102, 153], (far.sum(), 3)), atol=2)
     assert set(map(tuple, colors)) <= {(200, 200, 200), (51, 102, 153)}
     # A share of the observed colours' mean is taken where, and only where, colours are generated.
-    half = paint_unseen(body, facts, painted(body, (0.2, 0.4, 0.6), 0.5), None, AppearanceConfig()).colors
+    half = paint_unseen(body, facts, painted(body, (0.2, 0.4, 0.6), 0.5)).colors
     assert (half[colored] == 200).all()
     np.testing.assert_allclose(half[far], np.broadcast_to([125, 151, 176], (far.sum(), 3)), atol=2)
 
 
-def test_generated_pixels_are_samples_only_where_nobody_looked():
+def test_optimised_colours_replace_those_of_the_views_and_observed_ones_where_told_to():
     body = ball()
-    surface = painted(body, (0.2, 0.4, 0.6))
-    everything = generated_samples(body, surface, scale=0.01)
-    np.testing.assert_allclose(
-        everything.colors, np.broadcast_to([51, 102, 153], everything.colors.shape), atol=1e-3
-    )
-    assert len(everything.weight) > 5000 and (everything.weight > 0).all()
-    np.testing.assert_allclose(everything.barycentric.sum(axis=1), 1, atol=1e-5)
-    surface.known[:8] = True
-    assert 0.4 < len(generated_samples(body, surface, 0.01).weight) / len(everything.weight) < 0.6
-    fit = texture.fit_samples(body, everything, AppearanceConfig())
-    top = body.vertices[:, 2] > 0
-    np.testing.assert_allclose(fit[top], np.broadcast_to([51, 102, 153], (top.sum(), 3)), atol=1)
+    half = body.vertices[:, 0] > 0.3
+    zero = np.zeros(len(body.vertices), np.float32)
+    facts = appearance.VertexFacts(zero, zero, np.full((len(zero), 3), 200, np.uint8), half)
+    disks = disks_on(body, 0.08, 10_000, lambda points: 0 * points + [0.8, 0.4, 0.0], seed=0)
+    surface = replace(painted(body, (0.2, 0.4, 0.6)), gaussians=disks)
+    colors = paint_unseen(body, facts, surface).colors
+    assert (colors[half] == 200).all()
+    far = (body.vertices[:, 0] < 0) & (body.vertices[:, 2] > 0)
+    np.testing.assert_allclose(colors[far], np.broadcast_to([204, 102, 0], (far.sum(), 3)), atol=1)
+    joint = replace(surface.config.joint, recolor_observed=True)
+    colors = paint_unseen(body, facts, replace(surface, config=replace(surface.config, joint=joint))).colors
+    np.testing.assert_allclose(colors[half], np.broadcast_to([204, 102, 0], (half.sum(), 3)), atol=1)
 
 
 # --- the prior, end to end ---
@@ -232,7 +231,8 @@ def config(tiny, tmp_path_factory) -> CompletionConfig:
         "multiview.weights": str(path),
         "multiview.steps": 2,
         "multiview.color_samples": 2,
-        "multiview.joint_fit": True,
+        "multiview.joint.steps": 20,
+        "multiview.joint.disks": 1000,
         "observing.max_voxels": 30_000,
         "learned.side": 24,
     }
@@ -247,6 +247,7 @@ def test_the_prior_paints_the_shape_of_the_learned_one(frames, config):
     assert result.watertight and result.volume == pytest.approx(plain.volume, rel=1e-6)
     steps = [message for _, _, message in told if "generating views" in message]
     assert steps == ["generating views, pass 1 of 2", "generating views, pass 2 of 2"] * 2
+    assert any("optimising the object, step 0 of 20" in message for _, _, message in told)
     shares = [share for _, share, _ in told]
     assert shares == sorted(shares)
     again = complete(frames, 2, up=UP, config=config)
@@ -255,13 +256,28 @@ def test_the_prior_paints_the_shape_of_the_learned_one(frames, config):
     assert not np.array_equal(result.colors, other.colors)
 
 
-def test_generation_can_be_cancelled_at_any_pass(frames, config):
+@pytest.mark.parametrize("when", ["pass 2", "optimising"])
+def test_generation_can_be_cancelled_at_any_pass(frames, config, when):
     def stop(stage: str, share: float, message: str = "") -> None:
-        if "pass 2" in message:
+        if when in message:
             raise Cancelled()
 
     with pytest.raises(Cancelled):
         complete(frames, 2, up=UP, config=config, progress=stop)
+
+
+def test_generated_depth_has_a_say_where_it_is_given_one(frames, config):
+    plain = complete(frames, 2, up=UP, config=config, num_samples=2)
+    voted = complete(
+        frames, 2, up=UP, config=config_with(config, {"multiview.depth_vote": 0.5}), num_samples=2
+    )
+    assert voted.watertight and len(voted.hypotheses) == 1
+    assert voted.volume != plain.volume and voted.uncertainty > 0
+    missing = config_with(
+        config, {"multiview.depth_vote": 0.5, "multiview.weights": "/nowhere/at.safetensors"}
+    )
+    result = complete(frames, 2, up=UP, config=missing)
+    assert result.prior.startswith("learned (Apache-2.0)")
 
 
 def test_without_weights_the_learned_priors_result_comes_and_says_so(frames, config):

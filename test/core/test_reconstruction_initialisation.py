@@ -8,13 +8,13 @@ from reconstruction_scene import tabletop_frames
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
+from instascene_core.gaussians import gaussians_from_points
 from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.reconstruction.background import shell_points
 from instascene_core.reconstruction.initialisation import (
     SurfacePoints,
     back_project_frames,
     gaussians_from_depth,
-    gaussians_from_points,
     initialise,
     thin_out,
 )

@@ -16,8 +16,8 @@ from instascene_core.reconstruction.densification import (
 )
 from instascene_core.reconstruction.exposure import ExposureModel
 from instascene_core.reconstruction.normal_prior import add_normal_prior
-from instascene_core.reconstruction.optimiser import PARAMETERS, GaussianOptimiser
 from instascene_core.reconstruction.views import scale_view
+from instascene_core.rendering.optimiser import PARAMETERS, GaussianOptimiser
 
 RATES = {"means": 0.01, "quaternions": 0.02, "log_scales": 0.03, "logit_opacities": 0.04, "sh": 0.05}
 

@@ -6,9 +6,8 @@ import numpy as np
 
 from instascene_core.completion.meshing import appearance, texture
 from instascene_core.completion.observing.observation import Observation
-from instascene_core.completion.priors.multiview.painting import LEAST_COVERAGE, PaintedSurface
-from instascene_core.completion.priors.multiview.views import render_geometry
-from instascene_core.config.meshing import AppearanceConfig, MeshingConfig
+from instascene_core.completion.priors.multiview.painting import PaintedSurface
+from instascene_core.config.meshing import MeshingConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
@@ -34,63 +33,34 @@ def paint_unseen(
     mesh: TriangleMesh,
     facts: appearance.VertexFacts,
     painted: PaintedSurface,
-    observation: Observation,
-    config: AppearanceConfig,
 ) -> appearance.VertexFacts:
-    """The facts with generated colours at vertices whose colour was not observed.
+    """The facts with generated colours at vertices whose colour was not observed (of the others as well,
+    those of the Gaussians, where `joint.recolor_observed` says so).
 
     Where the generated views disagree, their colour gives way to the one nearest along the surface; all give
     way a little to the mean of what was observed (least squares: a guess has less contrast); what no view
     shows (an underside) takes the nearest colour, observed or generated.
     """
-    colors, confidence = painted.colors(mesh.vertices, meshes.vertex_normals(mesh))
+    normals = meshes.vertex_normals(mesh)
+    colors, confidence = painted.colors(mesh.vertices, normals)
+    optimised = painted.optimised_colors(mesh.vertices, normals)
     shown = np.isfinite(colors).all(axis=1) & ~facts.colored
+    if optimised is not None:
+        colors = optimised
+        if painted.config.joint.recolor_observed:
+            mixed = np.where(facts.colored[:, None], _bytes(optimised), facts.colors)
+            facts = replace(facts, colors=mixed)
     if not shown.any():
         return facts
-    if painted.config.joint_fit:
-        colors = fit_jointly(mesh, painted, observation, config)
     mixed = facts.colors.astype(np.float64)
     share = confidence[shown, None]
     mixed[shown] = share * colors[shown] + (1 - share) * mixed[shown]
     if facts.colored.any():
         observed = facts.colors[facts.colored].mean(axis=0)
         mixed[shown] += painted.config.mean_share * (observed - mixed[shown])
-    result = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    result = appearance.spread_along_surface(mesh, result, facts.colored | shown)
+    result = appearance.spread_along_surface(mesh, _bytes(mixed), facts.colored | shown)
     return replace(facts, colors=result)
 
 
-def fit_jointly(
-    mesh: TriangleMesh, painted: PaintedSurface, observation: Observation, config: AppearanceConfig
-) -> np.ndarray:
-    """[V, 3] colours (0 … 255) that reproduce the observed pixels and, of the generated ones, those that no
-    camera knows; a generated pixel that contradicts the others counts little."""
-    seen = texture.collect_samples(observation, mesh, config)
-    made = generated_samples(mesh, painted, observation.pixel)
-    both = [np.concatenate(column) for column in zip(_columns(seen), _columns(made))]
-    return np.clip(texture.fit_samples(mesh, texture.Samples(*both), config), 0, 255)
-
-
-def _columns(samples: texture.Samples) -> tuple[np.ndarray, ...]:
-    return samples.triangles, samples.barycentric, samples.weight, samples.colors
-
-
-def generated_samples(mesh: TriangleMesh, painted: PaintedSurface, scale: float) -> texture.Samples:
-    """The generated views' pixels on the mesh that no observed view knows.
-
-    scale: metres, a pixel's footprint that has weight 1.
-    """
-    local = TriangleMesh(painted.frame.from_world(mesh.vertices), mesh.triangles)
-    geometry = render_geometry(local, painted.ring)
-    rays = painted.ring.camera.rays
-    cosine = -(geometry.normals * rays).sum(axis=-1) / np.linalg.norm(rays, axis=-1)
-    covered = np.mean([views.coverage for views in painted.views], axis=0) > LEAST_COVERAGE
-    used = geometry.shown & covered & ~painted.known & (cosine > painted.config.paint_cosine)
-    footprint = geometry.depth[used] * painted.frame.radius / painted.ring.camera.fx
-    rgb = np.mean([views.rgb for views in painted.views], axis=0)
-    return texture.Samples(
-        geometry.triangles[used].astype(np.int64),
-        geometry.barycentric[used].astype(np.float64),
-        cosine[used].astype(np.float64) ** 2 * (scale / footprint) ** 2,
-        255 * rgb[used].astype(np.float64),
-    )
+def _bytes(colors: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(colors), 0, 255).astype(np.uint8)

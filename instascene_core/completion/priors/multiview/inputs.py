@@ -16,8 +16,8 @@ CONDITIONS = 18
 KNOWN = slice(0, 8)  # of the conditions: what observed views say; zero where a condition is dropped
 FADE = 0.25  # units of the frame over which a colour found nearby stops telling
 TURN = 0.5  # units of the frame that a normal turned by 60° counts, in looking for the nearest colour
-NEAREST = 4  # known pixels whose colours are mixed ...
-MOST_SOURCES = 3000  # ... of at most so many
+NEAREST = 32  # known pixels whose colours are mixed ...
+MOST_SOURCES = 6000  # ... of at most so many
 BLOCK = 2  # pixels, side of the squares of unknown pixels that share what is found nearby
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instascene_core.completion.priors.multiview.disks import colors_at
 from instascene_core.completion.priors.multiview.inputs import GeneratedViews
 from instascene_core.completion.priors.multiview.ring import ObjectFrame, Ring
-from instascene_core.completion.priors.multiview.views import ViewGeometry
+from instascene_core.completion.priors.multiview.views import ViewGeometry, look_up
 from instascene_core.config.multiview import MultiviewConfig
+from instascene_core.gaussians import GaussianModel
 from instascene_core.transforms import apply, inverse
 
 LEAST_COVERAGE = 0.3  # of a generated pixel by the object, from which its colour is the object's
@@ -24,6 +26,7 @@ class PaintedSurface:
     views: Sequence[GeneratedViews]  # at least one; of their colours the mean counts
     known: np.ndarray  # [N, H, W] bool: pixels that an observed view knows
     config: MultiviewConfig
+    gaussians: GaussianModel | None = None  # in the frame: of the joint optimisation, where there was one
 
     @property
     def pixel(self) -> float:
@@ -44,7 +47,8 @@ class PaintedSurface:
         coverage = np.mean([views.coverage for views in self.views], axis=0)
         for k, pose in enumerate(self.ring.frame_from_camera):
             pixels, z = self.ring.camera.project(apply(inverse(pose), local))
-            color, sure = self._sampled(k, rgb[k], coverage[k], pixels, z)
+            depth = np.where(coverage[k] > LEAST_COVERAGE, self.geometry.depth[k], 0)
+            color, sure = look_up(rgb[k], depth, pixels, z, self.config.same_place)
             if normals is not None:
                 toward = pose[:3, 3] - local
                 turned = normals @ self.frame.world_from_frame[:3, :3]
@@ -59,23 +63,11 @@ class PaintedSurface:
         confidence = np.where(known, 1 / (1 + (spread / self.config.agreement) ** 2), 0)
         return np.where(known[:, None], 255 * np.clip(mean, 0, 1), np.nan), confidence.astype(np.float32)
 
-    def _sampled(
-        self, k: int, rgb: np.ndarray, coverage: np.ndarray, pixels: np.ndarray, z: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Colours [N, 3] that view k shows at `pixels` [N, 2], mixed from the pixels around that show a place
-        at depth z [N], and the share of these [N]."""
-        height, width = rgb.shape[:2]
-        corner = np.floor(np.nan_to_num(pixels, nan=-9) - 0.5).astype(int)
-        color, share = np.zeros((len(z), 3)), np.zeros(len(z))
-        for du in (0, 1):
-            for dv in (0, 1):
-                u, v = corner[:, 0] + du, corner[:, 1] + dv
-                inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
-                u, v = np.where(inside, u, 0), np.where(inside, v, 0)
-                part = np.clip(1 - np.abs(pixels[:, 0] - 0.5 - u), 0, 1)
-                part = part * np.clip(1 - np.abs(pixels[:, 1] - 0.5 - v), 0, 1)
-                near = np.abs(self.geometry.depth[k, v, u] - z) < self.config.same_place
-                part = np.where(inside & near, np.nan_to_num(part) * (coverage[v, u] > LEAST_COVERAGE), 0)
-                color += part[:, None] * rgb[v, u]
-                share += part
-        return color / np.maximum(share, 1e-9)[:, None], share
+    def optimised_colors(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
+        """Colours [N, 3] (0 … 255) of the Gaussians at world points [N, 3] with normals [N, 3]; None where
+        there are no Gaussians."""
+        if self.gaussians is None:
+            return None
+        turned = normals @ self.frame.world_from_frame[:3, :3]
+        local = self.frame.from_world(points)
+        return 255 * colors_at(self.gaussians, local, turned, self.config.joint.neighbours)

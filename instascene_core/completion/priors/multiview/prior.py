@@ -1,16 +1,25 @@
 """The prior `multiview`: the learned prior's shape, and colours of what nobody saw from generated views."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.priors.learned import LearnedPrior
-from instascene_core.completion.priors.multiview.inputs import Given, merged
+from instascene_core.completion.priors.multiview.inputs import Given, Known, merged
+from instascene_core.completion.priors.multiview.joint import fine_tuned
 from instascene_core.completion.priors.multiview.painting import PaintedSurface
-from instascene_core.completion.priors.multiview.ring import fitting_focal, object_frame, ring
-from instascene_core.completion.priors.multiview.views import render_geometry
+from instascene_core.completion.priors.multiview.ring import (
+    ObjectFrame,
+    fitting_focal,
+    object_frame,
+    ring,
+)
+from instascene_core.completion.priors.multiview.views import ViewGeometry, render_geometry
+from instascene_core.completion.priors.multiview.vote import moved_by_depth
 from instascene_core.completion.priors.multiview.warping import is_unoccluded, warp_views
 from instascene_core.completion.priors.prior import Prediction
 from instascene_core.config import CompletionConfig
@@ -18,11 +27,27 @@ from instascene_core.config.completion import NextViewConfig
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.threads import one_thread
 from instascene_core.transforms import apply
 
+if TYPE_CHECKING:
+    from instascene_core.completion.priors.multiview.sampling import Sampler
+
+_GENERATED = 0.3  # of the progress, where a joint optimisation follows
 VIEWS, ELEVATION = 16, 30.0  # of the ring that the weights were trained with
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A body in its ring of views, and what is known of it."""
+
+    frame: ObjectFrame
+    geometry: ViewGeometry
+    given: Given
+    known: list[Known]  # by observed view, the best first
+    notes: tuple[str, ...]
 
 
 class MultiviewPrior:
@@ -62,8 +87,32 @@ class MultiviewPrior:
         return network, side_of(notes)
 
     def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:
-        """The learned prior's guesses of the shape."""
-        return self.shape.predict(observation, num_samples, seed)
+        """The learned prior's guesses of the shape; where generated depth has a vote, moved by it: the first
+        guess by the mean of the seeds, the others by one seed each.  The seeds' spread adds to the
+        uncertainty.  Where no view can be generated, the guesses stay (and `paint` says why)."""
+        prediction = self.shape.predict(observation, num_samples, seed)
+        if self.config.depth_vote == 0:
+            return prediction
+        try:
+            body = _surface(observation, prediction.fields[0])
+            expected = observation.grid.sample(prediction.uncertainty, body.vertices)
+            scene = self._scene(observation, body, expected)
+            with one_thread():
+                seeds = range(seed, seed + max(2, num_samples))
+                depths = np.stack([self._sampler.sample(scene.given, scene.known, s).depth for s in seeds])
+        except InputError:
+            return prediction
+        agreed = (depths > 0).all(axis=0)
+        spread = np.where(agreed, depths.std(axis=0, ddof=1), 0)
+        fields, unsure = [], np.zeros(observation.grid.shape, np.float32)
+        for k, field in enumerate(prediction.fields):
+            depth = np.where(agreed, depths.mean(axis=0) if k == 0 else depths[k], 0)
+            place = (observation.grid, scene.frame, scene.given.views, scene.geometry)
+            moved, doubt = moved_by_depth(field, *place, depth, spread, self.config)
+            fields.append(moved)
+            unsure = doubt if k == 0 else unsure
+        uncertainty = np.hypot(prediction.uncertainty, self.config.depth_vote * unsure)
+        return Prediction(np.stack(fields), uncertainty.astype(np.float32))
 
     def paint(
         self,
@@ -80,11 +129,39 @@ class MultiviewPrior:
         Raises InputError when no view shows the body, all images end before it does, or the weights cannot be
         loaded.
         """
-        if observation.cut_views == 1:
-            raise InputError("Every image ends before the object does, so its outline is not known.")
+        config, scene = self.config, self._scene(observation, mesh, expected)
+        sampler = self._sampler
+        samples, until = [], _GENERATED if config.joint.steps else 1.0
+        for k in range(config.color_samples):
+
+            def tell(done: int, total: int, k: int = k) -> None:
+                share = until * (k + done / total) / config.color_samples
+                progress("complete", share, f"generating views, pass {done + 1} of {total}")
+
+            with one_thread():
+                samples.append(sampler.sample(scene.given, scene.known, seed + k, tell))
+        place = (scene.given.views, scene.frame, scene.geometry)
+        painted = PaintedSurface(*place, samples, merged(scene.known).valid, config)
+        if config.joint.steps > 0:
+
+            def tell_step(done: int, total: int) -> None:
+                share = until + (1 - until) * done / total
+                progress("complete", share, f"optimising the object, step {done} of {total}")
+
+            painted = fine_tuned(painted, observation, mesh, seed, tell_step)
+        return painted, scene.notes
+
+    @property
+    def _sampler(self) -> "Sampler":
         from instascene_core.completion.priors.multiview.sampling import Sampler
 
-        config, (network, side) = self.config, self._network
+        return Sampler(self._network[0], self.config)
+
+    def _scene(self, observation: Observation, mesh: TriangleMesh, expected: np.ndarray) -> "_Scene":
+        """What the views of `mesh` start from (see `paint`)."""
+        if observation.cut_views == 1:
+            raise InputError("Every image ends before the object does, so its outline is not known.")
+        side = self._network[1]
         frame = object_frame(mesh.vertices, observation.up)
         body = TriangleMesh(frame.from_world(mesh.vertices), mesh.triangles)
         views = ring(fitting_focal(body.vertices, VIEWS, ELEVATION), side, VIEWS, ELEVATION)
@@ -102,16 +179,7 @@ class MultiviewPrior:
             bottom=low,
         )
         known, notes = self._conditions(observation, mesh, geometry, views, frame)
-        samples = []
-        for k in range(config.color_samples):
-
-            def tell(done: int, total: int, k: int = k) -> None:
-                share = (k + done / total) / config.color_samples
-                progress("complete", share, f"generating views, pass {done + 1} of {total}")
-
-            with one_thread():
-                samples.append(Sampler(network, config).sample(given, known, seed + k, tell))
-        return PaintedSurface(views, frame, geometry, samples, merged(known).valid, config), notes
+        return _Scene(frame, geometry, given, known, notes)
 
     def _conditions(self, observation, mesh, geometry, views, frame):
         """What the observed views know, the unoccluded ones first, those that show most first; and notes."""
@@ -128,3 +196,11 @@ class MultiviewPrior:
         order = np.argsort(np.logical_not(clear), kind="stable")  # the unoccluded ones first
         note = "In no view is the object free of what stands before it: its generated colours are less sure."
         return [useful[k][0] for k in order], () if any(clear) else (note,)
+
+
+def _surface(observation: Observation, field: np.ndarray) -> TriangleMesh:
+    """The surface of a predicted field outside of what is known to be empty; world, metres."""
+    grid = observation.grid
+    field = np.where(observation.free & ~observation.believed, np.maximum(field, np.float32(1e-6)), field)
+    mesh = meshes.surface_from_field(field)
+    return TriangleMesh(apply(grid.world_from_grid, mesh.vertices * grid.voxel), mesh.triangles)

@@ -119,3 +119,25 @@ def neighbour_lookup(depth: np.ndarray, views: Ring, cell: int) -> Lookup:
         valid.append(inside & (np.abs(there - z) < SAME_PLACE) & (covered.reshape(count, -1) > 0))
         cells.append(other[:, None] * side * side + row * side + column)
     return Lookup(np.stack(cells, axis=-1), np.stack(valid, axis=-1))
+
+
+def look_up(
+    rgb: np.ndarray, depth: np.ndarray, pixels: np.ndarray, z: np.ndarray, same_place: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours [M, 3] of an image [H, W, 3] at `pixels` [M, 2], bilinear over those of the four pixels around
+    whose depth [H, W] is within `same_place` of z [M], and the share of these [M] in [0, 1]."""
+    height, width = depth.shape
+    corner = np.floor(np.nan_to_num(pixels, nan=-9) - 0.5).astype(int)
+    color, share = np.zeros((len(z), 3)), np.zeros(len(z))
+    for du in (0, 1):
+        for dv in (0, 1):
+            u, v = corner[:, 0] + du, corner[:, 1] + dv
+            inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
+            u, v = np.where(inside, u, 0), np.where(inside, v, 0)
+            part = np.clip(1 - np.abs(pixels[:, 0] - 0.5 - u), 0, 1)
+            part = part * np.clip(1 - np.abs(pixels[:, 1] - 0.5 - v), 0, 1)
+            near = inside & (depth[v, u] > 0) & (np.abs(depth[v, u] - z) < same_place)
+            part = np.where(near, np.nan_to_num(part), 0)
+            color += part[:, None] * rgb[v, u]
+            share += part
+    return color / np.maximum(share, 1e-9)[:, None], share
