@@ -46,6 +46,7 @@ class ObjectFacts(PoseFacts):
     notes: tuple[str, ...]
     evidence: dict[str, float] = field(default_factory=dict)
     next_best_view: NextViewFacts | None = None
+    frame: str = ""  # of the files beside it
     world_offset_m: Vector = (0.0, 0.0, 0.0)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.export.asset import in_scene_frame
+from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import require_mesh
@@ -13,7 +15,7 @@ from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import finish
 from instascene_core.saved_facts import read_object_facts
-from instascene_core.transforms import apply, matrix_from_quaternion
+from instascene_core.transforms import matrix_from_quaternion
 
 
 def load_objects(folder: Path) -> dict[InstanceId, CompletedObject]:
@@ -43,11 +45,11 @@ def load_object(folder: Path) -> CompletedObject:
         pose = moved(_pose(facts), -offset)
         view = facts.get("next_best_view")
         positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        mesh = TriangleMesh(positions, faces["indices"].astype(np.int32))
+        mesh = require_mesh(mesh, folder / "mesh.ply")
         return CompletedObject(
             instance_id=instance_id_from(facts["instance_id"]),
-            mesh=require_mesh(
-                TriangleMesh(positions, faces["indices"].astype(np.int32)), folder / "mesh.ply"
-            ),
+            mesh=in_scene_frame(pose, mesh) if facts.get("frame") == OBJECT_FRAME else mesh,
             colors=np.stack([vertices[c] for c in ("red", "green", "blue")], axis=1),
             observed=vertices["observed"].copy(),
             vertex_uncertainty=vertices["uncertainty"].copy(),
@@ -88,7 +90,7 @@ def _read_parts(folder: Path, world_from_object: np.ndarray) -> tuple[TriangleMe
         rows = [line.split() for line in path.read_text().splitlines()]
         vertices = np.array([row[1:4] for row in rows if row[:1] == ["v"]], dtype=np.float64)
         triangles = np.array([row[1:4] for row in rows if row[:1] == ["f"]], dtype=np.int32) - 1
-        parts.append(require_mesh(TriangleMesh(apply(world_from_object, vertices), triangles), path))
+        parts.append(in_scene_frame(world_from_object, require_mesh(TriangleMesh(vertices, triangles), path)))
     return tuple(parts)
 
 

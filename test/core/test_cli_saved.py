@@ -106,6 +106,26 @@ def test_export_writes_other_formats(saved, tmp_path):
     assert {"object.urdf", "mesh.glb", "part_000.obj"} <= names
 
 
+def test_export_brings_an_object_of_an_earlier_version_into_its_own_frame(saved, capsys):
+    """Its mesh.* lay in the world: none of them may stay beside an object.json that says otherwise."""
+    folder = saved / "objects" / str(RED)
+    facts = json.loads((folder / "object.json").read_text())
+    (folder / "object.json").write_text(json.dumps({**facts, "frame": "world (that of the input)"}))
+    expected = load_objects(saved)[RED].mesh.vertices
+    cli.main(["export", str(saved), "--formats", "stl"])
+    again = load_objects(saved)[RED]
+    np.testing.assert_allclose(again.mesh.vertices, expected, atol=1e-6)
+    assert json.loads((folder / "object.json").read_text())["frame"] == "object"
+    low = trimesh.load(folder / "mesh.stl", force="mesh").bounds[0]
+    assert low[2] == pytest.approx(
+        (expected @ again.world_from_object[:3, 2]).min()
+        - again.world_from_object[:3, 3] @ again.world_from_object[:3, 2],
+        abs=1e-5,
+    )
+    assert not (folder / "mesh.glb").exists() and not (folder / "object.urdf").exists()
+    assert checksums_hold(saved)
+
+
 def test_export_refuses_in_one_sentence(saved, tmp_path, capsys):
     assert "'dwg'" in run_cli("export", str(saved), "--formats", "dwg", capsys=capsys)
     assert "no completed object 2; known ids: 1" in run_cli(

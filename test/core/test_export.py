@@ -1,6 +1,7 @@
 """Files of one completed object, read back by the programs they are for."""
 
 import json
+import shutil
 import typing
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
 from instascene_core.export import FORMATS, export_object
 from instascene_core.export.inertia import inertial
+from instascene_core.export.object_loading import load_object
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
-from instascene_core.transforms import matrix_from_quaternion
+from instascene_core.transforms import apply, matrix_from_quaternion
 
 
 def bracket() -> CompletedObject:
@@ -84,13 +86,13 @@ def test_all_files_are_there_and_returned(tmp_path):
     } == expected | {".instascene/manifest.json"}
 
 
-def test_glb_and_stl_open_in_trimesh_in_the_world_frame(exported):
+def test_glb_and_stl_open_in_trimesh_in_the_object_frame(exported):
     obj = bracket()
     for name in ("mesh.glb", "mesh.stl"):
         mesh = trimesh.load(exported / name, force="mesh")
         assert mesh.is_watertight
         assert mesh.volume == pytest.approx(obj.volume, rel=1e-4)
-        np.testing.assert_allclose(mesh.bounds[0], obj.mesh.vertices.min(axis=0), atol=1e-6)
+        np.testing.assert_allclose(mesh.bounds, [[-0.05, -0.02, 0], [0.05, 0.02, 0.1]], atol=1e-6)
     glb = trimesh.load(exported / "mesh.glb", force="mesh", process=False)
     np.testing.assert_array_equal(np.asarray(glb.visual.vertex_colors)[:, :3], obj.colors)
 
@@ -100,7 +102,8 @@ def test_ply_carries_observed_and_uncertainty(exported):
 
     obj = bracket()
     cloud = open3d.t.io.read_triangle_mesh(str(exported / "mesh.ply"))
-    np.testing.assert_allclose(cloud.vertex.positions.numpy(), obj.mesh.vertices, atol=1e-6)
+    positions = apply(obj.world_from_object, cloud.vertex.positions.numpy())
+    np.testing.assert_allclose(positions, obj.mesh.vertices, atol=1e-6)
     np.testing.assert_array_equal(cloud.triangle.indices.numpy(), obj.mesh.triangles)
     mesh = trimesh.load(exported / "mesh.ply", process=False)
     raw = mesh.metadata["_ply_raw"]["vertex"]["data"]
@@ -171,7 +174,25 @@ def test_json_tells_pose_size_and_notes(exported):
         matrix_from_quaternion(np.array(facts["orientation_wxyz"])), obj.world_from_object[:3, :3], atol=1e-9
     )
     assert facts["notes"] == ["Seen from 2 view(s) only."]
-    assert facts["instance_id"] == 3
+    assert facts["instance_id"] == 3 and facts["frame"] == "object"
+
+
+def test_it_reads_back_at_its_place(exported, tmp_path):
+    """Also as earlier versions wrote it, with the mesh in the world and the collision bodies not."""
+    again = load_object(exported)
+    np.testing.assert_allclose(again.mesh.vertices, bracket().mesh.vertices, atol=1e-7)
+    shutil.copytree(exported, tmp_path / "3")
+    facts = json.loads((exported / "object.json").read_text())
+    facts["frame"] = "world (that of the input)"
+    (tmp_path / "3" / "object.json").write_text(json.dumps(facts))
+    as_world = replace(bracket(), world_from_object=np.eye(4))
+    export_object(as_world, tmp_path / "world", ExportConfig(formats=("ply",)))
+    shutil.copy(tmp_path / "world" / "mesh.ply", tmp_path / "3" / "mesh.ply")
+    earlier = load_object(tmp_path / "3")
+    np.testing.assert_allclose(earlier.mesh.vertices, bracket().mesh.vertices, atol=1e-6)
+    np.testing.assert_allclose(
+        earlier.convex_parts[0].vertices, bracket().convex_parts[0].vertices, atol=1e-6
+    )
 
 
 def test_collision_bodies_are_in_the_object_frame(exported):

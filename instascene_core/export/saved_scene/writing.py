@@ -16,9 +16,19 @@ from instascene_core import __version__
 from instascene_core.config import ExportConfig
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
-from instascene_core.export.object_files import stale_collision, write_object
+from instascene_core.export.object_files import write_object
+from instascene_core.export.object_facts import OBJECT_FRAME
+from instascene_core.export.object_layout import stale_collision
+from instascene_core.export.readme import README
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
-from instascene_core.export.saved_scene.layout import ESTIMATED, FRAMES, MARKER, SCENE, instances_to_json
+from instascene_core.export.saved_scene.layout import (
+    ESTIMATED,
+    FRAMES,
+    MARKER,
+    README_FILE,
+    SCENE,
+    instances_to_json,
+)
 from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.files import write_bytes, write_image, write_json
 from instascene_core.frame import image_from_labels
@@ -28,7 +38,7 @@ from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.saved_facts import MarkerFacts, read_scene_facts
+from instascene_core.saved_facts import MarkerFacts, read_object_facts, read_scene_facts
 from instascene_core.scene import Scene
 from instascene_core.untrusted import read_json_object
 from instascene_core.viewer.pictures import objects_picture, overview_picture
@@ -66,6 +76,8 @@ def save_scene(
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
             write_object(result, staging / _object_folder(instance_id), readable(scene.config.export))
+        if scene.objects:
+            write_bytes(staging / README_FILE, README.encode())
         if with_frames and not origin:
             progress("save", 1.0, "frames")
             write_recording(staging / FRAMES, scene.frames, scene.world_offset)
@@ -155,6 +167,7 @@ def put_object(folder: Path, result: CompletedObject, config: ExportConfig) -> l
     folder, start = Path(folder), f"{_object_folder(result.instance_id)}/"
     with _changing(folder) as change:
         write_object(result, change.staging / start, readable(config))
+        write_bytes(change.staging / README_FILE, README.encode())
         change.stale.update(name for name in change.owned if name.startswith(start))
     return [path for path in owned_files(folder) if path.is_relative_to(folder / start)]
 
@@ -164,9 +177,14 @@ def export_saved(folder: Path, objects: Sequence[CompletedObject], config: Expor
 
     Raises InputError for an unknown format, and where there is no saved scene or it cannot be written.
     """
-    with _changing(Path(folder)) as change:
+    folder = Path(folder)
+    with _changing(folder) as change:
         for thing in objects:
-            write_object(thing, change.staging / _object_folder(thing.instance_id), config)
+            start = _object_folder(thing.instance_id)
+            write_object(thing, change.staging / start, readable(config))
+            if read_object_facts(folder / start).get("frame") != OBJECT_FRAME:  # of an earlier version
+                change.stale.update(name for name in change.owned if name.startswith(f"{start}/"))
+        write_bytes(change.staging / README_FILE, README.encode())
         change.stale.update(stale_collision(change.written, change.owned))
 
 

@@ -1,0 +1,52 @@
+"""What object.json tells of a completed object."""
+
+import numpy as np
+
+from instascene_core.export.asset import ObjectAsset
+from instascene_core.local_frame import moved
+from instascene_core.objects import CompletedObject
+from instascene_core.transforms import quaternion_from_matrix
+
+OBJECT_FRAME = "object"  # of the files beside object.json; earlier versions: "world (that of the input)"
+
+
+def object_facts(asset: ObjectAsset) -> dict:
+    """The object's numbers.  The pose is of the object's frame in the world, in 64-bit numbers."""
+    obj, body = asset.obj, asset.body
+    return {
+        "instance_id": obj.instance_id,
+        "frame": OBJECT_FRAME,
+        "world_offset_m": np.asarray(obj.world_offset, dtype=np.float64).tolist(),
+        **_pose(moved(obj.world_from_object, obj.world_offset)),
+        "dimensions_m": np.asarray(obj.dimensions).tolist(),
+        "volume_m3": obj.volume,
+        "mass_kg": body.mass,
+        "density_kg_m3": asset.config.density,
+        "center_of_mass_m": body.center.tolist(),
+        "watertight": obj.watertight,
+        "vertices": len(obj.mesh.vertices),
+        "triangles": len(obj.mesh.triangles),
+        "convex_parts": len(obj.convex_parts),
+        "observed_fraction": obj.observed_fraction,
+        "uncertainty_m": obj.uncertainty,
+        "confidence": obj.confidence,
+        "evidence": dict(obj.evidence),
+        "prior": obj.prior,
+        "next_best_view": _next_view(obj),
+        "duration_s": obj.duration_s,
+        "notes": list(obj.notes),
+    }
+
+
+def _pose(world_from_frame: np.ndarray) -> dict:
+    return {
+        "position_m": world_from_frame[:3, 3].tolist(),
+        "orientation_wxyz": quaternion_from_matrix(world_from_frame[:3, :3]).tolist(),
+    }
+
+
+def _next_view(obj: CompletedObject) -> dict | None:
+    """Camera pose (optical axes, looking at the object) in the world, and what it would reveal."""
+    if obj.next_best_view is None:
+        return None
+    return {**_pose(moved(obj.next_best_view, obj.world_offset)), "reveals": obj.next_view_reveals}
