@@ -16,8 +16,8 @@ from instascene_core import __version__
 from instascene_core.config import ExportConfig
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.errors import InputError
-from instascene_core.export.object_files import write_object
 from instascene_core.export.object_facts import OBJECT_FRAME
+from instascene_core.export.object_files import write_object
 from instascene_core.export.object_layout import stale_collision
 from instascene_core.export.readme import README
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
