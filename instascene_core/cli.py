@@ -190,7 +190,8 @@ class Complete:
                 )
             require_savable(self.output)
             result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
-        files = put_object(self.output, result, scene.config.export)
+        views = scene.state.labelled_views
+        files = put_object(self.output, result, scene.config.export, views)
         for note in (*loaded.notes, *result.notes):
             warn(note)
         summarise(self.output, extra={"seconds": scene.metrics["seconds"]})

@@ -30,6 +30,12 @@ class NextViewFacts(PoseFacts):
 
 
 @dataclass(frozen=True)
+class TextureFacts:
+    texel_m: float
+    observed_share: float
+
+
+@dataclass(frozen=True)
 class ObjectFacts(PoseFacts):
     """object.json."""
 
@@ -47,6 +53,7 @@ class ObjectFacts(PoseFacts):
     evidence: dict[str, float] = field(default_factory=dict)
     next_best_view: NextViewFacts | None = None
     frame: str = ""  # of the files beside it
+    texture: TextureFacts | None = None
     world_offset_m: Vector = (0.0, 0.0, 0.0)
 
 

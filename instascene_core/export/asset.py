@@ -22,12 +22,17 @@ class ObjectAsset:
 
     @property
     def name(self) -> str:
-        """What the object is called in every description."""
+        """What the object, its link and its material are called in every file."""
         return f"object_{self.obj.instance_id}"
 
     @cached_property
     def mesh(self) -> TriangleMesh:
         return in_object_frame(self.obj, self.obj.mesh)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The texture's image as a file; empty where there is none."""
+        return b"" if self.obj.texture is None else _encoded(self.obj.texture.image)
 
     @cached_property
     def parts(self) -> tuple[TriangleMesh, ...]:
@@ -49,3 +54,13 @@ def in_object_frame(obj: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:
 def in_scene_frame(world_from_object: np.ndarray, mesh: TriangleMesh) -> TriangleMesh:
     """The reverse: a mesh of the object's frame in that of the scene."""
     return TriangleMesh(apply(world_from_object, mesh.vertices), mesh.triangles)
+
+
+def _encoded(image: np.ndarray) -> bytes:
+    """[H, W, 3] uint8 RGB as PNG."""
+    import cv2
+
+    done, data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))
+    if not done:
+        raise RuntimeError("OpenCV cannot write the texture as PNG.")
+    return data.tobytes()

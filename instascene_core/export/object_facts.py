@@ -4,7 +4,7 @@ import numpy as np
 
 from instascene_core.export.asset import ObjectAsset
 from instascene_core.local_frame import moved
-from instascene_core.objects import CompletedObject
+from instascene_core.objects import CompletedObject, Texture
 from instascene_core.transforms import quaternion_from_matrix
 
 OBJECT_FRAME = "object"  # of the files beside object.json; earlier versions: "world (that of the input)"
@@ -26,6 +26,7 @@ def object_facts(asset: ObjectAsset) -> dict:
         "watertight": obj.watertight,
         "vertices": len(obj.mesh.vertices),
         "triangles": len(obj.mesh.triangles),
+        "texture": _texture(obj.texture),
         "convex_parts": len(obj.convex_parts),
         "observed_fraction": obj.observed_fraction,
         "uncertainty_m": obj.uncertainty,
@@ -36,6 +37,13 @@ def object_facts(asset: ObjectAsset) -> dict:
         "duration_s": obj.duration_s,
         "notes": list(obj.notes),
     }
+
+
+def _texture(texture: Texture | None) -> dict | None:
+    """None where the vertices' colours are all there is."""
+    if texture is None:
+        return None
+    return {"size": len(texture.image), "texel_m": texture.texel, "observed_share": texture.observed}
 
 
 def _pose(world_from_frame: np.ndarray) -> dict:

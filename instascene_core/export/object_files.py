@@ -5,37 +5,45 @@ put the object anywhere.  object.json tells where it stood in the world, in 64-b
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
-from instascene_core.export import descriptions, ply
+from instascene_core.export import descriptions, obj, ply
 from instascene_core.export.asset import ObjectAsset
+from instascene_core.export.glb import glb
+from instascene_core.export.lods import reduced
 from instascene_core.export.object_facts import object_facts
 from instascene_core.export.object_layout import OBJECT, stale_collision
+from instascene_core.export.shapes import placed
+from instascene_core.export.texturing import textured
+from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import require_writable, writing
 
 
-def export_object(obj: CompletedObject, folder: str | Path, config: ExportConfig | None = None) -> list[Path]:
-    """Write `obj` into `folder` (created; files of an earlier export there are replaced).
+def export_object(
+    thing: CompletedObject,
+    folder: str | Path,
+    config: ExportConfig | None = None,
+    frames: Sequence[Frame] = (),
+) -> list[Path]:
+    """Write an object into `folder` (created; files of an earlier export there are replaced).
 
     config.formats: some of FORMATS; object.json is always written.  All files appear or none
-    (`instascene_core.owned_folder`).
+    (`instascene_core.owned_folder`).  frames: see `write_object`.
     Returns the files.  Raises InputError for an unknown format, and for a folder that cannot be written or
     holds files that are not of an earlier export.
     """
     folder, config = Path(folder), config or ExportConfig()
     require_formats(config)
     with writing(folder, OBJECT) as change:
-        write_object(obj, change.staging, config)
+        write_object(thing, change.staging, config, frames)
         change.stale.update(stale_collision(change.written, change.owned))
         return sorted(folder / name for name in change.written)
 
@@ -53,14 +61,23 @@ def require_formats(config: ExportConfig) -> None:
         raise InputError(f"Unknown export format '{unknown[0]}'; known are {', '.join(FORMATS)}.")
 
 
-def write_object(obj: CompletedObject, folder: Path, config: ExportConfig) -> None:
-    """Write the files of `obj` into a new or empty folder.  Raises InputError for an unknown format."""
+def write_object(
+    thing: CompletedObject, folder: Path, config: ExportConfig, frames: Sequence[Frame] = ()
+) -> ObjectAsset:
+    """Write the files of an object into a new or empty folder; what was written.
+
+    frames: with labels, in the object's frame of reference, from which it gets a texture where it has none;
+    without them its vertices' colours are all there is.  Raises InputError for an unknown format.
+    """
     require_formats(config)
     folder.mkdir(parents=True, exist_ok=True)
-    files = _Writing(ObjectAsset(obj, config), folder)
+    if thing.texture is None and COLORED.intersection(config.formats):
+        thing = textured(thing, frames, config.texture)
+    files = _Writing(ObjectAsset(thing, config), folder)
     for name in config.formats:
         WRITERS[name](files)
     (folder / "object.json").write_text(json.dumps(object_facts(files.asset), indent=2) + "\n")
+    return files.asset
 
 
 @dataclass(frozen=True)
@@ -71,59 +88,59 @@ class _Writing:
     folder: Path
 
     @cached_property
+    def surface(self) -> str:
+        """mesh.obj and, where there is a texture, its material and image; the name of the first."""
+        asset, path = self.asset, self.folder / "mesh.obj"
+        obj.write_surface(path, asset.mesh, asset.obj.colors, asset.obj.texture, asset.name)
+        if asset.obj.texture is not None:
+            (self.folder / "mesh.png").write_bytes(asset.png)
+            obj.write_material(self.folder / "mesh.mtl", asset.name, "mesh.png")
+        return path.name
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The convex bodies as collision/part_000.obj …; their names."""
+        (self.folder / "collision").mkdir()
+        names = tuple(f"collision/part_{k:03d}.obj" for k in range(len(self.asset.parts)))
+        for name, part in zip(names, self.asset.parts):
+            obj.write_body(self.folder / name, part)
+        return names
+
+    @cached_property
     def model(self) -> descriptions.Model:
-        """What the descriptions tell; writes the collision bodies and the visual that they name."""
+        """What the descriptions tell; writes the files that they name."""
         asset = self.asset
-        parts = _write_collision(asset, self.folder / "collision")
-        visual = "collision/visual.obj"
-        _write_obj(self.folder / visual, asset.mesh, asset.obj.colors)
-        paths = tuple(f"collision/{part}" for part in parts)
-        return descriptions.Model(asset.name, visual, paths, asset.body, asset.config.friction)
+        return descriptions.Model(asset.name, self.surface, self.parts, asset.body, asset.config.friction)
+
+    def lods(self) -> None:
+        """mesh_lod1.glb … with fewer and fewer triangles; those that would not have fewer are left out."""
+        for level, triangles in enumerate(self.asset.config.lod_triangles, start=1):
+            small = reduced(self.asset.obj, triangles, self.asset.config.texture.padding)
+            if small is not None:
+                asset = replace(self.asset, obj=small)
+                path = self.folder / f"mesh_lod{level}.glb"
+                path.write_bytes(glb([placed(asset)], asset.name))
 
 
 # Format → what writes it.  A new one is a line here and its name in `config.ExportConfig`.
 WRITERS: dict[str, Callable[[_Writing], object]] = {
     "ply": lambda w: ply.write(w.folder / "mesh.ply", w.asset),
-    "glb": lambda w: (w.folder / "mesh.glb").write_bytes(_glb(w.asset)),
-    "stl": lambda w: (w.folder / "mesh.stl").write_bytes(_encoded(w.asset.mesh, None, "stl")),
-    "collision": lambda w: w.model,
+    "glb": lambda w: (w.folder / "mesh.glb").write_bytes(glb([placed(w.asset)], w.asset.name)),
+    "stl": lambda w: (w.folder / "mesh.stl").write_bytes(_stl(w.asset.mesh)),
+    "obj": lambda w: w.surface,
+    "lods": lambda w: w.lods(),
+    "collision": lambda w: w.parts,
     "urdf": lambda w: (w.folder / "object.urdf").write_text(descriptions.urdf(w.model)),
     "sdf": lambda w: (w.folder / "model.sdf").write_text(descriptions.sdf(w.model)),
     "mjcf": lambda w: (w.folder / "object.xml").write_text(descriptions.mjcf(w.model)),
 }
 FORMATS = tuple(WRITERS)
+COLORED = frozenset(FORMATS) - {"ply", "stl", "collision"}  # those that show a texture
 
 
-def _glb(asset: ObjectAsset) -> bytes:
-    """Binary glTF; glTF is y up by definition, and its readers for z-up worlds turn it back, so the
-    vertices are kept as they are, like most robotics tools do."""
-    colors = asset.obj.colors
-    rgba = np.concatenate([colors, np.full((len(colors), 1), 255, np.uint8)], axis=1)
-    return _encoded(asset.mesh, rgba, "glb")
-
-
-def _encoded(mesh: TriangleMesh, rgba: np.ndarray | None, kind: str) -> bytes:
-    """The file of a binary format (trimesh's other formats are text or a dict)."""
-    data = meshes.to_trimesh(mesh, rgba).export(file_type=kind)
+def _stl(mesh: TriangleMesh) -> bytes:
+    """Binary STL (trimesh's other formats are text or a dict)."""
+    data = meshes.to_trimesh(mesh).export(file_type="stl")
     if not isinstance(data, bytes):
-        raise TypeError(f"trimesh writes {kind} as {type(data).__name__}, not as bytes.")
+        raise TypeError(f"trimesh writes STL as {type(data).__name__}, not as bytes.")
     return data
-
-
-def _write_collision(asset: ObjectAsset, folder: Path) -> list[str]:
-    """The convex parts as part_000.obj …; returns the file names."""
-    folder.mkdir()
-    names = []
-    for index, part in enumerate(asset.parts):
-        names.append(f"part_{index:03d}.obj")
-        _write_obj(folder / names[-1], part)
-    return names
-
-
-def _write_obj(path: Path, mesh: TriangleMesh, colors: np.ndarray | None = None) -> None:
-    """Wavefront OBJ; vertex colours as the common extension (three more numbers on each v line)."""
-    rows = mesh.vertices if colors is None else np.concatenate([mesh.vertices, colors / 255.0], axis=1)
-    pattern = "v " + " ".join(["%.7g"] * rows.shape[1])
-    with path.open("w") as file:
-        np.savetxt(file, rows, fmt=pattern)
-        np.savetxt(file, mesh.triangles + 1, fmt="f %d %d %d")

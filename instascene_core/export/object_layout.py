@@ -7,7 +7,10 @@ from instascene_core.owned_folder import Layout
 from instascene_core.untrusted import read_json
 
 # The names of all files that `write_object` makes, and of the folders; see `object_files.WRITERS`.
-OBJECT_FILES = r"mesh\.(ply|glb|stl)|object\.(json|urdf|xml)|model\.sdf|collision/(part_\d{3,}|visual)\.obj"
+OBJECT_FILES = (
+    r"mesh\.(ply|glb|stl|obj|mtl|png)|mesh_lod\d\.glb|object\.(json|urdf|xml|usda)|model\.(sdf|config)"
+    r"|collision/(part_\d{3,}|visual)\.obj"  # visual: of earlier versions
+)
 OBJECT_FOLDERS = r"collision"
 
 

@@ -274,13 +274,13 @@ def smooth(mesh: TriangleMesh, iterations: int, max_move: np.ndarray | float) ->
 
 def signed_distance(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     """Distances [...] in metres of points [..., 3] from a closed mesh, negative inside."""
-    scene = _raycasting_scene(mesh)
+    scene = raycasting_scene(mesh)
     return scene.compute_signed_distance(np.ascontiguousarray(points, dtype=np.float32)).numpy()
 
 
 def distance(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     """Unsigned distances [...] in metres of points [..., 3] from a mesh."""
-    scene = _raycasting_scene(mesh)
+    scene = raycasting_scene(mesh)
     return scene.compute_distance(np.ascontiguousarray(points, dtype=np.float32)).numpy()
 
 
@@ -289,10 +289,11 @@ def first_hit(mesh: TriangleMesh, origins: np.ndarray, rays: np.ndarray) -> np.n
     from instascene_core.geometry.open3d_loader import open3d
 
     cast = np.concatenate([origins, rays], axis=1).astype(np.float32)
-    return _raycasting_scene(mesh).cast_rays(open3d.core.Tensor(cast))["t_hit"].numpy()
+    return raycasting_scene(mesh).cast_rays(open3d.core.Tensor(cast))["t_hit"].numpy()
 
 
-def _raycasting_scene(mesh: TriangleMesh):
+def raycasting_scene(mesh: TriangleMesh):
+    """`open3d.t.geometry.RaycastingScene` of one mesh."""
     from instascene_core.geometry.open3d_loader import open3d
 
     scene = open3d.t.geometry.RaycastingScene()

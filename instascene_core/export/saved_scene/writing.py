@@ -31,7 +31,7 @@ from instascene_core.export.saved_scene.layout import (
 )
 from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.files import write_bytes, write_image, write_json
-from instascene_core.frame import image_from_labels
+from instascene_core.frame import Frame, image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
 from instascene_core.instances import instance_id_from
 from instascene_core.local_frame import moved
@@ -73,9 +73,11 @@ def save_scene(
         write_gaussians(staging / "scene.ply", gaussians, labels)
         _write_label_images(scene, staging)
         unit = _write_estimated_depth(scene, staging)
+        frames = scene.state.labelled_views
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            write_object(result, staging / _object_folder(instance_id), readable(scene.config.export))
+            place = staging / _object_folder(instance_id)
+            write_object(result, place, readable(scene.config.export), frames)
         if scene.objects:
             write_bytes(staging / README_FILE, README.encode())
         if with_frames and not origin:
@@ -159,14 +161,16 @@ def _saved_description(folder: Path) -> tuple[dict, dict[str, str]]:
     return description, dict(description.get("checksums_sha256", {}))
 
 
-def put_object(folder: Path, result: CompletedObject, config: ExportConfig) -> list[Path]:
+def put_object(
+    folder: Path, result: CompletedObject, config: ExportConfig, frames: Sequence[Frame] = ()
+) -> list[Path]:
     """Write a completed object into a saved scene, in place of an earlier one; the files written.
 
-    Raises InputError where there is no saved scene or it cannot be written.
+    frames: see `write_object`.  Raises InputError where there is no saved scene or it cannot be written.
     """
     folder, start = Path(folder), f"{_object_folder(result.instance_id)}/"
     with _changing(folder) as change:
-        write_object(result, change.staging / start, readable(config))
+        write_object(result, change.staging / start, readable(config), frames)
         write_bytes(change.staging / README_FILE, README.encode())
         change.stale.update(name for name in change.owned if name.startswith(start))
     return [path for path in owned_files(folder) if path.is_relative_to(folder / start)]
