@@ -101,6 +101,13 @@ class InstancesFacts:
 
 
 @dataclass(frozen=True)
+class BoxFacts(PoseFacts):
+    name: str
+    size_m: Vector
+    color: Vector
+
+
+@dataclass(frozen=True)
 class ScoredFacts:
     id: Any
     kind: str
@@ -147,6 +154,7 @@ class SceneFacts:
     frames: tuple[FrameFacts, ...]
     instances: InstancesFacts
     background_color: Vector | None = None
+    room: tuple[BoxFacts, ...] = ()
     highest_instance_id: int = 0
     world_offset_m: Vector = (0.0, 0.0, 0.0)
     estimated_depth_unit_m: float = 1.0
@@ -192,6 +200,7 @@ def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:
 _FINITE = (
     "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "mask_score",
     "world_from_camera", "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
+    "size_m", "color",
 )  # fmt: skip
 
 

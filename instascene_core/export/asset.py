@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from instascene_core.config import ExportConfig
-from instascene_core.export.inertia import Inertial, inertial
+from instascene_core.export.inertia import Inertial
+from instascene_core.export.physics import Physics, physics_of
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
@@ -41,9 +42,14 @@ class ObjectAsset:
         return tuple(in_object_frame(self.obj, part) for part in parts)
 
     @cached_property
+    def physics(self) -> Physics:
+        """Mass, inertia and friction."""
+        return physics_of(self.mesh, self.obj.instance_id, self.config)
+
+    @property
     def body(self) -> Inertial:
         """Mass and inertia."""
-        return inertial(self.mesh, self.config.density)
+        return self.physics.body
 
 
 def in_object_frame(obj: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from instascene_core.colors import linear
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import Texture
@@ -53,12 +54,6 @@ def glb(things: Sequence[Placed], name: str) -> bytes:
         children = list(range(1, len(nodes) + 1))
         nodes.insert(0, {"name": name, "rotation": Y_UP, "children": children})
     return document.written(nodes)
-
-
-def linear(srgb: np.ndarray) -> np.ndarray:
-    """Linear intensities [..., 3] in [0, 1] of sRGB colours (uint8), IEC 61966-2-1."""
-    value = srgb.astype(np.float64) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 class _Document:
@@ -114,7 +109,7 @@ class _Document:
             uv = shape.texture.uv.astype(np.float64)
             attributes["TEXCOORD_0"] = self._floats(np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1))
         else:
-            rgba = np.concatenate([linear(shape.colors), np.ones((len(shape.colors), 1))], axis=1)
+            rgba = np.concatenate([linear(shape.colors / 255), np.ones((len(shape.colors), 1))], axis=1)
             data = np.rint(65535 * rgba).astype("<u2")
             attributes["COLOR_0"] = self._accessor(data, UINT16, VERTICES, normalized=True)
         for name, values in shape.attributes.items():

@@ -49,7 +49,7 @@ def _painted(small: CompletedObject, full: CompletedObject, padding: int) -> Com
     texture = full.texture
     assert texture is not None
     coarser = np.sqrt(len(full.mesh.triangles) / len(small.mesh.triangles))
-    size = max(64, len(texture.image) >> max(1, round(np.log2(coarser))))
+    size = max(128, len(texture.image) >> max(1, round(np.log2(coarser))))
     atlas = pack(cut_into_charts(in_object_frame(small, small.mesh)), texture.texel, size, padding)
     texels = covered_texels(atlas)
     points = texels.interpolated(small.mesh.triangles, small.mesh.vertices)

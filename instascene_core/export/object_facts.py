@@ -12,7 +12,7 @@ OBJECT_FRAME = "object"  # of the files beside object.json; earlier versions: "w
 
 def object_facts(asset: ObjectAsset) -> dict:
     """The object's numbers.  The pose is of the object's frame in the world, in 64-bit numbers."""
-    obj, body = asset.obj, asset.body
+    obj, physics = asset.obj, asset.physics
     return {
         "instance_id": obj.instance_id,
         "frame": OBJECT_FRAME,
@@ -20,9 +20,14 @@ def object_facts(asset: ObjectAsset) -> dict:
         **_pose(moved(obj.world_from_object, obj.world_offset)),
         "dimensions_m": np.asarray(obj.dimensions).tolist(),
         "volume_m3": obj.volume,
-        "mass_kg": body.mass,
-        "density_kg_m3": asset.config.density,
-        "center_of_mass_m": body.center.tolist(),
+        "mass_kg": physics.body.mass,
+        "mass_range_kg": list(physics.mass_range),
+        "mass_is_given": physics.given,
+        "material": physics.material,
+        "density_kg_m3": physics.density,
+        "friction": physics.friction,
+        "center_of_mass_m": physics.body.center.tolist(),
+        "inertia_kg_m2": physics.body.inertia.tolist(),
         "watertight": obj.watertight,
         "vertices": len(obj.mesh.vertices),
         "triangles": len(obj.mesh.triangles),

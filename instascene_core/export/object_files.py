@@ -12,12 +12,19 @@ from pathlib import Path
 
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
-from instascene_core.export import descriptions, obj, ply
+from instascene_core.export import obj, ply
 from instascene_core.export.asset import ObjectAsset
+from instascene_core.export.descriptions.mjcf import object_mjcf
+from instascene_core.export.descriptions.model import Model, Uri
+from instascene_core.export.descriptions.sdf import model_config, object_sdf
+from instascene_core.export.descriptions.urdf import object_urdf
+from instascene_core.export.descriptions.usd import OBJECT_FILE, require_usd, write_object_usd
 from instascene_core.export.glb import glb
 from instascene_core.export.lods import reduced
+from instascene_core.export.models import IMAGE, MATERIAL, SURFACE, model_of, part_names
 from instascene_core.export.object_facts import object_facts
 from instascene_core.export.object_layout import OBJECT, stale_collision
+from instascene_core.export.places import RELATIVE, ObjectPlace, require_mesh_uri
 from instascene_core.export.shapes import placed
 from instascene_core.export.texturing import textured
 from instascene_core.frame import Frame
@@ -32,18 +39,20 @@ def export_object(
     folder: str | Path,
     config: ExportConfig | None = None,
     frames: Sequence[Frame] = (),
+    place: ObjectPlace | None = None,
 ) -> list[Path]:
     """Write an object into `folder` (created; files of an earlier export there are replaced).
 
     config.formats: some of FORMATS; object.json is always written.  All files appear or none
-    (`instascene_core.owned_folder`).  frames: see `write_object`.
+    (`instascene_core.owned_folder`).  frames, place: see `write_object`; None = the folder is no scene's.
     Returns the files.  Raises InputError for an unknown format, and for a folder that cannot be written or
     holds files that are not of an earlier export.
     """
     folder, config = Path(folder), config or ExportConfig()
+    place = place or ObjectPlace.alone(folder, config.mesh_uri)
     require_formats(config)
     with writing(folder, OBJECT) as change:
-        write_object(thing, change.staging, config, frames)
+        write_object(thing, change.staging, config, frames, place)
         change.stale.update(stale_collision(change.written, change.owned))
         return sorted(folder / name for name in change.written)
 
@@ -55,25 +64,33 @@ def require_exportable(folder: Path, config: ExportConfig) -> None:
 
 
 def require_formats(config: ExportConfig) -> None:
-    """InputError for a format that is not known."""
+    """InputError for a format that is not known, and for a way to name meshes that is none."""
     unknown = [name for name in config.formats if name not in FORMATS]
     if unknown:
         raise InputError(f"Unknown export format '{unknown[0]}'; known are {', '.join(FORMATS)}.")
+    require_mesh_uri(config.mesh_uri)
+    if "usd" in config.formats:
+        require_usd()
 
 
 def write_object(
-    thing: CompletedObject, folder: Path, config: ExportConfig, frames: Sequence[Frame] = ()
+    thing: CompletedObject,
+    folder: Path,
+    config: ExportConfig,
+    frames: Sequence[Frame] = (),
+    place: ObjectPlace | None = None,
 ) -> ObjectAsset:
     """Write the files of an object into a new or empty folder; what was written.
 
     frames: with labels, in the object's frame of reference, from which it gets a texture where it has none;
-    without them its vertices' colours are all there is.  Raises InputError for an unknown format.
+    without them its vertices' colours are all there is.  place: where the files will be; None = here.
+    Raises InputError for an unknown format, and for settings that cannot be used.
     """
     require_formats(config)
     folder.mkdir(parents=True, exist_ok=True)
     if thing.texture is None and COLORED.intersection(config.formats):
         thing = textured(thing, frames, config.texture)
-    files = _Writing(ObjectAsset(thing, config), folder)
+    files = _Writing(ObjectAsset(thing, config), folder, place or ObjectPlace.alone(folder, config.mesh_uri))
     for name in config.formats:
         WRITERS[name](files)
     (folder / "object.json").write_text(json.dumps(object_facts(files.asset), indent=2) + "\n")
@@ -86,31 +103,52 @@ class _Writing:
 
     asset: ObjectAsset
     folder: Path
+    place: ObjectPlace
 
     @cached_property
-    def surface(self) -> str:
-        """mesh.obj and, where there is a texture, its material and image; the name of the first."""
-        asset, path = self.asset, self.folder / "mesh.obj"
-        obj.write_surface(path, asset.mesh, asset.obj.colors, asset.obj.texture, asset.name)
-        if asset.obj.texture is not None:
-            (self.folder / "mesh.png").write_bytes(asset.png)
-            obj.write_material(self.folder / "mesh.mtl", asset.name, "mesh.png")
-        return path.name
-
-    @cached_property
-    def parts(self) -> tuple[str, ...]:
-        """The convex bodies as collision/part_000.obj …; their names."""
-        (self.folder / "collision").mkdir()
-        names = tuple(f"collision/part_{k:03d}.obj" for k in range(len(self.asset.parts)))
-        for name, part in zip(names, self.asset.parts):
-            obj.write_body(self.folder / name, part)
-        return names
-
-    @cached_property
-    def model(self) -> descriptions.Model:
-        """What the descriptions tell; writes the files that they name."""
+    def surface(self) -> None:
+        """mesh.obj and, where there is a texture, its material and image."""
         asset = self.asset
-        return descriptions.Model(asset.name, self.surface, self.parts, asset.body, asset.config.friction)
+        obj.write_surface(self.folder / SURFACE, asset.mesh, asset.obj.colors, asset.obj.texture, asset.name)
+        if asset.obj.texture is not None:
+            (self.folder / IMAGE).write_bytes(asset.png)
+            obj.write_material(self.folder / MATERIAL, asset.name, IMAGE)
+
+    @cached_property
+    def parts(self) -> None:
+        """The convex bodies."""
+        (self.folder / "collision").mkdir()
+        for name, part in zip(part_names(self.asset), self.asset.parts):
+            obj.write_body(self.folder / name, part)
+
+    @cached_property
+    def model(self) -> Model:
+        """What the descriptions tell; writes the files that they name."""
+        self.surface, self.parts  # noqa: B018 (written when first asked for)
+        return model_of(self.asset, self.place.folder)
+
+    @property
+    def uri(self) -> Uri:
+        """How a description in the object's folder names the files."""
+        return self.place.places.uri(self.place.folder)
+
+    def urdf(self) -> None:
+        (self.folder / "object.urdf").write_text(object_urdf(self.model, self.uri))
+
+    def sdf(self) -> None:
+        description = f"Object {self.asset.obj.instance_id}, {self.asset.physics.material}"
+        (self.folder / "model.sdf").write_text(object_sdf(self.model, self.uri))
+        (self.folder / "model.config").write_text(model_config(self.model, description))
+
+    def mjcf(self) -> None:
+        relative = self.place.places.uri(self.place.folder, RELATIVE)
+        (self.folder / "object.xml").write_text(object_mjcf(self.model, relative))
+
+    def usd(self) -> None:
+        asset = self.asset
+        write_object_usd(
+            self.folder / OBJECT_FILE, self.model, asset.obj, asset.mesh, asset.parts, "instascene"
+        )
 
     def lods(self) -> None:
         """mesh_lod1.glb … with fewer and fewer triangles; those that would not have fewer are left out."""
@@ -130,9 +168,10 @@ WRITERS: dict[str, Callable[[_Writing], object]] = {
     "obj": lambda w: w.surface,
     "lods": lambda w: w.lods(),
     "collision": lambda w: w.parts,
-    "urdf": lambda w: (w.folder / "object.urdf").write_text(descriptions.urdf(w.model)),
-    "sdf": lambda w: (w.folder / "model.sdf").write_text(descriptions.sdf(w.model)),
-    "mjcf": lambda w: (w.folder / "object.xml").write_text(descriptions.mjcf(w.model)),
+    "urdf": lambda w: w.urdf(),
+    "sdf": lambda w: w.sdf(),
+    "mjcf": lambda w: w.mjcf(),
+    "usd": lambda w: w.usd(),
 }
 FORMATS = tuple(WRITERS)
 COLORED = frozenset(FORMATS) - {"ply", "stl", "collision"}  # those that show a texture

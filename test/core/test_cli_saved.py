@@ -188,3 +188,46 @@ def test_export_writes_the_support_without_holes(saved, tmp_path, capsys):
     for name, words in (("table.obj", "glb, ply, stl"), ("table.ply", "already")):
         error = run_cli("export", str(saved), "--support", str(tmp_path / name), capsys=capsys)
         assert words in error
+
+
+def test_the_whole_scene_is_in_one_file_and_follows_its_objects(saved, tmp_path, capsys):
+    names = {p.name for p in saved.glob("scene.*")}
+    assert names == {"scene.ply", "scene.json", "scene.urdf", "scene.sdf", "scene.xml", "scene.glb"}
+    assert "object_1" in (saved / "scene.xml").read_text()
+    cli.main(["complete", str(saved), "--instance", str(BLUE)])
+    mujoco = pytest.importorskip("mujoco")
+    model = mujoco.MjModel.from_xml_path(str(saved / "scene.xml"))
+    assert {model.body(k).name for k in range(model.nbody)} == {"world", "object_1", "object_2"}
+    assert model.geom("support").size[0] == pytest.approx(0.32, abs=0.06)  # the table is 60 cm wide
+    assert checksums_hold(saved)
+
+
+def test_a_scene_is_exported_elsewhere_with_meshes_named_as_asked(saved, tmp_path, capsys):
+    words = ["--formats", "URDF", "mjcf", "--to", str(tmp_path / "out"), "--mesh-uri", "package://my_scene"]
+    cli.main(["export", str(saved), *words])
+    out = tmp_path / "out"
+    assert (out / "scene" / "scene.urdf").is_file() and (out / "scene" / "scene.xml").is_file()
+    assert "package://my_scene/1/mesh.obj" in (out / "scene" / "scene.urdf").read_text()
+    assert "../1/mesh.obj" in (out / "scene" / "scene.xml").read_text()
+    assert (out / "1" / "mesh.png").is_file()  # the texture that was saved
+    known = tmp_path / "known.yaml"
+    known.write_text("objects: {1: {mass_kg: 0.5}}")
+    cli.main(["export", str(saved), "--formats", "mjcf", "--physics", str(known)])
+    assert 'mass="0.5"' in (saved / "scene.xml").read_text()
+    assert "not 'ftp://'" in run_cli("export", str(saved), "--mesh-uri", "ftp://", capsys=capsys)
+
+
+def test_a_scene_without_textures_and_frames_gets_the_colours_of_vertices(saved, tmp_path, capsys):
+    shutil.rmtree(saved / "frames")
+    for name in ("mesh.obj", "mesh.png"):
+        (saved / "objects" / "1" / name).unlink()
+    cli.main(["export", str(saved), "--formats", "glb", "--to", str(tmp_path / "out")])
+    assert "colours of vertices" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "out" / "1" / "object.json").read_text())["texture"] is None
+
+
+def test_a_texture_that_is_missing_is_baked_again_from_the_frames(saved, tmp_path):
+    for name in ("mesh.obj", "mesh.png"):
+        (saved / "objects" / "1" / name).unlink()
+    cli.main(["export", str(saved), "--formats", "obj", "--to", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "1" / "mesh.png").is_file()

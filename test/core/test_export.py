@@ -74,6 +74,7 @@ def test_all_files_are_there_and_returned(tmp_path):
         "mesh.stl",
         "object.urdf",
         "model.sdf",
+        "model.config",
         "object.xml",
         "object.json",
         "mesh.obj",
@@ -214,7 +215,7 @@ def test_formats_are_chosen_and_unknown_ones_refused(tmp_path):
     assert [f.name for f in files] == ["mesh.stl", "object.json"]
     with pytest.raises(InputError, match="'fbx'"):
         export_object(bracket(), tmp_path, ExportConfig(formats=("fbx",)))
-    assert set(ExportConfig().formats) == set(FORMATS)
+    assert {*ExportConfig().formats, "usd"} == set(FORMATS)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
@@ -233,4 +234,4 @@ def test_without_convex_parts_the_hull_collides(tmp_path):
 def test_the_settings_know_every_format():
     """A format added to the writers is one the settings accept, and the other way round."""
     literal = typing.get_args(typing.get_type_hints(ExportConfig)["formats"])[0]
-    assert set(typing.get_args(literal)) == set(FORMATS) == set(ExportConfig().formats)
+    assert set(typing.get_args(literal)) == set(FORMATS) == {*ExportConfig().formats, "usd"}
