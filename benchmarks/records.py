@@ -74,6 +74,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "stages": _rows("generation_views", identity=("stage",)),
         "scanned": _rows("generation_scanned", identity=("method",)),
     },
+    "assets": {"runs": _rows("assets", identity=("scene",))},
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     "completion": {
         "objects": _rows("completion_objects", identity=("group", "method")),

@@ -20,6 +20,7 @@ from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError, NothingFound, outside_cause
 from instascene_core.export_verb import Export
 from instascene_core.instances import InstanceId
+from instascene_core.settle_verb import Settle
 from instascene_core.terminal import console, progress_bars, summarise, warn
 from instascene_core.untrusted import one_line
 
@@ -347,7 +348,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {
         "run": Run, "poses": Poses, "complete": Complete, "export": Export, "view": View, "eval": Eval,
-        "synth": Synth, "config": ShowConfig, "doctor": Doctor,
+        "synth": Synth, "settle": Settle, "config": ShowConfig, "doctor": Doctor,
     }  # fmt: skip
     status = 1
     try:

@@ -3,6 +3,8 @@
 import numpy as np
 
 from instascene_core.export.asset import ObjectAsset
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.convex import surface_error
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject, Texture
 from instascene_core.transforms import quaternion_from_matrix
@@ -33,6 +35,7 @@ def object_facts(asset: ObjectAsset) -> dict:
         "triangles": len(obj.mesh.triangles),
         "texture": _texture(obj.texture),
         "convex_parts": len(obj.convex_parts),
+        "collision": _collision(asset),
         "observed_fraction": obj.observed_fraction,
         "uncertainty_m": obj.uncertainty,
         "confidence": obj.confidence,
@@ -41,6 +44,18 @@ def object_facts(asset: ObjectAsset) -> dict:
         "next_best_view": _next_view(obj),
         "duration_s": obj.duration_s,
         "notes": list(obj.notes),
+    }
+
+
+def _collision(asset: ObjectAsset) -> dict:
+    """How well the convex bodies stand for the mesh: the error is the distance between their surfaces, at the
+    99th percentile of the mesh's."""
+    parts = asset.parts
+    return {
+        "hulls": len(parts),
+        "most_vertices": max(len(part.vertices) for part in parts),
+        "surface_error_m": surface_error(asset.mesh, parts),
+        "volume_ratio": sum(meshes.volume(part) for part in parts) / max(meshes.volume(asset.mesh), 1e-30),
     }
 
 

@@ -327,43 +327,6 @@ def _joggled_hull(points: np.ndarray) -> TriangleMesh:
     return compact(from_trimesh(mesh))
 
 
-def convex_parts(
-    mesh: TriangleMesh, threshold: float, max_parts: int, max_triangles: int, seed: int = 0
-) -> tuple[TriangleMesh, ...]:
-    """Convex pieces that together cover a closed mesh (CoACD, Wei et al. 2022).
-
-    threshold: concavity allowed in a piece, relative to the object's size.  The mesh is first
-    simplified to `max_triangles`, which bounds the time.  A body that is almost convex is its hull.
-    """
-    hull = convex_hull(mesh.vertices)
-    if volume(mesh) > (1.0 - threshold) * volume(hull):
-        return (hull,)
-    import coacd
-
-    extent = float(np.ptp(mesh.vertices, axis=0).max())
-    small = simplify(mesh, 2e-3 * extent, max_triangles)
-    coacd.set_log_level("error")
-    pieces = coacd.run_coacd(
-        coacd.Mesh(small.vertices, small.triangles),
-        threshold=threshold,
-        max_convex_hull=max_parts,
-        preprocess_mode="off",
-        # A shallow search: the deep one takes minutes on thin-walled bodies for a few percent less volume.
-        resolution=300,
-        mcts_nodes=5,
-        mcts_iterations=10,
-        mcts_max_depth=1,
-        seed=seed,
-    )
-    parts = []
-    for vertices, _ in pieces:
-        try:
-            parts.append(convex_hull(np.asarray(vertices, dtype=np.float64)))
-        except InputError:  # a piece without volume adds nothing to a collision body
-            continue
-    return tuple(parts) or (hull,)
-
-
 def smallest_rectangle(points: np.ndarray, up: np.ndarray) -> np.ndarray:
     """Axes [3, 3] (columns x, y, z; z = up) of the upright box of smallest area around points [N, 3].
 
