@@ -70,7 +70,9 @@ def test_the_error_is_how_far_surfaces_are_apart():
     box = cube()
     larger = TriangleMesh(box.vertices * 1.1, box.triangles)
     assert surface_error(box, (box,)) == pytest.approx(0, abs=1e-6)
-    assert surface_error(box, (larger,)) == pytest.approx(0.1, abs=1e-6)  # filled beyond the surface
+    assert (
+        0.1 <= surface_error(box, (larger,)) <= 0.1 * np.sqrt(3)
+    )  # filled beyond the surface, most at corners
     assert surface_error(larger, (box,)) == pytest.approx(0.1, abs=1e-6)  # not covered
 
 
