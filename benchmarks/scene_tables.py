@@ -84,7 +84,7 @@ def assets(found: dict) -> str:
     return (
         f"## Files for simulators\n\n{place(found)}. Texture: PSNR over the objects' pixels of every eighth "
         "view, which it was not baked from; the Gaussians have seen those views. Hull error: the largest of "
-        "the objects. Stay: tilted by less than 5° and moved by less than 1 cm after 2 s of gravity in MuJoCo."
+        "the objects. Stay: tilted by less than 5°, moved by less than 1 cm after 2 s of gravity in MuJoCo."
         f"\n\n{table(header, lines)}\n"
     )
 
