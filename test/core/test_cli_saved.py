@@ -217,6 +217,18 @@ def test_a_scene_is_exported_elsewhere_with_meshes_named_as_asked(saved, tmp_pat
     assert "not 'ftp://'" in run_cli("export", str(saved), "--mesh-uri", "ftp://", capsys=capsys)
 
 
+def test_an_export_takes_the_settings_of_the_scene(saved):
+    """Also those within a section: a scene made with a physics file is exported with it."""
+    known = saved.parent / "known.yaml"
+    known.write_text("objects: {1: {mass_kg: 0.25}}")
+    described = json.loads((saved / "scene.json").read_text())
+    described["parameters"]["export"]["physics"]["file"] = str(known)
+    (saved / "scene.json").write_text(json.dumps(described))
+    cli.main(["export", str(saved), "--formats", "mjcf"])
+    facts = json.loads((saved / "objects" / str(RED) / "object.json").read_text())
+    assert facts["mass_kg"] == pytest.approx(0.25) and facts["mass_is_given"]
+
+
 def test_a_scene_without_textures_and_frames_gets_the_colours_of_vertices(saved, tmp_path, capsys):
     shutil.rmtree(saved / "frames")
     for name in ("mesh.obj", "mesh.png"):

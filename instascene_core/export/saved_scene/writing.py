@@ -14,7 +14,7 @@ import numpy as np
 
 from instascene_core import __version__
 from instascene_core.config import ExportConfig
-from instascene_core.config_file import config_with, settings_of
+from instascene_core.config_file import config_with, flatten, settings_of
 from instascene_core.errors import InputError
 from instascene_core.export.asset import ObjectAsset
 from instascene_core.export.descriptions.model import StaticBox
@@ -238,7 +238,7 @@ def saved_export_config(folder: Path) -> ExportConfig:
     if not isinstance(settings, dict):
         raise InputError(f"{Path(folder) / MARKER} has export settings that are no object.")
     known = set(settings_of(ExportConfig()))
-    return config_with(ExportConfig(), {k: v for k, v in settings.items() if k in known})
+    return config_with(ExportConfig(), {k: v for k, v in flatten(settings).items() if k in known})
 
 
 def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
