@@ -10,7 +10,7 @@ from instascene_core.geometry.mesh import TriangleMesh
 
 SAMPLES = 3000  # of the surface, for the error
 RETRIES = 2  # with a finer threshold, where the error is too large
-COARSEST_STEP, FINEST = 0.75, 0.02  # factor on the threshold of a retry at most; the finest threshold tried
+COARSEST_STEP, FINEST = 0.75, 0.05  # factor on the threshold of a retry at most; the finest threshold tried
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def convex_parts(mesh: TriangleMesh, budget: PartsBudget, seed: int = 0) -> tupl
         error = surface_error(mesh, parts)
         if error < least:
             best, least = parts, error
-        if least <= allowed or threshold <= FINEST:
+        # Finer pieces would only be merged down to as many again, which can take minutes.
+        if least <= allowed or threshold <= FINEST or len(parts) >= budget.max_parts:
             break
         threshold = max(FINEST, threshold * min(COARSEST_STEP, 0.9 * allowed / error))
     return best
