@@ -75,6 +75,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "stages": _rows("generation_views", identity=("stage",)),
         "scanned": _rows("generation_scanned", identity=("method",)),
     },
+    "assets": {"runs": _rows("assets", identity=("scene",))},
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     # The node imports the scene in a process of its own.
     "ros": {"runs": Rows(Sources((f"{BENCHMARKS}.ros", f"{CORE}.scene")), ("qos",))},

@@ -13,6 +13,7 @@ from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
 from benchmarks.scene_tables import (
     COUNTS,
+    assets,
     background,
     conditions,
     confidence,
@@ -395,6 +396,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "background": background,
     "following": following,
     "ros": ros,
+    "assets": assets,
 }
 
 

@@ -29,9 +29,10 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     scene                                                           layer 10: the paper in order
     training viewer                                                 layer 11
     export                                                          layer 12
-    browser doctor terminal config_verb                             layer 13
-    cli                                                             layer 14
-    start                                                           layer 15
+    browser doctor terminal                                         layer 13
+    config_verb export_verb settle_verb                             layer 14: verbs of the command
+    cli                                                             layer 15
+    start                                                           layer 16
 """
 
 import importlib

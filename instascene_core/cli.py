@@ -18,7 +18,9 @@ from rich.text import Text
 from instascene_core.config_verb import ShowConfig
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError, NothingFound, outside_cause
+from instascene_core.export_verb import Export
 from instascene_core.instances import InstanceId
+from instascene_core.settle_verb import Settle
 from instascene_core.terminal import console, progress_bars, summarise, warn
 from instascene_core.untrusted import one_line
 
@@ -190,58 +192,12 @@ class Complete:
                 )
             require_savable(self.output)
             result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
-        files = put_object(self.output, result, scene.config.export)
+        views = scene.state.labelled_views
+        files = put_object(self.output, result, scene.config.export, views)
         for note in (*loaded.notes, *result.notes):
             warn(note)
         summarise(self.output, extra={"seconds": scene.metrics["seconds"]})
         console.print(f"{len(files)} files in {self.output / 'objects' / str(self.instance)}")
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write the completed objects of a saved scene in other formats."""
-
-    output: Annotated[Path, tyro.conf.Positional]
-    """Folder written by `run` or `save_scene`."""
-    formats: tuple[str, ...] = ("glb",)
-    """Some of ply, glb, stl, collision, urdf, sdf, mjcf."""
-    instance: tuple[int, ...] = ()
-    """Ids of the objects; all where none is given."""
-    to: Path | None = None
-    """Folder to write to, one folder an object, each new, empty or of an earlier export; the scene's own
-    objects/<id> where not given."""
-    support: Path | None = None
-    """Also write the support plane there (.glb, .ply, .stl): a closed slab for a simulator, without the
-    things on it and without the holes that they left."""
-
-    def __call__(self) -> None:
-        from dataclasses import replace
-
-        from instascene_core.export.object_files import export_object, require_exportable
-        from instascene_core.export.object_loading import load_objects
-        from instascene_core.export.saved_scene import export_saved, saved_export_config
-        from instascene_core.export.support_file import export_support
-
-        if self.support is not None:
-            export_support(self.output, self.support)
-            console.print(f"support: {self.support}", highlight=False)
-        objects = load_objects(self.output)
-        missing = sorted(set(self.instance) - set(objects))
-        if missing:
-            known = ", ".join(map(str, objects))
-            raise InputError(f"There is no completed object {missing[0]}; known ids: {known}.")
-        config = replace(saved_export_config(self.output), formats=self.formats)
-        folder = self.to or self.output / "objects"
-        numbers = [InstanceId(i) for i in self.instance] or list(objects)
-        if self.to is None:
-            export_saved(self.output, [objects[number] for number in numbers], config)
-        else:
-            for number in numbers:
-                require_exportable(self.to / str(number), config)
-            for number in numbers:
-                export_object(objects[number], self.to / str(number), config)
-        for number in numbers:
-            console.print(f"object {number}: {folder / str(number)}", highlight=False)
 
 
 @dataclass(frozen=True)
@@ -392,7 +348,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     commands = {
         "run": Run, "poses": Poses, "complete": Complete, "export": Export, "view": View, "eval": Eval,
-        "synth": Synth, "config": ShowConfig, "doctor": Doctor,
+        "synth": Synth, "settle": Settle, "config": ShowConfig, "doctor": Doctor,
     }  # fmt: skip
     status = 1
     try:

@@ -19,3 +19,8 @@ def observed_colors(observed: np.ndarray) -> np.ndarray:
     """[K, 3] in [0, 255] from [K] in [0, 1]: OBSERVED_COLOR at 1, GENERATED_COLOR at 0, mixed in between."""
     observed = observed[:, None]
     return observed * OBSERVED_COLOR + (1 - observed) * GENERATED_COLOR
+
+
+def linear(srgb: np.ndarray) -> np.ndarray:
+    """Linear intensities [...] in [0, 1] of sRGB values in [0, 1] (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4)

@@ -34,12 +34,14 @@ LIBRARIES = (
     ("trimesh", ("trimesh",), True, "pip install trimesh"),
     ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),
     ("coacd", ("coacd",), True, "convex collision parts: pip install coacd"),
+    ("xatlas", ("xatlas",), True, "textures: pip install xatlas"),
     ("safetensors", ("safetensors",), True, "pip install safetensors"),
     ("diffusers", ("diffusers",), False, "completion.prior multiview: pip install diffusers"),
     ("cv2", ("opencv-python-headless", "opencv-python"), True, "pip install opencv-python-headless"),
     ("pycolmap", ("pycolmap",), False, "RGB-only input and COLMAP models: pip install pycolmap"),
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
+    ("pxr", ("usd-core",), False, "export to USD: pip install 'instascene[usd]'"),
 )
 # (segmenter of public weights, library, how to get that, where the weights go)
 SEGMENTERS = (

@@ -12,6 +12,30 @@ from instascene_core.transforms import apply
 
 
 @dataclass(frozen=True)
+class Texture:
+    """The colours of a mesh as one image."""
+
+    image: np.ndarray  # [S, S, 3] uint8 sRGB, first row at the top; S is a power of two
+    # [U, 2] float32 in [0, 1], from the image's lower left corner; a vertex on a seam has one a chart
+    uv: np.ndarray
+    triangles: np.ndarray  # [F, 3] int32 of `uv`: the corners of the mesh's triangles, in their order
+    texel: float  # metres
+    observed: float  # share of the texels on the surface whose colour cameras saw
+
+    def at(self, triangle: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+        """[N, 3] float64 colours (0 … 255), bilinear, at places of triangles [N], barycentric [N, 3]."""
+        size = len(self.image)
+        corners = self.uv[self.triangles[triangle]].astype(np.float64)
+        u, v = np.einsum("nk,nkc->cn", barycentric, corners)
+        column, row = size * u - 0.5, size * (1 - v) - 0.5
+        x, y = (np.clip(np.floor(c), 0, size - 2).astype(np.int64) for c in (column, row))
+        u, v = np.clip(column - x, 0, 1)[:, None], np.clip(row - y, 0, 1)[:, None]
+        four = (self.image[y + j, x + i].astype(np.float64) for j in (0, 1) for i in (0, 1))
+        a, b, c, d = four
+        return (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d)
+
+
+@dataclass(frozen=True)
 class CompletedObject:
     """One instance with its unseen parts filled in; everything in the scene's frame, metres.
 
@@ -47,6 +71,7 @@ class CompletedObject:
     world_offset: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [3] float64 metres
     # What the confidence is judged by, by name (`completion.confidence.evidence`); empty where not known
     evidence: Mapping[str, float] = field(default_factory=dict)
+    texture: Texture | None = None  # of `mesh`; None where only the vertices have colours
 
     def moved_by(self, motion: np.ndarray) -> "CompletedObject":
         """The same after a rigid motion [4, 4] in the scene's frame: now = motion · before.

@@ -30,6 +30,12 @@ class NextViewFacts(PoseFacts):
 
 
 @dataclass(frozen=True)
+class TextureFacts:
+    texel_m: float
+    observed_share: float
+
+
+@dataclass(frozen=True)
 class ObjectFacts(PoseFacts):
     """object.json."""
 
@@ -46,6 +52,8 @@ class ObjectFacts(PoseFacts):
     notes: tuple[str, ...]
     evidence: dict[str, float] = field(default_factory=dict)
     next_best_view: NextViewFacts | None = None
+    frame: str = ""  # of the files beside it
+    texture: TextureFacts | None = None
     world_offset_m: Vector = (0.0, 0.0, 0.0)
 
 
@@ -90,6 +98,13 @@ class PlaneFacts:
 class InstancesFacts:
     list: tuple[InstanceFacts, ...]
     support_plane: PlaneFacts | None = None
+
+
+@dataclass(frozen=True)
+class BoxFacts(PoseFacts):
+    name: str
+    size_m: Vector
+    color: Vector
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,7 @@ class SceneFacts:
     frames: tuple[FrameFacts, ...]
     instances: InstancesFacts
     background_color: Vector | None = None
+    room: tuple[BoxFacts, ...] = ()
     highest_instance_id: int = 0
     world_offset_m: Vector = (0.0, 0.0, 0.0)
     estimated_depth_unit_m: float = 1.0
@@ -184,6 +200,7 @@ def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:
 _FINITE = (
     "position_m", "orientation_wxyz", "dimensions_m", "volume_m3", "confidence", "mask_score",
     "world_from_camera", "normal", "offset", "box_min", "box_max", "feature", "world_offset_m",
+    "size_m", "color",
 )  # fmt: skip
 
 

@@ -84,7 +84,8 @@ class Requests:
         if request.formats:
             require_exportable(folder, config)  # what cannot be written is refused before the work
         result = scene.complete(instance_id, request.num_samples or None, request.seed, progress)
-        files = [str(f) for f in export_object(result, folder, config)] if request.formats else []
+        written = export_object(result, folder, config, scene.state.labelled_views) if request.formats else []
+        files = [str(f) for f in written]
         self._publishers.objects.note_files(instance_id, files)
         header = self._publishers.header(self._worker.publish())
         return scene_messages.completed_object_message(result, header, files)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from instascene_core.errors import InputError, is_out_of_memory
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.convex import PartsBudget, convex_parts
 from instascene_core.instances import Instance, InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
@@ -132,8 +133,7 @@ def complete_observation(
     view = view_selection.next_best_view(observation, mesh, facts.observed, config.next_view)
     # 6. Convex parts for collision checks.
     progress("complete", 0.75, "convex parts")
-    pieces = config.convex_parts
-    parts = meshes.convex_parts(mesh, pieces.threshold, pieces.max_parts, pieces.max_triangles, seed)
+    parts = convex_parts(mesh, PartsBudget(**asdict(config.convex_parts)), seed)
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
     duration_s = time.perf_counter() - start
     return _completed(guess, mesh, others, facts, view, parts, instance, config.confidence, duration_s)

@@ -304,9 +304,13 @@ class LearnedConfig:
 class ConvexPartsConfig:
     """Convex parts for collision checks."""
 
-    threshold: Positive = 0.1  # concavity left in a part, relative to the object's size
-    max_parts: Count = 12  # of an object
+    threshold: Positive = 0.1  # concavity left in a part at first, relative to the object's size
+    max_parts: Count = 64  # of an object; 1 = its hull
+    max_vertices: Annotated[int, Range(8)] = 60  # of a part: GPU physics takes no more than 64
     max_triangles: Count = 500  # of the mesh that is decomposed
+    # Where the parts lie farther off the surface than both, they are made anew with a finer threshold
+    max_error: Positive = 0.003  # metres
+    max_error_share: Share = 0.03  # of the diagonal of the object's box
 
 
 @dataclass(frozen=True)

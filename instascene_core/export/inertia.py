@@ -35,5 +35,19 @@ def inertial(mesh: TriangleMesh, density: float) -> Inertial:
     second = np.einsum("f,fki,fkj->ij", six_volumes, corners, corners)
     second += np.einsum("f,fi,fj->ij", six_volumes, total, total)
     covariance = second / 120 - volume * np.outer(center, center)
-    inertia = density * (np.trace(covariance) * np.eye(3) - covariance)
+    inertia = density * _of_covariance(covariance)
     return Inertial(float(density * volume), center + reference, inertia)
+
+
+def _of_covariance(covariance: np.ndarray) -> np.ndarray:
+    """[3, 3] inertia of a body whose second moments about its centre are `covariance`, per density.
+
+    Its eigenvalues are sums of two of the covariance's, so that none is more than the other two together
+    (engines refuse such bodies) as long as none of those is negative, which rounding, or a mesh that cuts
+    through itself, can make it.
+    """
+    values, axes = np.linalg.eigh((covariance + covariance.T) / 2)
+    least = 1e-6 * max(float(values.max()), 0.0)
+    if values.min() < least:
+        covariance = axes @ np.diag(np.maximum(values, least)) @ axes.T
+    return np.trace(covariance) * np.eye(3) - covariance

@@ -1,74 +1,58 @@
-"""One completed object as a folder of files.
+"""One completed object as a folder of files, all of them in the object's own frame.
 
-mesh.ply/glb/stl are in the input's world frame; in a world far from the origin, for which their 32-bit
-numbers are too coarse, in a local frame: adding `world_offset_m` of object.json to a vertex gives the world's
-coordinates.  What object.json tells is of the world in 64-bit numbers.  The descriptions (URDF, SDF, MJCF)
-and the collision bodies they name are in the object's own frame (origin at the bottom centre, z up), so that
-a simulator can put the object anywhere; object.json tells where it stood.
+Its origin is the centre of the bounding box's bottom, z is up, lengths are metres, so that a simulator can
+put the object anywhere.  object.json tells where it stood in the world, in 64-bit numbers.
 """
 
 import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
-from instascene_core.export import descriptions, ply
-from instascene_core.export.inertia import Inertial, inertial
+from instascene_core.export import obj, ply
+from instascene_core.export.asset import ObjectAsset
+from instascene_core.export.descriptions.mjcf import object_mjcf
+from instascene_core.export.descriptions.model import Model, Uri
+from instascene_core.export.descriptions.sdf import model_config, object_sdf
+from instascene_core.export.descriptions.urdf import object_urdf
+from instascene_core.export.descriptions.usd import OBJECT_FILE, require_usd, write_object_usd
+from instascene_core.export.glb import glb
+from instascene_core.export.lods import reduced
+from instascene_core.export.models import IMAGE, MATERIAL, SURFACE, model_of, part_names
+from instascene_core.export.object_facts import object_facts
+from instascene_core.export.object_layout import OBJECT, stale_collision
+from instascene_core.export.places import RELATIVE, ObjectPlace, require_mesh_uri
+from instascene_core.export.shapes import placed
+from instascene_core.export.texturing import textured
+from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
-from instascene_core.owned_folder import Layout, require_writable, writing
-from instascene_core.transforms import apply, inverse, quaternion_from_matrix
-from instascene_core.untrusted import read_json
-
-if TYPE_CHECKING:
-    import trimesh
+from instascene_core.owned_folder import require_writable, writing
 
 
-# The names of all files that `write_object` makes, and of the folders; see WRITERS.
-OBJECT_FILES = r"mesh\.(ply|glb|stl)|object\.(json|urdf|xml)|model\.sdf|collision/(part_\d{3,}|visual)\.obj"
-OBJECT_FOLDERS = r"collision"
-
-
-def _earlier_object(folder: Path) -> frozenset[str]:
-    """The object's files in a folder that was written before there were manifests."""
-    try:
-        known = isinstance(read_json(folder / "object.json")["instance_id"], int)
-    except (ValueError, KeyError, TypeError):
-        return frozenset()
-    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*")) if known else ()
-    return frozenset(name for name in names if re.fullmatch(OBJECT_FILES, name))
-
-
-OBJECT = Layout(
-    "object",
-    "another folder with --to",
-    re.compile(OBJECT_FILES),
-    re.compile(OBJECT_FOLDERS),
-    _earlier_object,
-)
-
-
-def export_object(obj: CompletedObject, folder: str | Path, config: ExportConfig | None = None) -> list[Path]:
-    """Write `obj` into `folder` (created; files of an earlier export there are replaced).
+def export_object(
+    thing: CompletedObject,
+    folder: str | Path,
+    config: ExportConfig | None = None,
+    frames: Sequence[Frame] = (),
+    place: ObjectPlace | None = None,
+) -> list[Path]:
+    """Write an object into `folder` (created; files of an earlier export there are replaced).
 
     config.formats: some of FORMATS; object.json is always written.  All files appear or none
-    (`instascene_core.owned_folder`).
+    (`instascene_core.owned_folder`).  frames, place: see `write_object`; None = the folder is no scene's.
     Returns the files.  Raises InputError for an unknown format, and for a folder that cannot be written or
     holds files that are not of an earlier export.
     """
     folder, config = Path(folder), config or ExportConfig()
+    place = place or ObjectPlace.alone(folder, config.mesh_uri)
     require_formats(config)
     with writing(folder, OBJECT) as change:
-        write_object(obj, change.staging, config)
+        write_object(thing, change.staging, config, frames, place)
         change.stale.update(stale_collision(change.written, change.owned))
         return sorted(folder / name for name in change.written)
 
@@ -80,141 +64,122 @@ def require_exportable(folder: Path, config: ExportConfig) -> None:
 
 
 def require_formats(config: ExportConfig) -> None:
-    """InputError for a format that is not known."""
+    """InputError for a format that is not known, and for a way to name meshes that is none."""
     unknown = [name for name in config.formats if name not in FORMATS]
     if unknown:
         raise InputError(f"Unknown export format '{unknown[0]}'; known are {', '.join(FORMATS)}.")
+    require_mesh_uri(config.mesh_uri)
+    if "usd" in config.formats:
+        require_usd()
 
 
-def write_object(obj: CompletedObject, folder: Path, config: ExportConfig) -> None:
-    """Write the files of `obj` into a new or empty folder.  Raises InputError for an unknown format."""
+def write_object(
+    thing: CompletedObject,
+    folder: Path,
+    config: ExportConfig,
+    frames: Sequence[Frame] = (),
+    place: ObjectPlace | None = None,
+) -> ObjectAsset:
+    """Write the files of an object into a new or empty folder; what was written.
+
+    frames: with labels, in the object's frame of reference, from which it gets a texture where it has none;
+    without them its vertices' colours are all there is.  place: where the files will be; None = here.
+    Raises InputError for an unknown format, and for settings that cannot be used.
+    """
     require_formats(config)
     folder.mkdir(parents=True, exist_ok=True)
-    files = _Writing(obj, folder, config)
+    if thing.texture is None and COLORED.intersection(config.formats):
+        thing = textured(thing, frames, config.texture)
+    files = _Writing(ObjectAsset(thing, config), folder, place or ObjectPlace.alone(folder, config.mesh_uri))
     for name in config.formats:
         WRITERS[name](files)
-    (folder / "object.json").write_text(json.dumps(_facts(obj, files.body, config), indent=2) + "\n")
-
-
-def stale_collision(written: frozenset[str], owned: frozenset[str]) -> set[str]:
-    """Which of the files `owned` are collision bodies of an object whose bodies are written anew.
-
-    Names may begin with the object's own folder.
-    """
-    renewed = {start for name in written for start, found, _ in [name.rpartition("collision/")] if found}
-    return {name for name in owned if any(name.startswith(f"{start}collision/") for start in renewed)}
+    (folder / "object.json").write_text(json.dumps(object_facts(files.asset), indent=2) + "\n")
+    return files.asset
 
 
 @dataclass(frozen=True)
 class _Writing:
-    """One object on its way into a folder; what several formats share is made once, when first asked for."""
+    """One object on its way into a folder; what several formats share is written once, when asked for."""
 
-    obj: CompletedObject
+    asset: ObjectAsset
     folder: Path
-    config: ExportConfig
+    place: ObjectPlace
 
     @cached_property
-    def body(self) -> Inertial:
-        """Mass and inertia, object frame."""
-        return inertial(_in_object_frame(self.obj, self.obj.mesh), self.config.density)
+    def surface(self) -> None:
+        """mesh.obj and, where there is a texture, its material and image."""
+        asset = self.asset
+        obj.write_surface(self.folder / SURFACE, asset.mesh, asset.obj.colors, asset.obj.texture, asset.name)
+        if asset.obj.texture is not None:
+            (self.folder / IMAGE).write_bytes(asset.png)
+            obj.write_material(self.folder / MATERIAL, asset.name, IMAGE)
 
     @cached_property
-    def model(self) -> descriptions.Model:
-        """What the descriptions tell; writes the collision bodies and the visual that they name."""
-        parts = _write_collision(self.obj, self.folder / "collision")
-        visual = "collision/visual.obj"
-        _write_obj(self.folder / visual, _in_object_frame(self.obj, self.obj.mesh), self.obj.colors)
-        paths = tuple(f"collision/{part}" for part in parts)
-        name = f"object_{self.obj.instance_id}"
-        return descriptions.Model(name, visual, paths, self.body, self.config.friction)
+    def parts(self) -> None:
+        """The convex bodies."""
+        (self.folder / "collision").mkdir()
+        for name, part in zip(part_names(self.asset), self.asset.parts):
+            obj.write_body(self.folder / name, part)
+
+    @cached_property
+    def model(self) -> Model:
+        """What the descriptions tell; writes the files that they name."""
+        self.surface, self.parts  # noqa: B018 (written when first asked for)
+        return model_of(self.asset, self.place.folder)
+
+    @property
+    def uri(self) -> Uri:
+        """How a description in the object's folder names the files."""
+        return self.place.places.uri(self.place.folder)
+
+    def urdf(self) -> None:
+        (self.folder / "object.urdf").write_text(object_urdf(self.model, self.uri))
+
+    def sdf(self) -> None:
+        description = f"Object {self.asset.obj.instance_id}, {self.asset.physics.material}"
+        (self.folder / "model.sdf").write_text(object_sdf(self.model, self.uri))
+        (self.folder / "model.config").write_text(model_config(self.model, description))
+
+    def mjcf(self) -> None:
+        relative = self.place.places.uri(self.place.folder, RELATIVE)
+        (self.folder / "object.xml").write_text(object_mjcf(self.model, relative))
+
+    def usd(self) -> None:
+        asset = self.asset
+        write_object_usd(
+            self.folder / OBJECT_FILE, self.model, asset.obj, asset.mesh, asset.parts, "instascene"
+        )
+
+    def lods(self) -> None:
+        """mesh_lod1.glb … with fewer and fewer triangles; those that would not have fewer are left out."""
+        for level, triangles in enumerate(self.asset.config.lod_triangles, start=1):
+            small = reduced(self.asset.obj, triangles, self.asset.config.texture.padding)
+            if small is not None:
+                asset = replace(self.asset, obj=small)
+                path = self.folder / f"mesh_lod{level}.glb"
+                path.write_bytes(glb([placed(asset)], asset.name))
 
 
 # Format → what writes it.  A new one is a line here and its name in `config.ExportConfig`.
 WRITERS: dict[str, Callable[[_Writing], object]] = {
-    "ply": lambda w: ply.write(w.folder / "mesh.ply", w.obj),
-    "glb": lambda w: (w.folder / "mesh.glb").write_bytes(_glb(w.obj)),
-    "stl": lambda w: (w.folder / "mesh.stl").write_bytes(_encoded(meshes.to_trimesh(w.obj.mesh), "stl")),
-    "collision": lambda w: w.model,
-    "urdf": lambda w: (w.folder / "object.urdf").write_text(descriptions.urdf(w.model)),
-    "sdf": lambda w: (w.folder / "model.sdf").write_text(descriptions.sdf(w.model)),
-    "mjcf": lambda w: (w.folder / "object.xml").write_text(descriptions.mjcf(w.model)),
+    "ply": lambda w: ply.write(w.folder / "mesh.ply", w.asset),
+    "glb": lambda w: (w.folder / "mesh.glb").write_bytes(glb([placed(w.asset)], w.asset.name)),
+    "stl": lambda w: (w.folder / "mesh.stl").write_bytes(_stl(w.asset.mesh)),
+    "obj": lambda w: w.surface,
+    "lods": lambda w: w.lods(),
+    "collision": lambda w: w.parts,
+    "urdf": lambda w: w.urdf(),
+    "sdf": lambda w: w.sdf(),
+    "mjcf": lambda w: w.mjcf(),
+    "usd": lambda w: w.usd(),
 }
 FORMATS = tuple(WRITERS)
+COLORED = frozenset(FORMATS) - {"ply", "stl", "collision"}  # those that show a texture
 
 
-def _in_object_frame(obj: CompletedObject, mesh: TriangleMesh) -> TriangleMesh:
-    return TriangleMesh(apply(inverse(obj.world_from_object), mesh.vertices), mesh.triangles)
-
-
-def _glb(obj: CompletedObject) -> bytes:
-    """Binary glTF; glTF is y up by definition, and its readers for z-up worlds turn it back, so the
-    vertices are kept as they are, like most robotics tools do."""
-    rgba = np.concatenate([obj.colors, np.full((len(obj.colors), 1), 255, np.uint8)], axis=1)
-    return _encoded(meshes.to_trimesh(obj.mesh, rgba), "glb")
-
-
-def _encoded(mesh: "trimesh.Trimesh", kind: str) -> bytes:
-    """The file of a binary format (trimesh's other formats are text or a dict)."""
-    data = mesh.export(file_type=kind)
+def _stl(mesh: TriangleMesh) -> bytes:
+    """Binary STL (trimesh's other formats are text or a dict)."""
+    data = meshes.to_trimesh(mesh).export(file_type="stl")
     if not isinstance(data, bytes):
-        raise TypeError(f"trimesh writes {kind} as {type(data).__name__}, not as bytes.")
+        raise TypeError(f"trimesh writes STL as {type(data).__name__}, not as bytes.")
     return data
-
-
-def _write_collision(obj: CompletedObject, folder: Path) -> list[str]:
-    """The convex parts as part_000.obj …; the hull where there are none.  Returns the file names."""
-    folder.mkdir()
-    parts = obj.convex_parts or (meshes.convex_hull(obj.mesh.vertices),)
-    names = []
-    for index, part in enumerate(parts):
-        names.append(f"part_{index:03d}.obj")
-        _write_obj(folder / names[-1], _in_object_frame(obj, part))
-    return names
-
-
-def _write_obj(path: Path, mesh: TriangleMesh, colors: np.ndarray | None = None) -> None:
-    """Wavefront OBJ; vertex colours as the common extension (three more numbers on each v line)."""
-    rows = mesh.vertices if colors is None else np.concatenate([mesh.vertices, colors / 255.0], axis=1)
-    pattern = "v " + " ".join(["%.7g"] * rows.shape[1])
-    with path.open("w") as file:
-        np.savetxt(file, rows, fmt=pattern)
-        np.savetxt(file, mesh.triangles + 1, fmt="f %d %d %d")
-
-
-def _facts(obj: CompletedObject, body, config: ExportConfig) -> dict:
-    """The object's numbers, for object.json."""
-    return {
-        "instance_id": obj.instance_id,
-        "frame": "world (that of the input)",
-        "world_offset_m": np.asarray(obj.world_offset, dtype=np.float64).tolist(),
-        "position_m": moved(obj.world_from_object, obj.world_offset)[:3, 3].tolist(),
-        "orientation_wxyz": quaternion_from_matrix(obj.world_from_object[:3, :3]).tolist(),
-        "dimensions_m": np.asarray(obj.dimensions).tolist(),
-        "volume_m3": obj.volume,
-        "mass_kg": body.mass,
-        "density_kg_m3": config.density,
-        "center_of_mass_m": body.center.tolist(),
-        "watertight": obj.watertight,
-        "vertices": len(obj.mesh.vertices),
-        "triangles": len(obj.mesh.triangles),
-        "convex_parts": len(obj.convex_parts),
-        "observed_fraction": obj.observed_fraction,
-        "uncertainty_m": obj.uncertainty,
-        "confidence": obj.confidence,
-        "evidence": dict(obj.evidence),
-        "prior": obj.prior,
-        "next_best_view": _next_view(obj),
-        "duration_s": obj.duration_s,
-        "notes": list(obj.notes),
-    }
-
-
-def _next_view(obj: CompletedObject) -> dict | None:
-    """Camera pose (optical axes, looking at the object) in the world, and what it would reveal."""
-    if obj.next_best_view is None:
-        return None
-    return {
-        "position_m": moved(obj.next_best_view, obj.world_offset)[:3, 3].tolist(),
-        "orientation_wxyz": quaternion_from_matrix(obj.next_best_view[:3, :3]).tolist(),
-        "reveals": obj.next_view_reveals,
-    }

@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.export.asset import in_scene_frame
+from instascene_core.export.obj import read_body, read_texture_coordinates
+from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.ply import FACE, VERTEX
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import require_mesh
 from instascene_core.instances import InstanceId, instance_id_from
 from instascene_core.local_frame import moved
-from instascene_core.objects import CompletedObject
+from instascene_core.objects import CompletedObject, Texture
 from instascene_core.owned_folder import finish
 from instascene_core.saved_facts import read_object_facts
-from instascene_core.transforms import apply, matrix_from_quaternion
+from instascene_core.transforms import matrix_from_quaternion
+from instascene_core.untrusted import opened_image
 
 
 def load_objects(folder: Path) -> dict[InstanceId, CompletedObject]:
@@ -43,11 +47,11 @@ def load_object(folder: Path) -> CompletedObject:
         pose = moved(_pose(facts), -offset)
         view = facts.get("next_best_view")
         positions = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        mesh = TriangleMesh(positions, faces["indices"].astype(np.int32))
+        mesh = require_mesh(mesh, folder / "mesh.ply")
         return CompletedObject(
             instance_id=instance_id_from(facts["instance_id"]),
-            mesh=require_mesh(
-                TriangleMesh(positions, faces["indices"].astype(np.int32)), folder / "mesh.ply"
-            ),
+            mesh=in_scene_frame(pose, mesh) if facts.get("frame") == OBJECT_FRAME else mesh,
             colors=np.stack([vertices[c] for c in ("red", "green", "blue")], axis=1),
             observed=vertices["observed"].copy(),
             vertex_uncertainty=vertices["uncertainty"].copy(),
@@ -66,6 +70,7 @@ def load_object(folder: Path) -> CompletedObject:
             notes=tuple(facts["notes"]),
             world_offset=offset,
             evidence=facts.get("evidence", {}),
+            texture=_read_texture(folder, facts, mesh),
         )
     except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
         if isinstance(error, InputError):
@@ -83,13 +88,23 @@ def _pose(facts: dict) -> np.ndarray:
 
 def _read_parts(folder: Path, world_from_object: np.ndarray) -> tuple[TriangleMesh, ...]:
     """The convex parts in the world frame from the OBJ files, which are in the object's own."""
-    parts = []
-    for path in sorted(folder.glob("part_*.obj")):
-        rows = [line.split() for line in path.read_text().splitlines()]
-        vertices = np.array([row[1:4] for row in rows if row[:1] == ["v"]], dtype=np.float64)
-        triangles = np.array([row[1:4] for row in rows if row[:1] == ["f"]], dtype=np.int32) - 1
-        parts.append(require_mesh(TriangleMesh(apply(world_from_object, vertices), triangles), path))
-    return tuple(parts)
+    paths = sorted(folder.glob("part_*.obj"))
+    return tuple(in_scene_frame(world_from_object, require_mesh(read_body(path), path)) for path in paths)
+
+
+def _read_texture(folder: Path, facts: dict, mesh: TriangleMesh) -> Texture | None:
+    """The texture in mesh.obj and mesh.png; None where the object has none.  InputError where they are not of
+    this mesh."""
+    described, image, surface = facts.get("texture"), folder / "mesh.png", folder / "mesh.obj"
+    if described is None or not image.is_file() or not surface.is_file():
+        return None
+    with opened_image(image, "The texture") as opened:
+        pixels = np.array(opened.convert("RGB"))
+    uv, triangles = read_texture_coordinates(surface)
+    fits = triangles.shape == mesh.triangles.shape and uv.ndim == 2 and np.isfinite(uv).all()
+    if not fits or triangles.min() < 0 or triangles.max() >= len(uv) or pixels.shape[0] != pixels.shape[1]:
+        raise InputError(f"The texture in {surface} and {image.name} is not of the mesh beside it.")
+    return Texture(pixels, uv, triangles, described["texel_m"], described["observed_share"])
 
 
 def _read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:

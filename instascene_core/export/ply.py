@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.objects import CompletedObject
+from instascene_core.export.asset import ObjectAsset
 
 PROPERTIES = (  # of a vertex: name, type in the file, type in numpy
     *((axis, "float", "<f4") for axis in "xyz"),
@@ -16,17 +16,18 @@ VERTEX = np.dtype([(name, numpy_type) for name, _, numpy_type in PROPERTIES])
 FACE = np.dtype([("count", "u1"), ("indices", "<i4", (3,))])
 
 
-def write(path: Path, obj: CompletedObject) -> None:
+def write(path: Path, asset: ObjectAsset) -> None:
     """Write the mesh with properties x y z (metres), red green blue, observed (0 generated … 1 observed)
     and uncertainty (metres)."""
-    vertices = np.empty(len(obj.mesh.vertices), dtype=VERTEX)
+    obj, mesh = asset.obj, asset.mesh
+    vertices = np.empty(len(mesh.vertices), dtype=VERTEX)
     for k, axis in enumerate("xyz"):
-        vertices[axis] = obj.mesh.vertices[:, k]
+        vertices[axis] = mesh.vertices[:, k]
     for k, channel in enumerate(("red", "green", "blue")):
         vertices[channel] = obj.colors[:, k]
     vertices["observed"], vertices["uncertainty"] = obj.observed, obj.vertex_uncertainty
-    faces = np.empty(len(obj.mesh.triangles), dtype=FACE)
-    faces["count"], faces["indices"] = 3, obj.mesh.triangles
+    faces = np.empty(len(mesh.triangles), dtype=FACE)
+    faces["count"], faces["indices"] = 3, mesh.triangles
     properties = [f"property {kind} {name}" for name, kind, _ in PROPERTIES]
     header = [
         "ply",

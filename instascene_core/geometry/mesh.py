@@ -274,13 +274,13 @@ def smooth(mesh: TriangleMesh, iterations: int, max_move: np.ndarray | float) ->
 
 def signed_distance(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     """Distances [...] in metres of points [..., 3] from a closed mesh, negative inside."""
-    scene = _raycasting_scene(mesh)
+    scene = raycasting_scene(mesh)
     return scene.compute_signed_distance(np.ascontiguousarray(points, dtype=np.float32)).numpy()
 
 
 def distance(mesh: TriangleMesh, points: np.ndarray) -> np.ndarray:
     """Unsigned distances [...] in metres of points [..., 3] from a mesh."""
-    scene = _raycasting_scene(mesh)
+    scene = raycasting_scene(mesh)
     return scene.compute_distance(np.ascontiguousarray(points, dtype=np.float32)).numpy()
 
 
@@ -289,10 +289,11 @@ def first_hit(mesh: TriangleMesh, origins: np.ndarray, rays: np.ndarray) -> np.n
     from instascene_core.geometry.open3d_loader import open3d
 
     cast = np.concatenate([origins, rays], axis=1).astype(np.float32)
-    return _raycasting_scene(mesh).cast_rays(open3d.core.Tensor(cast))["t_hit"].numpy()
+    return raycasting_scene(mesh).cast_rays(open3d.core.Tensor(cast))["t_hit"].numpy()
 
 
-def _raycasting_scene(mesh: TriangleMesh):
+def raycasting_scene(mesh: TriangleMesh):
+    """`open3d.t.geometry.RaycastingScene` of one mesh."""
     from instascene_core.geometry.open3d_loader import open3d
 
     scene = open3d.t.geometry.RaycastingScene()
@@ -324,43 +325,6 @@ def _joggled_hull(points: np.ndarray) -> TriangleMesh:
     mesh = to_trimesh(TriangleMesh(np.asarray(points, dtype=np.float64), hull.simplices.astype(np.int32)))
     trimesh.repair.fix_normals(mesh)  # along shared edges, so that slivers turn as their neighbours do
     return compact(from_trimesh(mesh))
-
-
-def convex_parts(
-    mesh: TriangleMesh, threshold: float, max_parts: int, max_triangles: int, seed: int = 0
-) -> tuple[TriangleMesh, ...]:
-    """Convex pieces that together cover a closed mesh (CoACD, Wei et al. 2022).
-
-    threshold: concavity allowed in a piece, relative to the object's size.  The mesh is first
-    simplified to `max_triangles`, which bounds the time.  A body that is almost convex is its hull.
-    """
-    hull = convex_hull(mesh.vertices)
-    if volume(mesh) > (1.0 - threshold) * volume(hull):
-        return (hull,)
-    import coacd
-
-    extent = float(np.ptp(mesh.vertices, axis=0).max())
-    small = simplify(mesh, 2e-3 * extent, max_triangles)
-    coacd.set_log_level("error")
-    pieces = coacd.run_coacd(
-        coacd.Mesh(small.vertices, small.triangles),
-        threshold=threshold,
-        max_convex_hull=max_parts,
-        preprocess_mode="off",
-        # A shallow search: the deep one takes minutes on thin-walled bodies for a few percent less volume.
-        resolution=300,
-        mcts_nodes=5,
-        mcts_iterations=10,
-        mcts_max_depth=1,
-        seed=seed,
-    )
-    parts = []
-    for vertices, _ in pieces:
-        try:
-            parts.append(convex_hull(np.asarray(vertices, dtype=np.float64)))
-        except InputError:  # a piece without volume adds nothing to a collision body
-            continue
-    return tuple(parts) or (hull,)
 
 
 def smallest_rectangle(points: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -154,6 +154,11 @@ class SceneState:
         return None if self.decomposition is None else self.decomposition.instances
 
     @property
+    def labelled_views(self) -> list[Frame]:
+        """The frames with the instance ids of their pixels as labels; none where there are no instances."""
+        return [] if self.decomposition is None else self.decomposition.labelled_views
+
+    @property
     def posed_frames(self) -> tuple[Frame, ...]:
         """The frames that the Gaussians explain, with their final poses."""
         return () if self.reconstruction is None else self.reconstruction.posed_frames

@@ -106,6 +106,22 @@ def test_export_writes_other_formats(saved, tmp_path):
     assert {"object.urdf", "mesh.glb", "part_000.obj"} <= names
 
 
+def test_export_brings_an_object_of_an_earlier_version_into_its_own_frame(saved, capsys):
+    """Its mesh.* lay in the world: none of them may stay beside an object.json that says otherwise."""
+    folder = saved / "objects" / str(RED)
+    facts = json.loads((folder / "object.json").read_text())
+    (folder / "object.json").write_text(json.dumps({**facts, "frame": "world (that of the input)"}))
+    expected = load_objects(saved)[RED].mesh.vertices
+    cli.main(["export", str(saved), "--formats", "stl"])
+    again = load_objects(saved)[RED]
+    np.testing.assert_allclose(again.mesh.vertices, expected, atol=1e-6)
+    assert json.loads((folder / "object.json").read_text())["frame"] == "object"
+    bottom = trimesh.load(folder / "mesh.stl", force="mesh").bounds[0, 2]
+    assert bottom == pytest.approx(0, abs=1e-5)  # in the object's frame
+    assert not (folder / "mesh.glb").exists() and not (folder / "object.urdf").exists()
+    assert checksums_hold(saved)
+
+
 def test_export_refuses_in_one_sentence(saved, tmp_path, capsys):
     assert "'dwg'" in run_cli("export", str(saved), "--formats", "dwg", capsys=capsys)
     assert "no completed object 2; known ids: 1" in run_cli(
@@ -172,3 +188,58 @@ def test_export_writes_the_support_without_holes(saved, tmp_path, capsys):
     for name, words in (("table.obj", "glb, ply, stl"), ("table.ply", "already")):
         error = run_cli("export", str(saved), "--support", str(tmp_path / name), capsys=capsys)
         assert words in error
+
+
+def test_the_whole_scene_is_in_one_file_and_follows_its_objects(saved, tmp_path, capsys):
+    names = {p.name for p in saved.glob("scene.*")}
+    assert names == {"scene.ply", "scene.json", "scene.urdf", "scene.sdf", "scene.xml", "scene.glb"}
+    assert "object_1" in (saved / "scene.xml").read_text()
+    cli.main(["complete", str(saved), "--instance", str(BLUE)])
+    mujoco = pytest.importorskip("mujoco")
+    model = mujoco.MjModel.from_xml_path(str(saved / "scene.xml"))
+    assert {model.body(k).name for k in range(model.nbody)} == {"world", "object_1", "object_2"}
+    assert model.geom("support").size[0] == pytest.approx(0.32, abs=0.06)  # the table is 60 cm wide
+    assert checksums_hold(saved)
+
+
+def test_a_scene_is_exported_elsewhere_with_meshes_named_as_asked(saved, tmp_path, capsys):
+    words = ["--formats", "URDF", "mjcf", "--to", str(tmp_path / "out"), "--mesh-uri", "package://my_scene"]
+    cli.main(["export", str(saved), *words])
+    out = tmp_path / "out"
+    assert (out / "scene" / "scene.urdf").is_file() and (out / "scene" / "scene.xml").is_file()
+    assert "package://my_scene/1/mesh.obj" in (out / "scene" / "scene.urdf").read_text()
+    assert "../1/mesh.obj" in (out / "scene" / "scene.xml").read_text()
+    assert (out / "1" / "mesh.png").is_file()  # the texture that was saved
+    known = tmp_path / "known.yaml"
+    known.write_text("objects: {1: {mass_kg: 0.5}}")
+    cli.main(["export", str(saved), "--formats", "mjcf", "--physics", str(known)])
+    assert 'mass="0.5"' in (saved / "scene.xml").read_text()
+    assert "not 'ftp://'" in run_cli("export", str(saved), "--mesh-uri", "ftp://", capsys=capsys)
+
+
+def test_an_export_takes_the_settings_of_the_scene(saved):
+    """Also those within a section: a scene made with a physics file is exported with it."""
+    known = saved.parent / "known.yaml"
+    known.write_text("objects: {1: {mass_kg: 0.25}}")
+    described = json.loads((saved / "scene.json").read_text())
+    described["parameters"]["export"]["physics"]["file"] = str(known)
+    (saved / "scene.json").write_text(json.dumps(described))
+    cli.main(["export", str(saved), "--formats", "mjcf"])
+    facts = json.loads((saved / "objects" / str(RED) / "object.json").read_text())
+    assert facts["mass_kg"] == pytest.approx(0.25) and facts["mass_is_given"]
+
+
+def test_a_scene_without_textures_and_frames_gets_the_colours_of_vertices(saved, tmp_path, capsys):
+    shutil.rmtree(saved / "frames")
+    for name in ("mesh.obj", "mesh.png"):
+        (saved / "objects" / "1" / name).unlink()
+    cli.main(["export", str(saved), "--formats", "glb", "--to", str(tmp_path / "out")])
+    assert "colours of vertices" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "out" / "1" / "object.json").read_text())["texture"] is None
+
+
+def test_a_texture_that_is_missing_is_baked_again_from_the_frames(saved, tmp_path):
+    for name in ("mesh.obj", "mesh.png"):
+        (saved / "objects" / "1" / name).unlink()
+    cli.main(["export", str(saved), "--formats", "obj", "--to", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "1" / "mesh.png").is_file()

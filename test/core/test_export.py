@@ -1,6 +1,7 @@
 """Files of one completed object, read back by the programs they are for."""
 
 import json
+import shutil
 import typing
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
 from instascene_core.export import FORMATS, export_object
 from instascene_core.export.inertia import inertial
+from instascene_core.export.object_loading import load_object
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
-from instascene_core.transforms import matrix_from_quaternion
+from instascene_core.transforms import apply, matrix_from_quaternion
 
 
 def bracket() -> CompletedObject:
@@ -72,9 +74,10 @@ def test_all_files_are_there_and_returned(tmp_path):
         "mesh.stl",
         "object.urdf",
         "model.sdf",
+        "model.config",
         "object.xml",
         "object.json",
-        "collision/visual.obj",
+        "mesh.obj",
         "collision/part_000.obj",
         "collision/part_001.obj",
     }
@@ -84,15 +87,15 @@ def test_all_files_are_there_and_returned(tmp_path):
     } == expected | {".instascene/manifest.json"}
 
 
-def test_glb_and_stl_open_in_trimesh_in_the_world_frame(exported):
+def test_glb_and_stl_open_in_trimesh_in_the_object_frame(exported):
     obj = bracket()
     for name in ("mesh.glb", "mesh.stl"):
         mesh = trimesh.load(exported / name, force="mesh")
+        if name == "mesh.glb":  # y up, as glTF asks
+            mesh.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [1, 0, 0]))
         assert mesh.is_watertight
         assert mesh.volume == pytest.approx(obj.volume, rel=1e-4)
-        np.testing.assert_allclose(mesh.bounds[0], obj.mesh.vertices.min(axis=0), atol=1e-6)
-    glb = trimesh.load(exported / "mesh.glb", force="mesh", process=False)
-    np.testing.assert_array_equal(np.asarray(glb.visual.vertex_colors)[:, :3], obj.colors)
+        np.testing.assert_allclose(mesh.bounds, [[-0.05, -0.02, 0], [0.05, 0.02, 0.1]], atol=1e-6)
 
 
 def test_ply_carries_observed_and_uncertainty(exported):
@@ -100,7 +103,8 @@ def test_ply_carries_observed_and_uncertainty(exported):
 
     obj = bracket()
     cloud = open3d.t.io.read_triangle_mesh(str(exported / "mesh.ply"))
-    np.testing.assert_allclose(cloud.vertex.positions.numpy(), obj.mesh.vertices, atol=1e-6)
+    positions = apply(obj.world_from_object, cloud.vertex.positions.numpy())
+    np.testing.assert_allclose(positions, obj.mesh.vertices, atol=1e-6)
     np.testing.assert_array_equal(cloud.triangle.indices.numpy(), obj.mesh.triangles)
     mesh = trimesh.load(exported / "mesh.ply", process=False)
     raw = mesh.metadata["_ply_raw"]["vertex"]["data"]
@@ -171,7 +175,25 @@ def test_json_tells_pose_size_and_notes(exported):
         matrix_from_quaternion(np.array(facts["orientation_wxyz"])), obj.world_from_object[:3, :3], atol=1e-9
     )
     assert facts["notes"] == ["Seen from 2 view(s) only."]
-    assert facts["instance_id"] == 3
+    assert facts["instance_id"] == 3 and facts["frame"] == "object"
+
+
+def test_it_reads_back_at_its_place(exported, tmp_path):
+    """Also as earlier versions wrote it, with the mesh in the world and the collision bodies not."""
+    again = load_object(exported)
+    np.testing.assert_allclose(again.mesh.vertices, bracket().mesh.vertices, atol=1e-7)
+    shutil.copytree(exported, tmp_path / "3")
+    facts = json.loads((exported / "object.json").read_text())
+    facts["frame"] = "world (that of the input)"
+    (tmp_path / "3" / "object.json").write_text(json.dumps(facts))
+    as_world = replace(bracket(), world_from_object=np.eye(4))
+    export_object(as_world, tmp_path / "world", ExportConfig(formats=("ply",)))
+    shutil.copy(tmp_path / "world" / "mesh.ply", tmp_path / "3" / "mesh.ply")
+    earlier = load_object(tmp_path / "3")
+    np.testing.assert_allclose(earlier.mesh.vertices, bracket().mesh.vertices, atol=1e-6)
+    np.testing.assert_allclose(
+        earlier.convex_parts[0].vertices, bracket().convex_parts[0].vertices, atol=1e-6
+    )
 
 
 def test_collision_bodies_are_in_the_object_frame(exported):
@@ -184,16 +206,16 @@ def test_a_second_export_replaces_the_first_without_stale_parts(tmp_path):
     export_object(obj, tmp_path)
     (tmp_path / "mine.txt").write_text("keep")
     export_object(replace(obj, convex_parts=obj.convex_parts[:1]), tmp_path)
-    assert sorted(p.name for p in (tmp_path / "collision").iterdir()) == ["part_000.obj", "visual.obj"]
+    assert sorted(p.name for p in (tmp_path / "collision").iterdir()) == ["part_000.obj"]
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
 def test_formats_are_chosen_and_unknown_ones_refused(tmp_path):
     files = export_object(bracket(), tmp_path, ExportConfig(formats=("stl",)))
     assert [f.name for f in files] == ["mesh.stl", "object.json"]
-    with pytest.raises(InputError, match="'obj'"):
-        export_object(bracket(), tmp_path, ExportConfig(formats=("obj",)))
-    assert set(ExportConfig().formats) == set(FORMATS)
+    with pytest.raises(InputError, match="'fbx'"):
+        export_object(bracket(), tmp_path, ExportConfig(formats=("fbx",)))
+    assert {*ExportConfig().formats, "usd"} == set(FORMATS)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
@@ -212,4 +234,4 @@ def test_without_convex_parts_the_hull_collides(tmp_path):
 def test_the_settings_know_every_format():
     """A format added to the writers is one the settings accept, and the other way round."""
     literal = typing.get_args(typing.get_type_hints(ExportConfig)["formats"])[0]
-    assert set(typing.get_args(literal)) == set(FORMATS) == set(ExportConfig().formats)
+    assert set(typing.get_args(literal)) == set(FORMATS) == {*ExportConfig().formats, "usd"}

@@ -136,7 +136,7 @@ def test_a_far_scene_gives_the_same_objects(both):
 
 
 def test_a_far_scene_on_disk(both, tmp_path):
-    """JSON is of the world, meshes are of the local frame with the offset beside; all of it reads back."""
+    """JSON is of the world, meshes are of the objects' frames; all of it reads back."""
     _, far = both
     save_scene(far, tmp_path / "out", with_frames=True)
     described = json.loads((tmp_path / "out" / "scene.json").read_text())

@@ -111,21 +111,6 @@ def test_signed_distance_of_a_cube():
     np.testing.assert_allclose(meshes.distance(cube(), points), [1.0, 0.5, 0.1], atol=1e-5)
 
 
-def test_convex_parts_cover_an_l_shape_and_keep_a_cube_whole():
-    assert len(meshes.convex_parts(cube(), 0.1, 12, 500)) == 1
-    a = trimesh.creation.box(bounds=[[0, 0, 0], [3, 1, 1]])
-    b = trimesh.creation.box(bounds=[[0, 0, 0.5], [1, 1, 3]])
-    body = meshes.from_trimesh(trimesh.boolean.union([a, b]))
-    parts = meshes.convex_parts(body, 0.1, 12, 500)
-    assert 2 <= len(parts) <= 12
-    assert sum(meshes.volume(p) for p in parts) == pytest.approx(meshes.volume(body), rel=0.1)
-    rng = np.random.default_rng(0)
-    inside = rng.uniform([0, 0, 0], [3, 1, 3], (500, 3))
-    inside = inside[meshes.signed_distance(body, inside) < -0.1]
-    covered = np.min([meshes.signed_distance(p, inside) for p in parts], axis=0)
-    assert (covered < 0.05).all()
-
-
 def test_a_hull_of_points_on_common_planes_is_closed():
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 5)] * 3), axis=-1).reshape(-1, 3)
     for points in (grid, np.concatenate([grid, grid + 1e-9])):

@@ -17,6 +17,7 @@ from click_scene import BLUE, RED, decomposed_scene
 
 from instascene_core import cli
 from instascene_core.config import ExportConfig
+from instascene_core.config.texture import TextureConfig
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene import (
@@ -36,7 +37,10 @@ from instascene_core.scene import Scene
 
 @pytest.fixture(scope="module")
 def scene():
+    """Without textures: each kill saves it twice."""
     scene, _ = decomposed_scene()
+    plain = ExportConfig(formats=("ply", "glb", "stl", "urdf"), texture=TextureConfig(enabled=False))
+    scene.config = replace(scene.config, export=plain)
     scene.complete(RED)
     return scene
 

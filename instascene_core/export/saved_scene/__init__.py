@@ -2,6 +2,7 @@
 
 from instascene_core.export.saved_scene.reading import LoadedScene, load_scene
 from instascene_core.export.saved_scene.recording import write_recording
+from instascene_core.export.saved_scene.whole import export_elsewhere
 from instascene_core.export.saved_scene.writing import (
     export_saved,
     put_metrics,
@@ -13,6 +14,7 @@ from instascene_core.export.saved_scene.writing import (
 
 __all__ = [
     "LoadedScene",
+    "export_elsewhere",
     "export_saved",
     "load_scene",
     "put_metrics",

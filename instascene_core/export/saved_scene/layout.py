@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from instascene_core.export.object_files import OBJECT_FILES, OBJECT_FOLDERS
+from instascene_core.export.object_layout import OBJECT_FILES, OBJECT_FOLDERS
+from instascene_core.export.scene_files import SCENE_FILES
 from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap, instance_id_from
 from instascene_core.owned_folder import Layout
@@ -15,13 +16,14 @@ from instascene_core.untrusted import read_json
 
 MARKER = "scene.json"  # what a saved scene is described by
 FRAMES = "frames"  # folder of the frames of scenes whose input was never on disk
+README_FILE = "objects/README"
 ESTIMATED = "estimated_depth"  # folder of the depth that stereo found in frames that no sensor measured
 
 
 # The names of all files of a saved scene, and of its folders: the README's "Output on disk".
 FILES = re.compile(
-    rf"scene\.(ply|json)|metrics\.json|report\.html|overview\.png|objects\.png|(instances|valid|{ESTIMATED})/[^/]+\.png"
-    rf"|{FRAMES}/transforms\.json|{FRAMES}/(images|depth|masks)/[^/]+\.png|objects/\d+/({OBJECT_FILES})"
+    rf"scene\.(ply|json)|{SCENE_FILES}|metrics\.json|report\.html|overview\.png|objects\.png|(instances|valid|{ESTIMATED})/[^/]+\.png"
+    rf"|{FRAMES}/transforms\.json|{FRAMES}/(images|depth|masks)/[^/]+\.png|objects/README|objects/\d+/({OBJECT_FILES})"
 )
 FOLDERS = re.compile(
     rf"instances|valid|{ESTIMATED}|{FRAMES}(/(images|depth|masks))?|objects(/\d+(/({OBJECT_FOLDERS}))?)?"

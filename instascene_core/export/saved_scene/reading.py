@@ -36,8 +36,13 @@ class LoadedScene:
     """A scene taken up again."""
 
     scene: Scene
-    frames_found: int  # input frames that could be read again; the others are rendered from the Gaussians
+    # Names of the input frames that could be read again; the others are rendered from the Gaussians
+    names_found: frozenset[str]
     notes: tuple[str, ...]  # one sentence each: what cannot be done as before
+
+    @property
+    def frames_found(self) -> int:
+        return len(self.names_found)
 
 
 def load_scene(
@@ -80,9 +85,10 @@ def load_scene(
     # What lies within the saved scene is written again with the next one.
     scene.origin = {} if origin.get("source") == FRAMES else origin
     scene.corrections = _corrections(origin.get("corrections"))
-    if found < len(frames):
+    missing = len(frames) - len(found)
+    if missing:
         notes.append(
-            f"{len(frames) - found} of {len(frames)} input frames were not found again: rendered views take "
+            f"{missing} of {len(frames)} input frames were not found again: rendered views take "
             "their place, so that completion knows no more than the Gaussians and cannot reconstruct anew."
         )
     progress("load", 1.0, f"{len(frames)} frames")
@@ -181,10 +187,10 @@ def _frames(
     gaussians: GaussianModel,
     background: torch.Tensor | None,
     progress: ProgressCallback,
-) -> tuple[list[Frame], int]:
-    """(all frames of the scene in their order, how many of them are real); poses in the scene's frame, whose
-    origin is `offset` [3] metres in the world."""
-    frames, found = [], 0
+) -> tuple[list[Frame], frozenset[str]]:
+    """(all frames of the scene in their order, the names of those that are real); poses in the scene's frame,
+    whose origin is `offset` [3] metres in the world."""
+    frames, found = [], set()
     unit = float(saved.get("estimated_depth_unit_m", 1.0))
     for index, entry in enumerate(saved["frames"]):
         progress("load", (index + 1) / (len(saved["frames"]) + 1), entry["name"])
@@ -196,11 +202,12 @@ def _frames(
             dataset, position = given[entry["name"]]
             frame = dataset[position].with_(world_from_camera=pose)
             frame = frame if frame.camera == camera else None  # another recording in the same place
-        found += frame is not None
+        if frame is not None:
+            found.add(entry["name"])
         frame = frame or _rendered(entry, camera, pose, gaussians, background)
         frame = _with_estimated_depth(frame, inside(folder, f"{ESTIMATED}/{frame.name}.png"), unit)
         frames.append(_only_valid(frame, inside(folder, f"valid/{frame.name}.png")))
-    return frames, found
+    return frames, frozenset(found)
 
 
 def _rendered(entry: Mapping, camera: PinholeCamera, pose: np.ndarray, gaussians, background) -> Frame:

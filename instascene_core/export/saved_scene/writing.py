@@ -14,21 +14,40 @@ import numpy as np
 
 from instascene_core import __version__
 from instascene_core.config import ExportConfig
-from instascene_core.config_file import config_with, settings_of
+from instascene_core.config_file import config_with, flatten, settings_of
 from instascene_core.errors import InputError
-from instascene_core.export.object_files import stale_collision, write_object
+from instascene_core.export.asset import ObjectAsset
+from instascene_core.export.descriptions.model import StaticBox
+from instascene_core.export.object_facts import OBJECT_FRAME
+from instascene_core.export.object_files import write_object
+from instascene_core.export.object_layout import stale_collision
+from instascene_core.export.readme import README
+from instascene_core.export.room import room_of, room_to_json
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
-from instascene_core.export.saved_scene.layout import ESTIMATED, FRAMES, MARKER, SCENE, instances_to_json
+from instascene_core.export.saved_scene.layout import (
+    ESTIMATED,
+    FRAMES,
+    MARKER,
+    README_FILE,
+    SCENE,
+    instances_to_json,
+)
 from instascene_core.export.saved_scene.recording import write_recording
+from instascene_core.export.saved_scene.whole import (
+    all_assets,
+    object_folder,
+    object_place,
+    saved_room,
+    write_whole_scene,
+)
 from instascene_core.files import write_bytes, write_image, write_json
-from instascene_core.frame import image_from_labels
+from instascene_core.frame import Frame, image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
-from instascene_core.instances import instance_id_from
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.saved_facts import MarkerFacts, read_scene_facts
+from instascene_core.saved_facts import MarkerFacts, read_object_facts, read_scene_facts
 from instascene_core.scene import Scene
 from instascene_core.untrusted import read_json_object
 from instascene_core.viewer.pictures import objects_picture, overview_picture
@@ -63,9 +82,15 @@ def save_scene(
         write_gaussians(staging / "scene.ply", gaussians, labels)
         _write_label_images(scene, staging)
         unit = _write_estimated_depth(scene, staging)
+        frames, assets, config = scene.state.labelled_views, [], readable(scene.config.export)
         for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
             progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            write_object(result, staging / _object_folder(instance_id), readable(scene.config.export))
+            place = object_place(folder, instance_id, config)
+            assets.append(write_object(result, staging / place.folder, config, frames, place))
+        room = () if scene.state.decomposition is None else room_of(scene.state.decomposition, scene.config)
+        if scene.objects:
+            write_bytes(staging / README_FILE, README.encode())
+            write_whole_scene(assets, room, staging, folder, config, change.written)
         if with_frames and not origin:
             progress("save", 1.0, "frames")
             write_recording(staging / FRAMES, scene.frames, scene.world_offset)
@@ -78,7 +103,7 @@ def save_scene(
         metrics = read_json_object(staging / "metrics.json")
         write_bytes(staging / "report.html", report_page(staging, metrics))
         sums = _checksums(staging, change.written)
-        write_json(staging / MARKER, _description(scene, source, origin, unit, sums))
+        write_json(staging / MARKER, _description(scene, source, origin, unit, room, sums))
         change.stale.update(change.owned)
     return owned_files(folder)
 
@@ -100,11 +125,6 @@ def _write_estimated_depth(scene: Scene, staging: Path) -> float:
         if frame.estimated_depth is not None:
             write_depth(inside(staging, f"{ESTIMATED}/{frame.name}.png"), frame.estimated_depth, unit)
     return unit
-
-
-def _object_folder(instance_id: object) -> str:
-    """The folder of an object within the scene; InputError where the id would make it another."""
-    return f"objects/{instance_id_from(instance_id)}"
 
 
 def require_savable(folder: Path, source: Path | str = "", frame_names: Iterable[str] = ()) -> None:
@@ -147,27 +167,51 @@ def _saved_description(folder: Path) -> tuple[dict, dict[str, str]]:
     return description, dict(description.get("checksums_sha256", {}))
 
 
-def put_object(folder: Path, result: CompletedObject, config: ExportConfig) -> list[Path]:
+def put_object(
+    folder: Path, result: CompletedObject, config: ExportConfig, frames: Sequence[Frame] = ()
+) -> list[Path]:
     """Write a completed object into a saved scene, in place of an earlier one; the files written.
 
-    Raises InputError where there is no saved scene or it cannot be written.
+    frames: see `write_object`.  Raises InputError where there is no saved scene or it cannot be written.
     """
-    folder, start = Path(folder), f"{_object_folder(result.instance_id)}/"
+    folder, start = Path(folder), f"{object_folder(result.instance_id)}/"
     with _changing(folder) as change:
-        write_object(result, change.staging / start, readable(config))
+        place = object_place(folder, result.instance_id, config)
+        asset = write_object(result, change.staging / start, readable(config), frames, place)
+        write_bytes(change.staging / README_FILE, README.encode())
         change.stale.update(name for name in change.owned if name.startswith(start))
+        _renew_whole_scene(change, [asset], config)
     return [path for path in owned_files(folder) if path.is_relative_to(folder / start)]
 
 
-def export_saved(folder: Path, objects: Sequence[CompletedObject], config: ExportConfig) -> None:
+def export_saved(
+    folder: Path, objects: Sequence[CompletedObject], config: ExportConfig, frames: Sequence[Frame] = ()
+) -> None:
     """Write objects of a saved scene in `config.formats`, beside the formats that are there.
 
-    Raises InputError for an unknown format, and where there is no saved scene or it cannot be written.
+    frames: see `write_object`.  Raises InputError for an unknown format, and where there is no saved scene or
+    it cannot be written.
     """
-    with _changing(Path(folder)) as change:
+    folder, assets = Path(folder), []
+    with _changing(folder) as change:
         for thing in objects:
-            write_object(thing, change.staging / _object_folder(thing.instance_id), config)
+            start = object_folder(thing.instance_id)
+            place = object_place(folder, thing.instance_id, config)
+            asset = write_object(thing, change.staging / start, readable(config), frames, place)
+            assets.append(asset)
+            if read_object_facts(folder / start).get("frame") != OBJECT_FRAME:  # of an earlier version
+                change.stale.update(name for name in change.owned if name.startswith(f"{start}/"))
+        write_bytes(change.staging / README_FILE, README.encode())
         change.stale.update(stale_collision(change.written, change.owned))
+        _renew_whole_scene(change, assets, config)
+
+
+def _renew_whole_scene(change: Change, assets: Sequence[ObjectAsset], config: ExportConfig) -> None:
+    """scene.* in the formats of `config`, with `assets` among the objects that are saved already."""
+    names = (change.owned - change.stale) | change.written
+    room = saved_room(change.folder, config.friction)
+    everything = all_assets(change.folder, assets, config)
+    write_whole_scene(everything, room, change.staging, change.folder, config, names)
 
 
 def put_metrics(folder: Path, metrics: dict) -> Path:
@@ -194,7 +238,7 @@ def saved_export_config(folder: Path) -> ExportConfig:
     if not isinstance(settings, dict):
         raise InputError(f"{Path(folder) / MARKER} has export settings that are no object.")
     known = set(settings_of(ExportConfig()))
-    return config_with(ExportConfig(), {k: v for k, v in settings.items() if k in known})
+    return config_with(ExportConfig(), {k: v for k, v in flatten(settings).items() if k in known})
 
 
 def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -202,7 +246,14 @@ def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
 
-def _description(scene: Scene, source: str, origin: dict, depth_unit_m: float, sums: dict[str, str]) -> dict:
+def _description(
+    scene: Scene,
+    source: str,
+    origin: dict,
+    depth_unit_m: float,
+    room: tuple[StaticBox, ...],
+    sums: dict[str, str],
+) -> dict:
     """Everything of scene.json: what went in, what came out, with which version and parameters.
 
     Poses, boxes and planes are of the world, in 64-bit numbers.  scene.ply is in the scene's frame:
@@ -227,6 +278,7 @@ def _description(scene: Scene, source: str, origin: dict, depth_unit_m: float, s
         "estimated_depth_unit_m": depth_unit_m,
         "background_color": scene.background_color,
         "instances": instances_to_json(scene.instances and scene.instances.moved(offset)),
+        "room": room_to_json(room, offset),
         "highest_instance_id": scene.state.ids.highest,
         "parameters": asdict(scene.config),
         "checksums_sha256": sums,

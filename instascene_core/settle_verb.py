@@ -1,0 +1,50 @@
+"""`instascene settle`: whether a saved scene stands still in a simulator."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+
+from instascene_core.errors import InputError
+from instascene_core.terminal import console
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Let the objects of a saved scene go in MuJoCo, and say how far each moves, tilts and overlaps; also
+    into the scene's metrics and report."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder written by `run` or `save_scene`, with scene.xml."""
+    seconds: float = 2.0
+    """Of simulated time."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def __call__(self) -> None:
+        from instascene_core.export.saved_scene import put_metrics
+        from instascene_core.export.settling import settle, settling_facts
+        from instascene_core.untrusted import read_json_object
+
+        if not 0 < self.seconds <= 60:
+            raise InputError(f"--seconds takes more than 0 and at most 60, not {self.seconds:g}.")
+        settled = settle(self.output, self.seconds)
+        facts = settling_facts(settled, self.seconds)
+        metrics = read_json_object(self.output / "metrics.json")
+        put_metrics(self.output, {**metrics, "settle": facts})
+        if self.json:
+            sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+            return
+        table = Table("object", "drift [mm]", "tilt [°]", "overlap at first [mm]", "at last [mm]")
+        for one in settled:
+            numbers = (1000 * one.drift, one.tilt, 1000 * one.start_penetration, 1000 * one.penetration)
+            table.add_row(one.name, *(f"{value:.1f}" for value in numbers))
+        console.print(table)
+        count = sum(one.stays for one in settled)
+        console.print(
+            f"{count} of {len(settled)} stay within 1 cm and 5° in {self.seconds:g} s", highlight=False
+        )
