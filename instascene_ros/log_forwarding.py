@@ -36,8 +36,6 @@ def forward_logging(ros_logger) -> RosLogHandler:
     Debug records only where the node's logger wants them (`--log-level debug`): they cost time.
     """
     handler = RosLogHandler(ros_logger)
-    if any(isinstance(known, RosLogHandler) for known in logging.getLogger("instascene_ros").handlers):
-        return handler  # another node of this process forwards already: every line once
     level = logging.DEBUG if ros_logger.is_enabled_for(LoggingSeverity.DEBUG) else logging.INFO
     for name in ("instascene_core", "instascene_ros"):
         logger = logging.getLogger(name)
@@ -51,4 +49,4 @@ def stop_forwarding(handler: RosLogHandler) -> None:
     for name in ("instascene_core", "instascene_ros"):
         logger = logging.getLogger(name)
         logger.removeHandler(handler)
-        logger.propagate = True
+        logger.propagate = not any(isinstance(other, RosLogHandler) for other in logger.handlers)

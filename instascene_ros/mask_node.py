@@ -47,9 +47,11 @@ class MaskNode(Node):
     without poses the newest image is the next one.
     """
 
+    forwards_log = True  # what the core and the nodes log, to the node's own
+
     def __init__(self, **node_options) -> None:
         super().__init__("mask_node", automatically_declare_parameters_from_overrides=True, **node_options)
-        self._log_handler = forward_logging(self.get_logger())
+        self._log_handler = forward_logging(self.get_logger()) if self.forwards_log else None
         self.parameters, config = declare_parameters(self)
         self.errors = ErrorLog()
         name = "builtin" if config.segmentation.segmenter == "auto" else config.segmentation.segmenter
@@ -115,7 +117,8 @@ class MaskNode(Node):
         """End the worker and the node; False when the worker did not end in time."""
         ended = self.worker.stop(STOP_S)
         self._report()
-        stop_forwarding(self._log_handler)
+        if self._log_handler is not None:
+            stop_forwarding(self._log_handler)
         self.destroy_node()
         return ended
 

@@ -9,8 +9,14 @@ from instascene_ros import mask_node, scene_node
 from instascene_ros.running import run_nodes
 
 
+class SilentMaskNode(mask_node.MaskNode):
+    """Its records go to the log of scene_node, which forwards those of the process: every line once."""
+
+    forwards_log = False
+
+
 def main(args: list[str] | None = None) -> int:
-    makers = {"scene_node": scene_node.SceneNode, "mask_node": mask_node.MaskNode}
+    makers = {"scene_node": scene_node.SceneNode, "mask_node": SilentMaskNode}
     return run_nodes(makers, scene_node.NUM_THREADS + mask_node.NUM_THREADS, args)
 
 

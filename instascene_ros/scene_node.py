@@ -263,6 +263,8 @@ class SceneNode(LifecycleNode):
         ended = self._dismiss()
         stop_forwarding(self._log_handler)
         self.destroy_node()
+        # rclpy leaves the state machine to the garbage collector; until then the node would stay visible.
+        del self._state_machine
         return ended
 
 

@@ -164,7 +164,8 @@ def test_the_warning_is_in_the_metrics(deep, monkeypatch):
     doubtful = damage.other_recording(deep, np.random.default_rng(0)).frames
     made = Reconstruction(tuple(doubtful), gaussians=None)  # what is made of them does not matter here
     monkeypatch.setattr("instascene_core.scene.scene.reconstruct", lambda *_, **__: made)
-    state = scene_of(doubtful, "stop")._explain_frames(False, no_progress, None, None)
+    scene = scene_of(doubtful, "stop")
+    state = scene._explain_frames(scene.state, False, no_progress, None, None)
     noted = state.metrics["plausibility"]
     assert noted["outcome"] == UNCLEAR and "do not fit the images" in noted["warning"]
 

@@ -23,9 +23,16 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def test_images_get_masks_and_come_into_the_scene(ros_domain, dataset, tmp_path):
+@pytest.fixture
+def client(ros_domain):
     rclpy.init()
     client = Client("both_client")
+    yield client
+    client.close()
+    rclpy.try_shutdown()
+
+
+def test_images_get_masks_and_come_into_the_scene(client, dataset, tmp_path):
     masks, statuses = client.listen(Image, "masks/image", 30), client.listen(SceneStatus, "status")
     parameters = {
         "keyframe_translation_m": 0.0, "keyframe_rotation_deg": 0.0, "data_dir": tmp_path,
@@ -45,5 +52,3 @@ def test_images_get_masks_and_come_into_the_scene(ros_domain, dataset, tmp_path)
         log = nodes.log.read_text()
         assert code == 0 and seconds < END_S and "Traceback" not in log, log
         assert log.count("ready: label images") == 1  # each line once
-    client.close()
-    rclpy.try_shutdown()
