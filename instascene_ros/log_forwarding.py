@@ -49,4 +49,4 @@ def stop_forwarding(handler: RosLogHandler) -> None:
     for name in ("instascene_core", "instascene_ros"):
         logger = logging.getLogger(name)
         logger.removeHandler(handler)
-        logger.propagate = not any(isinstance(other, RosLogHandler) for other in logger.handlers)
+        logger.propagate = True
