@@ -33,7 +33,7 @@ class RobotBody:
 
     def __init__(self, urdf: str) -> None:
         try:
-            import yourdfpy
+            import yourdfpy  # pyright: ignore[reportMissingImports] (optional: the extra `robot`)
         except ImportError as error:
             raise MissingDependencyError(
                 "self_filter needs yourdfpy to read robot_description; pip install 'instascene[robot]'."
