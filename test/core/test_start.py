@@ -11,6 +11,7 @@ import torch
 from instascene_core import cli
 from instascene_core.doctor import Finding
 from instascene_core.errors import InputError, outside_cause
+from instascene_core.terminal import warn
 
 INTERRUPTED_AT = """
 import builtins, os, signal
@@ -88,7 +89,7 @@ def test_tables_and_notes_keep_their_brackets(monkeypatch, capsys):
     finding = Finding("gsplat [gpu]", False, False, "", advice)
     monkeypatch.setattr("instascene_core.doctor.examine", lambda: [finding])
     cli.main(["doctor"])
-    cli.warn("object 1 was not completed: see [/tmp/a] [red]")
+    warn("object 1 was not completed: see [/tmp/a] [red]")
     said = capsys.readouterr().out
     for text in ("gsplat [gpu]", advice, "see [/tmp/a] [red]"):
         assert text in said
