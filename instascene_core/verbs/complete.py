@@ -1,6 +1,6 @@
 """`instascene complete`: one object of a saved scene (again)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,7 @@ import tyro
 from instascene_core.errors import InputError
 from instascene_core.instances import InstanceId
 from instascene_core.terminal import console, progress_bars, summarise, warn
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Complete:
     """Completions to draw for the uncertainty; 0 takes the scene's setting."""
     seed: int | None = None
     """None takes the scene's setting."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.export.saved_scene import load_scene, put_object, require_savable
 
         with progress_bars() as progress:
@@ -41,5 +43,6 @@ class Complete:
         files = put_object(self.output, result, scene.config.export, views)
         for note in (*loaded.notes, *result.notes):
             warn(note)
-        summarise(self.output, extra={"seconds": scene.metrics["seconds"]})
+        facts = summarise(self.output, extra={"seconds": scene.metrics["seconds"]})
         console.print(f"{len(files)} files in {self.output / 'objects' / str(self.instance)}")
+        return Answer({**facts, "files": files, "notes": [*loaded.notes, *result.notes]})

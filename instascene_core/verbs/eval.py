@@ -1,12 +1,13 @@
 """`instascene eval`: a finished run against ground truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from instascene_core.terminal import summarise
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Eval:
     """points: instances of fewer points do not count."""
     ignored_classes: tuple[int, ...] = ()
     """points: classes (id // 1000) that do not count; ScanNet leaves out 1 and 2, wall and floor."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.metrics.protocols import evaluate_segmentation
         from instascene_core.scene import nothing_delivered
 
         if self.protocol == "objects":
-            summarise(self.output, self.ground_truth)
+            facts = summarise(self.output, self.ground_truth)
         else:
             scores = evaluate_segmentation(
                 self.output, self.ground_truth, self.protocol, self.min_region, self.ignored_classes
             )
-            summarise(self.output, extra={f"segmentation ({self.protocol})": scores})
-        if nothing := nothing_delivered(self.output, completed=self.protocol == "objects"):
-            raise nothing
+            facts = summarise(self.output, extra={f"segmentation ({self.protocol})": scores})
+        return Answer(facts, nothing_delivered(self.output, completed=self.protocol == "objects"))

@@ -1,12 +1,13 @@
 """`instascene poses`: camera poses of images that have none."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from instascene_core.terminal import console, progress_bars, warn
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Poses:
     """Metres a step of the depth images."""
     max_images: int = 150
     """At most so many images, evenly spaced, of a video the sharpest ones (0 = all)."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.posing import DepthScale, DistanceScale, MarkerScale, estimate_poses
 
         known = []
@@ -59,3 +61,13 @@ class Poses:
         if found.up == "cameras":
             warn("up is taken from how the cameras were held, for lack of a clear plane")
         console.print(f"next: instascene run {self.output} --output OUT", highlight=False, soft_wrap=True)
+        return Answer(
+            {
+                "folder": self.output,
+                "images": found.images,
+                "registered": found.registered,
+                "reprojection_error_pixels": found.error,
+                "scale": None if found.scale is None else asdict(found.scale),
+                "up_from": found.up,
+            }
+        )

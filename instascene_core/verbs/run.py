@@ -11,6 +11,7 @@ import tyro
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 from instascene_core.terminal import progress_bars, summarise, warn
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Run:
     stop_after: str = "complete"
     """Last stage to run: `reconstruct`, `segment` or `complete`."""
     corrections: Annotated[Corrections, tyro.conf.arg(name="")] = field(default_factory=Corrections)
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.saved_scene import require_savable, save_scene
@@ -95,9 +97,8 @@ class Run:
             save_scene(scene, self.output, source=str(self.input), progress=progress)
         for instance_id, error in failures.items():
             warn(f"object {instance_id} was not completed: {error}")
-        summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
-        if nothing := nothing_found(scene, failures):
-            raise nothing
+        facts = summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
+        return Answer({**facts, "not_completed": failures}, nothing_found(scene, failures))
 
 
 def bag_topics(words: tuple[str, ...]):

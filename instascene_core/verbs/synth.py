@@ -1,12 +1,13 @@
 """`instascene synth`: a procedural scene with exact ground truth."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from instascene_core.terminal import console, progress_bars
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Synth:
     """Share of objects that are clear."""
     mirrors: float = 0.0
     """Share of objects that mirror."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.synthetic import (
             SyntheticConfig,
             generate_scene,
@@ -51,3 +53,4 @@ class Synth:
         with progress_bars() as progress:
             write_dataset(generate_scene(config, progress), self.output, progress)
         console.print(f"Scene with {self.objects} objects and {self.views} views written to {self.output}")
+        return Answer({"folder": self.output, **asdict(config)})
