@@ -151,6 +151,8 @@ def measure(seed: int, views: int, cache: Path) -> list[dict]:
         others = [body for n, body in things.bodies.items() if n != numbers[p]]
         grasps = sample_grasps(target, others, gripper, support=things.support)
         row = {"seed": seed, "object": numbers[p], "kind": truths[t][0], "iou": float(iou[p, t])}
+        beside = [body for n, body in enumerate(true) if n != t]
+        row["true_grasps"] = len(sample_grasps(true[t], beside, gripper, support=things.support))
         fault = holds(grasps[0], gripper, true[t], true, things.support) if grasps else "none found"
         pads = fault or pads_hold(grasps[0], gripper, true[t])
         rows.append({**row, "grasps": len(grasps), "fault": fault, "pads": pads})
