@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.grasp_tables import grasping
 from benchmarks.markdown import millimetres, number, place, table
 from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
@@ -397,6 +398,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "following": following,
     "ros": ros,
     "assets": assets,
+    "grasping": grasping,
 }
 
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 from skimage.color import rgb2lab
+from skimage.measure import label
+from skimage.morphology import opening
 
 import instascene_core as isc
 
@@ -24,8 +25,8 @@ def segment(rgb: np.ndarray) -> np.ndarray:
     lab = rgb2lab(rgb)
     ground = np.median(lab.reshape(-1, 3), axis=0)  # most of the image shows it
     apart = np.linalg.norm(lab - ground, axis=2) > FAR
-    parts, count = ndimage.label(ndimage.binary_opening(apart, iterations=1))
-    sizes = ndimage.sum_labels(np.ones_like(parts), parts, np.arange(count + 1))
+    parts = np.asarray(label(opening(apart.astype(np.uint8))))  # 0 = ground
+    sizes = np.bincount(parts.ravel())
     return np.where((parts > 0) & (sizes[parts] >= LEAST), parts, UNLABELLED).astype(np.int32)
 
 

@@ -17,6 +17,8 @@ import numpy as np
 SEEN = 0.5  # a face counts as seen from this much observed surface on
 APPROACHES = 8  # directions tried around the closing line
 SPACING = 0.004  # metres between the surface points that are kept clear of the gripper
+PAD_RAYS = 3  # along each side of a pad, to see what it touches
+YIELDING = 0.001  # metres that a pad gives where it touches first
 APART = 1e-4  # metres: crossings of a ray this close are one (an edge of two faces)
 
 
@@ -119,6 +121,7 @@ class Grasp:
     width: float  # metres between them
     observed: float  # 0 … 1 how much of both contacts was seen
     slack: float  # radians that are left of the friction cone
+    steady: float  # 0 … 1 how much of what the pads touch first lies within the friction cone
 
 
 def points_on(body: Body, faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -182,6 +185,37 @@ def _slack(body: Body, gripper: Gripper, faces: tuple[int, int], direction: np.n
     return float(np.arctan(gripper.friction) - np.arccos(np.clip(min(cosines), -1, 1)))
 
 
+def pad_contacts(body: Body, gripper: Gripper, pose: np.ndarray, rays: int = PAD_RAYS) -> list[np.ndarray]:
+    """Of both fingers, closing at `pose`: cosines [K] between the closing direction and the surface's normals
+    where the pad touches first, of `rays` × `rays` places on it.  Empty where it touches nothing.
+    """
+    side = 0.75 * gripper.finger_width / 2 * np.linspace(-1, 1, rays)
+    closing, found = pose[:3, 1], []
+    for sign in (-1.0, 1.0):
+        ways, cosines = [], []
+        for x, z in ((x, z) for x in side for z in side):
+            at_pad = pose[:3, :3] @ [x, sign * gripper.opening / 2, z] + pose[:3, 3]
+            distances, faces = crossings(body, at_pad, -sign * closing)
+            ahead = np.flatnonzero((distances >= 0) & (distances <= gripper.opening))
+            if len(ahead):
+                ways.append(distances[ahead[0]])
+                cosines.append(sign * body.normals[faces[ahead[0]]] @ closing)
+        near = np.array(ways) <= min(ways, default=0.0) + YIELDING
+        found.append(np.array(cosines)[near])
+    return found
+
+
+def _steadiness(body: Body, gripper: Gripper, pose: np.ndarray) -> float:
+    """How much of what the pads touch first lies within the friction cone, of the finger with less of it.
+
+    A contact is a pad, not a point: one that is good at its middle alone slips where the shape is off by
+    little, or where the pad's rim comes first.
+    """
+    least = np.cos(np.arctan(gripper.friction))
+    contacts = pad_contacts(body, gripper, pose)
+    return min(float((cosines >= least).mean()) if len(cosines) else 0.0 for cosines in contacts)
+
+
 def _poses(contacts: np.ndarray, direction: np.ndarray, downward: np.ndarray) -> Iterator[np.ndarray]:
     """Gripper poses that close along `direction`, those that approach most nearly `downward` first."""
     first = downward - downward @ direction * direction
@@ -235,7 +269,7 @@ def sample_grasps(
     support: np.ndarray | None = None,
     seed: int = 0,
 ) -> list[Grasp]:
-    """At most `count` grasps of `target`, best first: contacts seen, then near the middle of the object.
+    """At most `count` grasps of `target`, best first: contacts seen, pads flat on them, near its middle.
 
     attempts: closing lines tried on the seen surface, and as many on the rest where that gives too few.
     """
@@ -261,8 +295,13 @@ def sample_grasps(
             clear = (p for p in poses if is_clear(p, gripper, (target, *others), support))
             if (pose := next(clear, None)) is not None:
                 seen = float((target.seen[face] + target.seen[faces[far]]) / 2)
-                found.append(Grasp(pose, contacts, width, seen, slack))
+                steady = _steadiness(target, gripper, pose)
+                found.append(Grasp(pose, contacts, width, seen, slack, steady))
                 break
     size = np.linalg.norm(np.ptp(target.vertices, axis=0))
-    found.sort(key=lambda g: -g.observed + np.linalg.norm(g.contacts.mean(axis=0) - target.middle) / size)
-    return found[:count]
+
+    def badness(grasp: Grasp) -> float:
+        from_middle = float(np.linalg.norm(grasp.contacts.mean(axis=0) - target.middle))
+        return from_middle / size - grasp.observed - grasp.steady
+
+    return sorted(found, key=badness)[:count]

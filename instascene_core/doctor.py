@@ -42,6 +42,7 @@ LIBRARIES = (
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
     ("pxr", ("usd-core",), False, "export to USD: pip install 'instascene[usd]'"),
+    ("rerun", ("rerun-sdk",), False, "run --rerun: pip install 'instascene[rerun]'"),
 )
 # (segmenter of public weights, library, how to get that, where the weights go)
 SEGMENTERS = (

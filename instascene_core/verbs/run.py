@@ -1,7 +1,7 @@
 """`instascene run`: from a recording to complete objects."""
 
 import json
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +49,9 @@ class Run:
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
     """Last stage to run: `reconstruct`, `segment` or `complete`."""
+    rerun: str | None = None
+    """Also log cameras, images, Gaussians, label images, meshes and stages for the viewer of Rerun: a file
+    *.rrd, or `spawn` for a viewer that opens now (the extra `rerun`)."""
     corrections: Annotated[Corrections, tyro.conf.arg(name="")] = field(default_factory=Corrections)
     manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
@@ -56,6 +59,7 @@ class Run:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
         from instascene_core.export.saved_scene import require_savable, save_scene
+        from instascene_core.rerun_log import NoLog, RerunLog, both
         from instascene_core.scene import STAGES, Scene, nothing_found
         from instascene_core.scene.region import box_of_region
 
@@ -83,15 +87,19 @@ class Run:
             "corrections": asdict(dataset.corrections),
         }  # fmt: skip
         require_savable(self.output, self.input, dataset.names)
+        log = NoLog() if self.rerun is None else RerunLog(self.rerun)
         held_out = []
-        with progress_bars() as progress:
+        with closing(log), progress_bars() as bars:
+            progress = both(bars, log.progress)
             for index, frame in enumerate(dataset):
                 progress("read", (index + 1) / len(dataset), frame.name)
+                log.frame(index, frame)
                 if self.hold_out and index % self.hold_out == 0:
                     held_out.append(frame)
                 else:
                     scene.add_frame(frame)
             failures = scene.run(self.stop_after, progress)
+            log.results(scene.state)
             if held_out:
                 scene.evaluate_held_out(held_out)
             save_scene(scene, self.output, source=str(self.input), progress=progress)

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-from grasps import Body, Gripper, crossings, is_clear, is_inside, sample_grasps
+from grasps import Body, Gripper, crossings, is_clear, is_inside, pad_contacts, sample_grasps
 
 GRIPPER = Gripper(opening=0.08, friction=0.4)
 TABLE = np.array([0.0, 0.0, 1.0, 0.0])  # z = 0, free above
@@ -168,3 +168,34 @@ def test_bodies_that_are_none():
         Body(good.vertices, np.empty((0, 3), int), good.observed)
     with pytest.raises(ValueError, match="observed"):
         Body(good.vertices, good.faces, np.ones(3))
+
+
+# ── pads ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def closing_at(x: float, y: float, z: float) -> np.ndarray:
+    """A gripper from above that closes along the world's y."""
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([[-1, 0, 0], [0, 1, 0], [0, 0, -1]], axis=1)
+    pose[:3, 3] = x, y, z
+    return pose
+
+
+def test_pads_touch_a_wall_flat_and_a_corner_not():
+    flat = box(size=(0.1, 0.05, 0.06))
+    for cosines in pad_contacts(flat, GRIPPER, closing_at(0, 0, 0.04)):
+        assert len(cosines) == 9 and cosines == pytest.approx(1.0)
+    half = pad_contacts(flat, GRIPPER, closing_at(0.05, 0, 0.04))  # on its edge: the inner places touch
+    assert all(len(cosines) == 6 and cosines == pytest.approx(1.0) for cosines in half)
+    turned = trimesh.creation.box((0.05, 0.05, 0.06)).apply_transform(
+        trimesh.transformations.rotation_matrix(np.pi / 4, (0, 0, 1))
+    )
+    edges = pad_contacts(body_of(turned.subdivide()), GRIPPER, closing_at(0.004, 0, 0.0))
+    assert all(len(cosines) and cosines.max() == pytest.approx(np.sqrt(0.5)) for cosines in edges)
+    assert all(len(cosines) == 0 for cosines in pad_contacts(flat, GRIPPER, closing_at(0.3, 0, 0)))
+
+
+def test_flat_pads_come_first():
+    grasps = sample_grasps(cylinder(), gripper=GRIPPER, support=TABLE, count=10)
+    assert grasps[0].steady == 1.0 and all(0 <= grasp.steady <= 1 for grasp in grasps)
+    assert np.mean([g.steady for g in grasps[:3]]) >= np.mean([g.steady for g in grasps])

@@ -1,0 +1,90 @@
+"""`--rerun`: a log for the viewer of Rerun, by the real SDK where it is installed, else one sentence."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from instascene_core import cli
+from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.rerun_log import SPAWN, NoLog, RerunLog, both, shades
+from instascene_core.scene import Scene
+from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rerun") / "recording"
+    config = SyntheticConfig(
+        seed=5, num_objects=2, num_views=8, width=96, height=72, supersampling=1,
+        layout="spread", kinds=("box", "can"),
+    )  # fmt: skip
+    write_dataset(generate_scene(config), folder)
+    return folder
+
+
+def test_a_run_is_logged(recording, tmp_path):
+    pytest.importorskip("rerun")
+    reader = pytest.importorskip("rerun.chunk", reason="an older SDK, which reads otherwise")
+    out, log = tmp_path / "out", tmp_path / "logs" / "run.rrd"
+    words = ["run", str(recording), "--output", str(out), "--rerun", str(log)]
+    quick = ["reconstruction.iterations=60", "reconstruction.max_gaussians=3000", "completion.prior=carving"]
+    cli.main([*words, *(word for setting in quick for word in ("--set", setting))])
+    held: dict[str, set[str]] = {}  # what was logged, and on which timelines
+    for chunk in reader.RrdReader(log).stream():
+        names = held.setdefault(str(chunk.entity_path).strip("/"), set())
+        names.update(map(str, chunk.timeline_names))
+    expected = {
+        "world",
+        "world/camera",
+        "stages",
+        "world/gaussians",
+        "world/instances",
+        "progress/reconstruct",
+    }
+    expected |= {f"world/camera/{name}" for name in ("image", "depth", "labels")}
+    expected |= {f"world/{what}/{path.name}" for path in (out / "objects").iterdir() if path.is_dir()
+                 for what in ("objects", "evidence")}  # fmt: skip
+    assert expected <= held.keys()
+    assert held["world/camera/image"] >= {"frame", "stage"} and "stage" in held["world/gaussians"]
+    assert "frame" not in held["world/gaussians"] | held["world/instances"]  # they are of all frames
+    assert len(list((out / "objects").glob("*/mesh.ply"))) >= 1
+
+
+def test_what_is_not_made_is_not_logged(tmp_path):
+    pytest.importorskip("rerun")
+    log = RerunLog(str(tmp_path / "empty.rrd"))
+    log.results(Scene().state)
+    log.close()
+    assert (tmp_path / "empty.rrd").stat().st_size > 0
+
+
+def test_without_the_sdk_it_is_one_sentence(monkeypatch, recording, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "rerun", None)  # importing it fails
+    with pytest.raises(MissingDependencyError, match="pip install rerun-sdk"):
+        RerunLog("x.rrd")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", str(recording), "--output", str(tmp_path / "out"), "--rerun", SPAWN])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "pip install rerun-sdk" in said and len(said.splitlines()) == 1
+
+
+def test_the_target_is_a_recording_or_a_viewer():
+    with pytest.raises(InputError, match=r"\.rrd or the word 'spawn', not 'x\.txt'"):
+        RerunLog("x.txt")
+
+
+def test_both_are_told_and_no_log_is_none():
+    told = []
+    callback = both(lambda *words: told.append(("a", *words)), lambda *words: told.append(("b", *words)))
+    callback("read", 0.5, "x")
+    assert told == [("a", "read", 0.5, "x"), ("b", "read", 0.5, "x")]
+    log = NoLog()
+    log.progress("read", 1.0, "")
+    log.close()
+
+
+def test_shades_are_those_of_the_instances():
+    colors = shades(np.array([-1, 2, 2, 5]))
+    assert colors.shape == (4, 3) and colors.dtype == np.uint8
+    assert (colors[1] == colors[2]).all() and (colors[1] != colors[3]).any() and len(set(colors[0])) == 1
