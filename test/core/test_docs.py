@@ -2,12 +2,15 @@
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 import yaml
+from PIL import Image
 
 from instascene_core import cli
 from instascene_core.config import Config
@@ -15,7 +18,7 @@ from instascene_core.config_file import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tools import api_reference, docs_links  # noqa: E402
+from tools import api_reference, docs_links, gallery  # noqa: E402
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
@@ -76,6 +79,41 @@ def test_the_command_page_names_every_verb():
 
 def test_the_api_page_is_todays():
     assert api_reference.PAGE.read_text() == api_reference.page(), f"run {api_reference.COMMAND}"
+
+
+def test_the_gallery_is_of_its_script(tmp_path):
+    assert gallery.PAGE.read_text() == gallery.page(), f"run {gallery.COMMAND}"
+    run, images = tmp_path / "out", tmp_path / "images"
+    run.mkdir(), images.mkdir()
+    for name in ("overview.png", "objects.png"):
+        Image.new("RGB", (3200, 800), (10, 20, 30)).save(run / name)
+    gallery.take_pictures(gallery.ENTRIES["apc_shelf"], run, images)
+    for name in gallery.ENTRIES["apc_shelf"].pictures:
+        with Image.open(images / name) as picture:
+            assert picture.size == (1600, 400)
+    for entry in gallery.ENTRIES.values():
+        assert all((DOCS / "images" / name).exists() for name in entry.pictures)
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Page and words of every line that types the command; not those with words to be chosen by a person."""
+    found = []
+    for path in [*WRITTEN, ROOT / "README.md"]:
+        for line in re.findall(r"^(?:    |\$ )instascene (.*)$", path.read_text(), re.M):
+            line = re.split(r" #| \|| 2?> ", line)[0].replace("…", "x").replace(" ID", " 1")
+            if not re.match(r"VERB|--", line):
+                found.append((path.name, shlex.split(line)))
+    return found
+
+
+def test_every_command_that_is_shown_is_one(capsys):
+    shown = commands()
+    assert len(shown) > 20 and {words[0] for _, words in shown} <= set(cli.VERBS)
+    for page, words in shown:
+        try:
+            tyro.extras.subcommand_cli_from_dict(cli.VERBS, args=words, prog="instascene")
+        except SystemExit:
+            pytest.fail(f"{page}: instascene {' '.join(words)}: {capsys.readouterr()}")
 
 
 def test_links_out_of_the_pages_become_names():
