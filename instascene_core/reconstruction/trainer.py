@@ -12,7 +12,7 @@ from instascene_core.config import ReconstructionConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
-from instascene_core.progress import ProgressCallback, no_progress, require_time, within
+from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction.background import BackgroundColor
 from instascene_core.reconstruction.densification import (
     ScreenPull,
@@ -27,6 +27,7 @@ from instascene_core.reconstruction.views import View, scale_view, typical_depth
 from instascene_core.rendering import ModelGradients, choose_device, device_name, make_training_pass
 from instascene_core.rendering.fused import add_depth_loss, add_normal_consistency, write_photometric
 from instascene_core.rendering.optimiser import PARAMETERS, GaussianOptimiser
+from instascene_core.time_budget import require_time, within
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
 from instascene_core.instances import THINGS, InstanceId
 from instascene_core.objects import CompletedObject
-from instascene_core.progress import ProgressCallback, no_progress, within
+from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.scene.decomposition import find_instances
 from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
+from instascene_core.time_budget import within
 
 logger = logging.getLogger(__name__)
 
