@@ -130,13 +130,9 @@ def orient_normals(
     """[N, 3] unit normals turned toward the cameras whose depth images show the Gaussian."""
     toward = np.zeros_like(means)
     for view in views[:: max(1, len(views) // config.orienting_views)]:
-        pose = view.camera_from_world
-        pixels, z = view.camera.project(means @ pose[:3, :3].T + pose[:3, 3])
-        cell = np.floor(np.nan_to_num(pixels, nan=-1.0)).astype(np.int64)
-        inside = ((cell >= 0) & (cell < (view.camera.width, view.camera.height))).all(axis=1)
-        seen = np.flatnonzero(inside)
-        depth = view.require_depth()[cell[seen, 1], cell[seen, 0]]
-        seen = seen[np.abs(depth - z[seen]) <= config.visible_share * z[seen]]
+        at = view.locate(means)
+        off = np.abs(view.require_depth()[at.row, at.column] - at.z)
+        seen = np.flatnonzero(at.inside & (off <= config.visible_share * at.z))
         ray = view.world_from_camera[:3, 3] - means[seen]
         toward[seen] += ray / np.linalg.norm(ray, axis=1, keepdims=True)
     return np.where((normals * toward).sum(axis=1, keepdims=True) < 0, -normals, normals)
