@@ -9,7 +9,7 @@ BENCH ?= kernel
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean distclean
+.PHONY: help setup demo test lint bench docs clean distclean
 
 help:  ## this list
 	@echo "make VERB [INPUT=dataset folder or rosbag2] [OUTPUT=folder] [ARGS=\"more arguments\"]"
@@ -30,6 +30,10 @@ lint: setup  ## style, formatting and types of Python, C++ and shell
 bench: setup  ## BENCH=kernel (default), reconstruction, streaming, memory, association, completion, gpu, …
 	@$(RUN) python -m benchmarks.$(BENCH) $(ARGS)
 	@$(RUN) python -m benchmarks.tables
+
+docs:  ## the documentation as a site in .build/site (pip install '.[docs]')
+	@$(PYTHON) -c "import material" 2>/dev/null || { echo "mkdocs-material is not installed: $(PYTHON) -m pip install 'mkdocs-material>=9.5'"; exit 1; }
+	@$(PYTHON) -m mkdocs build --strict
 
 clean:  ## remove what was built
 	rm -rf build install log .setup/build instascene_core/lib out *.egg-info

@@ -16,7 +16,7 @@ import instascene_core as isc
 def main(source: Path, output: Path, settings: list[str]) -> isc.Scene:
     """The whole job, one call a step; returns the scene."""
     scene = isc.Scene(isc.load_config(overrides=settings))
-    for frame in isc.open_dataset(source, use_masks=False):  # images, poses [4, 4], depth in metres if any
+    for frame in isc.open_dataset(source):  # images, poses [4, 4], depth in metres if any
         scene.add_frame(frame)
     failures = scene.run()  # reconstruct, find the instances, complete every object
     for number, thing in scene.objects.items():
@@ -33,7 +33,7 @@ def the_steps_by_themselves(source: Path) -> dict[int, np.ndarray]:
 
     Returns the vertices [V, 3] (metres, world frame) of every object's closed mesh.
     """
-    frames = list(isc.open_dataset(source, use_masks=False))
+    frames = list(isc.open_dataset(source))
     reconstruction = isc.reconstruct(frames)
     decomposition = isc.decompose(reconstruction)
     return {

@@ -83,7 +83,8 @@ def settings_of(config: Any, prefix: str = "") -> dict[str, Any]:
 def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     """A copy of the (nested) dataclass `config` with `settings` (by path) replaced and checked.
 
-    A whole number such as 3.0 is an int as well, an int is a float as well, a list becomes a tuple.
+    A whole number such as 3.0 is an int as well, an int is a float as well, a list becomes a tuple; words of
+    a choice may be written in any case.
     Raises InputError with one sentence that names the setting.
     """
     values = settings_of(config)
@@ -100,6 +101,9 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     try:
         checked = _checker(type(config)).validate_json(text, strict=True)
     except ValidationError as error:
+        lower = _choices_in_lower_case(settings, error)
+        if lower != settings:
+            return config_with(config, lower)
         raise InputError(_refusal(error, {**values, **settings})) from error
     if sentence := first_fault(checked, settings.keys()):
         raise InputError(sentence)
@@ -140,6 +144,18 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return {type(value).__name__: str(value)}  # a date of YAML, for example: no setting takes a mapping
+
+
+def _choices_in_lower_case(settings: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """The settings, those that are refused as no word of a choice in lower case, as all choices are."""
+    refused = {".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "literal_error"}
+    lower = dict(settings)
+    for name, value in settings.items():
+        if any(f"{location}.".startswith(f"{name}.") for location in refused):
+            words = value if isinstance(value, (list, tuple)) else [value]
+            words = [word.lower() if isinstance(word, str) else word for word in words]
+            lower[name] = type(value)(words) if isinstance(value, (list, tuple)) else words[0]
+    return lower
 
 
 _TYPE_NAMES = {"int_type": "int", "float_type": "float", "bool_type": "bool", "string_type": "str"}

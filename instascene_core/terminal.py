@@ -5,28 +5,50 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from instascene_core.progress import ProgressCallback
+from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.untrusted import read_json_object
 
-# No markup: names, units ([mm]) and extras ([cuda]) keep their brackets; styles are given as arguments.
-console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+
+def _console() -> Console:
+    # No markup: names, units ([mm]) and extras ([cuda]) keep their brackets; styles are given as arguments.
+    return Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+
+
+console = _console()  # progress, results
+warnings = _console()
+
+
+def speak(as_json: bool = False, quiet: bool = False) -> None:
+    """How the command speaks from here on: on stdout.
+
+    as_json: stdout is for the JSON at the end, all else goes to stderr.  quiet: neither progress nor results,
+    only warnings, on stderr.
+    """
+    console.stderr, console.quiet = as_json, quiet
+    warnings.stderr = as_json or quiet
 
 
 def warn(sentence: str) -> None:
-    """A sentence that a person should see, on stdout."""
-    console.print(sentence, style="yellow", highlight=False)
+    """A sentence that a person should see."""
+    warnings.print(sentence, style="yellow", highlight=False)
 
 
 @contextmanager
 def progress_bars() -> Iterator[ProgressCallback]:
     """A bar a stage; on a pipe or in a log file, a line every few seconds instead."""
+    if console.quiet:
+        yield no_progress
+        return
     if not console.is_terminal:
-        yield line_progress()
+        lines = LineProgress()
+        yield lines
+        lines.finish()
         return
     columns = (TextColumn("{task.description:>12}", markup=False), BarColumn(),
                TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
@@ -42,26 +64,41 @@ def progress_bars() -> Iterator[ProgressCallback]:
         yield update
 
 
-def line_progress(every_s: float = 2.0) -> ProgressCallback:
-    """Progress as plain lines, at most one in `every_s` seconds within a stage."""
-    last = {"stage": "", "time": 0.0}
+class LineProgress:
+    """Progress as plain lines: at most one in `every_s` seconds within a stage, and always the last
+    that a stage said, before the next one begins."""
 
-    def update(stage: str, fraction: float, message: str = "") -> None:
+    def __init__(self, every_s: float = 2.0) -> None:
+        self._every_s, self._stage, self._time = every_s, "", 0.0
+        self._unsaid = ""  # the stage's newest line, where it was not printed
+
+    def __call__(self, stage: str, fraction: float, message: str = "") -> None:
+        if stage != self._stage:
+            self.finish()
         now = time.monotonic()
-        if stage != last["stage"] or now - last["time"] > every_s:
-            last.update(stage=stage, time=now)
-            console.print(f"{stage:>12} {100 * fraction:3.0f} % {message}", highlight=False)
+        line = f"{stage:>12} {100 * fraction:3.0f} % {message}"
+        if stage != self._stage or now - self._time > self._every_s:
+            self._stage, self._time, self._unsaid = stage, now, ""
+            console.print(line, highlight=False)
+        else:
+            self._unsaid = line
 
-    return update
+    def finish(self) -> None:
+        """Print the newest line, where it was not."""
+        if self._unsaid:
+            console.print(self._unsaid, highlight=False)
+            self._unsaid = ""
 
 
-def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None = None) -> None:
+def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None = None) -> dict[str, Any]:
     """Add accuracy (where ground truth is known) and `extra` groups to metrics.json and the report of
-    a saved scene, and print its tables."""
+    a saved scene, and print its tables; the same as facts: `folder`, `report`, `objects` (each as in its
+    object.json) and `metrics`."""
     from instascene_core.export.object_loading import load_objects
     from instascene_core.export.saved_scene import put_metrics, require_savable
     from instascene_core.metrics import evaluate_objects
     from instascene_core.owned_folder import finish
+    from instascene_core.saved_facts import read_object_facts
     from instascene_core.viewer.report import metric_rows, object_rows
 
     finish(folder)
@@ -81,3 +118,5 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
                 table.add_row(*line)
             console.print(table)
     console.print(f"Files, pictures and report: {report}")
+    objects = [read_object_facts(folder / "objects" / str(number)) for number in sorted(delivered)]
+    return {"folder": folder, "report": report, "objects": objects, "metrics": metrics}

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from instascene.action import BuildScene, CompleteInstances
@@ -79,7 +78,7 @@ class Requests:
     def _complete(self, instance_id: InstanceId, request, progress: ProgressCallback) -> CompletedObjectMsg:
         """In the worker: complete as the request says, write files, publish."""
         scene = self._worker.scene
-        config = replace(scene.config.export, formats=tuple(request.formats))
+        config = scene.config.export.of_formats(request.formats)
         folder = folder_under(self._data_folder, f"objects/{instance_id}")
         if request.formats:
             require_exportable(folder, config)  # what cannot be written is refused before the work
@@ -157,7 +156,7 @@ class Requests:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
         ids = [InstanceId(i) for i in goal.request.instance_ids] or [i.id for i in snapshot.instances.objects]
         if goal.request.formats:  # what cannot be written is refused before the work
-            config = replace(self._worker.scene.config.export, formats=tuple(goal.request.formats))
+            config = self._worker.scene.config.export.of_formats(goal.request.formats)
             require_formats(config)
         with self._publishers.series():
             self._complete_all(goal, result, ids)

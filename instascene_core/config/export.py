@@ -1,6 +1,7 @@
 """Settings of the files of an object."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from instascene_core.config.physics import Friction, PhysicsConfig
@@ -26,3 +27,7 @@ class ExportConfig:
     friction: Friction = 0.8  # coefficient of closed bodies and of the room
     physics: PhysicsConfig = field(default_factory=PhysicsConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
+
+    def of_formats(self, names: Iterable[str]) -> "ExportConfig":
+        """The same with other formats, in any case; `require_formats` says whether there are such."""
+        return replace(self, formats=tuple(name.lower() for name in names))

@@ -31,7 +31,7 @@ def open_dataset(
     path: Path | str,
     *,
     use_depth: bool = True,
-    use_masks: bool = True,
+    use_masks: bool | None = None,
     masks: str | None = None,
     scale: float = 1.0,
     max_width: int = 0,
@@ -43,9 +43,10 @@ def open_dataset(
     """Open the scene recorded at `path`: a transforms.json (or its folder), a COLMAP model, a folder of
     another tool or data set (`formats`) or a rosbag2.
 
-    use_depth, use_masks: whether to read depth and label images where there are any.
-    masks: name of a folder of label images (uint16 PNG named like the images, 0 = unlabelled) to
-    read instead of the ones that transforms.json names.
+    use_depth: whether to read depth images where there are any.
+    masks: name of a folder of label images (uint16 PNG named like the images, 0 = unlabelled) beside them.
+    use_masks: whether to read label images; None: only where `masks` or `topics.masks` names them, as the
+    command does.  True without a name: those that the format itself names (transforms.json's `mask_path`).
     scale, max_width: images are resized by `scale`, then shrunk to `max_width` pixels (0 = no limit).
     max_frames: at most so many frames, evenly spaced (0 = all).
     topics: topic names of a rosbag2, where finding them by name and type is not enough.
@@ -60,6 +61,8 @@ def open_dataset(
     if not 0 < scale <= 8 or max_width < 0 or max_frames < 0:
         raise InputError("scale must lie in (0, 8]; max_width and max_frames must not be negative.")
     finish(path if path.is_dir() else path.parent)
+    if use_masks is None:
+        use_masks = masks is not None or bool(topics and topics.masks)
     remarks = Remarks(path)
     reader = _reader(path, use_depth, use_masks, masks, topics, remarks)
     corrections = corrections or Corrections()

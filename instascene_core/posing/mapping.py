@@ -39,6 +39,7 @@ def map_images(images: Path, work: Path, ordered: bool, one_camera: bool, progre
         work,
         lambda: progress("features", min(_rows(database, "keypoints") / count, 1.0), ""),
     )
+    progress("features", 1.0, f"{count} images")
     _require_features(database, count)
     exhaustive = count <= EXHAUSTIVE_UP_TO
     if not exhaustive and not ordered:
@@ -49,12 +50,14 @@ def map_images(images: Path, work: Path, ordered: bool, one_camera: bool, progre
         work,
         lambda: progress("matching", min(_rows(database, "matches") / pairs, 1.0), ""),
     )
+    progress("matching", 1.0, f"{_rows(database, 'matches')} pairs")
     least = max(FEWEST, round(LEAST_SHARE * count))
     _step(
         ("map", database, images, models, str(least)),
         work,
         lambda: progress("mapping", min(_registered(models) / count, 1.0), f"{_registered(models)} images"),
     )
+    progress("mapping", 1.0, f"{_registered(models)} images")
     found = [pycolmap.Reconstruction(str(folder)) for folder in sorted(models.iterdir()) if folder.is_dir()]
     return _largest(found, count, least)
 

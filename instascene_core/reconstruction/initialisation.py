@@ -36,7 +36,9 @@ def initialise(frames: list[Frame], budget: int, progress: ProgressCallback = no
     """
     if any(frame.depth is not None and (frame.depth > 0).any() for frame in frames):
         progress("initialise", 0.0, "from depth images")
-        return Initialisation(gaussians_from_depth(frames, budget), frames, True)
+        model = gaussians_from_depth(frames, budget)
+        progress("initialise", 1.0, f"{len(model)} Gaussians")
+        return Initialisation(model, frames, True)
     from instascene_core.reconstruction.background import shell_points
     from instascene_core.stereo import depth_from_stereo, triangulate
 

@@ -183,7 +183,7 @@ class Trainer:
             self._judge(self._poses)
         if fraction < self.config.refine_until:
             self._refine()
-        if self.iteration % 50 == 0:
+        if self.iteration % 50 == 0 and self._recent_mse:
             self._note_history()
 
     def result(self) -> ReconstructionResult:
@@ -215,7 +215,8 @@ class Trainer:
         write_photometric(color, target, back.color, config.ssim_weight, view.valid)
         square = (color - target) ** 2
         counted = square if view.valid is None else square[view.valid]
-        self._recent_mse.append(float(counted.cpu().numpy().mean()))  # torch's mean varies with its threads
+        if counted.numel():  # of a frame that is masked as a whole there is no error, not even NaN
+            self._recent_mse.append(float(counted.cpu().numpy().mean()))  # torch's mean varies with threads
         if self._exposure is not None:
             back.color.copy_(self._exposure.backward(index, images.color, back.color))
         if self._background is not None:

@@ -15,7 +15,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.images import resize
 from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.ownership.by_masks import add_structure
-from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.rendering import PixelTrace, trace
 from instascene_core.scene.label_images import label_images
 from instascene_core.scene.region import kinds_in_region
@@ -124,8 +124,7 @@ def trace_views(
     trained: 60 views of 320×240 take about 0.2 GB, whatever the size of the images.
     """
     traces = []
-    for index, view in enumerate(views):
-        progress("trace", index / len(views), view.name)
+    for _, view in told(views, progress, "trace"):
         factor = min(1.0, (max_pixels / (view.camera.width * view.camera.height)) ** 0.5)
         camera = view.camera.scaled(factor)
         full = trace(gaussians, camera, view.world_from_camera, weight_min=min_weight)

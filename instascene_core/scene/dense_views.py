@@ -7,7 +7,7 @@ import numpy as np
 
 from instascene_core.config import Config
 from instascene_core.frame import Frame
-from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.rendering import rasterize
 from instascene_core.scene.estimated_depth import checked_depth, measure_difference
 from instascene_core.scene.measured_depth import combined_depth, measure_noise
@@ -30,8 +30,7 @@ def dense_views(
     frames, views = reconstructed.posed_frames, []
     of_measured = _depth_of_measured(reconstructed, config)
     of_others = _depth_of_others(reconstructed, config)
-    for index, frame in enumerate(frames):
-        progress("depth", index / len(frames), frame.name)
+    for index, frame in told(frames, progress, "depth"):
         depth = of_measured(frame, index) if _has_depth(frame) else of_others(frame, index)
         views.append(frame if depth is frame.depth else frame.with_(depth=depth))
     return views

@@ -10,7 +10,7 @@ from instascene_core.config import PixelLabelsConfig
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.ownership.by_gaussians import evidence_of, label_pixels
-from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.rendering import trace
 
 DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
@@ -26,8 +26,7 @@ def label_images(
 ) -> dict[str, np.ndarray]:
     """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time."""
     images = {}
-    for index, view in enumerate(views):
-        progress("labels", index / len(views), view.name)
+    for _, view in told(views, progress, "labels"):
         view_trace = trace(gaussians, view.camera, view.world_from_camera)
         evidence = evidence_of(view, gaussians)
         images[view.name] = label_pixels(gaussian_labels, view_trace, evidence, config)

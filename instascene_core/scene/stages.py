@@ -18,7 +18,7 @@ from instascene_core.errors import InputError, NotReadyError
 from instascene_core.frame import Frame
 from instascene_core.instances import THINGS, InstanceId
 from instascene_core.objects import CompletedObject
-from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.scene.decomposition import find_instances
 from instascene_core.scene.dense_views import dense_views
@@ -170,8 +170,7 @@ def _masks(
         config.segmentation, views, support, progress, up=up, seek_support=False
     )
     metrics["mask_warnings"], masks, scores = 0, [], []
-    for index, view in enumerate(views):
-        progress("masks", index / len(views), view.name)
+    for _, view in told(views, progress, "masks"):
         found = segmenter.segment(view)
         masks.append(found.labels)
         scores.append(found.scores)

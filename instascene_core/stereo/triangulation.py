@@ -65,6 +65,7 @@ def triangulate(frames: list[Frame], progress: ProgressCallback = no_progress) -
             reconstruction, database, root, root / "model", clear_points=True, options=options
         )
         points = _collect(result, len(frames))
+        progress("triangulate", 1.0, f"{len(points.positions)} points")
     logger.info("triangulated %d points from %d images", len(points.positions), len(frames))
     if len(points.positions) < _MIN_POINTS:
         found = f"Only {len(points.positions)} points could be triangulated from {len(frames)} images"

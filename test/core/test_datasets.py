@@ -35,7 +35,7 @@ def test_distorted_images_are_undistorted_and_outside_pixels_marked(tmp_path):
 
 
 def test_scale_and_max_width(tmp_path):
-    dataset = open_dataset(write_scene(tmp_path), scale=0.5)
+    dataset = open_dataset(write_scene(tmp_path), scale=0.5, use_masks=True)
     frame = dataset[0]
     assert frame.rgb.shape == (3, 4, 3) and frame.depth.shape == (3, 4)
     assert frame.camera == PinholeCamera(4, 3, 5.0, 5.5, 2.25, 1.25)
@@ -52,7 +52,7 @@ def test_max_frames(tmp_path):
 def test_frames_are_read_when_asked_for(tmp_path):
     """A bad second image does not hurt the first."""
     write_scene(tmp_path)
-    dataset = open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, use_masks=True)
     (tmp_path / "rgb/1.png").write_bytes(b"broken")
     frames = iter(dataset)
     assert next(frames).name == "0"
@@ -64,7 +64,7 @@ def test_synthetic_scene_and_reader_agree(tmp_path):
     config = SyntheticConfig(seed=2, num_objects=2, num_views=3, width=64, height=48)
     scene = generate_scene(config)
     write_dataset(scene, tmp_path)
-    dataset = open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, use_masks=True)
     assert dataset.ground_truth == tmp_path / "ground_truth"
     for index, frame in enumerate(dataset):
         true = scene.frame(index)
@@ -80,10 +80,10 @@ def test_depth_and_labels_of_another_size_are_refused(tmp_path):
     write_scene(tmp_path)
     Image.fromarray(np.zeros((6, 4), np.uint16)).save(tmp_path / "depth/0.png")  # another shape: cropped
     with pytest.raises(InputError, match=r"depth of '0' is 4×6.*register"):
-        open_dataset(tmp_path)[0]
+        open_dataset(tmp_path, use_masks=True)[0]
     with pytest.raises(InputError, match="label image"):
         Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "masks/0.png")
-        open_dataset(tmp_path, use_depth=False)[0]
+        open_dataset(tmp_path, use_depth=False, use_masks=True)[0]
 
 
 def test_no_dataset_at_all(tmp_path):

@@ -12,7 +12,7 @@ from instascene_core.frame import UNLABELLED
 
 
 def test_frames_come_with_pose_depth_and_labels(tmp_path):
-    dataset = open_dataset(write_scene(tmp_path))
+    dataset = open_dataset(write_scene(tmp_path), use_masks=True)
     assert (len(dataset), dataset.names, dataset.kind) == (2, ("0", "1"), "transforms.json")
     assert dataset.has_depth and dataset.has_labels and dataset.ground_truth is None
     first, second = dataset
@@ -172,7 +172,7 @@ def _matrix(change):
 def test_bad_entries_are_refused_when_opening(tmp_path, change, words):
     edit(write_scene(tmp_path), change)
     with pytest.raises(InputError, match=words):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, use_masks=True)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_bad_entries_are_refused_when_opening(tmp_path, change, words):
 def test_bad_cameras_are_refused_when_reading(tmp_path, change, words):
     edit(write_scene(tmp_path), change)
     with pytest.raises(InputError, match=words):
-        open_dataset(tmp_path)[0]
+        open_dataset(tmp_path, use_masks=True)[0]
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00\xff"])
 def test_a_transforms_file_that_is_not_json(tmp_path, content):
     (tmp_path / "transforms.json").write_text(content)
     with pytest.raises(InputError, match="JSON"):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, use_masks=True)

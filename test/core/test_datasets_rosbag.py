@@ -36,7 +36,7 @@ def make_frames(count=3):
 def test_what_is_written_is_read(tmp_path, storage):
     frames = make_frames()
     write_bag(frames, tmp_path / "bag", storage)
-    dataset = open_dataset(tmp_path / "bag")
+    dataset = open_dataset(tmp_path / "bag", use_masks=True)
     assert (dataset.kind, len(dataset), dataset.dropped) == ("rosbag2", 3, {})
     assert dataset.has_depth and dataset.has_labels
     for read, true in zip(dataset, frames):

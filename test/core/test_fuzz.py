@@ -122,7 +122,7 @@ def test_transforms(tmp_path, examples):
 
     def attempt(first, second):
         write_json(folder / "transforms.json", damaged(damaged(good, *first), *second))
-        list(open_dataset(folder))
+        list(open_dataset(folder, use_masks=True))
 
     tried(examples, attempt, damage, damage)
 
@@ -135,7 +135,7 @@ def test_transforms_of_any_bytes_and_images(tmp_path, examples):
     def attempt(name, changes, cut):
         (folder / name).write_bytes(mangled(good[name], changes, cut))
         try:
-            list(open_dataset(folder))
+            list(open_dataset(folder, use_masks=True))
         finally:
             (folder / name).write_bytes(good[name])
 
@@ -169,7 +169,7 @@ def test_bags(tmp_path, storage, examples):
         shutil.copytree(tmp_path / "good", tmp_path / "bad")
         path = tmp_path / "bad" / name
         path.write_bytes(mangled(path.read_bytes(), changes, cut))
-        list(open_dataset(tmp_path / "bad"))
+        list(open_dataset(tmp_path / "bad", use_masks=True))
 
     tried(examples, attempt, st.sampled_from(names), flips, cuts)
 

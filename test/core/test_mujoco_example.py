@@ -1,4 +1,4 @@
-"""examples/mujoco_scene.py on objects as they are exported."""
+"""examples/04_mujoco_scene.py on objects as they are exported."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from instascene_core.objects import CompletedObject
 from instascene_core.transforms import matrix_from_quaternion
 
 pytest.importorskip("mujoco")
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mujoco_scene.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "04_mujoco_scene.py"
 
 
 def export_box(folder: Path, number: int, at, degrees: float) -> None:

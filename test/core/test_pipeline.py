@@ -53,7 +53,7 @@ def test_every_object_is_found_closed_and_in_place(scene, dataset):
 
 
 def test_label_images_agree_with_the_truth(scene, dataset):
-    truth = [frame.labels for frame in open_dataset(dataset)]
+    truth = [frame.labels for frame in open_dataset(dataset, use_masks=True)]
     ids = [i.id for i in scene.instances.objects]
     found = [
         np.where(np.isin(image, ids), image, UNLABELLED) for image in scene.instances.label_images.values()

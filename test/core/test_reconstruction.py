@@ -84,6 +84,15 @@ def test_a_time_budget_that_preparing_takes_whole_is_refused(frames, use_depth):
         reconstruct(given, SMALL, time_budget_s=1e-6)
 
 
+def test_a_frame_that_is_masked_as_a_whole_has_no_error(frames, caplog):
+    """Its mean was NaN, and the progress said `nan dB`."""
+    hidden = frames[0].with_(valid=np.zeros(frames[0].rgb.shape[:2], dtype=bool))
+    said = []
+    found = reconstruct([hidden, *frames[1:]], SMALL, lambda *words: said.append(words[2]), iterations=60)
+    assert np.isfinite(found.psnr_train) and all(np.isfinite(entry.psnr) for entry in found.history)
+    assert any("dB" in message for message in said) and not any("nan" in message for message in said)
+
+
 def test_progress_is_reported_and_can_cancel(frames):
     seen = []
 

@@ -1,8 +1,6 @@
 """`instascene settle`: whether a saved scene stands still in a simulator."""
 
-import json
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +9,7 @@ from rich.table import Table
 
 from instascene_core.errors import InputError
 from instascene_core.terminal import console
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,9 @@ class Settle:
     """Folder written by `run` or `save_scene`, with scene.xml."""
     seconds: float = 2.0
     """Of simulated time."""
-    json: bool = False
-    """Print JSON instead of a table."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.export.saved_scene import put_metrics
         from instascene_core.export.settling import settle, settling_facts
         from instascene_core.untrusted import read_json_object
@@ -36,9 +34,6 @@ class Settle:
         facts = settling_facts(settled, self.seconds)
         metrics = read_json_object(self.output / "metrics.json")
         put_metrics(self.output, {**metrics, "settle": facts})
-        if self.json:
-            sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-            return
         table = Table("object", "drift [mm]", "tilt [°]", "overlap at first [mm]", "at last [mm]")
         for one in settled:
             numbers = (1000 * one.drift, one.tilt, 1000 * one.start_penetration, 1000 * one.penetration)
@@ -48,3 +43,4 @@ class Settle:
         console.print(
             f"{count} of {len(settled)} stay within 1 cm and 5° in {self.seconds:g} s", highlight=False
         )
+        return Answer(facts)

@@ -1,4 +1,4 @@
-"""The objects of a finished run in MuJoCo, where they were seen:  python examples/mujoco_scene.py OUT
+"""The objects of a finished run in MuJoCo, where they were seen:  python examples/04_mujoco_scene.py OUT
 
 Every objects/<id>/object.xml is placed by its object.json on the support, and the world runs for some
 seconds: what floats falls, what overlaps is pushed apart, and how far each object went is told.  `--view`

@@ -1,13 +1,13 @@
 """`instascene config`: all settings with their meaning."""
 
-import json
-import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -20,26 +20,24 @@ class ShowConfig:
     """YAML overlay on the defaults."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Single settings as KEY=VALUE."""
-    json: bool = False
-    """As JSON: a list of name, value, description, choices, low and high."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.config_file import load_config
         from instascene_core.config_listing import as_yaml, listed
 
         settings = listed(load_config(self.config, self.set), self.names)
-        if not self.json:
+        if not self.manner.json:
             sys.stdout.write(as_yaml(settings))
-            return
         facts = [
             {
                 "name": s.name,
                 "value": s.value,
                 "description": s.description,
                 "choices": s.choices,
-                "low": None if s.range is None or math.isinf(s.range.low) else s.range.low,
-                "high": None if s.range is None or math.isinf(s.range.high) else s.range.high,
+                "low": None if s.range is None else s.range.low,
+                "high": None if s.range is None else s.range.high,
             }
             for s in settings
         ]
-        sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        return Answer(facts)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Plans with MoveIt to a grasp of grasp_node.py:  python examples/moveit_grasp.py --group arm --tip hand_tcp
+"""Plans with MoveIt to a grasp of grasp_node.py:
+
+    python examples/05_moveit_grasp.py --group arm --tip hand_tcp
 
 scene_node tells MoveIt of the objects by itself (`/collision_object`).  This takes the `grasps`, best first,
 and asks move_group (action `move_action`) for a plan to a place a little before each, until it has one.  It

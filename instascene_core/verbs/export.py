@@ -1,7 +1,7 @@
 """`instascene export`: files of a saved scene's objects, in any format and folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from instascene_core.config import ExportConfig
     from instascene_core.frame import Frame
     from instascene_core.objects import CompletedObject
+from instascene_core.verbs.manner import Answer, Manner
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Export:
     support: Path | None = None
     """Also write the support plane there (.glb, .ply, .stl): a closed slab for a simulator, without the
     things on it and without the holes that they left."""
+    manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
-    def __call__(self) -> None:
+    def __call__(self) -> Answer:
         from instascene_core.export.object_files import require_formats
         from instascene_core.export.object_loading import load_objects
         from instascene_core.export.saved_scene import export_elsewhere, export_saved, saved_export_config
@@ -64,11 +66,15 @@ class Export:
         else:
             export_elsewhere(self.output, objects, self.to, config, frames)
         folder = self.to or self.output / "objects"
-        for thing in objects:
-            console.print(f"object {thing.instance_id}: {folder / str(thing.instance_id)}", highlight=False)
+        folders = {int(thing.instance_id): folder / str(thing.instance_id) for thing in objects}
+        for number, place in folders.items():
+            console.print(f"object {number}: {place}", highlight=False)
+        return Answer(
+            {"folder": folder, "formats": config.formats, "objects": folders, "support": self.support}
+        )
 
     def _config(self, saved: "ExportConfig") -> "ExportConfig":
-        config = replace(saved, formats=tuple(name.lower() for name in self.formats))
+        config = saved.of_formats(self.formats)
         if self.mesh_uri is not None:
             config = replace(config, mesh_uri=self.mesh_uri)
         if self.physics is not None:
