@@ -1,5 +1,6 @@
 """Convex bodies that stand for a closed mesh in collisions, and how far they are from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,20 +86,26 @@ def _decomposed(
     return tuple(parts)
 
 
-def few_vertices(hull: TriangleMesh, most: int) -> TriangleMesh:
+def few_vertices(
+    hull: TriangleMesh, most: int, matters: Callable[[np.ndarray], np.ndarray] | None = None
+) -> TriangleMesh:
     """A convex body of at most `most` vertices of the convex body `hull`: the one farthest outside of what
-    there is comes next, until no more may.  Itself where it has no more."""
+    there is comes next, until no more may.  Itself where it has no more.
+
+    matters: [N, 3] points → [N], by what a point's distance outside counts.
+    """
     from scipy.spatial import ConvexHull, QhullError
 
     points = hull.vertices
     if len(points) <= most:
         return hull
+    weight = np.ones(len(points)) if matters is None else matters(points)
     directions = np.concatenate([np.eye(3), -np.eye(3), [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]])
     chosen = list(dict.fromkeys((points @ directions.T).argmax(axis=0).tolist()))
     try:
         while len(chosen) < most:
             planes = ConvexHull(points[chosen]).equations
-            outside = (points @ planes[:, :3].T + planes[:, 3]).max(axis=1)
+            outside = weight * (points @ planes[:, :3].T + planes[:, 3]).max(axis=1)
             outside[chosen] = -np.inf
             chosen.append(int(outside.argmax()))
         return meshes.convex_hull(points[chosen])
