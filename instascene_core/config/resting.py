@@ -7,9 +7,13 @@ from instascene_core.config.ranges import Angle, Count, Positive, Share
 
 @dataclass(frozen=True)
 class RestingConfig:
-    """Neighbours do not reach into each other, and things rest on what carries them.  Metres."""
+    """Neighbours do not reach into each other, and things rest on what carries them.
+
+    Lengths are metres where objects are as large as `size`; among smaller ones they are as much shorter.
+    """
 
     enabled: bool = True  # False: every object is left as it was completed by itself
+    size: Positive = 0.1  # diagonal of an object's box, the median of all
     # Surfaces that reach into each other draw back
     max_generated: Positive = 0.006  # that a vertex which nobody has seen may move; an observed one: its error
     max_share: Share = 0.4  # of the way through the body that a vertex may be drawn in
@@ -25,7 +29,7 @@ class RestingConfig:
     friction: Positive = 0.6  # coefficient that carrying is judged by
     contacts: Count = 24  # places at which a pair may touch that are looked at
     # What is left is done by moving whole objects
-    max_shift: float = 0.002
+    max_shift: Positive = 0.002  # of an object
     # Convex bodies
     max_filled: Positive = 0.001  # a hollow that a neighbour reaches into may be filled as deep
     touch: Positive = 0.001  # as near to a neighbour as this a convex body is most exact

@@ -37,6 +37,7 @@ class _Body:
     mesh: TriangleMesh
     parts: dict[int, TriangleMesh]  # by a number of their own
     yields: bool  # whether they may change
+    planes: tuple[Plane, ...]
     surface: "object" = field(init=False)  # for distances
     solid: "object" = field(init=False)  # for divisions
     numbers: int = field(init=False)  # given to parts so far
@@ -66,31 +67,30 @@ class _Body:
 def collision_bodies(
     things: Sequence[TriangleMesh],
     parts: Sequence[tuple[TriangleMesh, ...]],
-    planes: Sequence[Plane],
+    planes: Sequence[Sequence[Plane]],
     budget: BodiesBudget,
     yields: Sequence[bool] | None = None,
 ) -> list[tuple[TriangleMesh, ...]]:
     """Convex parts of closed meshes, fitted to each other: they hold their mesh but for what overlaps.
 
-    parts: those each mesh has by itself; planes: what lies behind them is cut off; yields: False leaves an
-    object's parts as they are.  Meshes that overlap lose half of it each.
+    parts: those each mesh has by itself; planes: of each, what lies behind them is cut off; yields: False
+    leaves an object's parts as they are.  Meshes that overlap lose half of it each.
     """
     yields = [True] * len(things) if yields is None else yields
     bodies = []
-    for mesh, own, may in zip(things, parts, yields, strict=True):
+    for mesh, own, bounds, may in zip(things, parts, planes, yields, strict=True):
         held = covering(mesh, own) if may else own
-        bodies.append(_Body(mesh, dict(enumerate(held, 1)), may))
-    for body in bodies:
-        _cut_by_planes(body, planes)
+        bodies.append(_Body(mesh, dict(enumerate(held, 1)), may, tuple(bounds)))
+        _cut_by_planes(bodies[-1])
     for k, first in enumerate(bodies):
         for second in bodies[k + 1 :]:
             if first.yields or second.yields:
                 _part(first, second, budget)
-    return [_reduced(body, bodies, planes, budget) for body in bodies]
+    return [_reduced(body, bodies, budget) for body in bodies]
 
 
-def _cut_by_planes(body: _Body, planes: Sequence[Plane]) -> None:
-    for plane in planes:
+def _cut_by_planes(body: _Body) -> None:
+    for plane in body.planes:
         for number, part in list(body.parts.items()) if body.yields else ():
             if (plane.height(part.vertices) < 0).any():
                 body.put(number, _left(part, -plane.normal, -plane.offset))
@@ -116,10 +116,12 @@ def _part(first: _Body, second: _Body, budget: BodiesBudget) -> None:
         mine, its = _inside(second, first.parts[i]), _inside(first, second.parts[j])
         filled = (_filled(first, mine, budget), _filled(second, its, budget))
         if max(filled) > budget.max_filled:
-            halves = _divided(first, i) if filled[0] >= filled[1] else _divided(second, j)
+            if filled[0] >= filled[1]:
+                halves = [(half, other) for half in _divided(first, i) for other in second.parts]
+            else:
+                halves = [(other, half) for half in _divided(second, j) for other in first.parts]
+            pairs.extendleft(halves)
             if halves:
-                whole = filled[0] >= filled[1]
-                pairs.extendleft([(n, j) for n in halves] if whole else [(i, n) for n in halves])
                 continue
         _cut_apart(first, i, second, j, found, its, mine)
 
@@ -179,17 +181,20 @@ def _cut_apart(
         second.put(j, _left(second.parts[j], -found.normal, -offset))
 
 
-def _reduced(
-    body: _Body, bodies: Sequence[_Body], planes: Sequence[Plane], budget: BodiesBudget
-) -> tuple[TriangleMesh, ...]:
+def _boxes_meet(a: TriangleMesh, b: TriangleMesh) -> bool:
+    p, q = a.vertices, b.vertices
+    return bool((p.min(axis=0) <= q.max(axis=0)).all() and (q.min(axis=0) <= p.max(axis=0)).all())
+
+
+def _reduced(body: _Body, bodies: Sequence[_Body], budget: BodiesBudget) -> tuple[TriangleMesh, ...]:
     """The parts with few vertices: the nearer a neighbour or a plane, the more exact."""
     if not body.yields:
         return tuple(body.parts.values())
-    others = [other for other in bodies if other is not body]
+    others = [other for other in bodies if other is not body and _boxes_meet(body.mesh, other.mesh)]
 
     def matters(points: np.ndarray) -> np.ndarray:
         gaps = [np.abs(other.distance(points)) for other in others]
-        gaps += [np.abs(plane.height(points)) for plane in planes]
+        gaps += [np.abs(plane.height(points)) for plane in body.planes]
         return 1 / (np.min(gaps, axis=0) + budget.touch) if gaps else np.ones(len(points))
 
     return tuple(few_vertices(part, budget.max_vertices, matters) for part in body.parts.values())

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.config.resting import RestingConfig
-from instascene_core.geometry import Plane
-from instascene_core.geometry import mesh as meshes
 from instascene_core.scene.resting.things import Thing
 
 RAYS = 4  # of the pyramid that stands for the friction cone
@@ -26,17 +24,17 @@ class Contact:
     """A place where one thing may press on another, or on a plane."""
 
     upper: int  # index of the thing that is pressed along the normal
-    lower: int  # of the thing that is pressed against it, or −1 − k for plane k
+    lower: int  # of the thing that is pressed against it, or −1 − k for plane k that bounds the upper one
     point: np.ndarray  # [3] metres, between the surfaces
     normal: np.ndarray  # [3] unit
     gap: float  # metres; ≤ 0 where they touch
 
 
-def contacts(things: Sequence[Thing], planes: Sequence[Plane], config: RestingConfig) -> list[Contact]:
+def contacts(things: Sequence[Thing], config: RestingConfig) -> list[Contact]:
     """Places where things come within `reach` of each other or of a plane, some for each pair."""
     found = []
     for a, thing in enumerate(things):
-        for k, plane in enumerate(planes):
+        for k, plane in enumerate(thing.planes if thing.moves else ()):
             height = plane.height(thing.mesh.vertices)
             for v in _spread_out(thing.mesh.vertices, height, config):
                 found.append(Contact(a, -1 - k, thing.mesh.vertices[v], plane.normal, float(height[v])))

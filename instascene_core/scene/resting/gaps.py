@@ -10,9 +10,7 @@ from instascene_core.scene.resting.carrying import Contact
 from instascene_core.scene.resting.things import Thing, spread
 
 
-def closed(
-    things: Sequence[Thing], planes: Sequence[Plane], carrying: Sequence[Contact], config: RestingConfig
-) -> list[Thing]:
+def closed(things: Sequence[Thing], carrying: Sequence[Contact], config: RestingConfig) -> list[Thing]:
     """The things with their unseen surface moved onto what carries them, wherever they face each other across
     no more than the widest gap that forces have to cross.  An observed vertex moves by its error at most."""
     things = list(things)
@@ -25,7 +23,7 @@ def closed(
         if gap <= config.grain:
             continue
         if b < 0:
-            things[a] = _onto_plane(things[a], planes[-1 - b], gap, config)
+            things[a] = _onto_plane(things[a], things[a].planes[-1 - b], gap, config)
         else:
             first, second = (a, b) if _looser(things, carrying, a, b) else (b, a)
             things[first] = _onto(things[first], things[second], gap, config)

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from instascene_core.config.resting import RestingConfig
-from instascene_core.geometry import Plane
 from instascene_core.geometry import mesh as meshes
 from instascene_core.scene.resting.things import Thing, spread
 
 
-def apart(things: Sequence[Thing], planes: Sequence[Plane], config: RestingConfig) -> list[Thing]:
+def apart(things: Sequence[Thing], config: RestingConfig) -> list[Thing]:
     """The things with their vertices drawn in, along their normals, by as little as takes the surfaces apart.
 
     A vertex in a neighbour, and the neighbour's surface there, share the way by how readily they move.  No
@@ -29,7 +28,7 @@ def apart(things: Sequence[Thing], planes: Sequence[Plane], config: RestingConfi
             thing if not drawn[k].any() else thing.at(thing.mesh.vertices - drawn[k][:, None] * thing.normals)
             for k, thing in enumerate(start)
         ]
-    return [_above(thing, planes, config) for thing in things]
+    return [_still_solid(before, _before_planes(thing)) for before, thing in zip(start, things)]
 
 
 def _limit(thing: Thing, config: RestingConfig) -> np.ndarray:
@@ -72,16 +71,14 @@ def _wanted(
     return wanted
 
 
-def _above(thing: Thing, planes: Sequence[Plane], config: RestingConfig) -> Thing:
-    """With the vertices that lie less than `max_generated` behind a plane on it."""
+def _before_planes(thing: Thing) -> Thing:
+    """With the vertices that lie behind a plane on it."""
     vertices = thing.mesh.vertices
-    for plane in planes if thing.moves else ():
-        below = np.minimum(plane.height(vertices), 0)
-        below[below < -config.max_generated] = 0
-        vertices = vertices - below[:, None] * plane.normal
+    for plane in thing.planes if thing.moves else ():
+        vertices = vertices - np.minimum(plane.height(vertices), 0)[:, None] * plane.normal
     return thing if vertices is thing.mesh.vertices else thing.at(vertices)
 
 
-def still_solid(before: Thing, after: Thing) -> Thing:
+def _still_solid(before: Thing, after: Thing) -> Thing:
     """`after`, unless it is no closed body any more."""
     return after if meshes.as_manifold(after.mesh) is not None and meshes.volume(after.mesh) > 0 else before

@@ -1,12 +1,13 @@
 """Objects on their way to where they rest: what of their surface may move, and how far."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
 
@@ -19,6 +20,7 @@ class Thing:
     generated: np.ndarray  # [V] 0 observed … 1 generated
     error: np.ndarray  # [V] metres: how far an observed vertex may be off
     moves: bool = True  # False: neither its surface nor itself may change
+    planes: tuple[Plane, ...] = ()  # of the room, that bound it
 
     @cached_property
     def normals(self) -> np.ndarray:
@@ -75,8 +77,11 @@ class Thing:
         return replace(self, mesh=TriangleMesh(vertices, self.mesh.triangles))
 
 
-def thing_of(obj: CompletedObject, moves: bool) -> Thing:
-    return Thing(obj.mesh, 1 - obj.observed.astype(np.float64), obj.vertex_uncertainty.astype(float), moves)
+def thing_of(obj: CompletedObject, moves: bool, planes: Sequence[Plane], farthest: float) -> Thing:
+    """planes: those that it does not reach behind by more than `farthest` metres bound it."""
+    bounds = tuple(plane for plane in planes if plane.height(obj.mesh.vertices).min() > -farthest)
+    unseen = 1 - obj.observed.astype(np.float64)
+    return Thing(obj.mesh, unseen, obj.vertex_uncertainty.astype(np.float64), moves, bounds)
 
 
 def spread(thing: Thing, wanted: np.ndarray, rounds: int) -> np.ndarray:
