@@ -60,6 +60,7 @@ def _decomposed(
     mesh: TriangleMesh, threshold: float, budget: PartsBudget, seed: int
 ) -> tuple[TriangleMesh, ...]:
     import coacd
+    from scipy.spatial import QhullError
 
     extent = float(np.ptp(mesh.vertices, axis=0).max())
     small = meshes.simplify(mesh, 2e-3 * extent, budget.max_triangles)
@@ -80,9 +81,11 @@ def _decomposed(
     for vertices, _ in pieces:
         try:
             hull = meshes.convex_hull(np.asarray(vertices, dtype=np.float64))
-            parts.append(few_vertices(hull, budget.max_vertices))
-        except InputError:  # a piece without volume adds nothing to a collision body
+            part = few_vertices(hull, budget.max_vertices)
+            _planes(part)
+        except (InputError, QhullError):  # a piece without volume adds nothing to a collision body
             continue
+        parts.append(part)
     return tuple(parts)
 
 

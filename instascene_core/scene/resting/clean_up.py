@@ -25,7 +25,7 @@ from instascene_core.scene.resting.overlaps import apart
 from instascene_core.scene.resting.shifts import shifts
 from instascene_core.scene.resting.things import Thing, thing_of
 
-LENGTHS = ("max_generated", "grain", "reach", "slack", "max_shift", "max_filled", "touch")  # of the settings
+LENGTHS = ("max_generated", "grain", "reach", "slack", "left", "max_shift", "max_filled", "touch")
 
 
 @dataclass(frozen=True)

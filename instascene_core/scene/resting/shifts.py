@@ -17,8 +17,8 @@ def shifts(
     """[things, 3] metres, each at most `max_shift` long.
 
     found: contacts; carrying [contacts] bool: those whose gaps shall close; across all others nothing may
-    overlap.  The least squares under these conditions by Hildreth's method: each contact in turn is moved to
-    where its condition just holds, by forces that push, and only at carrying contacts pull.
+    overlap, each to within `left`.  The least squares under these conditions by Hildreth's method: each contact
+    in turn is moved to where its condition just holds, by forces that push, and only at carrying contacts pull.
     """
     moves, forces = np.zeros((len(things), 3)), np.zeros(len(found))
     active = [c for c, contact in enumerate(found) if carrying[c] or contact.gap < config.max_shift]
@@ -34,14 +34,19 @@ def shifts(
             if not ends:
                 continue
             gap = contact.gap + sum(sign * float(moves[k] @ contact.normal) for k, sign in ends)
-            force = -gap / len(ends)
-            if not carrying[c]:
-                force = max(force, -forces[c])
-            forces[c] += force
+            change = _force(gap - len(ends) * forces[c], carrying[c], config.left) / len(ends) - forces[c]
+            forces[c] += change
             for k, sign in ends:
-                moves[k] += sign * force * contact.normal
-            largest = max(largest, abs(force))
+                moves[k] += sign * change * contact.normal
+            largest = max(largest, abs(change))
         if largest < 0.1 * config.grain:
             break
     length = np.linalg.norm(moves, axis=1, keepdims=True)
     return moves * np.minimum(1, config.max_shift / np.maximum(length, 1e-12))
+
+
+def _force(gap: float, pulls: bool, left: float) -> float:
+    """Metres by which a gap has to widen; negative where it has to close."""
+    if gap < -left:
+        return -left - gap
+    return left - gap if pulls and gap > left else 0.0
