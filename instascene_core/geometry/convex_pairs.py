@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.mesh import TriangleMesh
 
@@ -19,10 +20,16 @@ class Overlap:
 
 
 def sides(body: TriangleMesh) -> np.ndarray:
-    """[F, 4] unit normals and offsets of a convex body's sides: negative inside."""
-    from scipy.spatial import ConvexHull
+    """[F, 4] unit normals and offsets of a convex body's sides: negative inside.
 
-    return ConvexHull(body.vertices, qhull_options="Qt Pp").equations
+    Raises InputError for a flat one.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        return ConvexHull(body.vertices, qhull_options="Qt Pp").equations
+    except QhullError as error:
+        raise InputError("A convex body is flat.") from error
 
 
 def overlap(a: TriangleMesh, b: TriangleMesh) -> Overlap | None:

@@ -97,6 +97,15 @@ def test_bodies_do_not_overlap_and_what_a_hull_fills_is_divided():
     assert kept.max() < 1.5e-3  # what a cut takes of the mesh is less than what a part may fill
 
 
+def test_flat_parts_are_left_out_and_an_object_without_parts_gets_its_hull():
+    body = box([0, 0, 0.0], [0.05, 0.05, 0.05])
+    flat = TriangleMesh(np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1e-17]]), cube().triangles[:4])
+    hull = meshes.convex_hull(body.vertices)
+    for parts in ((hull, flat), (flat,), ()):
+        ((kept,),) = collision_bodies([body], [parts], [[TABLE]], BUDGET)
+        assert meshes.volume(kept) == pytest.approx(0.05**3)
+
+
 def test_bodies_that_were_handed_out_stay_and_the_new_one_is_cut():
     bodies = [box([0, 0, 0], [0.05, 0.05, 0.05]), box([0.049, 0, 0], [0.1, 0.05, 0.05])]
     parts = [(meshes.convex_hull(m.vertices),) for m in bodies]
@@ -182,6 +191,9 @@ def test_what_was_handed_out_stays():
     before = pair()
     result = lay_to_rest(before, [TABLE], UP, Config(), moving={2})
     assert result.objects[1] is before[1] and set(result.moved) == {2}
+    away = box([1, 0, 0], [1.05, 0.05, 0.05])
+    far = {**before, 3: thing(3, away, np.zeros(len(away.vertices), dtype=bool))}
+    assert lay_to_rest(far, [TABLE], UP, Config(), moving={2}).objects[3] is far[3]
     assert meshes.signed_distance(before[1].mesh, result.objects[2].mesh.vertices).min() > -1e-4
 
 

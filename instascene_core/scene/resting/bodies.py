@@ -79,7 +79,7 @@ def collision_bodies(
     yields = [True] * len(things) if yields is None else yields
     bodies = []
     for mesh, own, bounds, may in zip(things, parts, planes, yields, strict=True):
-        held = covering(mesh, own) if may else own
+        held = covering(mesh, _solid(own) or (meshes.convex_hull(mesh.vertices),)) if may else _solid(own)
         bodies.append(_Body(mesh, dict(enumerate(held, 1)), may, tuple(bounds)))
         _cut_by_planes(bodies[-1])
     for k, first in enumerate(bodies):
@@ -87,6 +87,18 @@ def collision_bodies(
             if first.yields or second.yields:
                 _part(first, second, budget)
     return [_reduced(body, bodies, budget) for body in bodies]
+
+
+def _solid(parts: Sequence[TriangleMesh]) -> tuple[TriangleMesh, ...]:
+    """Those that are not flat."""
+    return tuple(part for part in parts if _is_solid(part))
+
+
+def _is_solid(part: TriangleMesh) -> bool:
+    try:
+        return len(sides(part)) > 0
+    except InputError:
+        return False
 
 
 def _cut_by_planes(body: _Body) -> None:
@@ -98,9 +110,10 @@ def _cut_by_planes(body: _Body) -> None:
 
 def _left(part: TriangleMesh, normal: np.ndarray, offset: float) -> TriangleMesh | None:
     try:
-        return cut(part, normal, offset)
+        left = cut(part, normal, offset)
     except InputError:  # nothing with a volume
         return None
+    return left if _is_solid(left) else None
 
 
 def _part(first: _Body, second: _Body, budget: BodiesBudget) -> None:
@@ -159,6 +172,8 @@ def _divided(body: _Body, number: int) -> list[int]:
         hulls = [meshes.convex_hull(meshes.from_manifold(half).vertices) for half in halves]
     except InputError:
         return []
+    if len(_solid(hulls)) < 2:
+        return []
     body.put(number, hulls[0])
     return [number, body.add(hulls[1])]
 
@@ -197,4 +212,5 @@ def _reduced(body: _Body, bodies: Sequence[_Body], budget: BodiesBudget) -> tupl
         gaps += [np.abs(plane.height(points)) for plane in body.planes]
         return 1 / (np.min(gaps, axis=0) + budget.touch) if gaps else np.ones(len(points))
 
-    return tuple(few_vertices(part, budget.max_vertices, matters) for part in body.parts.values())
+    few = [few_vertices(part, budget.max_vertices, matters) for part in body.parts.values()]
+    return _solid(few) or tuple(few)

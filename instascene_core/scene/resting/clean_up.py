@@ -64,7 +64,7 @@ def lay_to_rest(
     takes the first plane's normal, and without a plane nothing is known to carry.  moving: those that may
     change, the others stay as they are; None = all.  Meshes keep their vertices' and triangles' order.
     """
-    ids = sorted(objects)
+    ids = _concerned(objects, moving, config.resting.reach)
     may = [moving is None or number in moving for number in ids]
     settings = _for_size(config.resting, objects)
     far = settings.max_generated
@@ -90,6 +90,19 @@ def lay_to_rest(
             result[number] = objects[number].with_mesh(settled[k].mesh, bodies[k], moves[k])
             moved[number] = _moved(before[k], things[k], moves[k], depth_before[k], depth[k])
     return Resting(result, moved)
+
+
+def _concerned(
+    objects: Mapping[InstanceId, CompletedObject], moving: Collection[InstanceId] | None, reach: float
+) -> list[InstanceId]:
+    """Ids, ascending, of the objects that may move and of those within their reach."""
+    if moving is None:
+        return sorted(objects)
+    low = {n: thing.mesh.vertices.min(axis=0) - reach for n, thing in objects.items()}
+    high = {n: thing.mesh.vertices.max(axis=0) + reach for n, thing in objects.items()}
+    return sorted(
+        n for n in objects if any((low[n] <= high[m]).all() and (low[m] <= high[n]).all() for m in moving)
+    )
 
 
 def _for_size(settings: RestingConfig, objects: Mapping[InstanceId, CompletedObject]) -> RestingConfig:
