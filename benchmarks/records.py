@@ -76,6 +76,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
         "scanned": _rows("generation_scanned", identity=("method",)),
     },
     "assets": {"runs": _rows("assets", identity=("scene",))},
+    "parsers": {"runs": _rows("parsers", identity=("scene",))},
     "settling": {"runs": _rows("settling", identity=("scene",))},
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     # The node imports the scene in a process of its own.
