@@ -23,6 +23,7 @@ from benchmarks.scene_tables import (
     plausibility,
     recordings,
     ros,
+    settling,
     wholes,
 )
 from instascene_core.files import write_bytes
@@ -397,6 +398,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "following": following,
     "ros": ros,
     "assets": assets,
+    "settling": settling,
 }
 
 

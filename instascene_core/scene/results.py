@@ -229,11 +229,11 @@ class SceneState:
 
     def with_object(self, result: CompletedObject, metrics: Mapping) -> SceneState:
         """One more completed object, in place of an earlier one of that instance."""
-        return replace(
-            self,
-            objects={**self.objects, result.instance_id: result},
-            metrics=merged_metrics(self.metrics, metrics),
-        )
+        return self.with_objects({**self.objects, result.instance_id: result}, metrics)
+
+    def with_objects(self, objects: Mapping[InstanceId, CompletedObject], metrics: Mapping) -> SceneState:
+        """These completed objects in place of all."""
+        return replace(self, objects=dict(objects), metrics=merged_metrics(self.metrics, metrics))
 
 
 def merged_metrics(known: Mapping, new: Mapping) -> dict:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
 from instascene_core.scene.reading import SceneReading
 from instascene_core.scene.region import local_region
+from instascene_core.scene.resting import lay_to_rest
 from instascene_core.scene.restoring import restored_state
 from instascene_core.scene.results import Reconstruction, SceneState, merged_metrics
 from instascene_core.scene.stages import complete, decompose, timed
@@ -150,10 +151,22 @@ class Scene(SceneReading):
         """The closed mesh of one instance of the latest decomposition (made first where there is none).
 
         Frames that arrived since then do not count until `segment` is called again: ids stay valid.
-        num_samples, seed: None takes the configuration's.
+        num_samples, seed: None takes the configuration's.  It gives way to the objects that are complete
+        already (`resting`), which stay as they were handed out.
         """
         if self.state.decomposition is None:
             self.segment(progress)
+        self.state = self._rested(self._completed(instance_id, num_samples, seed, progress), {instance_id})
+        return self.objects[instance_id]
+
+    def _completed(
+        self,
+        instance_id: InstanceId,
+        num_samples: int | None,
+        seed: int | None,
+        progress: ProgressCallback,
+    ) -> SceneState:
+        """The state with an object as it is by itself."""
         metrics: dict = {"seconds": {}}
         with timed("complete", metrics):
             result = complete(
@@ -162,8 +175,21 @@ class Scene(SceneReading):
             )  # fmt: skip
         if self.world_offset.any():
             result = replace(result, world_offset=self.world_offset)
-        self.state = self.state.with_object(result, metrics)
-        return result
+        return self.state.with_object(result, metrics)
+
+    def _rested(self, state: SceneState, moving: Collection[InstanceId]) -> SceneState:
+        """The state with objects laid to rest among the others, which stay as they are."""
+        if not self.config.resting.enabled or not moving:
+            return state
+        metrics: dict = {"seconds": {}}
+        with timed("rest", metrics):
+            known = state.require_decomposition()
+            support, walls = known.instances.support, known.support.walls if known.support else ()
+            planes = [*([] if support is None else [support]), *walls]
+            result = lay_to_rest(state.objects, planes, known.up, self.config, moving)
+        moved = {str(number): moves.as_dict() for number, moves in result.moved.items()}
+        metrics["resting"] = {**state.metrics.get("resting", {}), **moved}
+        return state.with_objects(result.objects, metrics)
 
     def complete_all(
         self,
@@ -171,22 +197,25 @@ class Scene(SceneReading):
         seed: int | None = None,
         progress: ProgressCallback = no_progress,
     ) -> dict[InstanceId, str]:
-        """Complete every object; by id, why those that could not be were not.
+        """Complete every object, and lay them to rest together; by id, why those that could not be were not.
 
-        Where `progress` cancels, what is complete by then stays.
+        Where `progress` cancels, what is complete by then stays, each as it is by itself.
         """
         if self.state.decomposition is None:
             self.segment(progress)
         ids, failures = [instance.id for instance in self.require_instances().objects], {}
+        completed: set[InstanceId] = set()
         for index, instance_id in enumerate(ids):
 
             def report(stage: str, fraction: float, message: str = "", index: int = index) -> None:
                 progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
 
             try:
-                self.complete(instance_id, num_samples, seed, report)
+                self.state = self._completed(instance_id, num_samples, seed, report)
+                completed.add(instance_id)
             except InputError as error:
                 failures[instance_id] = str(error)
+        self.state = self._rested(self.state, completed)
         progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
         return failures
 
