@@ -202,8 +202,8 @@ def _edges(hit: np.ndarray, normal: np.ndarray) -> np.ndarray:
 
 
 def _light(normals: np.ndarray, world_from_camera: np.ndarray) -> np.ndarray:
-    """[M] light on surfaces with these normals [M, 3]: a lamp over the camera's left shoulder, the sky above its
-    head, and a little from everywhere.  Inner sides are lit as if they faced the camera."""
+    """[M] light on surfaces with these normals [M, 3]: a lamp over the camera's left shoulder, the sky
+    above, and a little from everywhere.  Inner sides are lit as if they faced the camera."""
     right, down, ahead = world_from_camera.T
     lamp = LAMP[0] * right + LAMP[1] * down + LAMP[2] * ahead
     key, below, away = (np.einsum("nc,c->n", normals, axis) for axis in (lamp, down, ahead))

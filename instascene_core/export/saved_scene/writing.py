@@ -224,7 +224,7 @@ def export_saved(
 def _renew_whole_scene(
     change: Change, assets: Sequence[ObjectAsset], config: ExportConfig
 ) -> list[ObjectAsset]:
-    """scene.* in the formats of `config`, with `assets` among the objects that are saved already; all of them."""
+    """scene.* in the formats of `config`; all its objects: `assets`, and those that are saved already."""
     names = (change.owned - change.stale) | change.written
     room = saved_room(change.folder, config.friction)
     everything = all_assets(change.folder, assets, config)
@@ -281,7 +281,7 @@ def _description(
     depth_unit_m: float,
     room: tuple[StaticBox, ...],
 ) -> dict:
-    """Everything of scene.json but the checksums: what went in, what came out, with which version and parameters.
+    """Everything of scene.json but the checksums: what went in, what came out, with which parameters.
 
     Poses, boxes and planes are of the world, in 64-bit numbers.  scene.ply is in the scene's frame:
     world = vertex + world_offset_m.

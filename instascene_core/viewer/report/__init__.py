@@ -29,12 +29,11 @@ def report_page(folder: Path, metrics: Mapping, drawn: Mapping[str, bytes] | Non
     is damaged.
     """
     scene, pictures = Facts.of(folder, metrics), Pictures(folder, drawn)
-    table, lead = sections.settings(scene)
     body = [
         section("objects", "Objects", _grid(cards(scene, pictures)), TURN),
         section("views", "How they were found", sections.views(pictures)),
         section("time", "Time and memory", sections.stages(scene)),
-        section("settings", "Settings that differ from the defaults", table, lead),
+        section("settings", "Settings that differ from the defaults", sections.settings(scene)),
         section("measured", "Measured", sections.measured(scene)),
         section("files", "Files of the scene", sections.files(scene)),
     ]

@@ -20,6 +20,7 @@ from instascene_core.viewer.report.images import Pictures
 from instascene_core.viewer.report.parts import link, text, turntable
 from instascene_core.viewer.report.summary import confidence_kind
 
+CONFIDENCE = "Probability that it shares at least 0.7 of their joint volume (IoU) with the true object"
 WORDS = {"likely": "likely right", "doubtful": "to be checked", "guess": "a guess"}
 FILES = {
     "mesh.glb": "GLB", "mesh.obj": "OBJ", "mesh.ply": "PLY", "mesh.stl": "STL", "object.urdf": "URDF",
@@ -42,10 +43,9 @@ def _card(scene: Facts, thing: Mapping[str, Any], pictures: Pictures) -> str:
     return (
         f"<article class='card' id='{name}'>"
         f"<header><i class='dot' style='background:rgb({red},{green},{blue})'></i><h3>Object {ident}</h3>"
-        f"<span class='badge {kind}' title='Probability of a volume overlap (IoU) of at least 0.7 with the true "
-        f"object'>{WORDS[kind]}<b>{share}</b></span></header>"
+        f"<span class='badge {kind}' title='{CONFIDENCE}'>{WORDS[kind]}<b>{share}</b></span></header>"
         f"{turning}{_seen(thing)}{_list(_first(scene, thing))}{_notes(thing)}{_hypotheses(ident, pictures)}"
-        f"<details><summary>More of it</summary>{_list(_more(thing))}</details>{_files(scene, ident)}</article>"
+        f"<details><summary>More</summary>{_list(_more(thing))}</details>{_files(scene, ident)}</article>"
     )
 
 
@@ -59,7 +59,11 @@ def _seen(thing: Mapping[str, Any]) -> str:
     if share is None:
         return ""
     words = f"{percent(share)} of its surface was seen, {percent(1 - share)} is generated"
-    return f"<p class='share'><i class='seen' style='flex:{share:.3f}'></i><i class='made' style='flex:{1 - share:.3f}'></i></p><p class='sharing'>{words}</p>"
+    bars = "".join(
+        f"<i class='{kind}' style='flex:{part:.3f}'></i>"
+        for kind, part in (("seen", share), ("made", 1 - share))
+    )
+    return f"<p class='share'>{bars}</p><p class='sharing'>{words}</p>"
 
 
 def _first(scene: Facts, thing: Mapping[str, Any]) -> list[Row]:

@@ -8,9 +8,9 @@ from instascene_core.viewer.report.images import Pictures
 
 # Style of a turntable → what its button says, what the colours mean
 STYLES = {
-    "color": ("Texture", "colours from the images, generated where nothing was seen"),
+    "color": ("Texture", "colours as in the images"),
     "observed": (
-        "Seen or generated",
+        "Seen",
         "<i class='key seen'></i>seen by a camera <i class='key made'></i>generated",
     ),
     "uncertainty": ("Uncertainty", "<i class='key ramp'></i>0 to 20 mm and more"),
@@ -35,7 +35,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") 
     """Of plain text, in a box that scrolls on narrow screens."""
     head = "".join(f"<th scope='col'>{text(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class='wide'><table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    content = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f"<div class='wide'><table class='{kind}'>{content}</table></div>"
 
 
 def link(path: str, words: str) -> str:
@@ -65,4 +66,5 @@ def turntable(pictures: Pictures, name: str, styles: Sequence[str], alt: str, ro
     shape = f"--ratio:{width * rows}/{height * 8};--rows:{rows}"
     labels = f"<div class='styles' role='group'>{labels}</div>" if len(found) > 1 else ""
     turns = f"<div class='frames' tabindex='0' data-rows='{rows}' style='{shape}'>{frames}</div>"
-    return f"<div class='turntable'>{picks}{turns}<div class='turn'></div>{labels}<p class='keys'>{keys}</p></div>"
+    below = f"<div class='turn'></div>{labels}<p class='keys'>{keys}</p>"
+    return f"<div class='turntable'>{picks}{turns}{below}</div>"

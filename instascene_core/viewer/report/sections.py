@@ -46,14 +46,17 @@ def views(pictures: Pictures) -> str:
     """Two views on their way from image to meshes."""
     rows = ""
     for view in (1, 2):
-        found = [kind for kind in PANELS if pictures.read(f"view_{view}_{kind}.webp")]
-        figures = "".join(
-            f"<figure><img alt='{PANELS[kind][0]}' src='{pictures.url(f'view_{view}_{kind}.webp')}' loading='lazy'>"
-            f"<figcaption><b>{PANELS[kind][0]}</b> {PANELS[kind][1] if view == 1 else ''}</figcaption></figure>"
-            for kind in found
-        )
+        shown = {kind: url for kind in PANELS if (url := pictures.url(f"view_{view}_{kind}.webp"))}
+        figures = "".join(_figure(*PANELS[kind], url, explain=view == 1) for kind, url in shown.items())
         rows += f"<div class='panels'>{figures}</div>" if figures else ""
     return rows
+
+
+def _figure(title: str, meaning: str, url: str, explain: bool) -> str:
+    caption = f"<b>{title}</b> {meaning}" if explain else f"<b>{title}</b>"
+    return (
+        f"<figure><img alt='{title}' src='{url}' loading='lazy'><figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def stages(scene: Facts) -> str:
@@ -77,11 +80,11 @@ def stages(scene: Facts) -> str:
     return f"<div class='wide'><table class='stages'><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
 
 
-def settings(scene: Facts) -> tuple[str, str]:
-    """A table of the settings that are not the defaults, and a sentence on it; two "" where nothing is told."""
+def settings(scene: Facts) -> str:
+    """A table of the settings that are not the defaults; "" where the scene does not tell."""
     used = group(scene.description, "parameters")
     if not used:
-        return "", ""
+        return ""
     known = {setting.name: setting for setting in described_settings(Config())}
     rows = []
     for name, value in flatten(used).items():
@@ -91,8 +94,8 @@ def settings(scene: Facts) -> tuple[str, str]:
         elif _plain(value) != _plain(setting.value):
             rows.append((name, _value(value), _value(setting.value), setting.description))
     if not rows:
-        return "<p>Everything was left at its default.</p>", ""
-    return table(("setting", "value", "default", "meaning"), rows, "settings"), ""
+        return "<p>Everything was left at its default.</p>"
+    return table(("setting", "value", "default", "meaning"), rows, "settings")
 
 
 def measured(scene: Facts) -> str:

@@ -77,8 +77,8 @@ def _quality(scene: Facts) -> list[str]:
     if shares:
         seen = sum(shares) / len(shares)
         told.append(
-            f"Cameras saw {percent(seen)} of the objects' surface on average; the rest is generated, and marked "
-            "as such in every file that can say so."
+            f"Cameras saw {percent(seen)} of the objects' surface on average; the rest is generated, and "
+            "marked as such in every file that can say so."
         )
     kinds: dict[str, list[str]] = {"likely": [], "doubtful": [], "guess": []}
     for o in scene.objects:
@@ -88,25 +88,15 @@ def _quality(scene: Facts) -> list[str]:
 
 
 def _trust(likely: Sequence[str], doubtful: Sequence[str], guesses: Sequence[str]) -> str:
-    total = len(likely) + len(doubtful) + len(guesses)
-    told = []
-    if likely:
-        told.append(
-            f"{'all' if len(likely) == total else len(likely)} can be relied on"
-            if total > 1
-            else "it can be relied on"
-        )
+    """By id: how far the objects are to be believed."""
+    if not doubtful and not guesses:
+        return "All of them can be relied on." if len(likely) > 1 else "It can be relied on."
+    told = [f"{len(likely)} can be relied on"] if likely else []
     for ids, words in ((doubtful, "to be checked"), (guesses, "little more than a guess")):
         if ids:
-            told.append(
-                f"{'number' if len(ids) == 1 else 'numbers'} {listed(list(ids))} {_are(len(ids))} {words}"
-            )
-    sentence = "; ".join(told)
-    return (
-        f"Of these, {sentence}."
-        if total > 1 and not (len(likely) == total)
-        else f"{sentence[0].upper()}{sentence[1:]}."
-    )
+            name = "number" if len(ids) == 1 else "numbers"
+            told.append(f"{name} {listed(list(ids))} {_are(len(ids))} {words}")
+    return f"Of these, {'; '.join(told)}."
 
 
 def confidence_kind(confidence: float) -> str:

@@ -1,0 +1,51 @@
+"""A saved scene in the browser, with viser (extra `viewer`).
+
+contents   what is shown, read from the scene's folder
+shapes     objects in their shadings, as viser takes them
+stage      what is drawn in three dimensions
+panel      tables and buttons beside it
+work       completing, removing, exporting: one thread that owns the scene
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LOCALHOST = "127.0.0.1"
+
+
+def viser_is_installed() -> bool:
+    return importlib.util.find_spec("viser") is not None
+
+
+def serve(
+    folder: Path, port: int, say: Callable[[str], None], wait: bool = True, host: str = LOCALHOST
+) -> object:
+    """Show the scene until Ctrl-C; the viser server.
+
+    host: the address to listen on; only this machine's programs reach the default.  Raises InputError where
+    there is no saved scene.
+    """
+    import viser  # pyright: ignore[reportMissingImports] (optional: the caller says what to install)
+
+    from instascene_core.browser.contents import Contents
+    from instascene_core.browser.panel import Panel
+    from instascene_core.browser.stage import Stage
+    from instascene_core.browser.work import Work
+
+    contents = Contents.of(Path(folder))
+    server = viser.ViserServer(host=host, port=port, label="instascene", verbose=False)
+    work = Work(Path(folder))
+    Panel(server, Stage(server, contents), work, contents)
+    say(
+        f"The scene is shown at http://{'localhost' if host == LOCALHOST else host}:{server.get_port()} (Ctrl-C ends)."
+    )
+    try:
+        while wait:
+            time.sleep(1.0)
+    finally:
+        if wait:
+            work.close()
+            server.stop()
+    return server

@@ -1,0 +1,94 @@
+"""The tables of the panel, as HTML; whatever comes from a file is escaped."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from instascene_core.browser.contents import Contents
+from instascene_core.colors import instance_color
+from instascene_core.instances import InstanceId
+from instascene_core.viewer.report.facts import Facts
+from instascene_core.viewer.report.figures import (
+    duration,
+    group,
+    mass,
+    memory,
+    millimetres,
+    number,
+    percent,
+    sizes,
+)
+from instascene_core.viewer.report.parts import text
+from instascene_core.viewer.report.sections import STAGES
+from instascene_core.viewer.report.summary import confidence_kind, headline
+
+COLORS = {"likely": "#1d7a46", "doubtful": "#8a5a00", "guess": "#a8321f"}
+BOX = "font:13px/1.45 system-ui,sans-serif;padding:2px 14px"
+CELL = "padding:3px 6px;text-align:right;white-space:nowrap"
+
+
+def title(contents: Contents) -> str:
+    """What came out, in one line."""
+    return headline(Facts.of(contents.folder, contents.metrics))
+
+
+def objects(contents: Contents, chosen: InstanceId | None) -> str:
+    """One row an object: number, size, mass, confidence; the chosen one marked."""
+    if not contents.objects:
+        return f"<div style='{BOX}'>No object was completed; the Gaussians are all there is.</div>"
+    head = "".join(
+        f"<th style='{CELL};opacity:.6;font-weight:500'>{name}</th>"
+        for name in ("", "size", "mass", "confidence")
+    )
+    rows = "".join(_row(number, facts, number == chosen) for number, facts in contents.facts.items())
+    return f"<div style='{BOX};max-height:40vh;overflow:auto'><table style='width:100%;border-collapse:collapse'><tr>{head}</tr>{rows}</table></div>"
+
+
+def _row(ident: InstanceId, facts: Mapping[str, Any], chosen: bool) -> str:
+    red, green, blue = (int(c) for c in instance_color(ident))
+    dot = f"<i style='display:inline-block;width:9px;height:9px;border-radius:9px;margin-right:6px;background:rgb({red},{green},{blue})'></i>"
+    kind = COLORS[confidence_kind(facts["confidence"])]
+    cells = (
+        f"{dot}{ident}",
+        text(sizes(facts["dimensions_m"])),
+        text(mass(facts.get("mass_kg"))),
+        f"<b style='color:{kind}'>{percent(facts['confidence'])}</b>",
+    )
+    style = "background:rgba(26,111,181,.13)" if chosen else ""
+    return f"<tr style='{style}'>" + "".join(f"<td style='{CELL}'>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def details(contents: Contents, ident: InstanceId) -> str:
+    """What is known of one object."""
+    facts = contents.facts[ident]
+    limits = facts.get("mass_range_kg")
+    between = (
+        f" ({mass(limits[0])} to {mass(limits[1])})" if isinstance(limits, list) and len(limits) == 2 else ""
+    )
+    view = group(facts, "next_best_view")
+    rows = [
+        ("Mass", f"{mass(facts.get('mass_kg'))}{between}, {facts.get('material', '')}"),
+        ("Seen", f"{percent(facts['observed_fraction'])} of the surface"),
+        ("Uncertainty", f"± {millimetres(facts['uncertainty_m'])}"),
+    ]
+    if view:
+        rows.append(("Next view", f"would show {percent(view['reveals'])} of what is generated"))
+    body = "".join(
+        f"<tr><td style='opacity:.6;padding:2px 12px 2px 0'>{name}</td><td>{text(value)}</td></tr>"
+        for name, value in rows
+    )
+    notes = "".join(f"<li>{text(note)}</li>" for note in facts["notes"])
+    return f"<div style='{BOX}'><table>{body}</table><ul style='margin:6px 0;padding-left:18px;opacity:.75'>{notes}</ul></div>"
+
+
+def stages(contents: Contents) -> str:
+    """The stages in their order: a bar as long as each took, from where it began."""
+    seconds = {k: s for k, v in group(contents.metrics, "seconds").items() if (s := number(v)) is not None}
+    peaks, total = group(contents.metrics, "memory_mb"), max(sum(seconds.values()), 1e-9)
+    rows, begin = "", 0.0
+    for name, value in seconds.items():
+        bar = f"margin-left:{100 * begin / total:.1f}%;width:{max(100 * value / total, 0.7):.1f}%;height:8px;border-radius:8px;background:#1a6fb5"
+        peak = f" · {memory(peaks[name])}" if name in peaks else ""
+        rows += f"<div style='margin-top:8px'>{text(STAGES.get(name, name))} <span style='opacity:.6'>{duration(value)}{peak}</span></div><div style='{bar}'></div>"
+        begin += value
+    told = f"{duration(total)} in all" if seconds else "No times are known."
+    return f"<div style='{BOX}'>{rows}<p style='opacity:.6'>{told}</p></div>"
