@@ -30,7 +30,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     training viewer                                                 layer 11
     export                                                          layer 12
     browser doctor terminal                                         layer 13
-    config_verb export_verb settle_verb                             layer 14: verbs of the command
+    config_verb export_verb settle_verb view_verb                   layer 14: verbs of the command
     cli                                                             layer 15
     start                                                           layer 16
 """

@@ -23,6 +23,7 @@ from instascene_core.instances import InstanceId
 from instascene_core.settle_verb import Settle
 from instascene_core.terminal import console, progress_bars, summarise, warn
 from instascene_core.untrusted import one_line
+from instascene_core.view_verb import View
 
 Input = Annotated[Path, tyro.conf.Positional]
 
@@ -198,29 +199,6 @@ class Complete:
             warn(note)
         summarise(self.output, extra={"seconds": scene.metrics["seconds"]})
         console.print(f"{len(files)} files in {self.output / 'objects' / str(self.instance)}")
-
-
-@dataclass(frozen=True)
-class View:
-    """Look at a saved scene in a browser: Gaussians and objects with viser, else the report."""
-
-    output: Annotated[Path, tyro.conf.Positional]
-    """Folder written by `run` or `save_scene`."""
-    port: int = 8080
-
-    def __call__(self) -> None:
-        from instascene_core.browser import serve, viser_is_installed
-        from instascene_core.owned_folder import finish
-
-        finish(self.output)
-        if viser_is_installed():
-            serve(self.output, self.port, lambda sentence: console.print(sentence))
-            return
-        report = self.output / "report.html"
-        if not report.is_file():
-            raise InputError(f"There is no finished run in {self.output} ({report.name} is missing).")
-        console.print("viser is not installed (pip install viser shows the scene in 3D); this is the report:")
-        console.print(report.absolute().as_uri(), soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 # It runs as root in containers, has no GPU there (WebGL by software), and shall call nobody.
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
     "--remote-debugging-pipe",
 )  # fmt: skip
@@ -122,7 +123,7 @@ class Chromium:
     def open(
         self, address: str, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1
     ) -> None:
-        """Show a page in a window of that size (CSS pixels, `scale` device pixels each); waits for its load."""
+        """Show a page in a window of that size, CSS pixels of `scale` device pixels; waits for its load."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
             mobile=width < 500,

@@ -38,9 +38,8 @@ def serve(
     server = viser.ViserServer(host=host, port=port, label="instascene", verbose=False)
     work = Work(Path(folder))
     Panel(server, Stage(server, contents), work, contents)
-    say(
-        f"The scene is shown at http://{'localhost' if host == LOCALHOST else host}:{server.get_port()} (Ctrl-C ends)."
-    )
+    name = "localhost" if host == LOCALHOST else host
+    say(f"The scene is shown at http://{name}:{server.get_port()} (Ctrl-C ends).")
     try:
         while wait:
             time.sleep(1.0)

@@ -1,7 +1,7 @@
 """What the viewer shows of a saved scene."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ class Contents:
     facts: Mapping[InstanceId, Mapping[str, Any]]  # object.json of each
     views: tuple[View, ...]
     up: np.ndarray  # [3]
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    background: np.ndarray  # [3] in 0 … 1, what the Gaussians were fitted before
+    metrics: Mapping[str, Any]
 
     @classmethod
     def of(cls, folder: Path) -> "Contents":
@@ -84,12 +85,9 @@ class Contents:
             facts={number: read_json_object(folder / f"objects/{number}/object.json") for number in objects},
             views=tuple(_view(entry, offset) for entry in saved["frames"]),
             up=np.array([0.0, 0.0, 1.0] if plane is None else plane["normal"]),
+            background=np.array(saved.get("background_color") or (0.0, 0.0, 0.0)),
             metrics=read_json_object(metrics) if metrics.is_file() else {},
         )
-
-    def without(self, number: InstanceId) -> "Contents":
-        """After an object was taken away; its Gaussians are told apart by `is_object` no more."""
-        return replace(self, objects={k: v for k, v in self.objects.items() if k != number})
 
     def first_view(self) -> np.ndarray:
         """[4, 4] world_from_camera from the side of the cameras, that shows all objects (all Gaussians where

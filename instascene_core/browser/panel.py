@@ -1,5 +1,6 @@
 """Tables, switches and buttons beside the scene."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class Panel:
 
     def __init__(self, server: Any, stage: Stage, work: Work, contents: Contents) -> None:
         self.server, self.stage, self.work = server, stage, work
+        self._lock = threading.RLock()  # viser calls from many threads
         gui = server.gui
         gui.configure_theme(
             dark_mode=False,
@@ -64,8 +66,7 @@ class Panel:
         self._begin("images of the cameras", work.images, done=self._images_are_there)
 
     def _connect(self) -> None:
-        words = {title: name for name, title in SHADINGS.items()}
-        self._shading.on_update(lambda _: self.stage.shade(words[self._shading.value]))
+        self._shading.on_update(lambda _: self._shade())
         self._choice.on_update(lambda _: self._show_choice(self._chosen()))
         self._look.on_click(lambda event: self.stage.look_at(event.client, self._chosen()))
         self._complete.on_click(lambda _: self._change("completing", self.work.complete))
@@ -79,6 +80,11 @@ class Panel:
     def _chosen(self) -> InstanceId | None:
         return None if self._choice.value == NOTHING else InstanceId(int(self._choice.value))
 
+    def _shade(self) -> None:
+        name = next(name for name, title in SHADINGS.items() if title == self._shading.value)
+        with self._lock:
+            self.stage.shade(name)
+
     def choose(self, number: InstanceId) -> None:
         """As if the object had been chosen in the list."""
         self._choice.value = str(number)
@@ -86,7 +92,8 @@ class Panel:
 
     def _show_choice(self, number: InstanceId | None) -> None:
         contents = self.stage.contents
-        self.stage.select(number)
+        with self._lock:
+            self.stage.select(number)
         self._objects.content = tables.objects(contents, number)
         self._details.content = "" if number is None else tables.details(contents, number)
         self._look.label = "Look at all" if number is None else f"Look at {number}"
@@ -118,7 +125,8 @@ class Panel:
             )
 
     def _images_are_there(self, images: Any) -> None:
-        self.stage.draw_cameras(images)
+        with self._lock:
+            self.stage.draw_cameras(images)
 
     def _change(self, what: str, job: Any) -> None:
         number = self._chosen()
@@ -127,8 +135,9 @@ class Panel:
 
     def _renew(self) -> None:
         """The files have changed: show them."""
-        before = self._chosen()
-        self.stage.replace_contents(Contents.of(self.work.folder))
+        before, contents = self._chosen(), Contents.of(self.work.folder)
+        with self._lock:
+            self.stage.replace_contents(contents)
         self._choice.options = self._names()
         now = before if before in self.stage.contents.objects else None
         self._choice.value = NOTHING if now is None else str(now)
@@ -140,8 +149,8 @@ class Panel:
             return
         with client.gui.add_modal(f"Remove object {number}?") as window:
             client.gui.add_markdown(
-                "As if it had been taken away: its Gaussians leave the saved scene, the surface behind it is filled, "
-                "its files are deleted."
+                "As if it had been taken away: its Gaussians leave the saved scene, the surface behind it is "
+                "filled, its files are deleted."
             )
             yes, no = client.gui.add_button("Remove", color="red"), client.gui.add_button("Keep")
 
@@ -164,6 +173,5 @@ class Panel:
     def _send(self, client: Any) -> None:
         number = self._chosen()
         if number is not None:
-            client.send_file_download(
-                f"object_{number}.glb", shaded(self.stage.contents.objects[number], "texture")
-            )
+            thing = self.stage.contents.objects[number]
+            client.send_file_download(f"object_{number}.glb", shaded(thing, "texture"))

@@ -35,7 +35,8 @@ class Stage:
         self._drawn: dict[str, dict[str, Any]] = {layer: {} for layer in LAYERS}  # layer → name → handle
         up = contents.up / np.linalg.norm(contents.up)
         server.scene.set_up_direction(tuple(float(u) for u in up))
-        server.scene.add_light_hemisphere("/sky", intensity=1.2)
+        backdrop = (255 * np.clip(contents.background, 0, 1)).astype(np.uint8)
+        server.scene.set_background_image(np.broadcast_to(backdrop, (2, 2, 3)), format="png")
         self._place_first_camera()
         self._draw_splats()
         for number in contents.objects:
@@ -57,9 +58,9 @@ class Stage:
         return (cloud.min(axis=0) + cloud.max(axis=0)) / 2
 
     def _camera_scale(self) -> float:
-        """Metres: the size of a drawn camera, a tenth of how far the cameras are from what they look at."""
+        """Metres: the size of a drawn camera, a share of how far the cameras are from what they look at."""
         places = np.stack([view.world_from_camera[:3, 3] for view in self.contents.views])
-        return float(0.1 * np.median(np.linalg.norm(places - self._center(), axis=1)))
+        return float(0.045 * np.median(np.linalg.norm(places - self._center(), axis=1)))
 
     def _draw_splats(self) -> None:
         for layer, chosen in (("background", ~self.contents.is_object), ("splats", self.contents.is_object)):

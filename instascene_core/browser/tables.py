@@ -23,7 +23,9 @@ from instascene_core.viewer.report.summary import confidence_kind, headline
 
 COLORS = {"likely": "#1d7a46", "doubtful": "#8a5a00", "guess": "#a8321f"}
 BOX = "font:13px/1.45 system-ui,sans-serif;padding:2px 14px"
-CELL = "padding:3px 6px;text-align:right;white-space:nowrap"
+BAR = "height:8px;border-radius:8px;background:#1a6fb5"
+DOT = "display:inline-block;width:9px;height:9px;border-radius:9px;margin-right:6px"
+CELL = "padding:3px 4px;text-align:right;white-space:nowrap"
 
 
 def title(contents: Contents) -> str:
@@ -35,21 +37,20 @@ def objects(contents: Contents, chosen: InstanceId | None) -> str:
     """One row an object: number, size, mass, confidence; the chosen one marked."""
     if not contents.objects:
         return f"<div style='{BOX}'>No object was completed; the Gaussians are all there is.</div>"
-    head = "".join(
-        f"<th style='{CELL};opacity:.6;font-weight:500'>{name}</th>"
-        for name in ("", "size", "mass", "confidence")
-    )
+    style = f"{CELL};opacity:.6;font-weight:500"
+    head = "".join(f"<th style='{style}'>{name}</th>" for name in ("", "size, cm", "mass", "confidence"))
     rows = "".join(_row(number, facts, number == chosen) for number, facts in contents.facts.items())
-    return f"<div style='{BOX};max-height:40vh;overflow:auto'><table style='width:100%;border-collapse:collapse'><tr>{head}</tr>{rows}</table></div>"
+    table = f"<table style='width:100%;border-collapse:collapse'><tr>{head}</tr>{rows}</table>"
+    return f"<div style='{BOX};max-height:40vh;overflow:auto'>{table}</div>"
 
 
 def _row(ident: InstanceId, facts: Mapping[str, Any], chosen: bool) -> str:
     red, green, blue = (int(c) for c in instance_color(ident))
-    dot = f"<i style='display:inline-block;width:9px;height:9px;border-radius:9px;margin-right:6px;background:rgb({red},{green},{blue})'></i>"
+    dot = f"<i style='{DOT};background:rgb({red},{green},{blue})'></i>"
     kind = COLORS[confidence_kind(facts["confidence"])]
     cells = (
         f"{dot}{ident}",
-        text(sizes(facts["dimensions_m"])),
+        text(sizes(facts["dimensions_m"]).removesuffix("\u00a0cm")),
         text(mass(facts.get("mass_kg"))),
         f"<b style='color:{kind}'>{percent(facts['confidence'])}</b>",
     )
@@ -72,12 +73,11 @@ def details(contents: Contents, ident: InstanceId) -> str:
     ]
     if view:
         rows.append(("Next view", f"would show {percent(view['reveals'])} of what is generated"))
-    body = "".join(
-        f"<tr><td style='opacity:.6;padding:2px 12px 2px 0'>{name}</td><td>{text(value)}</td></tr>"
-        for name, value in rows
-    )
+    cell = "opacity:.6;padding:2px 12px 2px 0;vertical-align:top"
+    body = "".join(f"<tr><td style='{cell}'>{name}</td><td>{text(value)}</td></tr>" for name, value in rows)
     notes = "".join(f"<li>{text(note)}</li>" for note in facts["notes"])
-    return f"<div style='{BOX}'><table>{body}</table><ul style='margin:6px 0;padding-left:18px;opacity:.75'>{notes}</ul></div>"
+    notes = f"<ul style='margin:6px 0;padding-left:18px;opacity:.75'>{notes}</ul>" if notes else ""
+    return f"<div style='{BOX}'><table>{body}</table>{notes}</div>"
 
 
 def stages(contents: Contents) -> str:
@@ -86,9 +86,10 @@ def stages(contents: Contents) -> str:
     peaks, total = group(contents.metrics, "memory_mb"), max(sum(seconds.values()), 1e-9)
     rows, begin = "", 0.0
     for name, value in seconds.items():
-        bar = f"margin-left:{100 * begin / total:.1f}%;width:{max(100 * value / total, 0.7):.1f}%;height:8px;border-radius:8px;background:#1a6fb5"
+        place = f"margin-left:{100 * begin / total:.1f}%;width:{max(100 * value / total, 0.7):.1f}%"
         peak = f" · {memory(peaks[name])}" if name in peaks else ""
-        rows += f"<div style='margin-top:8px'>{text(STAGES.get(name, name))} <span style='opacity:.6'>{duration(value)}{peak}</span></div><div style='{bar}'></div>"
+        told = f"{text(STAGES.get(name, name))} <span style='opacity:.6'>{duration(value)}{peak}</span>"
+        rows += f"<div style='margin-top:8px'>{told}</div><div style='{BAR};{place}'></div>"
         begin += value
     told = f"{duration(total)} in all" if seconds else "No times are known."
     return f"<div style='{BOX}'>{rows}<p style='opacity:.6'>{told}</p></div>"

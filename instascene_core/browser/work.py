@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,13 @@ class Work:
         if loaded.scene.state.decomposition is None:
             raise InputError("The scene was only reconstructed; there is no object to remove.")
         require_savable(self.folder)
+        self._loaded = None  # read again where this fails half-way
         loaded.scene.remove(number)
         save_scene(loaded.scene, self.folder, progress=progress)
+        self._loaded = loaded
 
     def export(self, numbers: list[InstanceId], format: str, progress: ProgressCallback) -> None:
         """Write objects in one more format, beside what is there."""
-        from dataclasses import replace
-
         require_savable(self.folder)
         saved = load_objects(self.folder)
         config = replace(saved_export_config(self.folder), formats=(format,))

@@ -99,7 +99,10 @@ def _panels(scene: Scene, frame: Frame, name: str) -> dict[str, np.ndarray]:
         panels["features"] = _bytes(image.color.detach().cpu().clamp(0, 1).numpy())
     if scene.objects:
         objects = list(scene.objects.values())
-        panels["meshes"] = render_objects(objects, frame.camera, frame.world_from_camera)
+        dimmed = colorize_labels(np.zeros(frame.rgb.shape[:2], np.int32), frame.rgb)
+        panels["meshes"] = render_objects(
+            objects, frame.camera, frame.world_from_camera, "observed", backdrop=dimmed
+        )
     return panels
 
 

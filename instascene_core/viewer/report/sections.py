@@ -22,8 +22,7 @@ PANELS = {
         "Features",
         "the 16 numbers that each Gaussian learned, their three main directions as colours",
     ),
-    "meshes": ("Completed", "the completed meshes in their places"),
-    "observed": ("Seen or generated", "blue was seen, orange is generated"),
+    "meshes": ("Completed", "the meshes in their places: blue was seen, orange is generated"),
 }
 STAGES = {
     "register": "Correct the poses", "reconstruct": "Fit the Gaussians", "depth": "Depth of all views",

@@ -1,0 +1,37 @@
+"""`instascene view`: a saved scene in the browser."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from instascene_core.errors import InputError
+from instascene_core.terminal import console
+
+
+@dataclass(frozen=True)
+class View:
+    """Look at a saved scene in a browser: objects, Gaussians and cameras with viser, else the report."""
+
+    output: Annotated[Path, tyro.conf.Positional]
+    """Folder written by `run` or `save_scene`."""
+    port: int = 8080
+    """The next free one where it is taken."""
+    host: str = "127.0.0.1"
+    """Address to listen on. The default serves this machine only; 0.0.0.0 lets anyone in the network look
+    and change the scene."""
+
+    def __call__(self) -> None:
+        from instascene_core.browser import serve, viser_is_installed
+        from instascene_core.owned_folder import finish
+
+        finish(self.output)
+        if viser_is_installed():
+            serve(self.output, self.port, lambda sentence: console.print(sentence), host=self.host)
+            return
+        report = self.output / "report.html"
+        if not report.is_file():
+            raise InputError(f"There is no finished run in {self.output} ({report.name} is missing).")
+        console.print("viser is not installed (pip install viser shows the scene in 3D); this is the report:")
+        console.print(report.absolute().as_uri(), soft_wrap=True)
