@@ -72,7 +72,7 @@ class Chromium:
             self._process.wait()
         os.close(self._out)
         os.close(self._in)
-        for _ in range(20):  # its children may still write there
+        for _attempt in range(20):  # its children may still write there
             try:
                 self._profile.cleanup()
                 return

@@ -11,6 +11,7 @@ from instascene_core.browser.stage import LAYERS, Stage
 from instascene_core.browser.work import Work
 from instascene_core.export.object_files import FORMATS
 from instascene_core.instances import InstanceId
+from instascene_core.viewer.report.figures import counted
 
 NOTHING = "–"
 ACCENT = (26, 111, 181)
@@ -167,7 +168,7 @@ class Panel:
         folder: Path = self.work.folder / "objects"
         self._begin(
             f"writing {name}", self.work.export, numbers, name,
-            done=lambda _: self._tell("Written", f"{name} of {len(numbers)} object(s) below {folder}", "green"),
+            done=lambda _: self._tell("Written", f"{name} of {counted(len(numbers), 'object')}: {folder}", "green"),
         )  # fmt: skip
 
     def _send(self, client: Any) -> None:

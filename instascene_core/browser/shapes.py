@@ -25,15 +25,15 @@ Z_UP = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
 def shaded(thing: CompletedObject, shading: str) -> bytes:
     """The object as GLB in its own frame, y up."""
     if shading != "texture":
-        thing = replace(thing, colors=_colors(thing, shading).astype(np.uint8), texture=None)
+        thing = replace(thing, colors=colors_of(thing, shading).astype(np.uint8), texture=None)
     asset = ObjectAsset(thing, ExportConfig())
     return glb([placed(asset)], asset.name)
 
 
-def _colors(thing: CompletedObject, shading: str) -> np.ndarray:
+def colors_of(thing: CompletedObject, shading: str) -> np.ndarray:
     """[V, 3] in 0 … 255."""
     if shading == "observed":
-        return observed_colors(thing.observed)
+        return observedcolors_of(thing.observed)
     if shading == "uncertainty":
-        return uncertainty_colors(thing.vertex_uncertainty)
+        return uncertaintycolors_of(thing.vertex_uncertainty)
     return np.broadcast_to(instance_color(thing.instance_id), thing.colors.shape)

@@ -169,7 +169,8 @@ class _Tracer:
         u, v = uv[:, :1], uv[:, 1:]
         weights = np.concatenate([1 - u - v, u, v], axis=1)
         corners = self.triangles[triangle]
-        values = sum(weights[:, k : k + 1] * self.values[corners[:, k]] for k in range(3))
+        first, second, third = (weights[:, k : k + 1] * self.values[corners[:, k]] for k in range(3))
+        values = first + second + third
         if "color" in self.styles:
             start = 3 + 3 * self.styles.index("color")
             values[:, start : start + 3] = self._textured(triangle, weights, values[:, start : start + 3])

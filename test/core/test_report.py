@@ -47,7 +47,8 @@ def test_figures_are_rounded_and_have_units(tmp_path):
     text = page_of(tmp_path / "out", [object_facts(1), object_facts(2)]).text
     for words in (
         "2 complete objects from 30 images", "Recording kitchen", "40,960 Gaussians", "closely (31.2 dB)",
-        "12.3 × 8.1 × 20.4 cm", "160 g (26 g to 600 g)", "± 0.5 mm", "400 cm³", "65 % of its surface was seen",
+        "12.3 × 8.1 × 20.4 cm", "160 g (26 g to 600 g)", "± 0.5 mm", "400 cm³",
+        "65 % of its surface was seen",
         "likely right 90 %", "The bottom was not seen.", "Fit the Gaussians", "1 min 16 s", "875 MB",
         "3 min 37 s and at most 1.1 GB of memory",
     ):  # fmt: skip
@@ -131,7 +132,8 @@ def test_warnings_and_what_was_compared_are_told(tmp_path):
     }
     text = page_of(tmp_path / "out", [object_facts(1, watertight=False)], metrics).text
     for words in (
-        "The poses do not fit.", "warned 2 times", "Not watertight: object 1.", "1 of 2 true objects were found",
+        "The poses do not fit.", "warned 2 times", "Not watertight: object 1.",
+        "1 of 2 true objects were found",
         "mug 3, overlap (IoU) 0.80", "1 of 1 object stay", "drifts by 4.2 mm, tilts by 1.3°",
     ):  # fmt: skip
         assert words in text, words
