@@ -1,7 +1,6 @@
 """Tables, switches and buttons beside the scene."""
 
 import threading
-from pathlib import Path
 from typing import Any
 
 from instascene_core.browser import tables
@@ -165,11 +164,12 @@ class Panel:
     def _write(self) -> None:
         number, name = self._chosen(), self._format.value
         numbers = list(self.stage.contents.objects) if number is None else [number]
-        folder: Path = self.work.folder / "objects"
-        self._begin(
-            f"writing {name}", self.work.export, numbers, name,
-            done=lambda _: self._tell("Written", f"{name} of {counted(len(numbers), 'object')}: {folder}", "green"),
-        )  # fmt: skip
+        told = f"{name} of {counted(len(numbers), 'object')} in {self.work.folder / 'objects'}"
+
+        def done(_: Any) -> None:
+            self._tell("Written", told, "green")
+
+        self._begin(f"writing {name}", self.work.export, numbers, name, done=done)
 
     def _send(self, client: Any) -> None:
         number = self._chosen()

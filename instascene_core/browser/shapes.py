@@ -33,7 +33,7 @@ def shaded(thing: CompletedObject, shading: str) -> bytes:
 def colors_of(thing: CompletedObject, shading: str) -> np.ndarray:
     """[V, 3] in 0 … 255."""
     if shading == "observed":
-        return observedcolors_of(thing.observed)
+        return observed_colors(thing.observed)
     if shading == "uncertainty":
-        return uncertaintycolors_of(thing.vertex_uncertainty)
+        return uncertainty_colors(thing.vertex_uncertainty)
     return np.broadcast_to(instance_color(thing.instance_id), thing.colors.shape)
