@@ -148,6 +148,22 @@ class Chromium:
                 raise TimeoutError("The page did not come to what was waited for.")
             time.sleep(0.1)
 
+    def place_of(self, text: str) -> tuple[float, float]:
+        """The middle of the last element that shows exactly this text, scrolled into view; LookupError."""
+        found = self.run(
+            f"""(() => {{
+            const shows = (e) => e.children.length === 0 && e.textContent.trim() === {json.dumps(text)};
+            const element = [...document.querySelectorAll("body *")].filter(shows).pop();
+            if (!element) return null;
+            element.scrollIntoView({{block: "nearest", behavior: "instant"}});
+            const box = element.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+            }})()"""
+        )
+        if found is None:
+            raise LookupError(f"Nothing in the page shows '{text}'.")
+        return found[0], found[1]
+
     def click(self, x: float, y: float) -> None:
         """The left button at a place of the window, CSS pixels."""
         self.drag((x, y), (x, y))
@@ -161,10 +177,11 @@ class Chromium:
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=end[0], y=end[1], **at)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **at)
 
-    def screenshot(self, path: Path, whole: bool = False, format: str = "webp", quality: int = 82) -> Path:
-        """What the window shows, or the whole page, as PNG or WebP."""
-        options: dict[str, Any] = {"format": format, "captureBeyondViewport": whole}
-        if format != "png":
+    def screenshot(self, path: Path, whole: bool = False, quality: int = 82) -> Path:
+        """What the window shows, or the whole page, as PNG or WebP, by suffix."""
+        kind = path.suffix.removeprefix(".")
+        options: dict[str, Any] = {"format": kind, "captureBeyondViewport": whole}
+        if kind != "png":
             options["quality"] = quality
         if whole:
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]

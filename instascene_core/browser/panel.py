@@ -23,13 +23,7 @@ class Panel:
         self.server, self.stage, self.work = server, stage, work
         self._lock = threading.RLock()  # viser calls from many threads
         gui = server.gui
-        gui.configure_theme(
-            dark_mode=False,
-            show_logo=False,
-            show_share_button=False,
-            brand_color=ACCENT,
-            control_width="large",
-        )
+        self._theme(dark=False)
         gui.set_panel_label(tables.title(contents))
         tabs = gui.add_tab_group()
         with tabs.add_tab("Objects"):
@@ -55,6 +49,8 @@ class Panel:
                 "Shading", tuple(SHADINGS.values()), initial_value=SHADINGS["texture"]
             )
             switches = {layer: gui.add_checkbox(title, on) for layer, (title, on) in LAYERS.items()}
+            dark = gui.add_checkbox("Dark panel", False)
+            dark.on_update(lambda event: self._theme(event.target.value))
         with tabs.add_tab("How it was made"):
             gui.add_html(tables.stages(contents))
         self._state = gui.add_markdown("")
@@ -79,6 +75,15 @@ class Panel:
 
     def _chosen(self) -> InstanceId | None:
         return None if self._choice.value == NOTHING else InstanceId(int(self._choice.value))
+
+    def _theme(self, dark: bool) -> None:
+        self.server.gui.configure_theme(
+            dark_mode=dark,
+            show_logo=False,
+            show_share_button=False,
+            brand_color=ACCENT,
+            control_width="large",
+        )
 
     def _shade(self) -> None:
         name = next(name for name, title in SHADINGS.items() if title == self._shading.value)

@@ -96,7 +96,7 @@ def _trust(likely: Sequence[str], doubtful: Sequence[str], guesses: Sequence[str
         if ids:
             name = "number" if len(ids) == 1 else "numbers"
             told.append(f"{name} {listed(list(ids))} {_are(len(ids))} {words}")
-    return f"Of these, {'; '.join(told)}."
+    return f"Of the objects, {'; '.join(told)}."
 
 
 def confidence_kind(confidence: float) -> str:
