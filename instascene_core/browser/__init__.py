@@ -11,6 +11,11 @@ import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from instascene_core.browser.panel import Panel
+    from instascene_core.browser.work import Jobs
 
 LOCALHOST = "127.0.0.1"
 
@@ -22,24 +27,15 @@ def viser_is_installed() -> bool:
 def serve(
     folder: Path, port: int, say: Callable[[str], None], wait: bool = True, host: str = LOCALHOST
 ) -> object:
-    """Show the scene until Ctrl-C; the viser server.
+    """Show a saved scene until Ctrl-C; the viser server.
 
     host: the address to listen on; only this machine's programs reach the default.  Raises InputError where
     there is no saved scene.
     """
-    import viser  # pyright: ignore[reportMissingImports] (optional: the caller says what to install)
-
-    from instascene_core.browser.contents import Contents
-    from instascene_core.browser.panel import Panel
-    from instascene_core.browser.stage import Stage
     from instascene_core.browser.work import Work
 
-    contents = Contents.of(Path(folder))
-    server = viser.ViserServer(host=host, port=port, label="instascene", verbose=False)
     work = Work(Path(folder))
-    Panel(server, Stage(server, contents), work, contents)
-    name = "localhost" if host == LOCALHOST else host
-    say(f"The scene is shown at http://{name}:{server.get_port()} (Ctrl-C ends).")
+    server, _ = open_viewer(work, port, say, host)
     try:
         while wait:
             time.sleep(1.0)
@@ -48,3 +44,20 @@ def serve(
             work.close()
             server.stop()
     return server
+
+
+def open_viewer(
+    work: "Jobs", port: int, say: Callable[[str], None], host: str = LOCALHOST
+) -> "tuple[Any, Panel]":
+    """A viser server that shows the scene of these jobs, and its panel."""
+    import viser  # pyright: ignore[reportMissingImports] (optional: the caller says what to install)
+
+    from instascene_core.browser.panel import Panel
+    from instascene_core.browser.stage import Stage
+
+    contents = work.contents()
+    server = viser.ViserServer(host=host, port=port, label="instascene", verbose=False)
+    panel = Panel(server, Stage(server, contents), work, contents)
+    name = "localhost" if host == LOCALHOST else host
+    say(f"The scene is shown at http://{name}:{server.get_port()} (Ctrl-C ends).")
+    return server, panel

@@ -17,6 +17,8 @@ from instascene_core.objects import CompletedObject
 from instascene_core.saved_facts import read_scene_facts
 from instascene_core.transforms import look_at
 from instascene_core.untrusted import read_json_object
+from instascene_core.viewer.report.facts import Facts
+from instascene_core.viewer.report.summary import headline
 
 THICKNESS = 1e-2  # of a disk, of its smaller deviation: viewers of 3D Gaussians need one
 FIELD_OF_VIEW = np.radians(50)  # vertical, of the first view
@@ -54,9 +56,8 @@ class View:
 
 @dataclass(frozen=True)
 class Contents:
-    """A saved scene as it is shown; everything in the scene's frame."""
+    """A scene as it is shown; everything in the scene's frame."""
 
-    folder: Path
     splats: Splats
     is_object: np.ndarray  # [N] bool: the Gaussian belongs to a completed object
     objects: Mapping[InstanceId, CompletedObject]
@@ -65,6 +66,7 @@ class Contents:
     up: np.ndarray  # [3]
     background: np.ndarray  # [3] in 0 … 1, what the Gaussians were fitted before
     metrics: Mapping[str, Any]
+    title: str  # what came out, in one line
 
     @classmethod
     def of(cls, folder: Path) -> "Contents":
@@ -76,9 +78,9 @@ class Contents:
         ids = file.instance_ids
         labels = np.full(len(file.gaussians), UNLABELLED) if ids is None else ids
         plane = saved["instances"].get("support_plane")
-        metrics = folder / "metrics.json"
+        path = folder / "metrics.json"
+        metrics = read_json_object(path) if path.is_file() else {}
         return cls(
-            folder=folder,
             splats=Splats.made_of(file.gaussians),
             is_object=np.isin(labels, list(objects)),
             objects=objects,
@@ -86,7 +88,8 @@ class Contents:
             views=tuple(_view(entry, offset) for entry in saved["frames"]),
             up=np.array([0.0, 0.0, 1.0] if plane is None else plane["normal"]),
             background=np.array(saved.get("background_color") or (0.0, 0.0, 0.0)),
-            metrics=read_json_object(metrics) if metrics.is_file() else {},
+            metrics=metrics,
+            title=headline(Facts.of(folder, metrics)),
         )
 
     def first_view(self) -> np.ndarray:
@@ -94,6 +97,8 @@ class Contents:
         there are none)."""
         points = [thing.mesh.vertices for thing in self.objects.values()]
         cloud = np.concatenate(points) if points else self.splats.means
+        if not len(cloud):
+            cloud = np.array([[-0.5, -0.5, 0.0], [0.5, 0.5, 0.5]])
         low, high = np.percentile(cloud, (0.5, 99.5), axis=0)
         return view_of((low + high) / 2, float(np.linalg.norm(high - low)) / 2, self._away(), self.up)
 
@@ -105,6 +110,8 @@ class Contents:
 
     def _away(self) -> np.ndarray:
         """[3] from the scene to where its cameras mostly were: against what they look along on average."""
+        if not self.views:
+            return np.cross(self.up, np.eye(3)[np.argmin(np.abs(self.up))]) + 0.62 * self.up
         ahead = np.mean([view.world_from_camera[:3, 2] for view in self.views], axis=0)
         level = -(ahead - self.up * (ahead @ self.up))
         if np.linalg.norm(level) < 0.2:  # from all sides: that of the first

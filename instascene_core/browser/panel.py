@@ -7,7 +7,7 @@ from instascene_core.browser import tables
 from instascene_core.browser.contents import Contents
 from instascene_core.browser.shapes import SHADINGS, shaded
 from instascene_core.browser.stage import LAYERS, Stage
-from instascene_core.browser.work import Work
+from instascene_core.browser.work import Jobs
 from instascene_core.export.object_files import FORMATS
 from instascene_core.instances import InstanceId
 from instascene_core.viewer.report.figures import counted
@@ -19,12 +19,12 @@ ACCENT = (26, 111, 181)
 class Panel:
     """The controls of a viser server."""
 
-    def __init__(self, server: Any, stage: Stage, work: Work, contents: Contents) -> None:
+    def __init__(self, server: Any, stage: Stage, work: Jobs, contents: Contents) -> None:
         self.server, self.stage, self.work = server, stage, work
         self._lock = threading.RLock()  # viser calls from many threads
         gui = server.gui
         self._theme(dark=False)
-        gui.set_panel_label(tables.title(contents))
+        gui.set_panel_label(contents.title)
         tabs = gui.add_tab_group()
         with tabs.add_tab("Objects"):
             self._objects = gui.add_html(tables.objects(contents, None))
@@ -136,11 +136,12 @@ class Panel:
     def _change(self, what: str, job: Any) -> None:
         number = self._chosen()
         if number is not None:
-            self._begin(f"{what} object {number}", job, number, done=lambda _: self._renew())
+            self._begin(f"{what} object {number}", job, number, done=lambda _: self.renew())
 
-    def _renew(self) -> None:
-        """The files have changed: show them."""
-        before, contents = self._chosen(), Contents.of(self.work.folder)
+    def renew(self) -> None:
+        """The scene has changed: show what it is now."""
+        before, contents = self._chosen(), self.work.contents()
+        self.server.gui.set_panel_label(contents.title)
         with self._lock:
             self.stage.replace_contents(contents)
         self._choice.options = self._names()
@@ -169,10 +170,10 @@ class Panel:
     def _write(self) -> None:
         number, name = self._chosen(), self._format.value
         numbers = list(self.stage.contents.objects) if number is None else [number]
-        told = f"{name} of {counted(len(numbers), 'object')} in {self.work.folder / 'objects'}"
+        told = f"{name} of {counted(len(numbers), 'object')}"
 
-        def done(_: Any) -> None:
-            self._tell("Written", told, "green")
+        def done(folder: Any) -> None:
+            self._tell("Written", f"{told} in {folder}", "green")
 
         self._begin(f"writing {name}", self.work.export, numbers, name, done=done)
 

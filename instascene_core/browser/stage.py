@@ -55,16 +55,23 @@ class Stage:
     def _center(self) -> np.ndarray:
         things = [thing.mesh.vertices for thing in self.contents.objects.values()]
         cloud = np.concatenate(things) if things else self.contents.splats.means
+        if not len(cloud):
+            return np.zeros(3)
         return (cloud.min(axis=0) + cloud.max(axis=0)) / 2
 
     def _camera_scale(self) -> float:
         """Metres: the size of a drawn camera, a share of how far the cameras are from what they look at."""
+        if not self.contents.views:
+            return 0.05
         places = np.stack([view.world_from_camera[:3, 3] for view in self.contents.views])
         return float(0.045 * np.median(np.linalg.norm(places - self._center(), axis=1)))
 
     def _draw_splats(self) -> None:
         for layer, chosen in (("background", ~self.contents.is_object), ("splats", self.contents.is_object)):
             part = self.contents.splats.of(chosen)
+            before = self._drawn[layer].pop("all", None)
+            if before is not None and not len(part.means):
+                before.remove()
             if len(part.means):
                 self._drawn[layer]["all"] = self.server.scene.add_gaussian_splats(
                     f"/{layer}", part.means, part.covariances, part.colors, part.opacities,
@@ -113,7 +120,7 @@ class Stage:
 
     def draw_cameras(self, images: Mapping[str, np.ndarray]) -> None:
         """The cameras that took part; images: [H, W, 3] uint8 of those that are at hand, by name."""
-        step = -(-len(self.contents.views) // MOST_CAMERAS)
+        step = max(1, -(-len(self.contents.views) // MOST_CAMERAS))
         for index, view in enumerate(self.contents.views[::step]):
             handle = self._frustum(f"/cameras/{index}", view, images.get(view.name))
             handle.on_click(lambda event, view=view: _stand_at(event.client, view.world_from_camera))

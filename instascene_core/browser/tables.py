@@ -6,7 +6,6 @@ from typing import Any
 from instascene_core.browser.contents import Contents
 from instascene_core.colors import instance_color
 from instascene_core.instances import InstanceId
-from instascene_core.viewer.report.facts import Facts
 from instascene_core.viewer.report.figures import (
     duration,
     group,
@@ -19,26 +18,21 @@ from instascene_core.viewer.report.figures import (
 )
 from instascene_core.viewer.report.parts import text
 from instascene_core.viewer.report.sections import STAGES
-from instascene_core.viewer.report.summary import confidence_kind, headline
+from instascene_core.viewer.report.summary import confidence_kind
 
 COLORS = {"likely": "#1d7a46", "doubtful": "#8a5a00", "guess": "#a8321f"}
-BOX = "font:13px/1.45 system-ui,sans-serif;padding:2px 14px"
+BOX = "font:12.5px/1.45 system-ui,sans-serif;padding:2px 8px"
 BAR = "height:8px;border-radius:8px;background:#1a6fb5"
 DOT = "display:inline-block;width:9px;height:9px;border-radius:9px;margin-right:6px"
-CELL = "padding:3px 4px;text-align:right;white-space:nowrap"
-
-
-def title(contents: Contents) -> str:
-    """What came out, in one line."""
-    return headline(Facts.of(contents.folder, contents.metrics))
+CELL = "padding:3px 3px;text-align:right;white-space:nowrap"
 
 
 def objects(contents: Contents, chosen: InstanceId | None) -> str:
     """One row an object: number, size, mass, confidence; the chosen one marked."""
     if not contents.objects:
-        return f"<div style='{BOX}'>No object was completed; the Gaussians are all there is.</div>"
+        return f"<div style='{BOX}'>No object was completed yet.</div>"
     style = f"{CELL};opacity:.6;font-weight:500"
-    head = "".join(f"<th style='{style}'>{name}</th>" for name in ("", "size, cm", "mass", "confidence"))
+    head = "".join(f"<th style='{style}'>{name}</th>" for name in ("", "size, cm", "mass", "sure"))
     rows = "".join(_row(number, facts, number == chosen) for number, facts in contents.facts.items())
     table = f"<table style='width:100%;border-collapse:collapse'><tr>{head}</tr>{rows}</table>"
     return f"<div style='{BOX};max-height:40vh;overflow:auto'>{table}</div>"
@@ -66,8 +60,9 @@ def details(contents: Contents, ident: InstanceId) -> str:
         f" ({mass(limits[0])} to {mass(limits[1])})" if isinstance(limits, list) and len(limits) == 2 else ""
     )
     view = group(facts, "next_best_view")
+    known = facts.get("mass_kg") is not None
     rows = [
-        ("Mass", f"{mass(facts.get('mass_kg'))}{between}, {facts.get('material', '')}"),
+        *([("Mass", f"{mass(facts['mass_kg'])}{between}, {facts.get('material', '')}")] if known else []),
         ("Seen", f"{percent(facts['observed_fraction'])} of the surface"),
         ("Uncertainty", f"± {millimetres(facts['uncertainty_m'])}"),
     ]

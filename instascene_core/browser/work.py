@@ -1,6 +1,7 @@
 """Work on the scene that is shown: one thread does it, one job after another."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from instascene_core.browser.contents import Contents
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene import (
@@ -31,12 +33,10 @@ IMAGE_WIDTH = 240  # pixels, of a camera's picture
 Done = Callable[[Any, str], None]  # (the result, "") or (None, what went wrong)
 
 
-class Work:
-    """Jobs on a saved scene, which is loaded when the first one needs it."""
+class Jobs(ABC):
+    """Jobs on a scene, done by one thread."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._loaded: LoadedScene | None = None
+    def __init__(self) -> None:
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="viewer work")
 
@@ -71,8 +71,39 @@ class Work:
 
         return self._thread.submit(work)
 
+    @abstractmethod
+    def contents(self) -> Contents:
+        """The scene as it is now."""
+
+    @abstractmethod
     def images(self, progress: ProgressCallback) -> dict[str, np.ndarray]:
-        """[H, W, 3] uint8 of the input's frames that are still there, by name, small."""
+        """[H, W, 3] uint8 of the cameras' images that are at hand, by name, small."""
+
+    @abstractmethod
+    def complete(self, number: InstanceId, progress: ProgressCallback) -> None:
+        """Complete an object again."""
+
+    @abstractmethod
+    def remove(self, number: InstanceId, progress: ProgressCallback) -> None:
+        """The object was taken away."""
+
+    @abstractmethod
+    def export(self, numbers: list[InstanceId], format: str, progress: ProgressCallback) -> Path:
+        """Write objects in one more format; the folder that holds them."""
+
+
+class Work(Jobs):
+    """Jobs on a saved scene, which is loaded when the first one needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._loaded: LoadedScene | None = None
+
+    def contents(self) -> Contents:
+        return Contents.of(self.folder)
+
+    def images(self, progress: ProgressCallback) -> dict[str, np.ndarray]:
         import cv2
 
         loaded = self._scene(progress)
@@ -84,7 +115,6 @@ class Work:
         return found
 
     def complete(self, number: InstanceId, progress: ProgressCallback) -> None:
-        """Complete an object again, into the saved scene."""
         require_savable(self.folder)
         scene = self._scene(progress).scene
         result = scene.complete(number, progress=progress)
@@ -92,7 +122,6 @@ class Work:
         self._renew_report()
 
     def remove(self, number: InstanceId, progress: ProgressCallback) -> None:
-        """The object was taken away: out of the scene, and of its files."""
         loaded = self._scene(progress)
         if loaded.scene.state.decomposition is None:
             raise InputError("The scene was only reconstructed; there is no object to remove.")
@@ -102,8 +131,7 @@ class Work:
         save_scene(loaded.scene, self.folder, progress=progress)
         self._loaded = loaded
 
-    def export(self, numbers: list[InstanceId], format: str, progress: ProgressCallback) -> None:
-        """Write objects in one more format, beside what is there."""
+    def export(self, numbers: list[InstanceId], format: str, progress: ProgressCallback) -> Path:
         require_savable(self.folder)
         saved = load_objects(self.folder)
         config = replace(saved_export_config(self.folder), formats=(format,))
@@ -113,6 +141,7 @@ class Work:
             views = [v for v in loaded.scene.state.labelled_views if v.name in loaded.names_found]
         export_saved(self.folder, [saved[number] for number in numbers], config, views)
         self._renew_report()
+        return self.folder / "objects"
 
     def _scene(self, progress: ProgressCallback) -> LoadedScene:
         if self._loaded is None:

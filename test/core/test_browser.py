@@ -105,7 +105,7 @@ def test_tables_tell_of_objects_and_escape_what_they_are_told(saved):
     assert f"{100 * facts['confidence']:.0f}" in table
     told = tables.details(contents, RED)
     assert "<script" not in told and "&lt;script&gt;" in told and "would show" in told
-    assert tables.title(contents) == "1 complete object from 8 images"
+    assert contents.title == "1 complete object from 8 images"
     assert "Complete the objects" in tables.stages(contents)
 
 

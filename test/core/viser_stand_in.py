@@ -50,10 +50,13 @@ class Api:
 
     def __init__(self) -> None:
         self.made: dict[str, Handle] = {}
+        self.html: list[Handle] = []  # in their order
 
     def __getattr__(self, name: str):
         def call(*values, **more):
             handle = Handle(name, values, more)
+            if name == "add_html":
+                self.html.append(handle)
             self.made[str(values[0]) if values else name] = handle
             return handle
 
