@@ -97,6 +97,8 @@ class Panel:
 
     def _show_choice(self, number: InstanceId | None) -> None:
         contents = self.stage.contents
+        if number not in contents.objects:  # none, or gone a moment ago
+            number = None
         with self._lock:
             self.stage.select(number)
         self._objects.content = tables.objects(contents, number)

@@ -110,7 +110,7 @@ def test_a_scene_that_was_stopped_early_has_a_report_too(tmp_path):
     assert "No object found in 30 images" in text and "Objects" not in text
     found = {"list": [{"id": 1, "kind": "object"}, {"id": 2, "kind": "object"}, {"id": 3, "kind": "outside"}]}
     text = page_of(tmp_path / "c", [], {**only, "instances": 2}, instances=found).text
-    assert "2 objects are told apart; none was completed. 1 thing outside" in text
+    assert "2 objects are told apart; none was completed. Listed only: 1 thing outside" in text
     assert "Without a mesh: object 1, 2." in text
 
 
@@ -134,7 +134,7 @@ def test_warnings_and_what_was_compared_are_told(tmp_path):
     for words in (
         "The poses do not fit.", "warned 2 times", "Not watertight: object 1.",
         "1 of 2 true objects were found",
-        "mug 3, overlap (IoU) 0.80", "1 of 1 object stay", "drifts by 4.2 mm, tilts by 1.3°",
+        "mug 3, overlap (IoU) 0.80", "1 of 1 objects stay", "drifts by 4.2 mm, tilts by 1.3°",
     ):  # fmt: skip
         assert words in text, words
 

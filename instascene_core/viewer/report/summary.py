@@ -59,13 +59,13 @@ def _found(scene: Facts) -> str:
         return "It was reconstructed only; objects were not looked for."
     found = sum(e.get("kind") == "object" for e in scene.instances)
     others = sum(e.get("kind") in ("fixture", "outside") for e in scene.instances)
-    more = f" {counted(others, 'thing')} outside the region of interest are listed only." if others else ""
+    more = f" Listed only: {counted(others, 'thing')} outside the region of interest." if others else ""
     if not found and not scene.objects:
         return f"No object was found in it.{more}"
     if not scene.objects:
         return f"{counted(found, 'object')} {_are(found)} told apart; none was completed.{more}"
     if scene.unfinished:
-        return f"{len(scene.objects)} of {counted(found, 'object')} were completed.{more}"
+        return f"{len(scene.objects)} of {found} objects were completed.{more}"
     return more.strip()
 
 
@@ -120,7 +120,7 @@ def _settled(scene: Facts) -> str:
     count, share = len(group(settle, "objects")), number(settle.get("stay_where_they_were"))
     if not count or share is None:
         return ""
-    return f"Let go in a simulator, {round(share * count)} of {counted(count, 'object')} stay where they are."
+    return f"Let go in a simulator, {round(share * count)} of {count} objects stay where they are."
 
 
 def _effort(scene: Facts) -> str:
