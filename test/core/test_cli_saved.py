@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import webbrowser
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from instascene_core.config import ExportConfig
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene import put_object, save_scene
 from instascene_core.owned_folder import owned_files
+from instascene_core.terminal import summarise
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,13 @@ def test_export_refuses_in_one_sentence(saved, tmp_path, capsys):
         "export", str(saved), "--instance", str(BLUE), capsys=capsys
     )
     assert "no completed objects" in run_cli("export", str(tmp_path), capsys=capsys)
+
+
+def test_a_job_ends_with_the_path_of_the_report_and_opens_nothing(saved, capsys, monkeypatch):
+    monkeypatch.setattr(webbrowser, "open", lambda *_: pytest.fail("a browser was opened"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    summarise(saved)
+    assert " ".join(capsys.readouterr().out.split()[-2:]).endswith(str(saved / "report.html"))
 
 
 def test_export_writes_the_support_without_holes(saved, tmp_path, capsys):
