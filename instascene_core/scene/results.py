@@ -237,8 +237,9 @@ class SceneState:
 
 
 def merged_metrics(known: Mapping, new: Mapping) -> dict:
-    """`known` with what is `new`; the seconds of each stage add up."""
+    """`known` with what is `new`; the seconds of each stage add up, of its memory the latest counts."""
     seconds = dict(known.get("seconds", {}))
     for stage, value in new.get("seconds", {}).items():
         seconds[stage] = seconds.get(stage, 0.0) + value
-    return {**known, **new, "seconds": seconds}
+    memory = {**known.get("memory_mb", {}), **new.get("memory_mb", {})}
+    return {**known, **new, "seconds": seconds, **({"memory_mb": memory} if memory else {})}

@@ -189,9 +189,10 @@ def _compact(labels: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def timed(stage: str, metrics: dict) -> Iterator[None]:
-    """Note the stage's wall time in `metrics["seconds"]` and the process' peak memory."""
+    """Note the stage's wall time in `metrics["seconds"]`, and the process' peak memory until its end."""
     start = time.perf_counter()
     yield
     metrics["seconds"][stage] = time.perf_counter() - start
-    metrics["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    metrics["peak_memory_mb"] = metrics.setdefault("memory_mb", {})[stage] = peak
     logger.info("%s: %.1f s", stage, metrics["seconds"][stage])
