@@ -77,6 +77,8 @@ RECORDS: dict[str, dict[str, Rows]] = {
     },
     "assets": {"runs": _rows("assets", identity=("scene",))},
     "grasping": {"runs": _rows("grasping", identity=("seed", "object"))},
+    "parsers": {"runs": _rows("parsers", identity=("scene",))},
+    "settling": {"runs": _rows("settling", identity=("scene",))},
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     # The node imports the scene in a process of its own.
     "ros": {"runs": Rows(Sources((f"{BENCHMARKS}.ros", f"{CORE}.scene")), ("qos",))},

@@ -179,13 +179,13 @@ def measure(listener: Listener, qos: str, frames: int, folder: Path) -> dict:
         listener.spin(0.5)
     listener.spin(3.0)
     heard = [message for _, message in listener.statuses]
-    settled = next((m.memory_mb for m in heard if m.frames_received >= SETTLED), float("nan"))
+    memory = memory_after(heard, frames)
     last = heard[-1]
     row = {
         "qos": qos, "sent": frames, "received": last.frames_received, "lost": last.frames_lost,
         "unreported": frames - last.frames_received - last.frames_lost, "used": last.frames_used,
         "dropped": dict(zip(last.dropped_reasons, last.dropped_counts)),
-        "memory_settled_mb": float(settled), "memory_end_mb": float(last.memory_mb),
+        "memory_settled_mb": memory[0], "memory_end_mb": memory[-1], "memory_mb": memory,
         "idle_processor_share": float(idle),
         **latencies(listener),
     }  # fmt: skip
@@ -195,6 +195,13 @@ def measure(listener: Listener, qos: str, frames: int, folder: Path) -> dict:
     row["callback_ms"] = float(1000 * np.median(taken))
     row["callback_p99_ms"] = float(1000 * np.quantile(taken, 0.99))
     return row
+
+
+def memory_after(heard: Sequence, frames: int) -> list[float]:
+    """Megabytes of the node each SETTLED frames, and in the end."""
+    marks = [next((m.memory_mb for m in heard if m.frames_received + m.frames_lost >= count), float("nan"))
+             for count in range(SETTLED, frames, SETTLED)]  # fmt: skip
+    return [float(value) for value in (*marks, heard[-1].memory_mb)]
 
 
 def latencies(listener: Listener) -> dict:

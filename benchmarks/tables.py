@@ -24,6 +24,7 @@ from benchmarks.scene_tables import (
     plausibility,
     recordings,
     ros,
+    settling,
     wholes,
 )
 from instascene_core.files import write_bytes
@@ -399,6 +400,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "ros": ros,
     "assets": assets,
     "grasping": grasping,
+    "settling": settling,
 }
 
 

@@ -17,7 +17,7 @@ The layers, bottom to top.  A module imports only from layers below its own, nev
 the same layer, and no two files import each other in a circle (`test/core/test_architecture.py` holds this):
 
     errors progress threads                                         layer 0
-    transforms camera colors config images untrusted                layer 1: plain values
+    transforms camera colors config images untrusted time_budget    layer 1: plain values
     files config_file config_listing pose_conventions local_frame   layer 2
     weights pipelines geometry owned_folder saved_facts             layer 3
     frame gaussians instances                                       layer 4: what one step hands to the next

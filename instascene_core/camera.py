@@ -78,6 +78,24 @@ class PinholeCamera:
         )
         return pixels, z
 
+    def locate(self, points: np.ndarray) -> "PixelsOfPoints":
+        """The pixels that show camera-frame points [N, 3]."""
+        pixels, z = self.project(points)
+        with np.errstate(invalid="ignore"):
+            inside = np.all((pixels >= 0) & (pixels < (self.width, self.height)), axis=1)  # not where NaN
+        column, row = np.where(inside[:, None], pixels, 0).astype(int).T
+        return PixelsOfPoints(row, column, z, inside)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelsOfPoints:
+    """Where an image shows points; row and column are 0 of those that it does not."""
+
+    row: np.ndarray  # [N] int
+    column: np.ndarray  # [N] int
+    z: np.ndarray  # [N] metres along the optical axis
+    inside: np.ndarray  # [N] bool: before the camera and in the image
+
 
 # Frames bring a camera object each, of few kinds: rays kept with the objects would outweigh the images.
 @lru_cache(maxsize=8)

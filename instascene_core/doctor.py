@@ -41,6 +41,7 @@ LIBRARIES = (
     ("pycolmap", ("pycolmap",), False, "RGB-only input and COLMAP models: pip install pycolmap"),
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
+    ("viser", ("viser",), False, "instascene view in 3D: pip install 'instascene[viewer]'"),
     ("pxr", ("usd-core",), False, "export to USD: pip install 'instascene[usd]'"),
     ("rerun", ("rerun-sdk",), False, "run --rerun: pip install 'instascene[rerun]'"),
 )

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from instascene_core.camera import PinholeCamera
+from instascene_core.camera import PinholeCamera, PixelsOfPoints
 from instascene_core.errors import InputError
 from instascene_core.files import require_file_name
 from instascene_core.images import resize
-from instascene_core.transforms import inverse, require_rigid
+from instascene_core.transforms import apply, inverse, require_rigid
 
 UNLABELLED = -1  # inside; in 16-bit label images on disk and on topics it is 0
 _KINDS = {  # of the values of the optional images
@@ -63,6 +63,10 @@ class Frame:
     @property
     def camera_from_world(self) -> np.ndarray:
         return inverse(self.world_from_camera)
+
+    def locate(self, points: np.ndarray) -> PixelsOfPoints:
+        """The pixels that show world points [N, 3]."""
+        return self.camera.locate(apply(self.camera_from_world, points))
 
     def require_depth(self) -> np.ndarray:
         """The depth [H, W] in metres.  Raises InputError where the frame has none."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
 from instascene_core.instances import InstanceId
 from instascene_core.local_frame import moved
 from instascene_core.transforms import apply
@@ -90,6 +91,28 @@ class CompletedObject:
             hypotheses=tuple(map(moved_mesh, self.hypotheses)),
             next_best_view=None,
             next_view_reveals=0.0,
+        )
+
+    def with_mesh(
+        self, mesh: TriangleMesh, convex_parts: tuple[TriangleMesh, ...], shift: np.ndarray
+    ) -> "CompletedObject":
+        """The same with its vertices elsewhere, in their order; box, volume and origin follow.
+
+        shift: [3] metres of that by which the whole object was moved, and its other hypotheses are.
+        """
+        pose = self.world_from_object.copy()
+        turned = mesh.vertices @ pose[:3, :3]
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        pose[:3, 3] = pose[:3, :3] @ [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]]
+        return replace(
+            self,
+            mesh=mesh,
+            convex_parts=convex_parts,
+            world_from_object=pose,
+            dimensions=high - low,
+            watertight=meshes.is_watertight(mesh),
+            volume=meshes.volume(mesh),
+            hypotheses=tuple(body.moved(shift) for body in self.hypotheses),
         )
 
     def in_world(self) -> "CompletedObject":

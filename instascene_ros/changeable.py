@@ -4,6 +4,7 @@
 # by its settings, and topics are subscribed to by theirs.
 TAKES_EFFECT = {
     "keyframe_": "with the next frame",
+    "min_sharpness": "with the next frame",
     "segmentation.": "with the next segment_instances",
     "association.": "with the next segment_instances",
     "features.": "with the next segment_instances",

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 
 from instascene_core.config import Config
 from instascene_core.config.descriptions import Setting, described_settings
-from instascene_core.config.ranges import MAX_INT, Signed
+from instascene_core.config.ranges import MAX_INT, Share, Signed
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.config_listing import meaning
 from instascene_core.corrections import Corrections
@@ -63,6 +63,8 @@ class InputParameters:
     use_masks: bool = True  # take masks/image when something publishes it
     keyframe_translation_m: float = 0.02  # a frame is taken when the camera moved this far ...
     keyframe_rotation_deg: float = 3.0  # ... or turned this much since the last one taken; 0 0 = every frame
+    # Share of the sharpness of the images before it below which one is blurred and left out; 0 = none is.
+    min_sharpness: Share = 0.8
     max_queued_frames: int = 200  # waiting for the worker; more are dropped
     # Where poses or depth mean something else than their messages say (instascene_core/corrections.py).
     pose_convention: str = "opencv-c2w"  # AXES-WAY: opencv, opengl, ros (body) or unity; c2w or w2c

@@ -19,12 +19,13 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import Scene
+from instascene_ros.blur_watch import BlurWatch
 from instascene_ros.cameras import Cameras
 from instascene_ros.clocks import steady_clock
 from instascene_ros.conversions import matrix_from_numbers
 from instascene_ros.edits import Edits
 from instascene_ros.error_log import ErrorLog, describe
-from instascene_ros.frame_assembly import BAD_IMAGE, REDUNDANT, FrameDropped
+from instascene_ros.frame_assembly import BAD_IMAGE, BLURRED, REDUNDANT, FrameDropped
 from instascene_ros.frame_jobs import FrameJobs
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.map_points import MapPoints
@@ -135,7 +136,7 @@ class SceneNode(LifecycleNode):
         self.frame_jobs = FrameJobs(
             self.worker, self.source, self.errors, FRAME_JOB, inputs.max_queued_frames, self._take
         )
-        self._self_filter = None
+        self._blur_watch, self._self_filter = BlurWatch(inputs.min_sharpness), None
         if inputs.self_filter:
             base = matrix_from_numbers(inputs.base_in_map, "The parameter base_in_map")
             self._self_filter = SelfFilter(self, base, MutuallyExclusiveCallbackGroup())
@@ -182,6 +183,7 @@ class SceneNode(LifecycleNode):
             return
         given = parameters.input
         self.source.set_keyframes(given.keyframe_translation_m, given.keyframe_rotation_deg)
+        self._blur_watch.min_sharpness = given.min_sharpness
 
         def take(progress: ProgressCallback) -> None:
             self.worker.scene.config = config
@@ -192,6 +194,8 @@ class SceneNode(LifecycleNode):
 
     def _take(self, frame: Frame, header: Header) -> None:
         """In the worker: give one frame to the scene."""
+        if self._blur_watch.is_blurred(frame.rgb, header.frame_id):
+            raise FrameDropped(BLURRED)
         if self._self_filter is not None:
             frame = self._self_filter.without_robot(frame)
         try:
@@ -204,6 +208,7 @@ class SceneNode(LifecycleNode):
 
     def _forget_inputs(self) -> None:
         self.source.clear()
+        self._blur_watch.clear()
         self.errors.clear()
 
     # ── results ───────────────────────────────────────────────────────────────────────────────────

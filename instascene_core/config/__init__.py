@@ -23,6 +23,7 @@ from instascene_core.config.reconstruction import ReconstructionConfig
 from instascene_core.config.region import RegionConfig
 from instascene_core.config.registration import RegistrationConfig
 from instascene_core.config.removal import RemovalConfig
+from instascene_core.config.resting import RestingConfig
 from instascene_core.config.segmentation import SegmentationConfig
 from instascene_core.config.synthetic import SyntheticConfig
 
@@ -57,6 +58,7 @@ class Config:
     removal: RemovalConfig = field(default_factory=RemovalConfig)
     following: FollowingConfig = field(default_factory=FollowingConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
+    resting: RestingConfig = field(default_factory=RestingConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
 
 
@@ -75,6 +77,7 @@ __all__ = [
     "RegionConfig",
     "RegistrationConfig",
     "RemovalConfig",
+    "RestingConfig",
     "SegmentationConfig",
     "SurfaceAdoptionConfig",
     "SyntheticConfig",

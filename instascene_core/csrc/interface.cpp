@@ -4,6 +4,7 @@
 #include "kernel.h"
 #include "losses.hpp"
 #include "patch_match.hpp"
+#include "surface_graph.hpp"
 #include "workspace.hpp"
 
 namespace isk {
@@ -147,6 +148,15 @@ int isk_adam(int64_t rows, int32_t width, float* parameter, const float* gradien
 
 int isk_patch_match(const isk_stereo* stereo, float* planes, float* costs) {
   return guarded([&] { isk::patch_match(*stereo, planes, costs); });
+}
+
+int isk_widest_levels(const isk_graph* graph, const float* values, int32_t seed, float floor,
+                      float* levels) {
+  return guarded([&] { isk::widest_levels(*graph, values, seed, floor, levels); });
+}
+
+int isk_enclose(const isk_graph* graph, const uint8_t* allowed, int32_t rounds, uint8_t* chosen) {
+  return guarded([&] { isk::enclose(*graph, allowed, rounds, chosen); });
 }
 
 const char* isk_best_instruction_set(void) {

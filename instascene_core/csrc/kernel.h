@@ -123,6 +123,21 @@ typedef struct {
  * costs [H, W]: 1 - NCC of the views that agree best, 1 where nothing can be compared. */
 ISK_API int isk_patch_match(const isk_stereo* stereo, float* planes, float* costs);
 
+/* Gaussians and their neighbours, both ways. */
+typedef struct {
+  int32_t nodes;
+  const int32_t* begin;      /* [nodes + 1]: where the neighbours of each begin */
+  const int32_t* neighbours; /* [begin[nodes]] */
+} isk_graph;
+
+/* levels [nodes]: the highest threshold >= floor that still connects a node to `seed` through nodes whose
+ * values [nodes] reach it; -inf where there is none.  The seed is connected at every threshold. */
+ISK_API int isk_widest_levels(const isk_graph* graph, const float* values, int32_t seed, float floor,
+                              float* levels);
+
+/* chosen [nodes], in place: a round adds those allowed nodes most of whose allowed neighbours are chosen. */
+ISK_API int isk_enclose(const isk_graph* graph, const uint8_t* allowed, int32_t rounds, uint8_t* chosen);
+
 /* "avx512", "avx2" or "baseline": the best that this processor and its system run. */
 ISK_API const char* isk_best_instruction_set(void);
 

@@ -6,17 +6,10 @@ from instascene_core.features.assign import (
     stable_ids,
     transfer_labels,
 )
-from instascene_core.features.click import (
-    Click,
-    Segment,
-    Surface,
-    click_pixel,
-    click_point,
-    feature_segments,
-    grown_segments,
-    make_surface,
-)
+from instascene_core.features.click import Click, click_pixel, click_point
 from instascene_core.features.field import prototypes_of, train_features
+from instascene_core.features.segments import Segment, feature_segments, grown_segments
+from instascene_core.features.surface import Surface, make_surface
 
 __all__ = [
     "Click",

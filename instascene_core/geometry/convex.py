@@ -1,5 +1,6 @@
 """Convex bodies that stand for a closed mesh in collisions, and how far they are from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,7 @@ def _decomposed(
     mesh: TriangleMesh, threshold: float, budget: PartsBudget, seed: int
 ) -> tuple[TriangleMesh, ...]:
     import coacd
+    from scipy.spatial import QhullError
 
     extent = float(np.ptp(mesh.vertices, axis=0).max())
     small = meshes.simplify(mesh, 2e-3 * extent, budget.max_triangles)
@@ -79,26 +81,34 @@ def _decomposed(
     for vertices, _ in pieces:
         try:
             hull = meshes.convex_hull(np.asarray(vertices, dtype=np.float64))
-            parts.append(few_vertices(hull, budget.max_vertices))
-        except InputError:  # a piece without volume adds nothing to a collision body
+            part = few_vertices(hull, budget.max_vertices)
+            _planes(part)
+        except (InputError, QhullError):  # a piece without volume adds nothing to a collision body
             continue
+        parts.append(part)
     return tuple(parts)
 
 
-def few_vertices(hull: TriangleMesh, most: int) -> TriangleMesh:
+def few_vertices(
+    hull: TriangleMesh, most: int, matters: Callable[[np.ndarray], np.ndarray] | None = None
+) -> TriangleMesh:
     """A convex body of at most `most` vertices of the convex body `hull`: the one farthest outside of what
-    there is comes next, until no more may.  Itself where it has no more."""
+    there is comes next, until no more may.  Itself where it has no more.
+
+    matters: [N, 3] points → [N], by what a point's distance outside counts.
+    """
     from scipy.spatial import ConvexHull, QhullError
 
     points = hull.vertices
     if len(points) <= most:
         return hull
+    weight = np.ones(len(points)) if matters is None else matters(points)
     directions = np.concatenate([np.eye(3), -np.eye(3), [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]])
     chosen = list(dict.fromkeys((points @ directions.T).argmax(axis=0).tolist()))
     try:
         while len(chosen) < most:
             planes = ConvexHull(points[chosen]).equations
-            outside = (points @ planes[:, :3].T + planes[:, 3]).max(axis=1)
+            outside = weight * (points @ planes[:, :3].T + planes[:, 3]).max(axis=1)
             outside[chosen] = -np.inf
             chosen.append(int(outside.argmax()))
         return meshes.convex_hull(points[chosen])

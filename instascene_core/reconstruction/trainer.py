@@ -1,6 +1,7 @@
 """Reconstruction: posed frames → 2D Gaussians (Huang et al. 2024; InstaScene, section 3)."""
 
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ from instascene_core.reconstruction.views import View, scale_view, typical_depth
 from instascene_core.rendering import ModelGradients, choose_device, device_name, make_training_pass
 from instascene_core.rendering.fused import add_depth_loss, add_normal_consistency, write_photometric
 from instascene_core.rendering.optimiser import PARAMETERS, GaussianOptimiser
+from instascene_core.time_budget import require_time, within
 
 logger = logging.getLogger(__name__)
 
@@ -76,15 +78,19 @@ def reconstruct(
     then start at the fraction `begin` of a run.  `iterations` and `time_budget_s` overrule the config; with
     a time budget, schedules follow whichever of the two runs out first.  Same input, seed and thread count
     without time budget → same result.
-    Raises InputError with fewer than two frames, or when nothing can be initialised.
+    Raises InputError with fewer than two frames, when nothing can be initialised, or when that takes all of
+    the time budget.
     """
     config = config or ReconstructionConfig()
     if len(frames) < 2:
         raise InputError(f"Reconstruction needs at least 2 posed frames, got {len(frames)}.")
     start = time.perf_counter()
+    time_budget_s = config.time_budget_s if time_budget_s is None else time_budget_s
+    end = start + time_budget_s if time_budget_s > 0 else math.inf
     depth_weight, estimated = config.depth_weight, ()
     if initial is None:
-        found = initialise(frames, int(FIRST_SHARE * gaussian_budget(frames, config)), progress)
+        count = int(FIRST_SHARE * gaussian_budget(frames, config))
+        found = initialise(frames, count, within(progress, end))
         initial, frames = found.gaussians, found.frames
         if not found.depth_is_measured:
             depth_weight, estimated = config.stereo_depth_weight, tuple(frame.depth for frame in frames)
@@ -92,8 +98,9 @@ def reconstruct(
         config,
         depth_weight=depth_weight,
         iterations=config.iterations if iterations is None else iterations,
-        time_budget_s=config.time_budget_s if time_budget_s is None else time_budget_s,
+        time_budget_s=time_budget_s,
     )
+    require_time(end, "initialised")
     trainer = Trainer(frames, initial, config, start, background, begin)
     while not trainer.finished:
         trainer.step()

@@ -53,6 +53,12 @@ class Gradients(ctypes.Structure):
     ]  # fmt: skip
 
 
+class Graph(ctypes.Structure):
+    """`isk_graph`."""
+
+    _fields_ = [("nodes", c_int32), ("begin", c_void_p), ("neighbours", c_void_p)]
+
+
 _SIGNATURES = {
     "isk_instruction_set": (c_char_p, []),
     "isk_best_instruction_set": (c_char_p, []),
@@ -83,6 +89,8 @@ _SIGNATURES = {
     ),
     "isk_adam": (c_int, [c_int64, c_int32] + [c_void_p] * 5 + [c_float] * 6 + [c_int32]),
     "isk_patch_match": (c_int, [c_void_p] * 3),
+    "isk_widest_levels": (c_int, [POINTER(Graph), c_void_p, c_int32, c_float, c_void_p]),
+    "isk_enclose": (c_int, [POINTER(Graph), c_void_p, c_int32, c_void_p]),
     "isk_sh_forward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 4),
     "isk_sh_backward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 8),
 }

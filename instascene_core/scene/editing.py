@@ -49,7 +49,7 @@ def click_on(
     if pixel is not None and point is None:
         view = state.posed_frame(frame)
         return features.click_pixel(
-            known.gaussians, view.camera, view.world_from_camera, pixel, labels, config
+            known.surface, known.gaussians, view.camera, view.world_from_camera, pixel, labels, config
         )
     if point is not None and pixel is None:
         return features.click_point(known.surface, point, labels, config)
@@ -112,8 +112,7 @@ def select(
         at = config.features.similarity if threshold is None else threshold
         segments, index = features.feature_segments(click, surface, at, settings)
         if threshold is None:
-            own = np.flatnonzero(labels == known.id)
-            segments, index = _around_instance(segments, index, own, settings.same_size)
+            segments, index = _around_instance(segments, index, labels == known.id, settings.same_size)
         if index == 0 and level < 0:
             finer, notes = _parts(click, surface, segments[0].gaussians, settings)
             segments, index = [*finer, *segments], index + len(finer)
@@ -135,14 +134,22 @@ def select(
 
 
 def _around_instance(
-    segments: list[Segment], index: int, own: np.ndarray, same_size: float
+    segments: list[Segment], index: int, mine: np.ndarray, same_size: float
 ) -> tuple[list[Segment], int]:
-    """The chain with the instance itself at `index`, still nested."""
-    finer = [replace(s, gaussians=np.intersect1d(s.gaussians, own)) for s in segments[:index]]
-    coarser = [replace(s, gaussians=np.union1d(s.gaussians, own)) for s in segments[index + 1 :]]
+    """The chain with the instance itself, `mine` [N] bool, at `index`, still nested."""
+    own = np.flatnonzero(mine)
+    finer = [replace(s, gaussians=s.gaussians[mine[s.gaussians]]) for s in segments[:index]]
+    coarser = [replace(s, gaussians=_with(mine, s.gaussians)) for s in segments[index + 1 :]]
     finer = [s for s in finer if 0 < len(s.gaussians) < (1 - same_size) * len(own)]
     coarser = [s for s in coarser if len(s.gaussians) > (1 + same_size) * len(own)]
     return [*finer, replace(segments[index], gaussians=own), *coarser], len(finer)
+
+
+def _with(mine: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """[K] int64, ascending: where `mine` [N] bool holds, and the indices `more` besides."""
+    both = mine.copy()
+    both[more] = True
+    return np.flatnonzero(both)
 
 
 def _parts(click, surface, members, settings) -> tuple[list[Segment], list[str]]:
@@ -167,8 +174,8 @@ def _unclaimed(click, surface, instances, known, threshold, settings) -> tuple[l
     at = settings.growth if threshold is None else threshold
     segments, index = features.grown_segments(click, surface, open_to, at, settings)
     if known is not None:
-        whole = np.flatnonzero(labels == known.id)
-        segments = [*segments, Segment(np.union1d(segments[-1].gaussians, whole), 0.0, grown=True)]
+        whole = _with(labels == known.id, segments[-1].gaussians)
+        segments = [*segments, Segment(whole, 0.0, grown=True)]
     return segments, index
 
 
@@ -179,12 +186,12 @@ def known_instance(instances: InstanceMap, members: np.ndarray, min_overlap: flo
     """The instance whose Gaussians overlap `members` with the greatest IoU ≥ `min_overlap`, if any."""
     labels = instances.gaussian_labels
     best, best_iou = None, min_overlap
-    sizes = dict(zip(*np.unique(labels, return_counts=True)))
-    found, counts = np.unique(labels[members], return_counts=True)
-    for label, common in zip(found.tolist(), counts.tolist()):
-        iou = common / (len(members) + sizes[label] - common)
-        if label >= 1 and iou >= best_iou:
-            best, best_iou = instances[label], iou
+    common = np.bincount(labels[members][labels[members] >= 1])
+    for label in np.flatnonzero(common):
+        size = int(np.count_nonzero(labels == label))
+        iou = common[label] / (len(members) + size - common[label])
+        if iou >= best_iou:
+            best, best_iou = instances[InstanceId(int(label))], iou
     return best
 
 

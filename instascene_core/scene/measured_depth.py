@@ -123,12 +123,8 @@ def _confirmed(
 
 def _looked_up(points: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """z [P] of points [P, 3] (world frame) in a frame, and the depth [P] it measured there, 0 where none."""
-    pose = frame.world_from_camera
-    pixels, z = frame.camera.project((points - pose[:3, 3]) @ pose[:3, :3])
-    with np.errstate(invalid="ignore"):
-        inside = np.all((pixels >= 0) & (pixels < [frame.camera.width, frame.camera.height]), axis=-1)
-    column, row = np.where(inside[:, None], pixels, 0).astype(int).T
-    return z, np.where(inside, frame.require_depth()[row, column], 0)
+    at = frame.locate(points)
+    return at.z, np.where(at.inside, frame.require_depth()[at.row, at.column], 0)
 
 
 def _points(frame: Frame, depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -229,16 +229,17 @@ class SceneState:
 
     def with_object(self, result: CompletedObject, metrics: Mapping) -> SceneState:
         """One more completed object, in place of an earlier one of that instance."""
-        return replace(
-            self,
-            objects={**self.objects, result.instance_id: result},
-            metrics=merged_metrics(self.metrics, metrics),
-        )
+        return self.with_objects({**self.objects, result.instance_id: result}, metrics)
+
+    def with_objects(self, objects: Mapping[InstanceId, CompletedObject], metrics: Mapping) -> SceneState:
+        """These completed objects in place of all."""
+        return replace(self, objects=dict(objects), metrics=merged_metrics(self.metrics, metrics))
 
 
 def merged_metrics(known: Mapping, new: Mapping) -> dict:
-    """`known` with what is `new`; the seconds of each stage add up."""
+    """`known` with what is `new`; the seconds of each stage add up, of its memory the latest counts."""
     seconds = dict(known.get("seconds", {}))
     for stage, value in new.get("seconds", {}).items():
         seconds[stage] = seconds.get(stage, 0.0) + value
-    return {**known, **new, "seconds": seconds}
+    memory = {**known.get("memory_mb", {}), **new.get("memory_mb", {})}
+    return {**known, **new, "seconds": seconds, **({"memory_mb": memory} if memory else {})}

@@ -2,14 +2,13 @@
 
 import logging
 import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from instascene_core import features, reconstruction, segmentation
+from instascene_core import reconstruction
 from instascene_core.config import Config
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
@@ -19,43 +18,25 @@ from instascene_core.instances import InstanceId, InstanceMap
 from instascene_core.objects import CompletedObject
 from instascene_core.plausibility import Verdict
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.rendering import RenderResult, choose_device, device_name, rasterize
+from instascene_core.rendering import choose_device, device_name
 from instascene_core.scene import editing, following, removal
+from instascene_core.scene.begun import BegunWork, Limits
 from instascene_core.scene.checking import RecordingCheck
-from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
+from instascene_core.scene.reading import SceneReading
 from instascene_core.scene.region import local_region
-from instascene_core.scene.results import (
-    Decomposition,
-    IdHistory,
-    LazySurface,
-    Reconstruction,
-    SceneState,
-    merged_metrics,
-)
-from instascene_core.scene.stages import complete, decompose, reconstruct, timed
+from instascene_core.scene.resting import lay_to_rest
+from instascene_core.scene.restoring import restored_state
+from instascene_core.scene.results import Reconstruction, SceneState, merged_metrics
+from instascene_core.scene.stages import complete, decompose, timed
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("reconstruct", "segment", "complete")  # of `Scene.run`, in order
 
 
-@dataclass(frozen=True, eq=False)
-class _Unfinished:
-    """A reconstruction whose `run` was cancelled or failed later on, or still goes on."""
-
-    frames: tuple[Frame, ...]  # made from these, as they came
-    limits: tuple[int | None, float | None]  # iterations, seconds
-    reconstruction: Reconstruction
-
-    def is_of(self, frames: Sequence[Frame], limits: tuple[int | None, float | None]) -> bool:
-        """Whether it is what would be made of these very frames within these limits."""
-        same = len(frames) == len(self.frames) and all(a is b for a, b in zip(frames, self.frames))
-        return same and limits == self.limits
-
-
-class Scene:
+class Scene(SceneReading):
     """A cluttered scene seen by a camera with known poses (InstaScene, ICCV 2025, figure 2).
 
     `state` holds all results as frozen values.  Every method that changes it makes the new state first and
@@ -80,8 +61,7 @@ class Scene:
         """Forget everything; the configuration stays."""
         self.state = SceneState()
         self.origin: dict = {}  # where the frames can be read again: source and options of open_dataset
-        self._online: reconstruction.OnlineReconstruction | None = None  # what `work_ahead` has done
-        self._unfinished: _Unfinished | None = None  # of a `run` that has not got to its end
+        self._begun = BegunWork()
         self._check = RecordingCheck(self.config.plausibility)
 
     # ── the paper ─────────────────────────────────────────────────────────────────────────────────
@@ -107,9 +87,10 @@ class Scene:
         if until not in STAGES:
             raise InputError(f"There is no stage '{until}'; known are {', '.join(STAGES)}.")
         # Section 3: 2D Gaussian Splatting explains all frames.
-        again = again or until == "reconstruct"
         state = self._followed(progress)
-        state = self._explain_frames(state, again, progress, iterations, time_budget_s)
+        if again or until == "reconstruct" or not state.is_reconstructed:
+            verdict, limits = self.check_plausibility(), Limits(iterations, time_budget_s)
+            state = self._begun.explain(state, self.config, progress, limits, verdict)
         # Sections 3.1 and 3.2: masks of single views become instances of the scene.
         if until != "reconstruct":
             known = state.require_reconstruction()
@@ -145,10 +126,10 @@ class Scene:
         if not self.config.following.enabled:
             return self.state
         state, changes = following.follow(self.state, self.config, progress)
-        known = state.reconstruction
-        if changes and self._online is not None and known is not None:
-            self._online.adopt(state.posed_frames, known.gaussians, known.background)
-        return replace(state, changes=(*state.changes, *changes)) if changes else state
+        if not changes:
+            return state
+        self._begun.adopt(state, state.posed_frames)
+        return replace(state, changes=(*state.changes, *changes))
 
     @property
     def frames_to_follow(self) -> int:
@@ -170,10 +151,22 @@ class Scene:
         """The closed mesh of one instance of the latest decomposition (made first where there is none).
 
         Frames that arrived since then do not count until `segment` is called again: ids stay valid.
-        num_samples, seed: None takes the configuration's.
+        num_samples, seed: None takes the configuration's.  It gives way to the objects that are complete
+        already (`resting`), which stay as they were handed out.
         """
         if self.state.decomposition is None:
             self.segment(progress)
+        self.state = self._rested(self._completed(instance_id, num_samples, seed, progress), {instance_id})
+        return self.objects[instance_id]
+
+    def _completed(
+        self,
+        instance_id: InstanceId,
+        num_samples: int | None,
+        seed: int | None,
+        progress: ProgressCallback,
+    ) -> SceneState:
+        """The state with an object as it is by itself."""
         metrics: dict = {"seconds": {}}
         with timed("complete", metrics):
             result = complete(
@@ -182,8 +175,21 @@ class Scene:
             )  # fmt: skip
         if self.world_offset.any():
             result = replace(result, world_offset=self.world_offset)
-        self.state = self.state.with_object(result, metrics)
-        return result
+        return self.state.with_object(result, metrics)
+
+    def _rested(self, state: SceneState, moving: Collection[InstanceId]) -> SceneState:
+        """The state with objects laid to rest among the others, which stay as they are."""
+        if not self.config.resting.enabled or not moving:
+            return state
+        metrics: dict = {"seconds": {}}
+        with timed("rest", metrics):
+            known = state.require_decomposition()
+            support, walls = known.instances.support, known.support.walls if known.support else ()
+            planes = [*([] if support is None else [support]), *walls]
+            result = lay_to_rest(state.objects, planes, known.up, self.config, moving)
+        moved = {str(number): moves.as_dict() for number, moves in result.moved.items()}
+        metrics["resting"] = {**state.metrics.get("resting", {}), **moved}
+        return state.with_objects(result.objects, metrics)
 
     def complete_all(
         self,
@@ -191,22 +197,25 @@ class Scene:
         seed: int | None = None,
         progress: ProgressCallback = no_progress,
     ) -> dict[InstanceId, str]:
-        """Complete every object; by id, why those that could not be were not.
+        """Complete every object, and lay them to rest together; by id, why those that could not be were not.
 
-        Where `progress` cancels, what is complete by then stays.
+        Where `progress` cancels, what is complete by then stays, each as it is by itself.
         """
         if self.state.decomposition is None:
             self.segment(progress)
         ids, failures = [instance.id for instance in self.require_instances().objects], {}
+        completed: set[InstanceId] = set()
         for index, instance_id in enumerate(ids):
 
             def report(stage: str, fraction: float, message: str = "", index: int = index) -> None:
                 progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
 
             try:
-                self.complete(instance_id, num_samples, seed, report)
+                self.state = self._completed(instance_id, num_samples, seed, report)
+                completed.add(instance_id)
             except InputError as error:
                 failures[instance_id] = str(error)
+        self.state = self._rested(self.state, completed)
         progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
         return failures
 
@@ -228,7 +237,7 @@ class Scene:
         state = self.state
         if any(frame.name == other.name for other in state.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
-        self._unfinished = None  # it is of other frames from now on
+        self._begun.end_run()  # it is of other frames from now on
         if not state.frames:
             state = placed(state, frame)
         frame = localised(frame, state.world_offset)
@@ -241,8 +250,7 @@ class Scene:
         self.state = replace(
             state, frames=tuple(frames), reconstruction=known.without_frame(gone.name) if known else None
         )
-        if self._online is not None:
-            self._online.drop(gone.name)
+        self._begun.drop(gone.name)
         return gone
 
     def work_ahead(self, seconds: float) -> bool:
@@ -251,59 +259,7 @@ class Scene:
         Takes about `seconds`; False when there is nothing to do before the next frame.  What is done here
         shortens the next `reconstruct`, which then only polishes.
         """
-        end = time.perf_counter() + seconds
-        if self._online is None:
-            self._online = self._new_online()
-        self._fold_in(self._online, end)
-        return self._online.work(end - time.perf_counter())
-
-    def _new_online(self) -> reconstruction.OnlineReconstruction:
-        """Goes on from the Gaussians where there are any."""
-        online = reconstruction.OnlineReconstruction(self.config.reconstruction)
-        known = self.state.reconstruction
-        if known is not None:
-            online.adopt(known.posed_frames, known.gaussians, known.background)
-        return online
-
-    def _fold_in(self, online: reconstruction.OnlineReconstruction, end: float = math.inf) -> None:
-        """Give it the frames that are new to it, until perf_counter() passes `end`."""
-        known = online.names
-        for frame in self.state.frames:
-            if frame.name not in known:
-                online.add(frame)
-                if time.perf_counter() > end:
-                    return
-
-    def _explain_frames(
-        self, state: SceneState, again: bool, progress: ProgressCallback,
-        iterations: int | None, time_budget_s: float | None,
-    ) -> SceneState:  # fmt: skip
-        """The state in which the Gaussians explain all frames; the same where they do (unless `again`).
-
-        What an earlier `run` made of these very frames before it was cancelled is taken up.
-        """
-        limits = iterations, time_budget_s
-        if state.is_reconstructed and not again:
-            return state
-        verdict = self.check_plausibility()
-        if self._unfinished is None or not self._unfinished.is_of(state.frames, limits):
-            made = reconstruct(
-                state.frames, self.config, progress,
-                iterations=iterations, time_budget_s=time_budget_s, optimise=self._finish_begun,
-            )  # fmt: skip
-            if verdict is not None:
-                made = replace(made, metrics={**made.metrics, "plausibility": verdict.as_dict()})
-            self._unfinished = _Unfinished(state.frames, limits, made)
-        return state.with_reconstruction(self._unfinished.reconstruction)
-
-    def _finish_begun(
-        self, frames: list[Frame], progress: ProgressCallback, **limits
-    ) -> reconstruction.ReconstructionResult | None:
-        """What `work_ahead` has begun, finished; None where that is nothing, or too little."""
-        if self._online is None:
-            return None
-        self._fold_in(self._online)
-        return self._online.polish(frames, progress, **limits)
+        return self._begun.ahead(self.state, self.config, seconds)
 
     # ── changes by hand ───────────────────────────────────────────────────────────────────────────
 
@@ -358,34 +314,12 @@ class Scene:
         poses it ended with; background: [3] colour; highest_id: ever given to an instance, also to one that
         is gone; metrics: of then; world_offset: [3] metres, see `SceneState`.
         """
-        offset = np.zeros(3) if world_offset is None else np.asarray(world_offset, dtype=np.float64)
-        if offset.any():
-            metrics = {**(metrics or {}), "world_offset_m": offset.tolist()}
-        counts = {"gaussians": len(gaussians), "frames": len(frames)}
-        known = Reconstruction(tuple(frames), gaussians.with_features(None), background, counts)
-        state = replace(
-            SceneState(), frames=tuple(frames), ids=IdHistory(highest=highest_id), world_offset=offset
+        state = restored_state(
+            self.config, gaussians, frames, instances, objects, background, highest_id, metrics, world_offset
         )
-        state = state.with_reconstruction(known)
-        if instances is not None:
-            views = dense_views(known, self.config)
-            support, up = segmentation.find_support_and_up(
-                views, self.config.up, self.config.segmentation.support
-            )
-            decomposition = Decomposition(
-                views=tuple(views),
-                support=support,
-                up=up.direction,
-                masks=(),
-                gaussians=gaussians,
-                instances=instances,
-                surface_of=LazySurface(gaussians, views, self.config.click),
-                metrics={"instances": len(instances.objects)},
-            )
-            state = replace(state.with_decomposition(decomposition), objects=dict(objects or {}))
         self.reset()
-        self.state = replace(state, metrics=merged_metrics(state.metrics, metrics or {}))
-        self._online = self._new_online()  # the next reconstruction goes on from these Gaussians
+        self.state = state
+        self._begun.go_on_from(state, self.config)  # the next reconstruction goes on from these Gaussians
 
     def take_reconstruction(self, reconstructed: Reconstruction) -> None:
         """Take over a reconstruction of the scene's frames that was made elsewhere.
@@ -396,42 +330,7 @@ class Scene:
             raise InputError("The reconstruction is of other frames than the scene holds.")
         self._replace(self.state.with_reconstruction(reconstructed), reconstructed.posed_frames)
 
-    # ── reading ───────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        """The frames held, as they came; poses in the scene's frame."""
-        return self.state.frames
-
-    @property
-    def world_offset(self) -> np.ndarray:
-        """[3] float64 metres, world = the scene's frame + this; 0 but for worlds far from the origin."""
-        return self.state.world_offset
-
-    @property
-    def posed_frames(self) -> tuple[Frame, ...]:
-        """The frames reconstructed, with refined poses where refinement is on."""
-        return self.state.posed_frames
-
-    @property
-    def gaussians(self) -> GaussianModel | None:
-        """The Gaussians; with instance features once there is a decomposition."""
-        return self.state.gaussians
-
-    @property
-    def instances(self) -> InstanceMap | None:
-        """The instances of the latest decomposition."""
-        return self.state.instances
-
-    @property
-    def objects(self) -> Mapping[InstanceId, CompletedObject]:
-        """The completed objects by instance id."""
-        return self.state.objects
-
-    @property
-    def metrics(self) -> Mapping:
-        """What was measured on the way: seconds of each stage, psnr, counts."""
-        return self.state.metrics
+    # ── reading (the rest is SceneReading's) ──────────────────────────────────────────────────────
 
     @property
     def psnr(self) -> float:
@@ -439,26 +338,8 @@ class Scene:
 
         While a `run` goes on this is the reconstruction it has made, if it has got so far.
         """
-        unfinished = self._unfinished
-        metrics = self.state.metrics if unfinished is None else unfinished.reconstruction.metrics
-        return float(metrics.get("psnr", math.nan))
-
-    @property
-    def is_reconstructed(self) -> bool:
-        """Whether the Gaussians explain every frame taken so far."""
-        return self.state.is_reconstructed
-
-    @property
-    def background_color(self) -> np.ndarray | None:
-        """[3] colour behind the Gaussians, where one was learned."""
-        background = self._background
-        return None if background is None else background.detach().cpu().numpy()
-
-    def render(self, frame: Frame) -> RenderResult:
-        """The Gaussians as `frame`'s camera sees them; its pose is in the scene's frame, as of `frames`."""
-        return rasterize(
-            self.require_gaussians(), frame.camera, frame.world_from_camera, background=self._background
-        )
+        begun = self._begun.psnr
+        return float(self.state.metrics.get("psnr", math.nan) if begun is None else begun)
 
     def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
         """Note how well the Gaussians predict frames (of the world) they were not trained on."""
@@ -472,33 +353,15 @@ class Scene:
         noted["held_out_frames"] = len(frames)
         self.state = replace(self.state, metrics=merged_metrics(self.state.metrics, noted))
 
-    def surface(self) -> features.Surface:
-        """The Gaussians as a graph over the surface, made once for a decomposition."""
-        return self.state.require_decomposition().surface
-
-    def require_gaussians(self) -> GaussianModel:
-        """The Gaussians, or NotReadyError."""
-        gaussians = self.state.gaussians
-        return self.state.require_reconstruction().gaussians if gaussians is None else gaussians
-
-    def require_instances(self) -> InstanceMap:
-        """The latest decomposition's instances, or NotReadyError."""
-        return self.state.require_decomposition().instances
-
     @property
     def _poses_moved(self) -> bool:
         """Whether the scene has other poses than came with the frames."""
         corrected = self.state.require_reconstruction().metrics.get("poses", {}).get("corrected", False)
         return self.config.reconstruction.refine_poses or corrected
 
-    @property
-    def _background(self) -> torch.Tensor | None:
-        known = self.state.reconstruction
-        return None if known is None else known.background
-
     def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
         """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""
-        before, self.state, self._unfinished = self.state.reconstruction, state, None
-        known = state.reconstruction
-        if self._online is not None and known is not None and known is not before:
-            self._online.adopt(frames, known.gaussians, known.background)
+        before, self.state = self.state.reconstruction, state
+        self._begun.end_run()
+        if state.reconstruction is not before:
+            self._begun.adopt(state, frames)

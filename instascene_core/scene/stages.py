@@ -4,6 +4,7 @@
 """
 
 import logging
+import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,11 @@ from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.scene.decomposition import find_instances
 from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
+from instascene_core.time_budget import within
 
 logger = logging.getLogger(__name__)
+
+_NO_TIME = 1e-3  # seconds: what is left of a time budget that is over; 0 would mean no limit
 
 
 def reconstruct(
@@ -37,9 +41,11 @@ def reconstruct(
 ) -> Reconstruction:
     """Section 3: optimise 2D Gaussians on posed frames (depth in metres where they have any).
 
-    iterations, time_budget_s: None takes the configuration's.  optimise: called first with the frames, the
-    progress callback and these limits; it may finish what was begun before, or return None.
-    Raises NotReadyError with fewer than 2 frames.
+    iterations, time_budget_s: None takes the configuration's; the budget counts the correction of poses, too.
+    optimise: called first with the frames, the progress callback and these limits; it may finish what was
+    begun before, or return None.
+    Raises NotReadyError with fewer than 2 frames, InputError where the budget is over before the optimisation
+    begins.
     """
     config = config or Config()
     if len(frames) < 2:
@@ -48,10 +54,14 @@ def reconstruct(
             "so move the camera and check the pose topic."
         )
     metrics: dict = {"seconds": {}}
-    limits = {"iterations": iterations, "time_budget_s": time_budget_s}
+    budget = config.reconstruction.time_budget_s if time_budget_s is None else time_budget_s
+    end = time.perf_counter() + budget if budget > 0 else math.inf
     with timed("register", metrics):
-        registered = registration.register(frames, config.registration, progress)
+        registered = registration.register(frames, config.registration, within(progress, end))
     frames = list(registered.frames)
+    limits = {"iterations": iterations, "time_budget_s": time_budget_s}
+    if budget > 0:
+        limits["time_budget_s"] = max(end - time.perf_counter(), _NO_TIME)
     with timed("reconstruct", metrics):
         result = optimise(frames, progress, **limits) if optimise is not None else None
         if result is None:
@@ -179,9 +189,10 @@ def _compact(labels: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def timed(stage: str, metrics: dict) -> Iterator[None]:
-    """Note the stage's wall time in `metrics["seconds"]` and the process' peak memory."""
+    """Note the stage's wall time in `metrics["seconds"]`, and the process' peak memory until its end."""
     start = time.perf_counter()
     yield
     metrics["seconds"][stage] = time.perf_counter() - start
-    metrics["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    metrics["peak_memory_mb"] = metrics.setdefault("memory_mb", {})[stage] = peak
     logger.info("%s: %.1f s", stage, metrics["seconds"][stage])

@@ -17,8 +17,9 @@ def render_objects(
     camera: PinholeCamera,
     world_from_camera: np.ndarray,
     style: str = "color",
+    backdrop: np.ndarray | None = None,
 ) -> np.ndarray:
-    """[H, W, 3] uint8 picture of completed objects on a light backdrop.
+    """[H, W, 3] uint8 picture of completed objects over `backdrop` [H, W, 3] uint8 (None: light grey).
 
     style: "color" = the objects' own vertex colours, "instance" = one colour an instance,
     "observed" = blue where observed, orange where generated.
@@ -26,7 +27,7 @@ def render_objects(
     from instascene_core.geometry.open3d_loader import open3d as o3d
 
     height, width = camera.height, camera.width
-    image = np.full((height, width, 3), BACKDROP, dtype=np.uint8)
+    image = np.full((height, width, 3), BACKDROP, dtype=np.uint8) if backdrop is None else backdrop.copy()
     objects = [o for o in objects if len(o.mesh.triangles)]
     if not objects:
         return image

@@ -21,6 +21,15 @@ def test_projection_of_known_points():
     np.testing.assert_array_equal(depth, points[:, 2])
 
 
+def test_the_pixels_that_show_known_points():
+    """In the image; left of it; behind the camera; at its right border, which is outside."""
+    points = np.array([[0.0, 0.0, 2.0], [-1.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.7, 0.0, 2.0]])
+    at = CAMERA.locate(points)
+    assert at.inside.tolist() == [True, False, False, False]
+    assert (at.row.tolist(), at.column.tolist()) == ([2, 0, 0, 0], [4, 0, 0, 0])
+    np.testing.assert_array_equal(at.z, points[:, 2])
+
+
 def test_rays_go_through_pixel_centres():
     assert CAMERA.rays.shape == (6, 8, 3) and CAMERA.rays.dtype == np.float32
     np.testing.assert_allclose(CAMERA.rays[2, 4], [0, 0, 1])  # the centre of pixel (4, 2) is (4.5, 2.5)

@@ -1,21 +1,22 @@
-"""`instascene complete`, `export`, `view`: the commands on a saved scene."""
+"""`instascene complete`, `export`: the commands on a saved scene."""
 
 import hashlib
 import json
 import shutil
-import sys
-from types import ModuleType, SimpleNamespace
+import subprocess
+import webbrowser
 
 import numpy as np
 import pytest
 import trimesh
 from click_scene import BLUE, RED, SUPPORT, decomposed_scene
 
-from instascene_core import browser, cli
+from instascene_core import cli
 from instascene_core.config import ExportConfig
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene import put_object, save_scene
 from instascene_core.owned_folder import owned_files
+from instascene_core.terminal import summarise
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,9 @@ def test_complete_adds_an_object_to_the_scene(saved, capsys):
     cli.main(["complete", str(saved), "--instance", str(BLUE)])
     objects = load_objects(saved)
     assert set(objects) == {RED, BLUE} and objects[BLUE].watertight
+    report = (saved / "report.html").read_text()
+    assert all((saved / "pictures" / f"object_{number}_color.webp").is_file() for number in (RED, BLUE))
+    assert "Object 2" in report and "2 complete objects from 8 images" in report
     assert objects[BLUE].volume == pytest.approx(1e-3, rel=0.2)  # a box of 10 cm
     names = {p.name for p in (saved / "objects" / str(BLUE)).iterdir()}
     assert {"mesh.ply", "mesh.glb", "object.urdf", "object.json", "grasps.txt"} <= names
@@ -130,54 +134,11 @@ def test_export_refuses_in_one_sentence(saved, tmp_path, capsys):
     assert "no completed objects" in run_cli("export", str(tmp_path), capsys=capsys)
 
 
-def test_view_without_viser_names_the_report(saved, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(browser, "viser_is_installed", lambda: False)
-    cli.main(["view", str(saved)])
-    shown = capsys.readouterr().out
-    assert "pip install viser" in shown and (saved / "report.html").as_uri() in shown
-    assert "no finished run" in run_cli("view", str(tmp_path), capsys=capsys)
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """A viser that writes down what it is asked to show."""
-    made: dict[str, tuple] = {}
-
-    def note(name, *values, **more):
-        made[name] = (values, more)
-
-    class Server:
-        def __init__(self, port: int) -> None:
-            made["port"] = port
-            self.scene = SimpleNamespace(
-                set_up_direction=lambda up: note("up", up), add_gaussian_splats=note, add_point_cloud=note,
-                add_mesh_simple=note,
-            )  # fmt: skip
-            self.gui = SimpleNamespace(add_markdown=lambda text: note("text", text))
-
-    viser = ModuleType("viser")
-    viser.ViserServer = Server
-    monkeypatch.setitem(sys.modules, "viser", viser)
-    return made
-
-
-def test_view_shows_gaussians_instances_and_objects(saved, calls):
-    said: list[str] = []
-    browser.serve(saved, 8123, said.append, wait=False)
-    assert calls["port"] == 8123 and "http://localhost:8123" in said[0]
-    (means, covariances, colors, opacities), _ = calls["/gaussians"]
-    count = len(means)
-    assert covariances.shape == (count, 3, 3) and colors.shape == (count, 3) and opacities.shape == (count, 1)
-    # A disk of the table: flat, its deviations along the axes.
-    deviation = 0.6 * 0.01
-    np.testing.assert_allclose(
-        covariances[0], np.diag([deviation**2, deviation**2, (0.01 * deviation) ** 2]), atol=1e-9
-    )
-    (points, shades), _ = calls["/instances"]
-    assert points.shape == shades.shape == (count, 3) and len(np.unique(shades, axis=0)) == 4
-    (vertices, triangles), _ = calls[f"/objects/{RED}"]
-    assert triangles.max() < len(vertices)
-    assert "- 3: support" in calls["text"][0][0]
+def test_a_job_ends_with_the_path_of_the_report_and_opens_nothing(saved, capsys, monkeypatch):
+    monkeypatch.setattr(webbrowser, "open", lambda *_: pytest.fail("a browser was opened"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    summarise(saved)
+    assert " ".join(capsys.readouterr().out.split()[-2:]).endswith(str(saved / "report.html"))
 
 
 def test_export_writes_the_support_without_holes(saved, tmp_path, capsys):

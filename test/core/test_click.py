@@ -22,14 +22,17 @@ from click_scene import (
     frames,
     labels_of,
 )
+from scipy.spatial import cKDTree
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.config import ClickConfig
 from instascene_core.errors import InputError, NotReadyError
-from instascene_core.features import click_pixel, make_surface
-from instascene_core.features.click import compute_levels, find_near_ray, find_stable_thresholds
+from instascene_core.features import click_pixel, make_surface, reference
+from instascene_core.features.click import find_near_ray
+from instascene_core.features.segments import compute_levels, enclose, find_stable_thresholds
 from instascene_core.frame import UNLABELLED
 from instascene_core.rendering import rasterize, trace
+from instascene_core.rendering.library import ISA_VARIABLE, runnable_instruction_sets
 from instascene_core.scene import Scene
 from instascene_core.scene.label_images import label_images
 
@@ -117,6 +120,30 @@ def test_levels_are_the_widest_paths(seed):
             assert levels[node] == -np.inf
 
 
+def random_surface(seed: int, count: int = 400) -> tuple[sp.csr_matrix, np.random.Generator]:
+    """Neighbours of random points in a square, both ways."""
+    rng = np.random.default_rng(seed)
+    pairs = cKDTree(rng.uniform(size=(count, 2))).query_pairs(0.08, output_type="ndarray")
+    half = sp.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), (count, count))
+    return (half + half.T).tocsr(), rng
+
+
+@pytest.mark.parametrize("instructions", runnable_instruction_sets())
+@pytest.mark.parametrize("seed", range(3))
+def test_the_kernel_answers_as_the_reference_does(monkeypatch, seed, instructions):
+    monkeypatch.setenv(ISA_VARIABLE, instructions)
+    graph, rng = random_surface(seed)
+    values = rng.uniform(-0.2, 1, 400).astype(np.float32)
+    levels = compute_levels(7, values, graph, 0.3)
+    np.testing.assert_array_equal(levels, reference.compute_levels(7, values, graph, 0.3))
+    assert 5 < np.isfinite(levels).sum() < 400
+    allowed = rng.uniform(size=400) < 0.9
+    for threshold in (0.4, 0.6):
+        inner = enclose(values >= threshold, allowed, graph, 3)
+        np.testing.assert_array_equal(inner, reference.enclose(values >= threshold, allowed, graph, 3))
+        assert inner.sum() > (values >= threshold).sum()
+
+
 def test_stable_thresholds_by_hand():
     """40 at 0.95, 60 more at 0.6, one at 0.55, 300 more at 0.3: three plateaus, the odd one is none."""
     levels = np.repeat([0.95, 0.6, 0.55, 0.3, -np.inf], [40, 60, 1, 300, 50]).astype(np.float32)
@@ -153,14 +180,14 @@ def test_coarser_groups_come_from_features_in_between():
 
 def test_a_pixel_is_traced_alone_as_the_whole_image_shows_it(shared):
     scene, owner = shared
-    view, labels = scene.posed_frames[2], labels_of(owner)
+    view, labels, surface = scene.posed_frames[2], labels_of(owner), scene.surface()
     whole = rasterize(scene.gaussians, view.camera, view.world_from_camera, colors=scene.gaussians.features)
     pixels = [(80, 60), (40, 70), (100, 90), (0, 0), (159, 119)]
     covered = [(column, row) for column, row in pixels if whole.alpha[row, column] >= 0.6]
     assert len(covered) >= 3
     for column, row in covered:
         click = click_pixel(
-            scene.gaussians, view.camera, view.world_from_camera, (column, row), labels, CONFIG
+            surface, scene.gaussians, view.camera, view.world_from_camera, (column, row), labels, CONFIG
         )
         expected = whole.color[row, column].numpy()
         expected /= np.linalg.norm(expected)
@@ -172,11 +199,11 @@ def test_a_pixel_is_traced_alone_as_the_whole_image_shows_it(shared):
 
 def test_tracing_only_what_is_near_the_ray_leaves_nothing_out(shared):
     scene, _ = shared
-    model, rng = scene.gaussians, np.random.default_rng(0)
+    model, rng, radii = scene.gaussians, np.random.default_rng(0), scene.surface().radii
     for view in scene.posed_frames[:3]:
         for column, row in zip(rng.integers(160, size=30), rng.integers(120, size=30)):
             one = PinholeCamera(1, 1, CAMERA.fx, CAMERA.fy, CAMERA.cx - column, CAMERA.cy - row)
-            near = find_near_ray(model, one, view.world_from_camera)
+            near = find_near_ray(model.means.numpy(), radii, one, view.world_from_camera)
             all_ = trace(model, one, view.world_from_camera)
             few = trace(model.select(torch.from_numpy(near)), one, view.world_from_camera)
             np.testing.assert_array_equal(near[few.indices], all_.indices)
@@ -368,6 +395,7 @@ def test_a_pixel_where_nothing_is(shared):
     faint = dataclasses.replace(model, logit_opacities=torch.full_like(model.logit_opacities, -6.0))
     with pytest.raises(InputError, match="Nothing is reconstructed at pixel"):
         click_pixel(
+            scene.surface(),
             faint,
             CAMERA,
             scene.frames[0].world_from_camera,

@@ -96,11 +96,13 @@ def test_missing_and_wrong_weights(frames, config, damage, tmp_path):
     assert is_the_learned_result(complete(frames, 2, up=UP, config=wrong), words[damage])
 
 
+@pytest.mark.parametrize("vote", [0.0, 0.5])  # with one, depth is generated before the colours are
 @pytest.mark.parametrize("allocate", [lambda: torch.empty(10**15), lambda: np.empty(10**15)])
-def test_out_of_memory(frames, config, allocate, monkeypatch):
+def test_out_of_memory(frames, config, allocate, vote, monkeypatch):
     """The allocator itself refuses, in the middle of a pass."""
     monkeypatch.setattr(MultiviewNetwork, "forward", lambda *arguments: allocate())
-    assert is_the_learned_result(complete(frames, 2, up=UP, config=config), "not enough memory")
+    voting = config_with(config, {"multiview.depth_vote": vote})
+    assert is_the_learned_result(complete(frames, 2, up=UP, config=voting), "not enough memory")
 
 
 def test_a_fault_of_the_network_is_not_taken_for_bad_input(frames, config, monkeypatch):

@@ -77,6 +77,13 @@ def test_time_budget_ends_the_run_and_its_schedules(frames):
     assert quick.gaussians.sh_degree == SMALL.sh_degree  # schedules went all the way
 
 
+@pytest.mark.parametrize("use_depth", [True, False])
+def test_a_time_budget_that_preparing_takes_whole_is_refused(frames, use_depth):
+    given = frames if use_depth else [f.with_(depth=None) for f in frames]
+    with pytest.raises(InputError, match="time budget was over before the optimisation began"):
+        reconstruct(given, SMALL, time_budget_s=1e-6)
+
+
 def test_a_frame_that_is_masked_as_a_whole_has_no_error(frames, caplog):
     """Its mean was NaN, and the progress said `nan dB`."""
     hidden = frames[0].with_(valid=np.zeros(frames[0].rgb.shape[:2], dtype=bool))

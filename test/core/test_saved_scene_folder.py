@@ -50,6 +50,8 @@ def save(scene, monkeypatch):
     """`save_scene` without the second that drawing its pictures takes."""
     for name in ("overview_picture", "objects_picture"):
         monkeypatch.setattr(writing_module, name, lambda _: np.zeros((4, 4, 3), np.uint8))
+    for name in ("scene_pictures", "objects_pictures", "all_objects_pictures"):
+        monkeypatch.setattr(writing_module, name, lambda *_, name=name, **__: {f"{name}.webp": b"drawn"})
     return lambda folder, **options: save_scene(scene, folder, **options)
 
 

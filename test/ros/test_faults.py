@@ -15,6 +15,7 @@ from geometry_msgs.msg import PoseStamped
 from instascene.msg import SceneStatus
 from instascene.srv import CompleteInstance, SaveScene
 from nodes import Client, dropped_count, next_status, scene_node_here, show_scene, wait_for
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -25,6 +26,7 @@ from instascene_ros import frame_assembly
 from instascene_ros.conversions import camera_info_message, image_message, time_message
 
 CAMERA = PinholeCamera(64, 48, 60.0, 60.0, 32.0, 24.0)
+GRAY = np.full((48, 64, 3), 120, np.uint8)
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -34,6 +36,14 @@ def ros(ros_domain):
     rclpy.init()
     yield
     rclpy.try_shutdown()
+
+
+def textured(camera: PinholeCamera) -> np.ndarray:
+    """[H, W, 3] uint8: patches of all sizes, as things have them."""
+    noise = np.random.default_rng(0).normal(size=(camera.height, camera.width))
+    octaves = sum(2**k * cv2.GaussianBlur(noise, (0, 0), 2.0**k) for k in range(4))
+    gray = np.clip(120 + 40 * octaves, 0, 255).astype(np.uint8)
+    return np.stack([gray] * 3, axis=-1)
 
 
 def node_of(folder, **parameters):
@@ -55,10 +65,9 @@ class Camera:
         wait_for(lambda: all(p.get_subscription_count() for p in (self._image, self._info, self._pose)),
                  10, "the node listens")  # fmt: skip
 
-    def shoot(self, stamp: float, with_pose: bool = True, broken: bool = False) -> None:
+    def shoot(self, stamp: float, with_pose: bool = True, broken: bool = False, rgb=GRAY) -> None:
         header = Header(stamp=time_message(stamp), frame_id="camera")
         self._info.publish(camera_info_message(CAMERA, header))
-        rgb = np.full((48, 64, 3), 120, np.uint8)
         if with_pose:
             self.tell_pose(stamp)
         if self._packed:
@@ -118,6 +127,23 @@ def test_every_tenth_image_is_broken(ros, tmp_path):
             wait_for(lambda count=index + 1: node.source.counters.received == count, 10, "the image")
         status = next_status(statuses, lambda s: s.frames_used == 27)
         assert dropped_count(status, frame_assembly.BAD_IMAGE) == 3
+        camera.die()
+
+
+def test_blurred_images_are_left_out_and_counted(ros, tmp_path):
+    sharp = textured(CAMERA)
+    moved = np.ascontiguousarray(np.stack([np.roll(sharp, k, axis=1) for k in range(6)]).mean(0), np.uint8)
+    with node_of(tmp_path) as node:
+        camera = Camera()
+        for index in range(8):
+            camera.shoot(float(index), rgb=moved if index in (4, 6) else sharp)
+            wait_for(lambda count=index + 1: node.source.counters.received == count, 10, "the image")
+        wait_for(lambda: node.source.counters.used == 6, 10, "the sharp ones")
+        assert node.source.counters.dropped == {frame_assembly.BLURRED: 2}
+        assert not node.errors.snapshot().counts
+        node.set_parameters([Parameter("min_sharpness", value=0.0)])
+        camera.shoot(9.0, rgb=moved)
+        wait_for(lambda: node.source.counters.used == 7, 10, "all are taken")
         camera.die()
 
 

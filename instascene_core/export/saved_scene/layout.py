@@ -13,6 +13,7 @@ from instascene_core.geometry import Plane
 from instascene_core.instances import Instance, InstanceMap, instance_id_from
 from instascene_core.owned_folder import Layout
 from instascene_core.untrusted import read_json
+from instascene_core.viewer.report import PICTURES
 
 MARKER = "scene.json"  # what a saved scene is described by
 FRAMES = "frames"  # folder of the frames of scenes whose input was never on disk
@@ -22,11 +23,11 @@ ESTIMATED = "estimated_depth"  # folder of the depth that stereo found in frames
 
 # The names of all files of a saved scene, and of its folders: the README's "Output on disk".
 FILES = re.compile(
-    rf"scene\.(ply|json)|{SCENE_FILES}|metrics\.json|report\.html|overview\.png|objects\.png|(instances|valid|{ESTIMATED})/[^/]+\.png"
+    rf"scene\.(ply|json)|{SCENE_FILES}|metrics\.json|report\.html|overview\.png|objects\.png|{PICTURES}/[a-z0-9_]+\.webp|(instances|valid|{ESTIMATED})/[^/]+\.png"
     rf"|{FRAMES}/transforms\.json|{FRAMES}/(images|depth|masks)/[^/]+\.png|objects/README|objects/\d+/({OBJECT_FILES})"
 )
 FOLDERS = re.compile(
-    rf"instances|valid|{ESTIMATED}|{FRAMES}(/(images|depth|masks))?|objects(/\d+(/({OBJECT_FOLDERS}))?)?"
+    rf"instances|valid|{PICTURES}|{ESTIMATED}|{FRAMES}(/(images|depth|masks))?|objects(/\d+(/({OBJECT_FOLDERS}))?)?"
 )
 
 

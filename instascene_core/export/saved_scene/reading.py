@@ -235,14 +235,16 @@ _METRICS = ("psnr", "gaussians", "frames", "iterations", "instances", "mask_warn
 
 
 def _metrics(folder: Path) -> dict:
-    """Those of metrics.json that are numbers, and the seconds of the stages."""
+    """Those of metrics.json that are numbers, and the seconds and the memory of the stages."""
     try:
         saved = read_json_object(folder / "metrics.json")
-        seconds = dict(saved.get("seconds") or {})
+        stages = {name: dict(saved.get(name) or {}) for name in ("seconds", "memory_mb")}
     except (ValueError, TypeError):
         return {}
     kept = {n: v for n, v in saved.items() if n in _METRICS or n.startswith("held_out_")}
-    return {
-        **{name: value for name, value in kept.items() if isinstance(value, (int, float))},
-        "seconds": {stage: value for stage, value in seconds.items() if isinstance(value, (int, float))},
-    }
+    groups = {name: _numbers(group) for name, group in stages.items()}
+    return {**_numbers(kept), **{name: group for name, group in groups.items() if group or name == "seconds"}}
+
+
+def _numbers(values: Mapping) -> dict:
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}

@@ -5,7 +5,7 @@ file that is not of an earlier save.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from instascene_core.export.descriptions.model import StaticBox
 from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.object_files import write_object
 from instascene_core.export.object_layout import stale_collision
+from instascene_core.export.object_loading import load_object
 from instascene_core.export.readme import README
 from instascene_core.export.room import room_of, room_to_json
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
@@ -51,7 +52,8 @@ from instascene_core.saved_facts import MarkerFacts, read_object_facts, read_sce
 from instascene_core.scene import Scene
 from instascene_core.untrusted import read_json_object
 from instascene_core.viewer.pictures import objects_picture, overview_picture
-from instascene_core.viewer.report import report_page
+from instascene_core.viewer.report import PICTURES, report_page
+from instascene_core.viewer.report.drawing import all_objects_pictures, objects_pictures, scene_pictures
 
 
 def save_scene(
@@ -100,12 +102,21 @@ def save_scene(
         write_image(staging / "overview.png", overview_picture(scene))
         if scene.objects:
             write_image(staging / "objects.png", objects_picture(scene))
+        _write_pictures(staging, scene_pictures(scene, [asset.obj for asset in assets]))
+        description = _description(scene, source, origin, unit, room)
+        write_json(staging / MARKER, description)
         metrics = read_json_object(staging / "metrics.json")
         write_bytes(staging / "report.html", report_page(staging, metrics))
-        sums = _checksums(staging, change.written)
-        write_json(staging / MARKER, _description(scene, source, origin, unit, room, sums))
+        sums = _checksums(staging, change.written - {MARKER})
+        write_json(staging / MARKER, {**description, "checksums_sha256": sums})
         change.stale.update(change.owned)
     return owned_files(folder)
+
+
+def _write_pictures(staging: Path, drawn: Mapping[str, bytes]) -> None:
+    """pictures/, which the report shows."""
+    for name, content in drawn.items():
+        write_bytes(staging / PICTURES / name, content)
 
 
 def _write_label_images(scene: Scene, staging: Path) -> None:
@@ -174,13 +185,17 @@ def put_object(
 
     frames: see `write_object`.  Raises InputError where there is no saved scene or it cannot be written.
     """
-    folder, start = Path(folder), f"{object_folder(result.instance_id)}/"
+    folder, number = Path(folder), result.instance_id
+    start = f"{object_folder(number)}/"
     with _changing(folder) as change:
         place = object_place(folder, result.instance_id, config)
         asset = write_object(result, change.staging / start, readable(config), frames, place)
         write_bytes(change.staging / README_FILE, README.encode())
         change.stale.update(name for name in change.owned if name.startswith(start))
-        _renew_whole_scene(change, [asset], config)
+        change.stale.update(name for name in change.owned if name.startswith(f"{PICTURES}/object_{number}_"))
+        everything = _renew_whole_scene(change, [asset], config)
+        _write_pictures(change.staging, objects_pictures([asset.obj], among=len(everything)))
+        _write_pictures(change.staging, all_objects_pictures(a.obj for a in everything))
     return [path for path in owned_files(folder) if path.is_relative_to(folder / start)]
 
 
@@ -206,12 +221,15 @@ def export_saved(
         _renew_whole_scene(change, assets, config)
 
 
-def _renew_whole_scene(change: Change, assets: Sequence[ObjectAsset], config: ExportConfig) -> None:
-    """scene.* in the formats of `config`, with `assets` among the objects that are saved already."""
+def _renew_whole_scene(
+    change: Change, assets: Sequence[ObjectAsset], config: ExportConfig
+) -> list[ObjectAsset]:
+    """scene.* in the formats of `config`; all its objects: `assets`, and those that are saved already."""
     names = (change.owned - change.stale) | change.written
     room = saved_room(change.folder, config.friction)
     everything = all_assets(change.folder, assets, config)
     write_whole_scene(everything, room, change.staging, change.folder, config, names)
+    return everything
 
 
 def put_metrics(folder: Path, metrics: dict) -> Path:
@@ -222,8 +240,18 @@ def put_metrics(folder: Path, metrics: dict) -> Path:
     folder = Path(folder)
     with _changing(folder) as change:
         write_json(change.staging / "metrics.json", metrics)
-        write_bytes(change.staging / "report.html", report_page(folder, metrics))
+        drawn = _missing_pictures(folder)
+        _write_pictures(change.staging, drawn)
+        write_bytes(change.staging / "report.html", report_page(folder, metrics, drawn))
     return folder / "report.html"
+
+
+def _missing_pictures(folder: Path) -> dict[str, bytes]:
+    """Those of the objects of a scene that was saved before there were any; empty where they are there."""
+    if (folder / PICTURES).is_dir():
+        return {}
+    objects = [load_object(path.parent) for path in sorted(folder.glob("objects/*/object.json"))]
+    return {**all_objects_pictures(objects), **objects_pictures(objects)}
 
 
 def readable(config: ExportConfig) -> ExportConfig:
@@ -252,9 +280,8 @@ def _description(
     origin: dict,
     depth_unit_m: float,
     room: tuple[StaticBox, ...],
-    sums: dict[str, str],
 ) -> dict:
-    """Everything of scene.json: what went in, what came out, with which version and parameters.
+    """Everything of scene.json but the checksums: what went in, what came out, with which parameters.
 
     Poses, boxes and planes are of the world, in 64-bit numbers.  scene.ply is in the scene's frame:
     world = vertex + world_offset_m.
@@ -281,5 +308,4 @@ def _description(
         "room": room_to_json(room, offset),
         "highest_instance_id": scene.state.ids.highest,
         "parameters": asdict(scene.config),
-        "checksums_sha256": sums,
     }

@@ -5,7 +5,7 @@ the disks at the object's foot, which took on some of its colour, are coloured a
 they look as painted.  The image is parallel to the plane, so the painting is the same from all sides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,6 @@ from instascene_core.scene.background.head_on import HeadOn, main_direction, pla
 from instascene_core.scene.background.painters import Painter
 from instascene_core.segmentation import Support
 from instascene_core.segmentation.support import Extent
-from instascene_core.transforms import apply, inverse
 
 
 @dataclass(frozen=True)
@@ -97,34 +96,22 @@ class Hidden:
         """[K] bool: places [K, 3] that the object hides in more views than other things do, and through which
         no view looks."""
         hides = np.zeros(len(places), dtype=np.int64)
-        for view, row, column, _, inside in self._lookups(places):
-            shown = self.images[view.name]
-            mine = self._grown(view, config)[row, column]
-            hides += inside & mine
-            hides -= inside & ~mine & np.isin(shown[row, column], self.things)
+        for view in self.views:
+            at, shown = view.locate(places), self.images[view.name]
+            mine = self._grown(view, config)[at.row, at.column]
+            hides += at.inside & mine
+            hides -= at.inside & ~mine & np.isin(shown[at.row, at.column], self.things)
         return (hides > 0) & ~self.seen_through(places, config)
 
     def seen_through(self, places: np.ndarray, config: RemovalConfig) -> np.ndarray:
         """[K] bool: places [K, 3] behind which a view has measured something."""
         through, reach = np.zeros(len(places), dtype=bool), config.seen_through * self.tolerance
-        for view, row, column, z, inside in self._lookups(places):
-            if view.depth is not None:
-                through |= (
-                    inside & ~self._grown(view, config)[row, column] & (view.depth[row, column] > z + reach)
-                )
-        return through
-
-    def _lookups(
-        self, places: np.ndarray
-    ) -> Iterator[tuple[Frame, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Each view, the rows, columns and depths [K] of places [K, 3] in it, and which lie in the image."""
         for view in self.views:
-            pixels, z = view.camera.project(apply(inverse(view.world_from_camera), places))
-            with np.errstate(invalid="ignore"):
-                inside = (z > 0) & (pixels >= 0).all(axis=1)
-                inside &= (pixels < (view.camera.width, view.camera.height)).all(axis=1)
-            column, row = np.where(inside[:, None], pixels, 0).astype(int).T
-            yield view, row, column, z, inside
+            if view.depth is not None:
+                at, mine = view.locate(places), self._grown(view, config)
+                behind = view.depth[at.row, at.column] > at.z + reach
+                through |= at.inside & ~mine[at.row, at.column] & behind
+        return through
 
     def _grown(self, view: Frame, config: RemovalConfig) -> np.ndarray:
         """[H, W] bool: the object's pixels in a view and those at its outline."""

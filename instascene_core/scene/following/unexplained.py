@@ -12,7 +12,7 @@ from instascene_core.geometry import SurfacePoints
 from instascene_core.geometry.depth_maps import edge_keeping_normals
 from instascene_core.scene.following.comparing import Comparison, least_around
 from instascene_core.segmentation import Support
-from instascene_core.transforms import apply, inverse
+from instascene_core.transforms import apply
 
 _SPECK = 12  # pixels: a smaller patch is the sensor's noise
 _REACH = 3.0  # spacings: points nearer than this belong together
@@ -41,8 +41,8 @@ def unexplained_points(comparisons: Sequence[Comparison]) -> tuple[SurfacePoints
     noise = np.zeros(len(points))
     for index, comparison in enumerate(comparisons):
         own = views == index
-        row, column, _, _ = _lookup(comparison.frame, points.positions[own])
-        noise[own] = comparison.noise[row, column]
+        at = comparison.frame.locate(points.positions[own])
+        noise[own] = comparison.noise[at.row, at.column]
     return points.select(lasting), noise[lasting]
 
 
@@ -61,9 +61,10 @@ def passing_pixels(comparison: Comparison, things: Sequence[NewThing], config: F
 
 def depth_of_points(frame: Frame, points: np.ndarray, outline: int) -> np.ndarray:
     """[H, W] metres: the nearest of points [K, 3] within so many pixels, infinite where there is none."""
-    row, column, z, inside = _lookup(frame, points)
+    at = frame.locate(points)
     nearest = np.full((frame.camera.height, frame.camera.width), np.inf, np.float32)
-    np.minimum.at(nearest, (row[inside], column[inside]), z[inside].astype(np.float32))
+    shown = at.row[at.inside], at.column[at.inside]
+    np.minimum.at(nearest, shown, at.z[at.inside].astype(np.float32))
     return least_around(nearest, outline)
 
 
@@ -110,18 +111,9 @@ def _is_thing(own: SurfacePoints, frames: int, support: Support | None, config: 
 
 def looked_through(comparison: Comparison, points: np.ndarray) -> np.ndarray:
     """[K] bool: points [K, 3] behind which the frame has measured something, also all around them."""
-    row, column, z, inside = _lookup(comparison.frame, points)
-    return inside & (comparison.empty_to[row, column] > z + comparison.tolerance[row, column])
-
-
-def _lookup(frame: Frame, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Row, column and depth [K] of points [K, 3] in the frame, and which lie in the image."""
-    camera = frame.camera
-    pixels, z = camera.project(apply(inverse(frame.world_from_camera), points))
-    with np.errstate(invalid="ignore"):
-        inside = (z > 0) & (pixels >= 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
-    column, row = np.where(inside[:, None], pixels, 0).astype(int).T
-    return row, column, z, inside
+    at = comparison.frame.locate(points)
+    tolerance = comparison.tolerance[at.row, at.column]
+    return at.inside & (comparison.empty_to[at.row, at.column] > at.z + tolerance)
 
 
 def _points_before(comparison: Comparison, index: int) -> SurfacePoints:

@@ -25,7 +25,7 @@ from instascene_core.completion.priors.prior import Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import NextViewConfig
 from instascene_core.config.multiview import MultiviewConfig
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, MissingDependencyError, is_out_of_memory
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.progress import ProgressCallback, no_progress
@@ -100,7 +100,9 @@ class MultiviewPrior:
             with one_thread():
                 seeds = range(seed, seed + max(2, num_samples))
                 depths = np.stack([self._sampler.sample(scene.given, scene.known, s).depth for s in seeds])
-        except InputError:
+        except (InputError, RuntimeError, MemoryError) as error:
+            if not isinstance(error, InputError) and not is_out_of_memory(error):
+                raise
             return prediction
         agreed = (depths > 0).all(axis=0)
         spread = np.where(agreed, depths.std(axis=0, ddof=1), 0)

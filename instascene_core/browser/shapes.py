@@ -1,0 +1,39 @@
+"""Objects in their shadings, as files that a browser draws."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from instascene_core.colors import instance_color, observed_colors, uncertainty_colors
+from instascene_core.config import ExportConfig
+from instascene_core.export.asset import ObjectAsset
+from instascene_core.export.glb import glb
+from instascene_core.export.shapes import placed
+from instascene_core.objects import CompletedObject
+
+# Shading → what it is called in the panel
+SHADINGS = {
+    "texture": "Texture",
+    "observed": "Seen (blue) or generated (orange)",
+    "uncertainty": "Uncertainty (0 to 20 mm)",
+    "instance": "One colour an object",
+}
+# A glTF file is y up; this turns it z up again (about x by 90°), wxyz.
+Z_UP = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+
+
+def shaded(thing: CompletedObject, shading: str) -> bytes:
+    """The object as GLB in its own frame, y up."""
+    if shading != "texture":
+        thing = replace(thing, colors=colors_of(thing, shading).astype(np.uint8), texture=None)
+    asset = ObjectAsset(thing, ExportConfig())
+    return glb([placed(asset)], asset.name)
+
+
+def colors_of(thing: CompletedObject, shading: str) -> np.ndarray:
+    """[V, 3] in 0 … 255."""
+    if shading == "observed":
+        return observed_colors(thing.observed)
+    if shading == "uncertainty":
+        return uncertainty_colors(thing.vertex_uncertainty)
+    return np.broadcast_to(instance_color(thing.instance_id), thing.colors.shape)

@@ -1,0 +1,235 @@
+"""Objects that were completed one by one lie together: none in another, each on what carries it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import trimesh
+from textured_box import painted_box
+
+from instascene_core.config import Config, RestingConfig
+from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.convex import few_vertices
+from instascene_core.geometry.convex_pairs import covering, cut, overlap
+from instascene_core.objects import CompletedObject
+from instascene_core.scene.resting import lay_to_rest
+from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
+from instascene_core.scene.resting.carrying import carrying, contacts
+from instascene_core.scene.resting.things import Thing, spread
+
+UP = np.array([0.0, 0.0, 1.0])
+TABLE = Plane(UP, 0.0)
+BUDGET = BodiesBudget(max_parts=64, max_vertices=60, max_filled=0.001, touch=0.001)
+ERROR = 3e-4  # metres, of observed vertices
+
+
+def box(low, high, edge: float = 0.006) -> TriangleMesh:
+    return meshes.refine(meshes.from_trimesh(trimesh.creation.box(bounds=[low, high])), edge, 10**6)
+
+
+def thing(number: int, mesh: TriangleMesh, unseen: np.ndarray) -> CompletedObject:
+    """unseen: [V] bool."""
+    observed = (~unseen).astype(np.float32)
+    return replace(
+        painted_box(100), instance_id=number, observed=observed, texture=None,
+        colors=np.full((len(unseen), 3), 128, np.uint8),
+        vertex_uncertainty=np.where(unseen, 2e-3, ERROR).astype(np.float32), hypotheses=(mesh,),
+    ).with_mesh(mesh, (meshes.convex_hull(mesh.vertices),), np.zeros(3))  # fmt: skip
+
+
+def cube(size: float = 2.0, at=(0, 0, 0)) -> TriangleMesh:
+    return meshes.convex_hull(size / 2 * np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1).T + at)
+
+
+# ── convex bodies ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_two_cubes_overlap_by_as_much_as_they_do():
+    found = overlap(cube(), cube(at=(1.9, 0.3, 0)))
+    assert found.depth == pytest.approx(0.1)
+    np.testing.assert_allclose(found.normal, [1, 0, 0], atol=1e-6)
+    assert (found.first, found.second) == pytest.approx((1.0, 0.9))
+    assert overlap(cube(), cube(at=(2.1, 0, 0))) is None
+    assert overlap(cube(), cube(at=(5, 5, 5))) is None
+
+
+def test_a_plane_takes_a_corner_of_a_cube():
+    normal = np.ones(3) / np.sqrt(3)
+    left = cut(cube(), normal, 2 / np.sqrt(3))
+    assert meshes.is_watertight(left) and (left.vertices @ normal).max() <= 2 / np.sqrt(3) + 1e-9
+    assert meshes.volume(left) == pytest.approx(8 - 1 / 6)
+    whole = cube()
+    assert cut(whole, normal, 3) is whole
+
+
+def test_parts_that_cover_hold_every_vertex():
+    body = meshes.from_trimesh(trimesh.creation.icosphere(2, 1.0))
+    halves = (cube(1.2, (0.6, 0, 0)), cube(1.2, (-0.6, 0, 0)))
+    held = covering(body, halves)
+    inside = np.min([meshes.signed_distance(part, body.vertices) for part in held], axis=0)
+    assert inside.max() < 1e-6
+
+
+def test_few_vertices_are_kept_where_they_matter():
+    ball = meshes.convex_hull(trimesh.creation.icosphere(3, 1.0).vertices)
+    low = few_vertices(ball, 40, lambda points: 1 / (points[:, 2] + 1.05))
+    plain = few_vertices(ball, 40)
+    foot = ball.vertices[ball.vertices[:, 2] < -0.8]
+    off = [meshes.signed_distance(body, foot).max() for body in (low, plain)]
+    assert len(low.vertices) <= 40 and off[0] < 0.5 * off[1]
+
+
+def test_bodies_do_not_overlap_and_what_a_hull_fills_is_divided():
+    """A post in the corner of an L, whose hull fills the corner."""
+    l_shape = trimesh.boolean.union(
+        [trimesh.creation.box(bounds=[[0, 0, 0], [0.1, 0.02, 0.05]]),
+         trimesh.creation.box(bounds=[[0, 0, 0], [0.02, 0.1, 0.05]])]
+    )  # fmt: skip
+    ell = meshes.refine(meshes.from_trimesh(l_shape), 0.01, 10**6)
+    post = box([0.021, 0.021, 0.0], [0.04, 0.04, 0.05])
+    parts = [(meshes.convex_hull(m.vertices),) for m in (ell, post)]
+    first, second = collision_bodies([ell, post], parts, [[TABLE]] * 2, BUDGET)
+    assert len(first) > 1 and all(len(part.vertices) <= 60 for part in first)
+    depths = [found.depth for a in first for b in second if (found := overlap(a, b)) is not None]
+    assert max(depths, default=0) < 1e-4
+    kept = np.min([meshes.signed_distance(part, ell.vertices) for part in first], axis=0)
+    assert kept.max() < 1.5e-3  # what a cut takes of the mesh is less than what a part may fill
+
+
+def test_flat_parts_are_left_out_and_an_object_without_parts_gets_its_hull():
+    body = box([0, 0, 0.0], [0.05, 0.05, 0.05])
+    flat = TriangleMesh(np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1e-17]]), cube().triangles[:4])
+    hull = meshes.convex_hull(body.vertices)
+    for parts in ((hull, flat), (flat,), ()):
+        ((kept,),) = collision_bodies([body], [parts], [[TABLE]], BUDGET)
+        assert meshes.volume(kept) == pytest.approx(0.05**3)
+
+
+def test_bodies_that_were_handed_out_stay_and_the_new_one_is_cut():
+    bodies = [box([0, 0, 0], [0.05, 0.05, 0.05]), box([0.049, 0, 0], [0.1, 0.05, 0.05])]
+    parts = [(meshes.convex_hull(m.vertices),) for m in bodies]
+    fixed, (new,) = collision_bodies(bodies, parts, [[TABLE]] * 2, BUDGET, [False, True])
+    assert fixed == parts[0]
+    assert new.vertices[:, 0].min() == pytest.approx(0.05) and new.vertices[:, 0].max() == pytest.approx(0.1)
+
+
+# ── what carries ──────────────────────────────────────────────────────────────────────────────────
+
+
+def as_thing(mesh: TriangleMesh, planes=(TABLE,)) -> Thing:
+    size = len(mesh.vertices)
+    return Thing(mesh, np.ones(size), np.full(size, ERROR), planes=planes)
+
+
+def test_forces_go_through_the_contacts_with_the_least_gap():
+    """A box a little above the table and beside another: the table carries it, the neighbour nothing."""
+    config = replace(RestingConfig(), lean=0.0)
+    a = as_thing(box([0, 0, 0.001], [0.05, 0.05, 0.06]))
+    b = as_thing(box([0.052, 0, 0.0], [0.1, 0.05, 0.06]))
+    found = contacts([a, b], config)
+    used = [contact for contact, carries in zip(found, carrying(found, [a, b], UP, config)) if carries]
+    assert {(c.upper, c.lower) for c in used} == {(0, -1), (1, -1)}
+    assert max(c.gap for c in used) == pytest.approx(0.001, abs=1e-6)
+
+
+def test_a_plate_on_two_posts_is_carried_by_both():
+    config = RestingConfig()
+    posts = [as_thing(box([x, 0, 0], [x + 0.02, 0.05, 0.05])) for x in (0.0, 0.1)]
+    plate = as_thing(box([0, 0, 0.0515], [0.12, 0.05, 0.06]))
+    things = [*posts, plate]
+    found = contacts(things, config)
+    used = [contact for contact, carries in zip(found, carrying(found, things, UP, config)) if carries]
+    assert {frozenset((c.upper, c.lower)) for c in used if c.lower >= 0} == {
+        frozenset((0, 2)),
+        frozenset((1, 2)),
+    }
+
+
+def test_moves_fade_out_over_unseen_surface_only():
+    mesh = box([0, 0, 0], [0.05, 0.05, 0.05])
+    body = replace(as_thing(mesh), generated=(mesh.vertices[:, 2] < 0.03).astype(float))
+    wanted = np.where(mesh.vertices[:, 2] < 1e-9, 1.0, 0.0)
+    moves = spread(body, wanted, 6)
+    low = (mesh.vertices[:, 2] > 1e-9) & (mesh.vertices[:, 2] < 0.012)
+    assert (moves[wanted > 0] == 1).all() and (moves[~body.loose] == 0).all() and (moves[low] > 0).any()
+    assert moves.max() <= 1
+
+
+# ── whole scenes ──────────────────────────────────────────────────────────────────────────────────
+
+
+def pair() -> dict[int, CompletedObject]:
+    """Two boxes that reach 2 mm into each other where nobody has seen them; the second hangs 3 mm above the
+    table, and nobody has seen its bottom."""
+    a, b = box([0, 0, 0], [0.052, 0.05, 0.05]), box([0.05, 0, 0.003], [0.1, 0.05, 0.05])
+    return {
+        1: thing(1, a, a.vertices[:, 0] > 0.03),
+        2: thing(2, b, (b.vertices[:, 0] < 0.07) | (b.vertices[:, 2] < 0.004)),
+    }
+
+
+def test_unseen_surface_gives_way_and_reaches_the_table():
+    before = pair()
+    result = lay_to_rest(before, [TABLE], UP, Config())
+    a, b = result.objects[1], result.objects[2]
+    assert meshes.signed_distance(b.mesh, a.mesh.vertices).min() > -2e-4
+    assert b.mesh.vertices[:, 2].min() == pytest.approx(0, abs=1e-4)
+    for number in (1, 2):
+        old, new, moved = before[number], result.objects[number], result.moved[number]
+        seen = old.observed > 0.5
+        way = np.linalg.norm(new.mesh.vertices - old.mesh.vertices, axis=1)
+        assert way[seen].max() <= ERROR + moved.shift + 1e-6
+        assert moved.overlap_before == pytest.approx(0.002, abs=1e-4) and moved.overlap < 2e-4
+        assert new.watertight and np.array_equal(new.mesh.triangles, old.mesh.triangles)
+        assert new.volume == pytest.approx(meshes.volume(new.mesh))
+        low = new.mesh.vertices.min(axis=0)
+        assert new.world_from_object[2, 3] == pytest.approx(low[2], abs=1e-9)
+        assert np.array_equal(new.observed, old.observed)
+    depths = [f.depth for p in a.convex_parts for q in b.convex_parts if (f := overlap(p, q)) is not None]
+    assert max(depths, default=0) < 1e-4
+
+
+def test_what_was_handed_out_stays():
+    before = pair()
+    result = lay_to_rest(before, [TABLE], UP, Config(), moving={2})
+    assert result.objects[1] is before[1] and set(result.moved) == {2}
+    away = box([1, 0, 0], [1.05, 0.05, 0.05])
+    far = {**before, 3: thing(3, away, np.zeros(len(away.vertices), dtype=bool))}
+    assert lay_to_rest(far, [TABLE], UP, Config(), moving={2}).objects[3] is far[3]
+    assert meshes.signed_distance(before[1].mesh, result.objects[2].mesh.vertices).min() > -1e-4
+
+
+def test_observed_surfaces_that_overlap_are_moved_apart_as_wholes():
+    """By no more than 2 mm in all, when no vertex may move by more than its error."""
+    a, b = box([0, 0, 0], [0.0515, 0.05, 0.05]), box([0.05, 0, 0], [0.1, 0.05, 0.05])
+    seen = {n: thing(n, m, np.zeros(len(m.vertices), dtype=bool)) for n, m in ((1, a), (2, b))}
+    result = lay_to_rest(seen, [TABLE], UP, Config())
+    assert result.moved[1].overlap_before == pytest.approx(0.0015, abs=1e-4)
+    assert result.moved[1].overlap < 4e-4
+    assert 1e-4 < max(result.moved[n].shift for n in (1, 2)) <= 0.002
+    (other,) = result.objects[1].hypotheses
+    shift = other.vertices - seen[1].hypotheses[0].vertices
+    assert np.allclose(shift, shift[0]) and np.linalg.norm(shift[0]) == pytest.approx(result.moved[1].shift)
+
+
+def test_the_same_bits_again_and_nothing_without_a_neighbour_or_a_plane():
+    once, again = (lay_to_rest(pair(), [TABLE], UP, Config()) for _ in range(2))
+    for number in (1, 2):
+        assert np.array_equal(once.objects[number].mesh.vertices, again.objects[number].mesh.vertices)
+    alone = {2: pair()[2]}
+    free = lay_to_rest(alone, [], None, Config())
+    assert np.array_equal(free.objects[2].mesh.vertices, alone[2].mesh.vertices)
+    assert lay_to_rest({}, [TABLE], UP, Config()).objects == {}
+
+
+def test_lengths_shrink_with_the_objects():
+    """The same pair ten times smaller: nothing moves farther than a tenth of what it does at full size."""
+    tiny = {}
+    for number, whole in pair().items():
+        mesh = TriangleMesh(0.1 * whole.mesh.vertices, whole.mesh.triangles)
+        tiny[number] = thing(number, mesh, whole.observed < 0.5)
+    result = lay_to_rest(tiny, [TABLE], UP, Config())
+    for number in (1, 2):
+        way = np.linalg.norm(result.objects[number].mesh.vertices - tiny[number].mesh.vertices, axis=1)
+        assert 0 < way.max() <= 0.1 * (0.006 + 0.002) + 1e-6
