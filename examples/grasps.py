@@ -121,7 +121,7 @@ class Grasp:
     width: float  # metres between them
     observed: float  # 0 … 1 how much of both contacts was seen
     slack: float  # radians that are left of the friction cone
-    steady: float  # 0 … 1 how much of what the pads touch first lies within the friction cone
+    steady: float  # 0 … 1 how far inside of the friction cone what the pads touch first lies, on average
 
 
 def points_on(body: Body, faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -206,14 +206,18 @@ def pad_contacts(body: Body, gripper: Gripper, pose: np.ndarray, rays: int = PAD
 
 
 def _steadiness(body: Body, gripper: Gripper, pose: np.ndarray) -> float:
-    """How much of what the pads touch first lies within the friction cone, of the finger with less of it.
+    """How far inside of the friction cone what the pads touch first lies: 1 flat on the pad, 0 at the cone's
+    rim or beyond; the mean over a pad, of the finger with less of it.
 
-    A contact is a pad, not a point: one that is good at its middle alone slips where the shape is off by
-    little, or where the pad's rim comes first.
+    A contact is a pad, not a point, and the true surface is turned a little against the completed one: what
+    is good at its middle alone, or just within the cone, slips.
     """
-    least = np.cos(np.arctan(gripper.friction))
-    contacts = pad_contacts(body, gripper, pose)
-    return min(float((cosines >= least).mean()) if len(cosines) else 0.0 for cosines in contacts)
+    cone = np.arctan(gripper.friction)
+    shares = [
+        float(np.clip(1 - np.arccos(np.clip(cosines, -1, 1)) / cone, 0, 1).mean()) if len(cosines) else 0.0
+        for cosines in pad_contacts(body, gripper, pose)
+    ]
+    return min(shares)
 
 
 def _poses(contacts: np.ndarray, direction: np.ndarray, downward: np.ndarray) -> Iterator[np.ndarray]:

