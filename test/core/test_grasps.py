@@ -94,7 +94,7 @@ def test_friction_decides():
 
     def between_the_sides(friction: float) -> int:
         gripper = Gripper(opening=0.08, friction=friction)
-        found = sample_grasps(body_of(wedge), gripper=gripper, support=above, count=99, attempts=900)
+        found = sample_grasps(body_of(wedge), gripper=gripper, support=above, count=400, attempts=900)
         require_antipodal(body_of(wedge), found, gripper)
         return sum(abs(grasp.pose[0, 1]) > 0.8 for grasp in found)
 
