@@ -8,7 +8,7 @@ OBSERVED_COLOR = np.array([90, 170, 255], dtype=np.float32)  # blue, [0, 255]: s
 GENERATED_COLOR = np.array([255, 140, 0], dtype=np.float32)  # orange, [0, 255]: surface that no camera saw
 
 UNCERTAINTY_COLORS = np.array([[236, 240, 232], [250, 190, 110], [222, 92, 80], [122, 20, 84]], np.float32)
-UNCERTAIN = 0.02  # metres: the last of these colours
+UNCERTAIN = 0.005  # metres: the last of these colours
 
 
 def instance_color(instance_id: int) -> np.ndarray:

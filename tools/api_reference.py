@@ -51,9 +51,9 @@ GROUPS = {
 Definition = ast.ClassDef | ast.FunctionDef
 
 
-def definition(name: str) -> tuple[Path, Definition]:
-    """The file and the node of a public name."""
-    module = f"instascene_core.{instascene_core._DEFINED_IN[name]}"
+def definition(name: str, module: str = "") -> tuple[Path, Definition]:
+    """The file and the node of a public name, or of one that a module defines or imports."""
+    module = module or f"instascene_core.{instascene_core._DEFINED_IN[name]}"
     while True:
         found = importlib.util.find_spec(module)
         assert found is not None and found.origin is not None, module
@@ -107,6 +107,19 @@ def fields(path: Path, node: ast.ClassDef) -> str:
     return textwrap.dedent("\n".join(lines[first : found[-1].end_lineno]))
 
 
+def members(path: Path, node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
+    """Methods and properties of a class, and of the classes of ours that it is made of."""
+    yield from (child for child in node.body if isinstance(child, ast.FunctionDef))
+    tree = ast.parse(path.read_text())
+    for base in node.bases:
+        sources = [n.module for n in tree.body if isinstance(n, ast.ImportFrom) for alias in n.names
+                   if alias.name == ast.unparse(base)]  # fmt: skip
+        if sources and (sources[0] or "").startswith("instascene_core"):
+            where, found = definition(ast.unparse(base), sources[0] or "")
+            assert isinstance(found, ast.ClassDef), base
+            yield from members(where, found)
+
+
 def text_of(node: Definition) -> str:
     return inspect.cleandoc(ast.get_docstring(node) or "")
 
@@ -125,9 +138,7 @@ def entry(name: str) -> Iterator[str]:
     yield f"`{where}`\n"
     if told := fields(path, node):
         yield f"```python\n{told}\n```\n"
-    for child in node.body:
-        if not isinstance(child, ast.FunctionDef):
-            continue
+    for child in members(path, node):
         if child.name == "__init__" and len(child.args.args) > 1:
             yield f"```python\n{signature(child, name, of_class=True)}\n```\n"
         elif not child.name.startswith("_") and text_of(child):

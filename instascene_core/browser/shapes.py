@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from instascene_core.colors import instance_color, observed_colors, uncertainty_colors
+from instascene_core.colors import UNCERTAIN, instance_color, observed_colors, uncertainty_colors
 from instascene_core.config import ExportConfig
 from instascene_core.export.asset import ObjectAsset
 from instascene_core.export.glb import glb
@@ -15,7 +15,7 @@ from instascene_core.objects import CompletedObject
 SHADINGS = {
     "texture": "Texture",
     "observed": "Seen (blue) or generated (orange)",
-    "uncertainty": "Uncertainty (0 to 20 mm)",
+    "uncertainty": f"Uncertainty (0 to {1000 * UNCERTAIN:g} mm)",
     "instance": "One colour an object",
 }
 # A glTF file is y up; this turns it z up again (about x by 90°), wxyz.

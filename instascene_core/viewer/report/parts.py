@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
+from instascene_core.colors import UNCERTAIN
 from instascene_core.viewer.report.images import Pictures
 
 # Style of a turntable → what its button says, what the colours mean
@@ -13,7 +14,7 @@ STYLES = {
         "Seen",
         "<i class='key seen'></i>seen by a camera <i class='key made'></i>generated",
     ),
-    "uncertainty": ("Uncertainty", "<i class='key ramp'></i>0 to 20 mm and more"),
+    "uncertainty": ("Uncertainty", f"<i class='key ramp'></i>0 to {1000 * UNCERTAIN:g} mm and more"),
     "instance": ("Instances", "one colour an object, as in all pictures"),
 }
 
