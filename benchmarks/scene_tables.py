@@ -91,8 +91,9 @@ def assets(found: dict) -> str:
 
 def settling(found: dict) -> str:
     """Whether scenes stand still, and what laying them to rest does."""
-    header = ["scene", "correctly found of true", "hold, each by itself", "hold, laid to rest", "true meshes stay",
-              "largest drift [mm]", "largest tilt [°]", "overlap at first [mm], by itself", "laid to rest",
+    header = ["scene", "correctly found of true", "hold, each by itself", "hold, laid to rest",
+              "true meshes stay", "largest drift [mm]", "largest tilt [°]",
+              "overlap at first [mm], by itself", "laid to rest",
               "volume IoU, by itself", "laid to rest", "processor s"]  # fmt: skip
     lines = []
     for row in found["runs"]:
@@ -117,9 +118,9 @@ def settling(found: dict) -> str:
         f"{sum(t['held_alone'] for t in things)}."
     )
     return (
-        f"## Do scenes stand still?\n\n{place(found)}. Piles of 8 objects, 2 s of gravity in MuJoCo. An object "
-        "holds where it drifts by less than 1 cm and tilts by less than 5° beyond what its true mesh does with "
-        f"convex bodies made alike. {total}\n\n{table(header, lines)}\n"
+        f"## Do scenes stand still?\n\n{place(found)}. Piles of 8 objects, 2 s of gravity in MuJoCo. An "
+        "object holds where it drifts by less than 1 cm and tilts by less than 5° beyond what its true mesh "
+        f"does with convex bodies made alike. {total}\n\n{table(header, lines)}\n"
     )
 
 

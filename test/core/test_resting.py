@@ -12,12 +12,14 @@ from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.convex import few_vertices
 from instascene_core.geometry.convex_pairs import covering, cut, overlap
+from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.scene.resting import lay_to_rest
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
 from instascene_core.scene.resting.carrying import carrying, contacts
 from instascene_core.scene.resting.things import Thing, spread
 
+ONE, TWO, FAR = (InstanceId(k) for k in (1, 2, 3))
 UP = np.array([0.0, 0.0, 1.0])
 TABLE = Plane(UP, 0.0)
 BUDGET = BodiesBudget(max_parts=64, max_vertices=60, max_filled=0.001, touch=0.001)
@@ -140,7 +142,10 @@ def test_a_plate_on_two_posts_is_carried_by_both():
     things = [*posts, plate]
     found = contacts(things, config)
     used = [contact for contact, carries in zip(found, carrying(found, things, UP, config)) if carries]
-    assert {frozenset((c.upper, c.lower)) for c in used if c.lower >= 0} == {frozenset((0, 2)), frozenset((1, 2))}
+    assert {frozenset((c.upper, c.lower)) for c in used if c.lower >= 0} == {
+        frozenset((0, 2)),
+        frozenset((1, 2)),
+    }
 
 
 def test_moves_fade_out_over_unseen_surface_only():
@@ -156,23 +161,23 @@ def test_moves_fade_out_over_unseen_surface_only():
 # ── whole scenes ──────────────────────────────────────────────────────────────────────────────────
 
 
-def pair() -> dict[int, CompletedObject]:
+def pair() -> dict[InstanceId, CompletedObject]:
     """Two boxes that reach 2 mm into each other where nobody has seen them; the second hangs 3 mm above the
     table, and nobody has seen its bottom."""
     a, b = box([0, 0, 0], [0.052, 0.05, 0.05]), box([0.05, 0, 0.003], [0.1, 0.05, 0.05])
     return {
-        1: thing(1, a, a.vertices[:, 0] > 0.03),
-        2: thing(2, b, (b.vertices[:, 0] < 0.07) | (b.vertices[:, 2] < 0.004)),
+        ONE: thing(ONE, a, a.vertices[:, 0] > 0.03),
+        TWO: thing(TWO, b, (b.vertices[:, 0] < 0.07) | (b.vertices[:, 2] < 0.004)),
     }
 
 
 def test_unseen_surface_gives_way_and_reaches_the_table():
     before = pair()
     result = lay_to_rest(before, [TABLE], UP, Config())
-    a, b = result.objects[1], result.objects[2]
+    a, b = result.objects[ONE], result.objects[TWO]
     assert meshes.signed_distance(b.mesh, a.mesh.vertices).min() > -2e-4
     assert b.mesh.vertices[:, 2].min() == pytest.approx(0, abs=1e-4)
-    for number in (1, 2):
+    for number in (ONE, TWO):
         old, new, moved = before[number], result.objects[number], result.moved[number]
         seen = old.observed > 0.5
         way = np.linalg.norm(new.mesh.vertices - old.mesh.vertices, axis=1)
@@ -189,34 +194,34 @@ def test_unseen_surface_gives_way_and_reaches_the_table():
 
 def test_what_was_handed_out_stays():
     before = pair()
-    result = lay_to_rest(before, [TABLE], UP, Config(), moving={2})
-    assert result.objects[1] is before[1] and set(result.moved) == {2}
+    result = lay_to_rest(before, [TABLE], UP, Config(), moving={TWO})
+    assert result.objects[ONE] is before[ONE] and set(result.moved) == {TWO}
     away = box([1, 0, 0], [1.05, 0.05, 0.05])
-    far = {**before, 3: thing(3, away, np.zeros(len(away.vertices), dtype=bool))}
-    assert lay_to_rest(far, [TABLE], UP, Config(), moving={2}).objects[3] is far[3]
-    assert meshes.signed_distance(before[1].mesh, result.objects[2].mesh.vertices).min() > -1e-4
+    far = {**before, FAR: thing(FAR, away, np.zeros(len(away.vertices), dtype=bool))}
+    assert lay_to_rest(far, [TABLE], UP, Config(), moving={TWO}).objects[FAR] is far[FAR]
+    assert meshes.signed_distance(before[ONE].mesh, result.objects[TWO].mesh.vertices).min() > -1e-4
 
 
 def test_observed_surfaces_that_overlap_are_moved_apart_as_wholes():
     """By no more than 2 mm in all, when no vertex may move by more than its error."""
     a, b = box([0, 0, 0], [0.0515, 0.05, 0.05]), box([0.05, 0, 0], [0.1, 0.05, 0.05])
-    seen = {n: thing(n, m, np.zeros(len(m.vertices), dtype=bool)) for n, m in ((1, a), (2, b))}
+    seen = {n: thing(n, m, np.zeros(len(m.vertices), dtype=bool)) for n, m in ((ONE, a), (TWO, b))}
     result = lay_to_rest(seen, [TABLE], UP, Config())
-    assert result.moved[1].overlap_before == pytest.approx(0.0015, abs=1e-4)
-    assert result.moved[1].overlap < 4e-4
-    assert 1e-4 < max(result.moved[n].shift for n in (1, 2)) <= 0.002
-    (other,) = result.objects[1].hypotheses
-    shift = other.vertices - seen[1].hypotheses[0].vertices
-    assert np.allclose(shift, shift[0]) and np.linalg.norm(shift[0]) == pytest.approx(result.moved[1].shift)
+    assert result.moved[ONE].overlap_before == pytest.approx(0.0015, abs=1e-4)
+    assert result.moved[ONE].overlap < 4e-4
+    assert 1e-4 < max(result.moved[n].shift for n in (ONE, TWO)) <= 0.002
+    (other,) = result.objects[ONE].hypotheses
+    shift = other.vertices - seen[ONE].hypotheses[0].vertices
+    assert np.allclose(shift, shift[0]) and np.linalg.norm(shift[0]) == pytest.approx(result.moved[ONE].shift)
 
 
 def test_the_same_bits_again_and_nothing_without_a_neighbour_or_a_plane():
     once, again = (lay_to_rest(pair(), [TABLE], UP, Config()) for _ in range(2))
-    for number in (1, 2):
+    for number in (ONE, TWO):
         assert np.array_equal(once.objects[number].mesh.vertices, again.objects[number].mesh.vertices)
-    alone = {2: pair()[2]}
+    alone = {TWO: pair()[TWO]}
     free = lay_to_rest(alone, [], None, Config())
-    assert np.array_equal(free.objects[2].mesh.vertices, alone[2].mesh.vertices)
+    assert np.array_equal(free.objects[TWO].mesh.vertices, alone[TWO].mesh.vertices)
     assert lay_to_rest({}, [TABLE], UP, Config()).objects == {}
 
 
@@ -227,6 +232,6 @@ def test_lengths_shrink_with_the_objects():
         mesh = TriangleMesh(0.1 * whole.mesh.vertices, whole.mesh.triangles)
         tiny[number] = thing(number, mesh, whole.observed < 0.5)
     result = lay_to_rest(tiny, [TABLE], UP, Config())
-    for number in (1, 2):
+    for number in (ONE, TWO):
         way = np.linalg.norm(result.objects[number].mesh.vertices - tiny[number].mesh.vertices, axis=1)
         assert 0 < way.max() <= 0.1 * (0.006 + 0.002) + 1e-6

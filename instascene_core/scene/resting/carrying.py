@@ -1,9 +1,9 @@
 """What carries what: the contacts by which a scene can stand still.
 
-A scene that was recorded stood still, so at some contacts forces balanced every object's weight.  Of the places
-where surfaces come near each other, those are looked for that can do so and leave the least to be closed: a
-linear program over all objects at once, whose cost is force times gap.  Gravity is also turned a little in all
-directions, so that what is found carries with something to spare.
+A scene that was recorded stood still, so at some contacts forces balanced every object's weight.  Of the
+places where surfaces come near each other, those are looked for that can do so and leave the least to be
+closed: a linear program over all objects at once, whose cost is force times gap.  Gravity is also turned a
+little in all directions, so that what is found carries with something to spare.
 """
 
 from collections.abc import Sequence
@@ -157,9 +157,10 @@ def _forces(
 
     weights = np.array([solids[k][0] for k in solids])
     gap = np.array([max(contact.gap, 0.0) for contact in found]) + config.grain
-    cost = np.concatenate(
-        [np.repeat(gap, RAYS), np.tile(np.repeat(HELD * config.reach * weights, 6), 2)]
-    ) / weights.mean()
+    cost = (
+        np.concatenate([np.repeat(gap, RAYS), np.tile(np.repeat(HELD * config.reach * weights, 6), 2)])
+        / weights.mean()
+    )
     slack = identity(6 * len(weights), format="csr")
     pulled = -np.concatenate([np.concatenate([gravity, np.zeros(3)]) for _ in weights])
     answer = linprog(cost, A_eq=hstack([balance, slack, -slack]), b_eq=pulled, method="highs-ds")

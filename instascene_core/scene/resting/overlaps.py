@@ -1,4 +1,4 @@
-"""Surfaces that reach into a neighbour draw back: what was generated first, what was observed by its noise."""
+"""Surfaces that reach into a neighbour draw back: generated ones first, observed ones by their noise."""
 
 from collections.abc import Sequence
 
