@@ -194,17 +194,23 @@ def _frame(place, quaternion_wxyz) -> np.ndarray:
     return made
 
 
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
 @contextmanager
 def _said(answer: Any, but: str | None = None) -> Iterator[None]:
     """Warnings and errors that a library writes by itself, whatever it is written in, are complaints."""
     with tempfile.TemporaryFile() as file:
-        sys.stdout.flush(), sys.stderr.flush()
+        _flush()
         kept = [os.dup(1), os.dup(2)]
         try:
-            os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
             yield
         finally:
-            sys.stdout.flush(), sys.stderr.flush()
+            _flush()
             for number, old in enumerate(kept, 1):
                 os.dup2(old, number)
                 os.close(old)

@@ -49,7 +49,7 @@ def cube(size: float = 2.0, at=(0, 0, 0)) -> TriangleMesh:
 
 def test_two_cubes_overlap_by_as_much_as_they_do():
     found = overlap(cube(), cube(at=(1.9, 0.3, 0)))
-    assert found.depth == pytest.approx(0.1)
+    assert found is not None and found.depth == pytest.approx(0.1)
     np.testing.assert_allclose(found.normal, [1, 0, 0], atol=1e-6)
     assert (found.first, found.second) == pytest.approx((1.0, 0.9))
     assert overlap(cube(), cube(at=(2.1, 0, 0))) is None
