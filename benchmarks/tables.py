@@ -23,9 +23,9 @@ from benchmarks.scene_tables import (
     plausibility,
     recordings,
     ros,
-    settling,
     wholes,
 )
+from benchmarks.simulator_tables import parsers, settling
 from instascene_core.files import write_bytes
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -398,6 +398,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "following": following,
     "ros": ros,
     "assets": assets,
+    "parsers": parsers,
     "settling": settling,
 }
 
