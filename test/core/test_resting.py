@@ -235,3 +235,19 @@ def test_lengths_shrink_with_the_objects():
     for number in (ONE, TWO):
         way = np.linalg.norm(result.objects[number].mesh.vertices - tiny[number].mesh.vertices, axis=1)
         assert 0 < way.max() <= 0.1 * (0.006 + 0.002) + 1e-6
+
+
+def test_vertices_at_one_place_are_taken_apart():
+    """Two boxes that touch at a corner, each closed: joined there, a reader counts one vertex too few."""
+    two = trimesh.util.concatenate(
+        [
+            trimesh.creation.box(bounds=[[0, 0, 0], [1, 1, 1]]),
+            trimesh.creation.box(bounds=[[1, 1, 1], [2, 2, 2]]),
+        ]
+    )
+    mesh = meshes.from_trimesh(two)
+    apart = meshes.separated(mesh)
+    assert len(np.unique(apart.vertices.astype(np.float32), axis=0)) == len(mesh.vertices) == 16
+    assert np.abs(apart.vertices - mesh.vertices).max() < 1e-3
+    whole = cube()
+    assert meshes.separated(whole) is whole

@@ -16,6 +16,7 @@ from instascene_core.config import Config
 from instascene_core.config.completion import ConvexPartsConfig
 from instascene_core.config.resting import RestingConfig
 from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
 from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
@@ -81,6 +82,7 @@ def lay_to_rest(
         found = contacts(things, settings)
         moves = shifts(things, found, carrying(found, things, up, settings), settings)
     settled = [thing.at(thing.mesh.vertices + move) for thing, move in zip(things, moves)]
+    settled = [thing.at(meshes.separated(thing.mesh).vertices) if thing.moves else thing for thing in settled]
     parts = [_carried(objects[n], a, b) for n, a, b in zip(ids, before, settled)]
     bodies = _bodies(settled, parts, settings, config.completion.convex_parts)
     result, moved = dict(objects), {}
@@ -143,8 +145,8 @@ def _bodies(
     pieces: ConvexPartsConfig,
 ) -> list[tuple[TriangleMesh, ...]]:
     budget = BodiesBudget(pieces.max_parts, pieces.max_vertices, settings.max_filled, settings.touch)
-    meshes, planes = [thing.mesh for thing in things], [thing.planes for thing in things]
-    return collision_bodies(meshes, parts, planes, budget, [thing.moves for thing in things])
+    bodies, planes = [thing.mesh for thing in things], [thing.planes for thing in things]
+    return collision_bodies(bodies, parts, planes, budget, [thing.moves for thing in things])
 
 
 def _overlaps(things: Sequence[Thing]) -> np.ndarray:
