@@ -251,3 +251,15 @@ def test_vertices_at_one_place_are_taken_apart():
     assert np.abs(apart.vertices - mesh.vertices).max() < 1e-3
     whole = cube()
     assert meshes.separated(whole) is whole
+
+
+def test_what_lies_deep_in_another_changes_neither_surface():
+    """A false object in a good one: only the convex bodies are taken apart."""
+    good, false = box([0, 0, 0], [0.05, 0.05, 0.05]), box([0.03, 0.01, 0], [0.08, 0.04, 0.04])
+    both = {n: thing(n, m, np.ones(len(m.vertices), dtype=bool)) for n, m in ((ONE, good), (TWO, false))}
+    result = lay_to_rest(both, [TABLE], UP, Config())
+    for number in (ONE, TWO):
+        assert np.allclose(result.objects[number].mesh.vertices, both[number].mesh.vertices, atol=1e-6)
+    bodies = [result.objects[number].convex_parts for number in (ONE, TWO)]
+    depths = [f.depth for p in bodies[0] for q in bodies[1] if (f := overlap(p, q)) is not None]
+    assert max(depths, default=0) < 1e-4

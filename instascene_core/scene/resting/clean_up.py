@@ -22,7 +22,7 @@ from instascene_core.objects import CompletedObject
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
 from instascene_core.scene.resting.carrying import carrying, contacts
 from instascene_core.scene.resting.gaps import closed
-from instascene_core.scene.resting.overlaps import apart
+from instascene_core.scene.resting.overlaps import apart, strangers
 from instascene_core.scene.resting.shifts import shifts
 from instascene_core.scene.resting.things import Thing, thing_of
 
@@ -70,16 +70,16 @@ def lay_to_rest(
     settings = _for_size(config.resting, objects)
     far = settings.max_generated
     before = [thing_of(objects[n], moves, planes, far) for n, moves in zip(ids, may)]
-    things = apart(before, settings)
+    things, ignored = apart(before, settings), strangers(before, settings)
     moves = np.zeros((len(things), 3))
     if up is None and planes:
         up = planes[0].normal
     if up is not None:
-        found = contacts(things, settings)
+        found = contacts(things, settings, ignored)
         carry = carrying(found, things, up, settings)
         things = apart(closed(things, [c for c, used in zip(found, carry) if used], settings), settings)
         things = [_within_error(a, b) for a, b in zip(before, things)]
-        found = contacts(things, settings)
+        found = contacts(things, settings, ignored)
         moves = shifts(things, found, carrying(found, things, up, settings), settings)
     settled = [thing.at(thing.mesh.vertices + move) for thing, move in zip(things, moves)]
     settled = [thing.at(meshes.separated(thing.mesh).vertices) if thing.moves else thing for thing in settled]
