@@ -1,10 +1,10 @@
-"""Do the files load where they are for?  `python -m benchmarks.parsers FOLDER... [--gltf-validator NODE_MODULES]`.
+"""Do the files load where they are for?  `python -m benchmarks.parsers FOLDER... [--gltf-validator FOLDER]`.
 
 Every file of saved scenes (all formats, `usd` too) is read by the parser that it is for, and compared with
-object.json and mesh.ply: mass, centre, inertia, volume, pose in the scene, watertight with the same Euler number.
-Readers that are not installed are named as such.  SDF has no parser in Python: its numbers and file names are
-read here.  Writes benchmarks/results/parsers.json; ends with 1 where anything is off by more than 1 %, or a
-reader complains.
+object.json and mesh.ply: mass, centre, inertia, volume, pose in the scene, watertight with the same Euler
+number.  Readers that are not installed are named as such.  SDF has no parser in Python: its numbers and file
+names are read here.  Writes benchmarks/results/parsers.json; ends with 1 where anything is off by more than
+1 %, or a reader complains.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -79,7 +80,7 @@ def expected_of(folder: Path) -> list[Expected]:
     found = []
     for path in sorted(folder.glob("objects/*/object.json")):
         facts = read_json_object(path)
-        mesh = trimesh.load(path.parent / "mesh.ply", force="mesh", process=False)
+        mesh = trimesh.load_mesh(path.parent / "mesh.ply", process=False)
         pose = np.eye(4)
         pose[:3, :3] = matrix_from_quaternion(np.array(facts["orientation_wxyz"]))
         pose[:3, 3] = np.array(facts["position_m"]) - facts["world_offset_m"]
@@ -110,7 +111,8 @@ def meshes_by(load: Callable[[Path], trimesh.Trimesh], names: tuple[str, ...]) -
 
 
 def by_trimesh(path: Path) -> trimesh.Trimesh:
-    return trimesh.load(path, force="mesh")
+    mesh: Any = trimesh.load(path, force="mesh")
+    return mesh
 
 
 def by_open3d(path: Path) -> trimesh.Trimesh:
@@ -145,7 +147,7 @@ def check(folder: Path) -> dict:
             logger.info("%s: %s is not installed (%s)", folder.name, name, error)
             answers[name] = None
             continue
-        except Exception as error:  # noqa: BLE001 (a reader that gives up is what is looked for)
+        except Exception as error:  # (a reader that gives up is what is looked for)
             answer.complaints.append(f"{type(error).__name__}: {error}")
         answers[name] = answer.as_dict()
         worst = ", ".join(f"{what} {100 * off:.2g} %" for what, off in answer.worst.items())

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,8 +21,9 @@ from instascene_core.transforms import matrix_from_quaternion
 NODE_MODULES: Path | None = None  # where npm has put gltf-validator
 GLTF = """const v = require(process.argv[1] + '/gltf-validator'), fs = require('fs'), path = require('path');
 const f = process.argv[2];
-v.validateBytes(new Uint8Array(fs.readFileSync(f)), {externalResourceFunction: u => new Promise((ok, no) => {
-  fs.readFile(path.resolve(path.dirname(f), decodeURIComponent(u)), (e, d) => e ? no(e.toString()) : ok(d)) })})
+v.validateBytes(new Uint8Array(fs.readFileSync(f)), {externalResourceFunction: u =>
+  new Promise((ok, no) => fs.readFile(path.resolve(path.dirname(f), decodeURIComponent(u)),
+    (e, d) => e ? no(e.toString()) : ok(d)))})
 .then(r => console.log(JSON.stringify(r.issues)));"""
 SIMREADY = """import sys
 from simready.validate._cli import main
@@ -30,7 +32,7 @@ main()"""
 
 
 def mujoco(folder: Path, things: list, answer: Any) -> None:
-    import mujoco as engine
+    engine: Any = import_module("mujoco")
 
     for one in things:
         for name in ("object.xml", "object.urdf"):
@@ -49,7 +51,7 @@ def mujoco(folder: Path, things: list, answer: Any) -> None:
 
 
 def pybullet(folder: Path, things: list, answer: Any) -> None:
-    import pybullet as bullet
+    bullet: Any = import_module("pybullet")
 
     with _said(answer):
         client = bullet.connect(bullet.DIRECT)
@@ -75,7 +77,7 @@ def pybullet(folder: Path, things: list, answer: Any) -> None:
 
 
 def yourdfpy(folder: Path, things: list, answer: Any) -> None:
-    import yourdfpy as parser
+    parser: Any = import_module("yourdfpy")
 
     with _warned(answer):
         for one in things:
@@ -132,32 +134,33 @@ def sdf(folder: Path, things: list, answer: Any) -> None:
             lost = [uri.text for uri in model.iter("uri") if not (root / (uri.text or "")).is_file()]
             answer.complaints += [f"{one.number}: {name} is not there" for name in lost]
         x, y, z, *angles = map(float, models[one.name].findtext("pose", "").split())
-        pose = euler_matrix(*angles, "sxyz")
+        pose = euler_matrix(angles[0], angles[1], angles[2], "sxyz")
         pose[:3, 3] = x, y, z
         answer.compare("pose", pose, one.pose, one.size)
 
 
 def pxr(folder: Path, things: list, answer: Any) -> None:
-    from pxr import Gf, Usd, UsdGeom, UsdPhysics
+    names = ("Gf", "Usd", "UsdGeom", "UsdPhysics")
+    gf, usd, geom, physics = (import_module(f"pxr.{name}") for name in names)
 
     with _said(answer):
-        scene = Usd.Stage.Open(str(folder / "scene.usda"))
+        scene = usd.Stage.Open(str(folder / "scene.usda"))
         answer.files += 1
         for one in things:
-            stage = Usd.Stage.Open(str(one.folder / "object.usda"))
+            stage = usd.Stage.Open(str(one.folder / "object.usda"))
             answer.files += 1
-            mass = UsdPhysics.MassAPI(stage.GetDefaultPrim())
+            mass = physics.MassAPI(stage.GetDefaultPrim())
             moments = mass.GetDiagonalInertiaAttr().Get()
             answer.body(one, mass.GetMassAttr().Get(), mass.GetCenterOfMassAttr().Get(), moments)
-            axes = np.array(Gf.Matrix3d(Gf.Quatd(mass.GetPrincipalAxesAttr().Get())))
+            axes = np.array(gf.Matrix3d(gf.Quatd(mass.GetPrincipalAxesAttr().Get())))
             answer.compare("axes", axes @ axes.T, np.eye(3))
-            placed = UsdGeom.Xformable(scene.GetPrimAtPath(f"/scene/{one.name}"))
+            placed = geom.Xformable(scene.GetPrimAtPath(f"/scene/{one.name}"))
             pose = np.array(placed.ComputeLocalToWorldTransform(0)).T
             answer.compare("pose", pose, one.pose, one.size)
 
 
 def simready(folder: Path, things: list, answer: Any) -> None:
-    import simready.validate  # noqa: F401 (whether it is there)
+    import_module("simready.validate")
 
     with tempfile.TemporaryDirectory() as parent:
         for one in things:
@@ -191,17 +194,23 @@ def _frame(place, quaternion_wxyz) -> np.ndarray:
     return made
 
 
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
 @contextmanager
 def _said(answer: Any, but: str | None = None) -> Iterator[None]:
     """Warnings and errors that a library writes by itself, whatever it is written in, are complaints."""
     with tempfile.TemporaryFile() as file:
-        sys.stdout.flush(), sys.stderr.flush()
+        _flush()
         kept = [os.dup(1), os.dup(2)]
         try:
-            os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
             yield
         finally:
-            sys.stdout.flush(), sys.stderr.flush()
+            _flush()
             for number, old in enumerate(kept, 1):
                 os.dup2(old, number)
                 os.close(old)

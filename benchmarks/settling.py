@@ -1,10 +1,11 @@
 """Do scenes stand still in a simulator?  `python -m benchmarks.settling [--scenes N] [--kept FOLDER]`.
 
-Procedural piles whose seeds nobody tunes on are reconstructed and completed, each object by itself; MuJoCo lets
-them go for 2 s as they are, after they were laid to rest together (`scene/resting/`), and in place of them the
-true meshes, whose convex bodies are made and fitted to each other with the same settings.  Of each object that
-was correctly found (volume IoU ≥ 0.5): drift, tilt, overlap at first and volume IoU, before and after.  An
-object holds where it drifts by less than 1 cm and tilts by less than 5° beyond what its true mesh does.
+Procedural piles whose seeds nobody tunes on are reconstructed and completed, each object by itself; MuJoCo
+lets them go for 2 s as they are, after they were laid to rest together (`scene/resting/`), and in place of
+them the true meshes, whose convex bodies are made and fitted to each other with the same settings.  Of each
+object that was correctly found (volume IoU ≥ 0.5): drift, tilt, overlap at first and volume IoU, before and
+after.  An object holds where it drifts by less than 1 cm and tilts by less than 5° beyond what its true mesh
+does.
 
 --kept: scenes are saved there, and taken from there where they have been.  Writes
 benchmarks/results/settling.json; scenes that are not measured now stay.
@@ -17,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +121,7 @@ def _numbers(one: Settled) -> dict:
 
 
 def _as_objects(scene: Scene, truth: Sequence[TriangleMesh], planes: Sequence[Plane]) -> dict:
-    """The true meshes as objects, numbered from 1, with convex parts made and fitted as those of found ones."""
+    """The true meshes as objects, numbered from 1, with convex parts made and fitted as found ones' are."""
     pieces, resting = scene.config.completion.convex_parts, scene.config.resting
     parts = [convex_parts(mesh, PartsBudget(**vars(pieces))) for mesh in truth]
     budget = BodiesBudget(pieces.max_parts, pieces.max_vertices, resting.max_filled, resting.touch)
@@ -135,7 +137,7 @@ def _as_objects(scene: Scene, truth: Sequence[TriangleMesh], planes: Sequence[Pl
     }  # fmt: skip
 
 
-def _settled(scene: Scene, things: Mapping[int, CompletedObject]) -> dict[int, Settled]:
+def _settled(scene: Scene, things: Mapping[Any, CompletedObject]) -> dict[int, Settled]:
     """Written for MuJoCo and let go; by id."""
     config = ExportConfig(formats=FORMATS)
     with tempfile.TemporaryDirectory() as folder:

@@ -24,9 +24,9 @@ from benchmarks.scene_tables import (
     plausibility,
     recordings,
     ros,
-    settling,
     wholes,
 )
+from benchmarks.simulator_tables import parsers, settling
 from instascene_core.files import write_bytes
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -400,6 +400,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "ros": ros,
     "assets": assets,
     "grasping": grasping,
+    "parsers": parsers,
     "settling": settling,
 }
 

@@ -14,6 +14,7 @@ TAKES_EFFECT = {
     "removal.": "with the next remove_instance",
     "following.": "with the next new frames",
     "completion.": "with the next complete_instance",
+    "resting.": "with the next complete_instance",
     "export.": "with the next files",
 }
 

@@ -197,6 +197,22 @@ def edges(mesh: TriangleMesh) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([keys // size, keys % size], axis=1), of_triangle.reshape(-1, 3)
 
 
+def separated(mesh: TriangleMesh, share: float = 1e-4) -> TriangleMesh:
+    """The same mesh with no two vertices at one place, in single precision, where readers would join them and
+    the body would be closed no more: such vertices are drawn in by a share of the body's size.
+
+    Itself where there are none.
+    """
+    _, place, count = np.unique(
+        mesh.vertices.astype(np.float32), axis=0, return_inverse=True, return_counts=True
+    )
+    shared = count[place.ravel()] > 1
+    if not shared.any():
+        return mesh
+    inward = share * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0))) * vertex_normals(mesh)
+    return TriangleMesh(np.where(shared[:, None], mesh.vertices - inward, mesh.vertices), mesh.triangles)
+
+
 def split_edges(
     mesh: TriangleMesh, pairs: np.ndarray, of_triangle: np.ndarray, marked: np.ndarray
 ) -> TriangleMesh:

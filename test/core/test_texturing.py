@@ -145,3 +145,19 @@ def test_an_object_of_degenerate_triangles_is_textured_all_the_same(box):
     triangles = np.concatenate([box.mesh.triangles, box.mesh.triangles[:3, [0, 1, 1]]])
     odd = replace(box, mesh=TriangleMesh(box.mesh.vertices, triangles))
     assert np.isfinite(textured(odd, frames_of(box, 4), TextureConfig()).texture.uv).all()
+
+
+def test_many_charts_get_an_image_in_which_they_fit():
+    """With room for the space between them alone they would shrink to nothing."""
+    import trimesh
+
+    from instascene_core.export.texturing.atlas import pack
+    from instascene_core.export.texturing.charts import cut_into_charts
+    from instascene_core.geometry import mesh as meshes
+
+    pieces = [trimesh.creation.box((0.002,) * 3) for _ in range(120)]
+    for k, piece in enumerate(pieces):
+        piece.apply_translation([0.01 * (k % 11), 0.01 * (k // 11), 0])
+    atlas = pack(cut_into_charts(meshes.from_trimesh(trimesh.util.concatenate(pieces))), 1e-3, 64, 4)
+    assert np.isfinite(atlas.places).all() and atlas.size > 64 and atlas.texel < 0.01
+    assert atlas.places.min() >= 0 and atlas.places.max() <= atlas.size

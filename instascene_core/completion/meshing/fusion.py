@@ -104,7 +104,8 @@ def mesh_body(observation: Observation, field: np.ndarray, config: MeshingConfig
     # A flat unseen face must have vertices of its own to be marked as unseen.
     longest = config.max_edge * float(np.linalg.norm(np.ptp(world.vertices, axis=0)))
     world = meshes.refine(world, longest, config.max_triangles)
-    return texture.refine_for_colors(observation, world, config.max_triangles, config.appearance)
+    world = texture.refine_for_colors(observation, world, config.max_triangles, config.appearance)
+    return meshes.separated(world)
 
 
 def close_surface(observation: Observation, field: np.ndarray, config: MeshingConfig) -> TriangleMesh:

@@ -24,18 +24,21 @@ def pack(charts: Charts, texel: float, max_size: int, padding: int) -> Atlas:
     """The charts at a scale at which a texel is `texel` metres or less, or the smallest that fits `max_size`.
 
     padding: texels between charts.  The image's side is the power of two that is needed; what it has to spare
-    makes the texels smaller.  Packing is xatlas'.
+    makes the texels smaller.  Where little but the space between charts would fit, it is twice `max_size` or
+    more.  Packing is xatlas'.
     """
     area = _area(charts)  # m²
     wanted = max(np.sqrt(area / FILLED) / texel, SMALLEST)
     size = min(1 << int(np.ceil(np.log2(wanted))), 1 << int(np.log2(max_size)))
     scale = size * np.sqrt(FILLED / max(area, 1e-30))  # texels a metre
-    flat = _apart(charts)
+    flat, first = _apart(charts), scale
     while True:
         places, side = _packed(flat * scale, charts.triangles, padding)
         if side <= size:
             return Atlas(places, charts.triangles, size, 1 / scale)
         scale *= min((size / side) ** 1.3, 0.97)  # the gaps do not shrink
+        if scale < 0.5 * first:
+            size, scale = 2 * size, first
 
 
 def _area(charts: Charts) -> float:

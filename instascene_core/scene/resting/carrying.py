@@ -1,12 +1,12 @@
 """What carries what: the contacts by which a scene can stand still.
 
-A scene that was recorded stood still, so at some contacts forces balanced every object's weight.  Of the places
-where surfaces come near each other, those are looked for that can do so and leave the least to be closed: a
-linear program over all objects at once, whose cost is force times gap.  Gravity is also turned a little in all
-directions, so that what is found carries with something to spare.
+A scene that was recorded stood still, so at some contacts forces balanced every object's weight.  Of the
+places where surfaces come near each other, those are looked for that can do so and leave the least to be
+closed: a linear program over all objects at once, whose cost is force times gap.  Gravity is also turned a
+little in all directions, so that what is found carries with something to spare.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,13 @@ class Contact:
     gap: float  # metres; ≤ 0 where they touch
 
 
-def contacts(things: Sequence[Thing], config: RestingConfig) -> list[Contact]:
-    """Places where things come within `reach` of each other or of a plane, some for each pair."""
+def contacts(
+    things: Sequence[Thing], config: RestingConfig, ignored: Collection[frozenset[int]] = ()
+) -> list[Contact]:
+    """Places where things come within `reach` of each other or of a plane, some for each pair.
+
+    ignored: pairs of things that say nothing about each other.
+    """
     found = []
     for a, thing in enumerate(things):
         for k, plane in enumerate(thing.planes if thing.moves else ()):
@@ -39,7 +44,7 @@ def contacts(things: Sequence[Thing], config: RestingConfig) -> list[Contact]:
             for v in _spread_out(thing.mesh.vertices, height, config):
                 found.append(Contact(a, -1 - k, thing.mesh.vertices[v], plane.normal, float(height[v])))
         for b, other in enumerate(things):
-            if b != a and (thing.moves or other.moves):
+            if b != a and frozenset((a, b)) not in ignored and (thing.moves or other.moves):
                 found += _between(a, thing, b, other, config)
     return found
 

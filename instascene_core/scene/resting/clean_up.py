@@ -16,12 +16,13 @@ from instascene_core.config import Config
 from instascene_core.config.completion import ConvexPartsConfig
 from instascene_core.config.resting import RestingConfig
 from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import mesh as meshes
 from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
 from instascene_core.scene.resting.carrying import carrying, contacts
 from instascene_core.scene.resting.gaps import closed
-from instascene_core.scene.resting.overlaps import apart
+from instascene_core.scene.resting.overlaps import apart, strangers
 from instascene_core.scene.resting.shifts import shifts
 from instascene_core.scene.resting.things import Thing, thing_of
 
@@ -69,18 +70,19 @@ def lay_to_rest(
     settings = _for_size(config.resting, objects)
     far = settings.max_generated
     before = [thing_of(objects[n], moves, planes, far) for n, moves in zip(ids, may)]
-    things = apart(before, settings)
+    things, ignored = apart(before, settings), strangers(before, settings)
     moves = np.zeros((len(things), 3))
     if up is None and planes:
         up = planes[0].normal
     if up is not None:
-        found = contacts(things, settings)
+        found = contacts(things, settings, ignored)
         carry = carrying(found, things, up, settings)
         things = apart(closed(things, [c for c, used in zip(found, carry) if used], settings), settings)
         things = [_within_error(a, b) for a, b in zip(before, things)]
-        found = contacts(things, settings)
+        found = contacts(things, settings, ignored)
         moves = shifts(things, found, carrying(found, things, up, settings), settings)
     settled = [thing.at(thing.mesh.vertices + move) for thing, move in zip(things, moves)]
+    settled = [thing.at(meshes.separated(thing.mesh).vertices) if thing.moves else thing for thing in settled]
     parts = [_carried(objects[n], a, b) for n, a, b in zip(ids, before, settled)]
     bodies = _bodies(settled, parts, settings, config.completion.convex_parts)
     result, moved = dict(objects), {}
@@ -143,8 +145,8 @@ def _bodies(
     pieces: ConvexPartsConfig,
 ) -> list[tuple[TriangleMesh, ...]]:
     budget = BodiesBudget(pieces.max_parts, pieces.max_vertices, settings.max_filled, settings.touch)
-    meshes, planes = [thing.mesh for thing in things], [thing.planes for thing in things]
-    return collision_bodies(meshes, parts, planes, budget, [thing.moves for thing in things])
+    bodies, planes = [thing.mesh for thing in things], [thing.planes for thing in things]
+    return collision_bodies(bodies, parts, planes, budget, [thing.moves for thing in things])
 
 
 def _overlaps(things: Sequence[Thing]) -> np.ndarray:

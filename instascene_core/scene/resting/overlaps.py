@@ -1,4 +1,4 @@
-"""Surfaces that reach into a neighbour draw back: what was generated first, what was observed by its noise."""
+"""Surfaces that reach into a neighbour draw back: generated ones first, observed ones by their noise."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,14 @@ def apart(things: Sequence[Thing], config: RestingConfig) -> list[Thing]:
 
     A vertex in a neighbour, and the neighbour's surface there, share the way by how readily they move.  No
     vertex moves farther than a share of the way through its body, and no observed one farther than its error.
+    Where two things reach into each other by more than `max_generated`, one of them is not what it seems, and
+    neither surface moves.
     """
+    ignored = strangers(things, config)
     start, limits = list(things), [_limit(thing, config) for thing in things]
     drawn = [np.zeros(len(thing.error)) for thing in things]
     for _ in range(config.rounds):
-        wanted = _wanted(things, drawn, limits, config)
+        wanted = _wanted(things, drawn, limits, ignored, config)
         if max((float(w.max(initial=0)) for w in wanted), default=0.0) < config.grain:
             break
         for k, thing in enumerate(start):
@@ -39,10 +42,22 @@ def _limit(thing: Thing, config: RestingConfig) -> np.ndarray:
     return np.minimum(most, config.max_share * thing.thickness)
 
 
+def strangers(things: Sequence[Thing], config: RestingConfig) -> set[frozenset[int]]:
+    """Pairs of things that cannot both be right."""
+    found = set()
+    for a, thing in enumerate(things):
+        for b, other in enumerate(things):
+            index = thing.near(other, 0.0) if a != b and (thing.moves or other.moves) else []
+            if len(index) and other.distance(thing.mesh.vertices[index]).min() < -config.max_generated:
+                found.add(frozenset((a, b)))
+    return found
+
+
 def _wanted(
     things: Sequence[Thing],
     drawn: Sequence[np.ndarray],
     limits: Sequence[np.ndarray],
+    ignored: set[frozenset[int]],
     config: RestingConfig,
 ) -> list[np.ndarray]:
     """[V] metres for each thing, by which its vertices should still be drawn in."""
@@ -53,7 +68,7 @@ def _wanted(
     ]
     for a, thing in enumerate(things):
         for b, other in enumerate(things):
-            if a == b or not (thing.moves or other.moves):
+            if a == b or frozenset((a, b)) in ignored or not (thing.moves or other.moves):
                 continue
             index = thing.near(other, 0.0)
             if not len(index):

@@ -1,4 +1,5 @@
-"""Whole objects moved a little: apart where they still overlap, onto what carries them where a gap is left."""
+"""Whole objects moved a little: apart where they still overlap, onto what carries them across what gap is
+left."""
 
 from collections.abc import Sequence
 
@@ -17,8 +18,9 @@ def shifts(
     """[things, 3] metres, each at most `max_shift` long.
 
     found: contacts; carrying [contacts] bool: those whose gaps shall close; across all others nothing may
-    overlap, each to within `left`.  The least squares under these conditions by Hildreth's method: each contact
-    in turn is moved to where its condition just holds, by forces that push, and only at carrying contacts pull.
+    overlap, each to within `left`.  The least squares under these conditions by Hildreth's method: each
+    contact in turn is moved to where its condition just holds, by forces that push, and only at carrying
+    contacts pull.
     """
     moves, forces = np.zeros((len(things), 3)), np.zeros(len(found))
     active = [c for c, contact in enumerate(found) if carrying[c] or contact.gap < config.max_shift]

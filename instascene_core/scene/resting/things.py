@@ -85,7 +85,7 @@ def thing_of(obj: CompletedObject, moves: bool, planes: Sequence[Plane], farthes
 
 
 def spread(thing: Thing, wanted: np.ndarray, rounds: int) -> np.ndarray:
-    """Moves [V, ...] that fade out over the unseen surface around the vertices that have one, whose own stay."""
+    """Moves [V, ...] that fade out over the unseen surface around the vertices that have one and keep it."""
     free = thing.loose & ~np.any(wanted.reshape(len(wanted), -1) != 0, axis=1)
     moves = wanted.copy()
     for _ in range(rounds):
