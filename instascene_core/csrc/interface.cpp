@@ -150,8 +150,7 @@ int isk_patch_match(const isk_stereo* stereo, float* planes, float* costs) {
   return guarded([&] { isk::patch_match(*stereo, planes, costs); });
 }
 
-int isk_widest_levels(const isk_graph* graph, const float* values, int32_t seed, float floor,
-                      float* levels) {
+int isk_widest_levels(const isk_graph* graph, const float* values, int32_t seed, float floor, float* levels) {
   return guarded([&] { isk::widest_levels(*graph, values, seed, floor, levels); });
 }
 

@@ -1,5 +1,5 @@
-// What a click asks of the surface: at which threshold each Gaussian is connected to the clicked one, and what
-// a segment encloses.  Only the part of the graph that the answer touches is walked.
+// What a click asks of the surface: at which threshold each Gaussian is connected to the clicked one, and
+// what a segment encloses.  Only the part of the graph that the answer touches is walked.
 #include "surface_graph.hpp"
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace isk {
 
-// Prim's walk over the maximum spanning tree, always along the widest of the known ways: the level of a node is
-// the smallest value on the way to it.  Nodes below `floor` are walls.
+// Prim's walk over the maximum spanning tree, always along the widest of the known ways: the level of a node
+// is the smallest value on the way to it.  Nodes below `floor` are walls.
 void widest_levels(const isk_graph& graph, const float* values, int32_t seed, float floor, float* levels) {
   std::fill(levels, levels + graph.nodes, -std::numeric_limits<float>::infinity());
   std::vector<bool> done(graph.nodes, false);
