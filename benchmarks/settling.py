@@ -1,6 +1,6 @@
 """Do scenes stand still in a simulator?  `python -m benchmarks.settling [--scenes N] [--kept FOLDER]`.
 
-Procedural piles whose seeds nobody tunes on are reconstructed and completed, each object by itself; MuJoCo
+Procedural piles are reconstructed and completed, each object by itself; MuJoCo
 lets them go for 2 s as they are, after they were laid to rest together (`scene/resting/`), and in place of
 them the true meshes, whose convex bodies are made and fitted to each other with the same settings.  Of each
 object that was correctly found (volume IoU ≥ 0.5): drift, tilt, overlap at first and volume IoU, before and
@@ -41,7 +41,9 @@ from instascene_core.scene.resting import lay_to_rest
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
 from instascene_core.synthetic import generate_scene
 
-SEEDS = (64911, 64912, 64913, 64914, 64915)  # nobody tunes on them; 801, 803 and d1 are for that
+# 801, 803 and d1 are for development.  64915 was looked at before the last rule (pairs deeper than
+# `max_generated` move no surface): the next rule takes fresh seeds in place of all five.
+SEEDS = (64911, 64912, 64913, 64914, 64915)
 SECONDS = 2.0
 FOUND_IOU = 0.5
 FORMATS = ("ply", "collision", "mjcf")

@@ -272,9 +272,13 @@ def test_sources_of_the_records():
             names = {path.name for path in source_files(rows.sources)}
             assert "records.py" not in names
             # Single objects are not rendered by the kernel, their frames come from meshes; nor is anything
-            # where the 2D segmenter or the check of recordings is measured alone.
+            # where the 2D segmenter, the check of recordings or written files are measured alone.
             meshes_or_masks = (("completion", "objects"), ("completion", "views"), ("wholes", "runs"))
-            unrendered = (record, name) in meshes_or_masks or record in ("plausibility", "registration")
+            unrendered = (record, name) in meshes_or_masks or record in (
+                "plausibility",
+                "registration",
+                "parsers",
+            )
             assert ("blend.hpp" in names) != unrendered, (record, name)
 
 

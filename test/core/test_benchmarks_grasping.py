@@ -26,7 +26,9 @@ def standing(size=(0.05, 0.05, 0.1), at=(0.0, 0.0)) -> Body:
 
 
 def planned(target: Body) -> Grasp:
-    return sample_grasps(target, (), GRIPPER, support=TABLE)[0]
+    """The best of those from above."""
+    grasps = sample_grasps(target, (), GRIPPER, support=TABLE)
+    return next(grasp for grasp in grasps if grasp.pose[2, 2] < -0.99)
 
 
 def judged(target: Body, others: tuple[Body, ...] = (), grasp: Grasp | None = None) -> str:

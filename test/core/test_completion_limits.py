@@ -8,7 +8,7 @@ import trimesh
 from completion_scene import orbit, render, table_mesh
 
 from instascene_core.completion import complete
-from instascene_core.config import CompletionConfig
+from instascene_core.config import CompletionConfig, Config, RestingConfig
 from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.frame import UNLABELLED
@@ -170,7 +170,7 @@ def test_depth_with_holes_and_nonsense_is_survived(frames):
 def test_all_objects_of_a_scene_are_completed_with_progress_and_cancel(monkeypatch):
     """One that cannot be is told and skipped; cancelling keeps what is complete."""
     instances = SimpleNamespace(objects=[SimpleNamespace(id=k) for k in (4, 7, 9)])
-    scene = Scene()
+    scene = Scene(Config(resting=RestingConfig(enabled=False)))  # these are no bodies
     scene.state = decomposed = SceneState(
         reconstruction=SimpleNamespace(), decomposition=SimpleNamespace(instances=instances)
     )

@@ -16,6 +16,7 @@ from instascene_core.plausibility import ALTERNATIVE, RIGHT, UNCLEAR, UNKNOWN, e
 from instascene_core.pose_conventions import OURS, POSE_CONVENTIONS, matrices_in, poses_from, read_as
 from instascene_core.progress import no_progress
 from instascene_core.scene import Reconstruction, Scene
+from instascene_core.scene.begun import BegunWork, Limits
 from instascene_core.transforms import OPENGL_FROM_OPENCV, inverse
 
 PERIOD = 0.1  # seconds between the frames of a recording
@@ -163,9 +164,10 @@ def test_the_warning_is_in_the_metrics(deep, monkeypatch):
     """Where nothing known fits the job goes on, and says so in what it leaves."""
     doubtful = damage.other_recording(deep, np.random.default_rng(0)).frames
     made = Reconstruction(tuple(doubtful), gaussians=None)  # what is made of them does not matter here
-    monkeypatch.setattr("instascene_core.scene.scene.reconstruct", lambda *_, **__: made)
+    monkeypatch.setattr("instascene_core.scene.begun.reconstruct", lambda *_, **__: made)
     scene = scene_of(doubtful, "stop")
-    state = scene._explain_frames(scene.state, False, no_progress, None, None)
+    verdict = scene.check_plausibility()
+    state = BegunWork().explain(scene.state, scene.config, no_progress, Limits(), verdict)
     noted = state.metrics["plausibility"]
     assert noted["outcome"] == UNCLEAR and "do not fit the images" in noted["warning"]
 

@@ -18,7 +18,7 @@ from nodes import LATCHED, Client, result_of, scene_node_here, show_scene, wait_
 from std_msgs.msg import Header
 
 from instascene_core.errors import InputError
-from instascene_core.scene import Scene, scene
+from instascene_core.scene import Scene, begun, scene
 
 ITERATIONS = 20
 HELD = "held"  # the stage in which a held method waits
@@ -106,7 +106,7 @@ def test_cancelled_while_it_reconstructs(world, monkeypatch):
     def reconstruct(frames, config, progress, **options):
         hold_until_cancelled(progress)
 
-    monkeypatch.setattr(scene, "reconstruct", reconstruct)
+    monkeypatch.setattr(begun, "reconstruct", reconstruct)
     outcome = cancelled_in_the_middle(client, BuildScene, "build_scene", segment=True)
     assert outcome.status == GoalStatus.STATUS_CANCELED
     assert outcome.result.message == "Cancelled; the scene is as it was before."

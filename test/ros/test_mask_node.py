@@ -76,7 +76,7 @@ def test_every_view_gets_its_label_image(client, dataset, tmp_path):
         assert code == 0 and seconds < END_S, node.log.read_text()
         assert "Traceback" not in node.log.read_text()
     scores = []
-    for frame, message in zip(open_dataset(dataset), received):
+    for frame, message in zip(open_dataset(dataset, use_masks=True), received):
         assert message.encoding == "mono16" and message.header.frame_id == "camera_optical_frame"
         assert message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec == pytest.approx(
             frame.stamp, abs=1e-6

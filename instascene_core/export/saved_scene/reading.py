@@ -235,14 +235,17 @@ _METRICS = ("psnr", "gaussians", "frames", "iterations", "instances", "mask_warn
 
 
 def _metrics(folder: Path) -> dict:
-    """Those of metrics.json that are numbers, and the seconds and the memory of the stages."""
+    """Those of metrics.json that are numbers, the seconds and the memory of the stages, and how objects were
+    laid to rest."""
     try:
         saved = read_json_object(folder / "metrics.json")
         stages = {name: dict(saved.get(name) or {}) for name in ("seconds", "memory_mb")}
+        resting = {str(n): _numbers(dict(moved)) for n, moved in dict(saved.get("resting") or {}).items()}
     except (ValueError, TypeError):
         return {}
     kept = {n: v for n, v in saved.items() if n in _METRICS or n.startswith("held_out_")}
     groups = {name: _numbers(group) for name, group in stages.items()}
+    groups |= {"resting": resting}
     return {**_numbers(kept), **{name: group for name, group in groups.items() if group or name == "seconds"}}
 
 
