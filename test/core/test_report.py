@@ -11,7 +11,7 @@ from reported_scene import EVIL, Page, object_facts, write_reported_scene
 
 from instascene_core.config import Config
 from instascene_core.viewer.report import figures as fig
-from instascene_core.viewer.report import report_page
+from instascene_core.viewer.report import metric_rows, report_page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.chromium import Chromium, find_chromium
@@ -67,6 +67,11 @@ def test_figures_are_rounded_and_have_units(tmp_path):
 )  # fmt: skip
 def test_a_figure(call, value, said):
     assert call(value).replace("\u00a0", " ") == said
+
+
+def test_what_is_measured_of_single_objects_is_left_to_the_file():
+    measured = {"psnr": 30.125, "seconds": {"read": 2.0}, "resting": {"1": {"shift_m": 0.001}}}
+    assert metric_rows(measured) == [["psnr", "30.12"], ["seconds: read", "2"]]
 
 
 def test_nothing_of_a_file_becomes_a_tag(tmp_path):

@@ -359,6 +359,34 @@ def test_interrupt_ends_both_processes_while_they_work(world):
             assert "Traceback" not in process.log.read_text()
 
 
+@pytest.mark.parametrize("stage", ["segmentation", "features", "complete"])
+def test_an_interrupt_ends_the_node_at_each_stage(world, tmp_path, stage):
+    """After the reconstruction (above): amid masks, features, the completion of an object."""
+    parameters = {
+        "data_dir": tmp_path / "data", "keyframe_translation_m": 0.0, "keyframe_rotation_deg": 0.0,
+        "sync_wait_s": 1.0, "status_period_s": 0.2, "work_ahead": False,
+        "reconstruction.iterations": ITERATIONS,
+    }  # fmt: skip
+    player = {"dataset": world.dataset, "rate": 20.0, "use_masks": False}
+    with running("scene_node", parameters, tmp_path / "node.log") as node:
+        world.status.clear()
+        newest_status(world, lambda s: s.frames_received == 0, 30)
+        with running("dataset_player", player, tmp_path / "player.log") as process:
+            assert process.wait(60.0) == 0, process.log.read_text()
+        newest_status(world, lambda s: s.frames_used == NUM_VIEWS)
+        told: list = []
+        if stage == "complete":
+            assert world.client.call(SegmentInstances, "segment_instances", timeout=180.0).success
+            world.client.send_goal(CompleteInstances, "complete_instances", told)
+        else:
+            world.client.send_goal(BuildScene, "build_scene", told, segment=True)
+        # An action's feedback names the stage in words while objects are completed.
+        wait_for(lambda: any(stage in ("complete", f.stage) for f in told), 120, f"the stage {stage}")
+        code, seconds = node.interrupt()
+        assert code == 0 and seconds < END_S, node.log.read_text()
+        assert "Traceback" not in node.log.read_text()
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_an_idle_node(tmp_path, ros_domain, sign):
     with running("scene_node", {"data_dir": tmp_path}, tmp_path / "node.log") as node:

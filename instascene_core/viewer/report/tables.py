@@ -44,12 +44,15 @@ def _truth_cells(row: dict | None) -> list[str]:
 
 
 def metric_rows(metrics: Mapping) -> Rows:
-    """Name and value of everything measured, what was compared with the truth first; nested groups as
-    `group: name`."""
+    """Name and value of everything measured, what was compared with the truth first; groups as `group: name`.
+
+    What is deeper, of single objects or frames, is left to metrics.json.
+    """
     rows: Rows = []
     for name, value in sorted(metrics.items(), key=lambda item: not item[0].startswith(COMPARED)):
         if isinstance(value, dict):
-            rows += [[f"{name}: {key}", figure(v)] for key, v in value.items() if not isinstance(v, list)]
+            flat = {key: v for key, v in value.items() if not isinstance(v, (list, dict))}
+            rows += [[f"{name}: {key}", figure(v)] for key, v in flat.items()]
         else:
             rows.append([name, figure(value)])
     return rows
