@@ -33,6 +33,7 @@ from instascene_core.export.saved_scene.layout import (
     SCENE,
     instances_to_json,
 )
+from instascene_core.export.saved_scene.objects import write_objects
 from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.export.saved_scene.whole import (
     all_assets,
@@ -84,11 +85,9 @@ def save_scene(
         write_gaussians(staging / "scene.ply", gaussians, labels)
         _write_label_images(scene, staging)
         unit = _write_estimated_depth(scene, staging)
-        frames, assets, config = scene.state.labelled_views, [], readable(scene.config.export)
-        for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
-            progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            place = object_place(folder, instance_id, config)
-            assets.append(write_object(result, staging / place.folder, config, frames, place))
+        objects = [scene.objects[number] for number in sorted(scene.objects)]
+        frames, config = scene.state.labelled_views, readable(scene.config.export)
+        assets = write_objects(objects, staging, folder, config, frames, progress)
         room = () if scene.state.decomposition is None else room_of(scene.state.decomposition, scene.config)
         if scene.objects:
             write_bytes(staging / README_FILE, README.encode())
@@ -207,13 +206,11 @@ def export_saved(
     frames: see `write_object`.  Raises InputError for an unknown format, and where there is no saved scene or
     it cannot be written.
     """
-    folder, assets = Path(folder), []
+    folder = Path(folder)
     with _changing(folder) as change:
+        assets = write_objects(objects, change.staging, folder, readable(config), frames)
         for thing in objects:
             start = object_folder(thing.instance_id)
-            place = object_place(folder, thing.instance_id, config)
-            asset = write_object(thing, change.staging / start, readable(config), frames, place)
-            assets.append(asset)
             if read_object_facts(folder / start).get("frame") != OBJECT_FRAME:  # of an earlier version
                 change.stale.update(name for name in change.owned if name.startswith(f"{start}/"))
         write_bytes(change.staging / README_FILE, README.encode())
