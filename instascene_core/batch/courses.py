@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from instascene_core.batch.recordings import Recording
-from instascene_core.batch.records import DONE, FAILED
+from instascene_core.batch.records import FAILED
 from instascene_core.batch.stages import Task
 
 AHEAD = 2  # recordings under way for each task that can run at a time: nobody waits, and few files lie about
@@ -102,7 +102,7 @@ class _Course:
         if outcome.broken:
             return self._after_break(task, outcome.broken)
         if outcome.refused:
-            return self._end(FAILED, outcome.refused, task.stage)
+            return self._given_up(task, outcome.refused)
         facts = outcome.facts
         if task.stage == "look":
             return self._after_look(facts)
@@ -124,13 +124,17 @@ class _Course:
         return [self._task("segment" if facts["reconstructed"] else "reconstruct")]
 
     def _after_break(self, task: Task, why: str) -> list[Task]:
-        """Again, where it was not tried too often; an object that no worker survives is left out."""
+        """Again, where it was not tried too often."""
         attempt = task.stage, task.instance
         self._tries[attempt] += 1
         if self._tries[attempt] <= self._retries:
             return [task]
         if self._tries[attempt] > 1:
             why = f"{why.rstrip('.')} ({self._tries[attempt]} tries)."
+        return self._given_up(task, why)
+
+    def _given_up(self, task: Task, why: str) -> list[Task]:
+        """The recording has failed; of an object, once the others are complete and saved."""
         if task.stage != "complete":
             return self._end(FAILED, why, task.stage)
         self._broken[task.instance] = why
@@ -153,11 +157,3 @@ class _Course:
     def _end(self, status: str, sentence: str = "", stage: str = "", earlier: bool = False) -> list[Task]:
         self.ended = Ended(self._recording, status, sentence, stage, self._key, earlier)
         return []
-
-
-def failures(ended: Sequence[Ended]) -> list[Ended]:
-    """Those that failed."""
-    return [one for one in ended if one.status == FAILED]
-
-
-__all__ = ["DONE", "Ended", "Outcome", "Workers", "drive", "failures"]

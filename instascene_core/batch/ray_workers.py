@@ -68,6 +68,7 @@ class RayWorkers:
 
     def _connect(self, address: str, workers: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as any other command
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # no GPU for who asks for none
         own = {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE_BYTES} if self._is_local else {}
         try:
