@@ -10,8 +10,8 @@ from pathlib import Path
 
 from instascene_core.batch.courses import Ended, Workers, drive
 from instascene_core.batch.plan import REPORT, STATE, TABLE, Places, Plan
-from instascene_core.batch.records import FAILED, Record, all_records, now, write_record
 from instascene_core.batch.recordings import Recording
+from instascene_core.batch.records import FAILED, Record, all_records, now, write_record
 from instascene_core.batch.report import report_page
 from instascene_core.batch.summary import Summary
 from instascene_core.batch.table import require_arrow, write_table
@@ -33,16 +33,10 @@ class BatchResult:
     failed: tuple[Ended, ...] = ()
 
 
-class _Closable(Workers):
-    """Workers that are ended after the work."""
-
-    def close(self) -> None: ...
-
-
 def run_batch(
     recordings: Sequence[Recording],
     plan: Plan,
-    make_workers: Callable[[], _Closable],
+    make_workers: Callable[[], Workers],
     retries: int = 2,
     progress: ProgressCallback = no_progress,
 ) -> BatchResult:
@@ -65,8 +59,8 @@ def run_batch(
         except KeyboardInterrupt:
             _write(plan)
             raise KeyboardInterrupt(
-                f"Stopped by Ctrl-C; {len(ended)} of {len(recordings)} recordings are through, no file is half "
-                "written, and the same command goes on from there."
+                f"Stopped by Ctrl-C; {len(ended)} of {len(recordings)} recordings are through, no file is "
+                "half written, and the same command goes on from there."
             ) from None
         progress("recordings", 1.0, f"{len(recordings)} of {len(recordings)}")
         summary = _write(plan)
@@ -118,7 +112,8 @@ def _locked(output: Path) -> Iterator[None]:
     try:
         if output.is_dir() and not state.is_dir() and (other := next(output.iterdir(), None)) is not None:
             raise InputError(
-                f"{output} holds '{other.name}' and no earlier batch; choose a new or empty folder with --output."
+                f"{output} holds '{other.name}' and no earlier batch; choose a new or empty folder with "
+                "--output."
             )
         state.mkdir(parents=True, exist_ok=True)
         handle = os.open(state, os.O_RDONLY | os.O_DIRECTORY)

@@ -19,7 +19,17 @@ from instascene_core.untrusted import read_json_object
 PACKAGE = Path(instascene_core.__file__).parent
 CODE_SUFFIXES = (".py", ".cpp", ".hpp", ".h")
 # Of the package: what only speaks, serves or trains.  A change of it changes no result.
-SILENT = ("batch", "browser", "training", "verbs", "cli.py", "doctor.py", "rerun_log.py", "start.py", "terminal.py")
+SILENT = (
+    "batch",
+    "browser",
+    "training",
+    "verbs",
+    "cli.py",
+    "doctor.py",
+    "rerun_log.py",
+    "start.py",
+    "terminal.py",
+)
 CHUNK = 2**20  # bytes read at a time
 
 
@@ -28,7 +38,9 @@ class Content:
     """What the files of a recording hold, and how it was seen that they hold it."""
 
     digest: str  # SHA-256 of names and bytes
-    listing: str  # SHA-256 of names, sizes and times of change: while that stays, the bytes are not read again
+    listing: (
+        str  # SHA-256 of names, sizes and times of change: while that stays, the bytes are not read again
+    )
     files: int
     size: int  # bytes
 
@@ -98,16 +110,13 @@ def _named_files(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _files_of(path: Path) -> Iterator[tuple[str, os.stat_result, Path]]:
-    """(name below the recording, facts, path) of its files, by name.  A transforms.json is the recording of
-    its folder."""
-    if path.is_file():
-        folder, files = path.parent, iter([path])
-        if path.suffix.lower() == ".json":
-            files = _below(folder)
-    else:
-        folder, files = path, _below(path)
-    named = sorted((file.relative_to(folder).as_posix(), file) for file in files)
-    for name, file in named:
+    """(name below the recording, facts, path) of its files, by name; a file alone is the same by any name.  A
+    transforms.json stands for its folder."""
+    if path.is_file() and path.suffix.lower() != ".json":
+        yield "", path.stat(), path
+        return
+    folder = path.parent if path.is_file() else path
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in _below(folder)):
         yield name, file.stat(), file
 
 
@@ -121,7 +130,9 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
         seen.add(place)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in _shown(names) if os.path.isfile(os.path.join(parent, name)))
+        yield from (
+            Path(parent, name) for name in _shown(names) if os.path.isfile(os.path.join(parent, name))
+        )
 
 
 def _shown(names: Iterable[str]) -> Iterator[str]:

@@ -5,23 +5,14 @@ Knows nothing of processes and machines: `Workers` do the tasks, wherever they a
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from instascene_core.batch.recordings import Recording
 from instascene_core.batch.records import FAILED
-from instascene_core.batch.stages import Task
+from instascene_core.batch.tasks import Outcome, Task
 
 AHEAD = 2  # recordings under way for each task that can run at a time: nobody waits, and few files lie about
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task."""
-
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    refused: str = ""  # the recording's fault, in one sentence: nothing is tried again
-    broken: str = ""  # the worker's end or a fault of the program: worth another try
 
 
 class Workers(Protocol):
@@ -37,6 +28,10 @@ class Workers(Protocol):
 
     def room(self) -> int:
         """How many tasks can run at a time, at least 1; may change."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs."""
         ...
 
 

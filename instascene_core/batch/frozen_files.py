@@ -37,7 +37,7 @@ from instascene_core.segmentation.support import Extent
 
 FORM = "instascene frozen values 1"
 # What a file may hold besides numbers, texts, lists, mappings and arrays.
-KINDS = {
+KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         ClickConfig, CompletedObject, Corrections, Decomposition, Extent, Frame, GaussianModel, IdHistory,
@@ -78,7 +78,10 @@ def write_frozen(path: Path, value: Any, base: FrozenFile | None = None) -> None
 
 
 def read_frozen(path: Path, base: FrozenFile | None = None) -> FrozenFile:
-    """The value of a file of `write_frozen`.  Raises InputError where it is missing, cut short or another's."""
+    """The value of a file of `write_frozen`.
+
+    Raises InputError where it is missing, cut short or another's.
+    """
     arrays, tree = _mapped(Path(path))
     reader = _Reader(arrays, base)
     try:

@@ -4,9 +4,8 @@ import os
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
-from instascene_core.batch.courses import Outcome
 from instascene_core.batch.plan import Plan
-from instascene_core.batch.stages import STAGES, Task
+from instascene_core.batch.tasks import STAGES, Outcome, Task
 from instascene_core.config.batch import BatchConfig, StageResources
 from instascene_core.errors import InputError, MissingDependencyError, outside_cause
 from instascene_core.untrusted import one_line
@@ -70,14 +69,20 @@ class RayWorkers:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
         os.environ.setdefault("RAY_worker_niceness", "0")  # as any other command
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # no GPU for who asks for none
-        own = {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE_BYTES} if self._is_local else {}
+        own = (
+            {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE_BYTES}
+            if self._is_local
+            else {}
+        )
         try:
             self._ray.init(
                 address, include_dashboard=False if self._is_local else None, log_to_driver=False,
                 logging_level="error", **own,
             )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-            where = "Ray cannot be started here" if self._is_local else f"There is no Ray cluster at '{address}'"
+            where = (
+                "Ray cannot be started here" if self._is_local else f"There is no Ray cluster at '{address}'"
+            )
             raise InputError(f"{where}: {one_line(error)}") from error
 
     def _require_possible(self, batch: BatchConfig) -> None:
@@ -89,8 +94,9 @@ class RayWorkers:
                     setting = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gb"}[name]
                     unit = 2**30 if name == "memory" else 1
                     raise InputError(
-                        f"{stage}.{setting} is {wanted / unit:g}, and this machine gives {has.get(name, 0) / unit:g} "
-                        f"to its workers; set another with --resources {stage}.{setting}=…, or --workers."
+                        f"{stage}.{setting} is {wanted / unit:g}, and this machine gives "
+                        f"{has.get(name, 0) / unit:g} to its workers; set another "
+                        f"with --resources {stage}.{setting}=…, or --workers."
                     )
 
     def _remote(self, resources: StageResources) -> Any:
@@ -135,6 +141,7 @@ def _ray() -> Any:
         import ray.exceptions  # pyright: ignore[reportMissingImports] (optional: the extra batch)
     except ImportError as error:
         raise MissingDependencyError(
-            "`instascene batch` needs Ray and pyarrow, which are not installed; pip install 'instascene[batch]'."
+            "`instascene batch` needs Ray and pyarrow, which are not both installed: "
+            "pip install 'instascene[batch]'."
         ) from error
     return ray

@@ -41,7 +41,7 @@ def list_recordings(source: Path, output: Path) -> Listing:
         raise InputError(f"There is nothing at {source}.")
     if is_recording(source):
         path = source.resolve()
-        return Listing((Recording(path.stem if path.is_file() else path.name, path),))
+        return Listing((Recording(_named_place(path).name, path),))
     if source.is_dir():
         return _in_folder(source, output)
     return _of_list(source, output)
@@ -99,8 +99,8 @@ def _said_of_unposed(unposed: list[Path]) -> list[str]:
         return []
     more = f" (and {len(unposed) - 1} more folders)" if len(unposed) > 1 else ""
     return [
-        f"{unposed[0]}{more} holds images or a video without camera poses and is left out; `instascene poses` "
-        "makes a recording of it."
+        f"{unposed[0]}{more} holds images or a video without camera poses and is left out; "
+        "`instascene poses` makes a recording of it."
     ]
 
 
@@ -151,7 +151,9 @@ def _lines(file: Path) -> Iterator[_Line]:
     except OSError as error:
         raise InputError(f"The list {file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is neither a recording nor a list of recordings (no UTF-8 text).") from error
+        raise InputError(
+            f"{file} is neither a recording nor a list of recordings (no UTF-8 text)."
+        ) from error
     if "\0" in text:
         raise InputError(f"{file} is neither a recording nor a list of recordings (it is no text).")
     base = file.absolute().parent
@@ -159,7 +161,9 @@ def _lines(file: Path) -> Iterator[_Line]:
         line, tab, name = words.partition("\t")
         path = _without_comment(line, base)
         if path:
-            yield _Line(number, base / Path(path).expanduser(), _name_given(name, number, file) if tab else "")
+            yield _Line(
+                number, base / Path(path).expanduser(), _name_given(name, number, file) if tab else ""
+            )
 
 
 def _without_comment(line: str, base: Path) -> str:
@@ -198,9 +202,17 @@ def _of_line(line: _Line, base: Path, output: Path, unposed: list[Path]) -> Iter
 def _name_of(path: Path, base: Path) -> str:
     """Its path below the list's folder, or from the root on where it lies elsewhere: a name that other lines
     cannot change, so that a longer list finds again what a shorter one has done."""
-    inside = path.is_relative_to(base) and path != base
-    parts = (path.relative_to(base) if inside else path.relative_to(path.anchor)).parts
+    place = _named_place(path)
+    inside = place.is_relative_to(base) and place != base
+    parts = (place.relative_to(base) if inside else place.relative_to(place.anchor)).parts
     return "/".join(part.lstrip(".") or "_" for part in parts) or "recording"
+
+
+def _named_place(path: Path) -> Path:
+    """What a recording is named by: for a transforms.json its folder; a bag without its ending."""
+    if not path.is_file():
+        return path
+    return path.parent if path.suffix.lower() == ".json" else path.with_suffix("")
 
 
 def _require_apart(found: Collection[tuple[Recording, int]], file: Path) -> None:
@@ -213,7 +225,7 @@ def _require_apart(found: Collection[tuple[Recording, int]], file: Path) -> None
         other = taken.get(name) or next((lines[parent] for parent in parents if parent in lines), None)
         if other is not None:
             raise InputError(
-                f"Lines {other} and {number} of {file} would both write to the folder '{name}' of the output; "
-                "give one of them another name, after a tab."
+                f"Lines {other} and {number} of {file} would both write to the folder '{name}' of the "
+                "output; give one of them another name, after a tab."
             )
         taken[name] = number

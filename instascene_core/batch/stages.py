@@ -2,22 +2,22 @@
 
     look → reconstruct → segment → complete, for each object → finish
 
-A task reads what the one before has written (`Places.stages`) and writes one file, whole or not at all.  Only
-paths and small facts pass between processes.  Together they make what `instascene run` makes, to the last bit.
+A task reads what the one before has written (`Places.stages`) and writes one file, whole or not at all.
+Only paths and small facts pass between processes.  Together they make what `instascene run` makes, to the
+last bit.
 """
 
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from instascene_core.batch.contents import code_version, content_of
 from instascene_core.batch.frozen_files import FrozenFile, is_whole, read_frozen, write_frozen
 from instascene_core.batch.plan import Places, Plan
-from instascene_core.batch.recordings import Recording
 from instascene_core.batch.records import (
     DONE,
     EMPTY,
@@ -28,6 +28,7 @@ from instascene_core.batch.records import (
     read_record,
     write_record,
 )
+from instascene_core.batch.tasks import Task
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene import put_metrics, require_savable, save_scene
@@ -40,30 +41,13 @@ from instascene_core.scene import Scene, nothing_found
 from instascene_core.scene.results import merged_metrics
 from instascene_core.untrusted import read_json_object
 
-STAGES = ("look", "reconstruct", "segment", "complete", "finish")
-
-
-@dataclass(frozen=True)
-class Task:
-    """One stage of one recording; completion of one object."""
-
-    stage: str  # of STAGES
-    recording: Recording
-    key: str = ""  # of the result (`Plan.key`), once `look` has told it
-    instance: int = 0  # of `complete`
-    broken: Mapping[int, str] = field(default_factory=dict)  # of `finish`: objects that no worker survived
-
-    def __str__(self) -> str:
-        thing = f" object {self.instance}" if self.instance else ""
-        return f"{self.recording.name}: {self.stage}{thing}"
-
 
 def perform(plan: Plan, task: Task) -> dict[str, Any]:
     """Do the task; facts for whoever decides what comes next.  Raises InputError for a bad recording."""
     if plan.code != code_version():
         raise InputError(
-            f"The worker has version {code_version()} of instascene, the command {plan.code}; install the same "
-            "on all nodes."
+            f"The worker has version {code_version()} of instascene, the command {plan.code}; install "
+            "the same on all nodes."
         )
     threads = max(1, int(getattr(plan.batch, task.stage).cpus))
     return _WORK[task.stage](plan, task, Places.of(plan, task.recording), threads)
@@ -264,7 +248,7 @@ def _record(
         status, sentence = FAILED, f"Object {number} was not completed: {why}"
     facts = [read_object_facts(places.scene / "objects" / str(number)) for number in sorted(scene.objects)]
     together = {
-        what: {stage: sum(one[what] for one in efforts) for stage, efforts in spent.items()}
+        what: {stage: float(sum(one[what] for one in efforts)) for stage, efforts in spent.items()}
         for what in ("seconds", "processor_seconds")
     }
     return Record(

@@ -42,7 +42,9 @@ class Summary:
 
     def sentences(self) -> list[str]:
         """What a person wants to know first."""
-        found = [f"{self.count[DONE]:,} of {self.total:,} recordings are done: {self.objects:,} complete objects."]
+        found = [
+            f"{self.count[DONE]:,} of {self.total:,} recordings are done: {self.objects:,} complete objects."
+        ]
         if self.count[EMPTY]:
             found.append(f"In {self.count[EMPTY]:,} no object was found.")
         if self.count[FAILED]:

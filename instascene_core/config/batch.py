@@ -11,7 +11,9 @@ class StageResources:
 
     cpus: Positive = 1.0  # cores; the task computes with as many threads, one at least
     gpus: float = 0.0  # CUDA devices, or a share of one; 0 = the task sees none
-    memory_gb: float = 0.0  # of main memory; 0 = not declared, so that cores alone limit how many run at a time
+    memory_gb: float = (
+        0.0  # of main memory; 0 = not declared, so that cores alone limit how many run at a time
+    )
 
 
 @dataclass(frozen=True)

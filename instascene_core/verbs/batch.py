@@ -66,14 +66,16 @@ class Batch:
         from instascene_core.batch import Plan, list_recordings, run_batch
         from instascene_core.batch.ray_workers import RayWorkers
         from instascene_core.config_file import load_config
-        from instascene_core.scene.region import box_of_region
 
         if self.workers < 0 or not 0 <= self.retries <= MAX_RETRIES:
             raise InputError(f"--workers takes 0 or more, --retries 0 to {MAX_RETRIES}.")
         named = {"region": self.region, "completion.prior": self.prior}
         changes = (*self.set, *(f"{key}={value}" for key, value in named.items() if value is not None))
         config, batch = load_config(self.config, changes), batch_config(self.resources)
-        box_of_region(config.region)
+        if config.region not in ("auto", "all"):  # the check loads all of the pipeline
+            from instascene_core.scene.region import box_of_region
+
+            box_of_region(config.region)
         plan = Plan.of(self.output, config, self._reading(), batch)
         listing = list_recordings(self.input, self.output)
         for remark in listing.remarks:
@@ -146,5 +148,6 @@ def _problem(result: "BatchResult", total: int) -> InputError | None:
         return None
     first = result.failed[0]
     return InputError(
-        f"{len(result.failed)} of {total} recordings failed; the first, {first.recording.name}: {first.sentence}"
+        f"{len(result.failed)} of {total} recordings failed; the first, {first.recording.name}: "
+        f"{first.sentence}"
     )
