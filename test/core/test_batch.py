@@ -26,7 +26,7 @@ def archive(tmp_path_factory):
     """Two good recordings, one of them deeper, and one that holds no frame."""
     root = tmp_path_factory.mktemp("batch") / "archive"
     write_tiny(root / "one", seed=1)
-    write_tiny(root / "deep" / "two", seed=2)
+    write_tiny(root / "deep" / "two", seed=4)
     write_empty(root / "bad")
     return root
 
