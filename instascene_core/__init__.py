@@ -29,7 +29,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     scene                                                           layer 10: the paper in order
     training viewer                                                 layer 11
     export                                                          layer 12
-    browser doctor rerun_log terminal                               layer 13
+    batch browser doctor rerun_log terminal                         layer 13
     verbs                                                           layer 14: of the command, a file each
     cli                                                             layer 15
     start                                                           layer 16

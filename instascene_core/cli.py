@@ -13,6 +13,7 @@ from instascene_core import __version__
 from instascene_core.errors import InputError, NothingFound, outside_cause
 from instascene_core.terminal import speak
 from instascene_core.untrusted import one_line
+from instascene_core.verbs.batch import Batch
 from instascene_core.verbs.complete import Complete
 from instascene_core.verbs.config import ShowConfig
 from instascene_core.verbs.doctor import Doctor
@@ -26,8 +27,8 @@ from instascene_core.verbs.synth import Synth
 from instascene_core.verbs.view import View
 
 VERBS = {
-    "run": Run, "poses": Poses, "complete": Complete, "export": Export, "view": View, "eval": Eval,
-    "synth": Synth, "settle": Settle, "config": ShowConfig, "doctor": Doctor,
+    "run": Run, "batch": Batch, "poses": Poses, "complete": Complete, "export": Export, "view": View,
+    "eval": Eval, "synth": Synth, "settle": Settle, "config": ShowConfig, "doctor": Doctor,
 }  # fmt: skip
 DESCRIPTION = (
     f"instascene {__version__}: posed images to complete objects. `instascene VERB --help` tells more "
@@ -91,7 +92,8 @@ def _finish(answer: Answer, manner: Manner) -> None:
 def _told(error: BaseException) -> tuple[str, int]:
     """What to say of an error, and the exit status.  Raises a fault of the program where it is debugged."""
     if isinstance(error, KeyboardInterrupt) or _interrupted:
-        return STOPPED, 130  # while a compiled module is imported, Ctrl-C becomes another error
+        own = str(error) if isinstance(error, KeyboardInterrupt) else ""  # of a verb that knows how far it is
+        return own or STOPPED, 130  # while a compiled module is imported, Ctrl-C becomes another error
     if isinstance(error, InputError):
         return str(error), _status(error)
     known = outside_cause(error)

@@ -43,6 +43,8 @@ LIBRARIES = (
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
     ("viser", ("viser",), False, "instascene view in 3D: pip install 'instascene[viewer]'"),
     ("pxr", ("usd-core",), False, "export to USD: pip install 'instascene[usd]'"),
+    ("ray", ("ray",), False, "instascene batch: pip install 'instascene[batch]'"),
+    ("pyarrow", ("pyarrow",), False, "the table of instascene batch: pip install 'instascene[batch]'"),
     ("rerun", ("rerun-sdk",), False, "run --rerun: pip install 'instascene[rerun]'"),
 )
 # (segmenter of public weights, library, how to get that, where the weights go)

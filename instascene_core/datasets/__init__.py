@@ -24,7 +24,29 @@ from instascene_core.datasets.unposed import how_to_get_poses
 from instascene_core.errors import InputError
 from instascene_core.owned_folder import finish
 
-__all__ = ["BagTopics", "Dataset", "RawFrame", "Reader", "make_frame", "open_dataset", "write_bag"]
+__all__ = [
+    "BagTopics",
+    "Dataset",
+    "RawFrame",
+    "Reader",
+    "is_recording",
+    "make_frame",
+    "open_dataset",
+    "write_bag",
+]
+
+
+def is_recording(path: Path | str) -> bool:
+    """Whether there is something at `path` that `open_dataset` would try to read, by the names of its files.
+
+    A recording that is of a known format but cannot be used is one, too.
+    """
+    path = Path(path)
+    try:
+        formats = any(kind.find(path) for kind in FORMATS)
+    except InputError:  # a format that is known and not read: its sentence comes on opening
+        return True
+    return formats or bool(find_transforms(path) or find_model(path) or find_bag(path))
 
 
 def open_dataset(

@@ -159,7 +159,7 @@ class Scene(SceneReading):
         """
         if self.state.decomposition is None:
             self.segment(progress)
-        state = self._completed(instance_id, num_samples, seed, progress)
+        state = self.completed_alone(instance_id, num_samples, seed, progress)
         self.state = self._rested(state, {instance_id}, progress) if rest else state
         return self.objects[instance_id]
 
@@ -176,14 +176,15 @@ class Scene(SceneReading):
             raise InputError(f"Object {unknown[0]} is not complete; complete it first.")
         self.state = self._rested(self.state, moving, progress)
 
-    def _completed(
+    def completed_alone(
         self,
         instance_id: InstanceId,
-        num_samples: int | None,
-        seed: int | None,
-        progress: ProgressCallback,
+        num_samples: int | None = None,
+        seed: int | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> SceneState:
-        """The state with an object as it is by itself."""
+        """The state with an object of the latest decomposition as it is by itself, not laid to rest among the
+        others; the scene stays as it was."""
         metrics: dict = {"seconds": {}}
         with timed("complete", metrics):
             result = complete(
@@ -230,7 +231,7 @@ class Scene(SceneReading):
                 progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
 
             try:
-                self.state = self._completed(instance_id, num_samples, seed, report)
+                self.state = self.completed_alone(instance_id, num_samples, seed, report)
                 completed.add(instance_id)
             except InputError as error:
                 failures[instance_id] = str(error)
@@ -348,6 +349,23 @@ class Scene(SceneReading):
         if not reconstructed.explains(self.state.frames):
             raise InputError("The reconstruction is of other frames than the scene holds.")
         self._replace(self.state.with_reconstruction(reconstructed), reconstructed.posed_frames)
+
+    def take_objects(
+        self,
+        objects: Sequence[CompletedObject],
+        metrics: Mapping | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> None:
+        """Take over objects of the latest decomposition that were completed elsewhere, each by itself
+        (`completed_alone`), in place of all that there are, and lay them to rest together, as `complete_all`
+        does.
+
+        metrics: of their completion.
+        """
+        taken = {thing.instance_id: thing for thing in objects}
+        for instance_id in taken:
+            _ = self.require_instances()[instance_id]  # InputError for one that is of another scene
+        self.state = self._rested(self.state.with_objects(taken, metrics or {}), taken.keys(), progress)
 
     # ── reading (the rest is SceneReading's) ──────────────────────────────────────────────────────
 
