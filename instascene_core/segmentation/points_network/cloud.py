@@ -25,7 +25,7 @@ class PointCloud:
             shape = (count,) if entry.name in ("opacities", "scales") else (count, 3)
             if values.shape != shape or values.dtype != np.float32:
                 raise InputError(
-                    f"Point {entry.name} are {values.dtype} of shape {values.shape}, float32 of {shape} needed."
+                    f"Point {entry.name} are {values.dtype} of shape {values.shape}, not float32 of {shape}."
                 )
             if not np.isfinite(values).all():
                 raise InputError(f"Point {entry.name} contain NaN or infinity; remove those points.")

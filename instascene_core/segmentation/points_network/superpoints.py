@@ -14,8 +14,9 @@ from instascene_core.config.points import SuperpointConfig
 from instascene_core.segmentation.points_network.cloud import PointCloud
 
 
-def find_superpoints(cloud: PointCloud, config: SuperpointConfig) -> np.ndarray:
+def find_superpoints(cloud: PointCloud, config: SuperpointConfig | None = None) -> np.ndarray:
     """[N] int64 superpoint of every point, 0 … S − 1 in the order of their first points."""
+    config = config or SuperpointConfig()
     pairs = neighbouring_points(cloud, config)
     weights = edge_weights(cloud, pairs, config)
     return grow_together(len(cloud), pairs, weights, config.granularity, config.min_points, config.max_points)
@@ -98,7 +99,10 @@ class _Pieces:
         size = self._size
         if size[a] + size[b] > max_size:
             return
-        if weight <= self._within[a] + granularity / size[a] and weight <= self._within[b] + granularity / size[b]:
+        if (
+            weight <= self._within[a] + granularity / size[a]
+            and weight <= self._within[b] + granularity / size[b]
+        ):
             self._join(a, b, weight)
 
     def join_if_small(self, a: int, b: int, weight: float, min_size: int) -> None:

@@ -3,15 +3,59 @@
 import argparse
 import logging
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
-from instascene_core.config.points import PointsConfig
+from instascene_core.config.points import PointsConfig, ReadingConfig
+from instascene_core.segmentation.points_network.files import WEIGHTS, load_points_network
+from instascene_core.segmentation.points_network.network import DECODERS
+from instascene_core.training.points.evaluate import evaluate, table_of
+from instascene_core.training.points.prepared import prepared_scenes
 from instascene_core.training.points.procedural import KINDS, write_scenes
+from instascene_core.training.points.scannet import CLASSES
+from instascene_core.training.points.train import PointsTraining, train
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
     seeds = range(arguments.first, arguments.scenes, arguments.every)
     write_scenes(arguments.output, arguments.kind, seeds, PointsConfig())
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    plain = PointsTraining()
+    decoder = replace(plain.network.decoder, start=arguments.start)
+    losses = plain.losses
+    if arguments.no_decorrelation:
+        losses = replace(losses, same_query=0.0, other_queries=0.0)
+    config = replace(
+        plain,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        minutes=arguments.minutes,
+        batch=arguments.batch,
+        learning_rate=arguments.learning_rate,
+        held_back=arguments.held_back,
+        initial=arguments.initial,
+        losses=losses,
+        network=replace(
+            plain.network,
+            architecture=arguments.architecture,
+            voxel_m=arguments.voxel,
+            classes=arguments.classes,
+            decoder=decoder,
+        ),
+    )
+    train(arguments.data, arguments.output, config)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    network = load_points_network(arguments.weights or WEIGHTS)
+    paths = prepared_scenes(arguments.data)
+    classes = 1 if arguments.class_agnostic else None
+    found = evaluate(network, paths, ReadingConfig(), classes)
+    sys.stdout.write(table_of(found.scores, CLASSES if network.config.classes == len(CLASSES) else ()))
+    sys.stdout.write(f"{len(paths)} scenes, {found.seconds:.2f} s each\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,7 +69,33 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--first", type=int, default=0, help="first seed to make here")
     prepare.add_argument("--every", type=int, default=1, help="make every n-th only: for parallel processes")
     prepare.set_defaults(do=_prepare)
+    _add_train(verbs)
+    judge = verbs.add_parser("evaluate", help="mAP, mAP50 and mAP25 on prepared scenes")
+    judge.add_argument("data", type=Path, help="folder of the prepared scenes")
+    judge.add_argument("--weights", type=Path, help="of the network; empty = the package's")
+    judge.add_argument("--class-agnostic", action="store_true", help="classes do not count")
+    judge.set_defaults(do=_evaluate)
     return parser
+
+
+def _add_train(verbs) -> None:
+    usual = PointsTraining()
+    parser = verbs.add_parser("train", help="train, or go on from the checkpoint beside the output")
+    parser.add_argument("data", type=Path, help="folder of the prepared scenes")
+    parser.add_argument("--output", type=Path, required=True, help="weights to write (.safetensors)")
+    parser.add_argument("--architecture", choices=list(DECODERS), default=usual.network.architecture)
+    parser.add_argument("--start", choices=["learned", "sampled"], default=usual.network.decoder.start)
+    parser.add_argument("--voxel", type=float, default=usual.network.voxel_m, help="metres")
+    parser.add_argument("--classes", type=int, default=1, help="1 = without; 18 = ScanNet's")
+    parser.add_argument("--steps", type=int, default=usual.steps)
+    parser.add_argument("--minutes", type=float, default=0.0, help="end after this long; 0 = all steps")
+    parser.add_argument("--batch", type=int, default=usual.batch, help="scenes a step")
+    parser.add_argument("--learning-rate", type=float, default=usual.learning_rate)
+    parser.add_argument("--held-back", type=int, default=usual.held_back, help="scenes only looked at")
+    parser.add_argument("--initial", default="", help="weights to start from; empty = random ones")
+    parser.add_argument("--no-decorrelation", action="store_true", help="for the ablation")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(do=_train)
 
 
 def main() -> None:

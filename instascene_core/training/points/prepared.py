@@ -57,7 +57,9 @@ def read_prepared(path: Path) -> PreparedScene:
     except FileNotFoundError as error:
         raise InputError(f"There is no prepared scene '{path}'; make it with `prepare`.") from error
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"'{path}' is not a prepared scene ({error}); make it anew with `prepare`.") from error
+        raise InputError(
+            f"'{path}' is not a prepared scene ({error}); make it anew with `prepare`."
+        ) from error
     shape = (len(scene.cloud),)
     if not scene.superpoint.shape == scene.instance.shape == scene.category.shape == shape:
         raise InputError(f"'{path}' holds labels of other points; make it anew with `prepare`.")

@@ -1,4 +1,4 @@
-"""Clouds of procedural rooms and tables, as they come from fused views: what the network on points learns from.
+"""Clouds of procedural rooms and tables, as fused views give them: what the network on points learns from.
 
 The scenes, sensors and errors are those of the segmenter's training; the views of a scene are registered and
 fused as in use (`segmentation.fused_surface`), so that points are noisy and incomplete as they will be.
@@ -31,9 +31,10 @@ MIN_VIEWS, MAX_VIEWS = 6, 16
 PIXEL_STEP = 2  # every so many pixels of a row and column say whose an element is
 MIN_OBJECTS, MIN_OBJECT_POINTS = 2, 40  # a scene must show so many things with so many points each
 # Layouts of scenes of unseen kinds → how often: those of the benchmark of decomposition.
-UNSEEN_SHARES = dict.fromkeys(
-    ("pile", "spread", "heap", "bin", "shelf", "stacks", "flush", "nested", "contents", "flat"), 0.1
-)
+UNSEEN_LAYOUTS: tuple[str, ...] = (
+    "pile", "spread", "heap", "bin", "shelf", "stacks", "flush", "nested", "contents", "flat",
+)  # fmt: skip
+UNSEEN_SHARES = {layout: 1 / len(UNSEEN_LAYOUTS) for layout in UNSEEN_LAYOUTS}
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,7 @@ def make_scene(kind: str, seed: int, config: PointsConfig) -> PreparedScene | No
     what = KINDS[kind]
     rng = np.random.default_rng([what.stream, seed])
     views = list(
-        scene_views(
-            rng, Prints(rng, 6), int(rng.integers(MIN_VIEWS, MAX_VIEWS + 1)), what.kinds, what.shares
-        )
+        scene_views(rng, Prints(rng, 6), int(rng.integers(MIN_VIEWS, MAX_VIEWS + 1)), what.kinds, what.shares)
     )
     frames = [replace(view.frame, name=str(i)) for i, view in enumerate(views)]
     settings = SegmentationConfig()
@@ -68,9 +67,7 @@ def make_scene(kind: str, seed: int, config: PointsConfig) -> PreparedScene | No
     if np.count_nonzero(np.bincount(owner[kept])[1:] >= MIN_OBJECT_POINTS) < MIN_OBJECTS:
         return None
     cloud = cloud_of_surface(surface)
-    everything = PreparedScene(
-        cloud, np.zeros(len(cloud), np.int32), owner, np.zeros(len(cloud), np.int16)
-    )
+    everything = PreparedScene(cloud, np.zeros(len(cloud), np.int32), owner, np.zeros(len(cloud), np.int16))
     scene = selected(everything, np.flatnonzero(kept))
     superpoint = find_superpoints(scene.cloud, config.superpoints)
     return replace(scene, superpoint=superpoint.astype(np.int32))
