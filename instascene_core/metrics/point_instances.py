@@ -45,12 +45,16 @@ class InstanceScores:
 
 
 def score_instances(
-    scenes: Sequence[SceneMasks], num_classes: int = 1, min_region: int = MIN_REGION_POINTS
+    scenes: Sequence[SceneMasks],
+    num_classes: int = 1,
+    min_region: int = MIN_REGION_POINTS,
+    structure_is_void: bool = False,
 ) -> InstanceScores:
     """num_classes: classes are 0 … num_classes − 1; 1 = all is one class, whatever is given.
 
-    min_region: points below which an instance, true or found, is not counted.  Raises InputError where the
-    arrays of a scene do not describe the same points.
+    min_region: points below which an instance, true or found, is not counted.  structure_is_void: what is of
+    no true instance counts neither for nor against, as walls and floors on ScanNet.  Raises InputError where
+    the arrays of a scene do not describe the same points.
     """
     claims: dict[tuple[int, float], tuple[list[bool], list[float]]] = {
         (c, t): ([], []) for c in range(num_classes) for t in THRESHOLDS
@@ -59,7 +63,9 @@ def score_instances(
     for scene in scenes:
         _check(scene)
         for c in range(num_classes):
-            iou, trust, void = _of_class(scene, None if num_classes == 1 else c, min_region)
+            iou, trust, void = _of_class(
+                scene, None if num_classes == 1 else c, min_region, structure_is_void
+            )
             truths[c] += iou.shape[1]
             for t in THRESHOLDS:
                 hits, confidences = point_claims(iou, trust, void, t)
@@ -76,12 +82,12 @@ def score_instances(
 
 
 def _of_class(
-    scene: SceneMasks, category: int | None, min_region: int
+    scene: SceneMasks, category: int | None, min_region: int, structure_is_void: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(IoU [P, T], confidence [P], share of void points [P]) of the masks and true instances that count.
 
-    category: None = all of them.  Void are points without annotation, of true instances too small, and of
-    those whose class is not counted; points of another class are not.
+    category: None = all of them.  Void are points without annotation and of true instances too small;
+    points of another class are not.
     """
     mine = slice(None) if category is None else scene.classes == category
     masks, trust = scene.masks[mine], scene.scores[mine].astype(np.float64)
@@ -92,7 +98,9 @@ def _of_class(
     if category is not None:
         here = here & (scene.category == category)
     ids, count = np.unique(scene.instance[here], return_counts=True)
-    void = (scene.instance < 0) | (here & np.isin(scene.instance, ids[count < min_region]))
+    void = (scene.instance < (1 if structure_is_void else 0)) | (
+        here & np.isin(scene.instance, ids[count < min_region])
+    )
     ids = ids[count >= min_region]
     truth = [here & (scene.instance == i) for i in ids]
     both = np.stack([(masks & t).sum(axis=1) for t in truth], axis=1) if truth else np.zeros((len(masks), 0))

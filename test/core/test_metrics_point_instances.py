@@ -29,8 +29,7 @@ def test_perfect_and_nothing():
 
 
 def test_a_false_one_before_a_right_one():
-    """Sure and false, then right: recall 0 at precision 0, then 1 at 1/2; trapezoid from (0, 1): the first step
-    has no width, the second (0 + 1/2) / 2."""
+    """Sure and false, then right: recall 0 at precision 0, then 1 at 1/2; the trapezoid is (0 + 1/2) / 2."""
     case = scene([[0, 0, 1, 1], [1, 1, 0, 0]], [0.9, 0.5], [1, 1, 0, 0])
     assert score_instances([case], min_region=1).ap50 == pytest.approx(0.25)
 

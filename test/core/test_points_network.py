@@ -70,12 +70,11 @@ def plain_bias(layer: RelativePositionBias, references, centres):
 
 def plain_embedding(position, channels, wavelength):
     waves, values = channels // 6, []
-    for kind in range(1):
-        for axis in range(3):
-            for function in (math.sin, math.cos):
-                values += [
-                    function(2 * math.pi * 2**k * float(position[axis]) / wavelength) for k in range(waves)
-                ]
+    for axis in range(3):
+        for function in (math.sin, math.cos):
+            values += [
+                function(2 * math.pi * 2**k * float(position[axis]) / wavelength) for k in range(waves)
+            ]
     return torch.tensor(values + [0.0] * (channels - len(values)), dtype=torch.float64)
 
 

@@ -63,7 +63,7 @@ def test_trees_give_the_plain_algorithm(seed):
 
 
 def test_nearly_the_plain_algorithm_on_all_edges():
-    """On a grid the tree's edges decide almost everything: pairs of nodes together in one and not the other."""
+    """On a grid the tree's edges decide almost everything: which pairs of nodes are together."""
     rng = np.random.default_rng(3)
     index = np.arange(144).reshape(12, 12)
     pairs = np.concatenate([np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], 1),

@@ -31,9 +31,13 @@ def found_in(network: PointsNetwork, scene: PreparedScene, config: ReadingConfig
 
 
 def evaluate(
-    network: PointsNetwork, paths: Iterable[Path], config: ReadingConfig, num_classes: int | None = None
+    network: PointsNetwork,
+    paths: Iterable[Path],
+    config: ReadingConfig,
+    num_classes: int | None = None,
+    structure_is_void: bool = False,
 ) -> Evaluation:
-    """num_classes: 1 = without classes; None = the network's."""
+    """num_classes: 1 = without classes; None = the network's.  structure_is_void: see `score_instances`."""
     network.eval()
     found, seconds = [], 0.0
     for path in paths:
@@ -41,7 +45,9 @@ def evaluate(
         begin = time.perf_counter()
         found.append(found_in(network, scene, config))
         seconds += time.perf_counter() - begin
-    scores = score_instances(found, num_classes or network.config.classes)
+    scores = score_instances(
+        found, num_classes or network.config.classes, structure_is_void=structure_is_void
+    )
     return Evaluation(scores, seconds / max(len(found), 1))
 
 
