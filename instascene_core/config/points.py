@@ -64,6 +64,7 @@ class ReadingConfig:
 class PointsConfig:
     """Instances of a whole scene at once, straight from its points."""
 
+    network_weights: str = ""  # file of the network; empty = those that come with the package
     context_m: Positive = 0.04  # metres around what may be an object: so much of the structure is seen
     superpoints: SuperpointConfig = field(default_factory=SuperpointConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)

@@ -88,3 +88,14 @@ def random_predictions(queries: int, superpoints: int, classes: int = 1, seed: i
         leaf(queries, superpoints),
         leaf(queries, 7),
     )
+
+
+def assert_same_with_gradients(ours, theirs, leaves):
+    """Two results of the same leaves: equal, and equal in what a random weighting of them pulls."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    pull = torch.randn(ours.shape, dtype=ours.dtype, generator=torch.Generator().manual_seed(5))
+    one = torch.autograd.grad((ours * pull).sum(), leaves, retain_graph=True)
+    two = torch.autograd.grad((theirs * pull).sum(), leaves, retain_graph=True)
+    for a, b in zip(one, two, strict=True):
+        assert a.abs().max() > 0
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -6,8 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from points_cases import random_predictions, random_scene
-from test_points_network import assert_same_with_gradients
+from points_cases import assert_same_with_gradients, random_predictions, random_scene
 
 from instascene_core.segmentation.points_network.cloud import PointCloud
 from instascene_core.segmentation.points_network.outputs import SceneOutput

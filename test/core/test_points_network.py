@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from points_cases import random_scene, tabletop, tiny_network
+from points_cases import assert_same_with_gradients, random_scene, tabletop, tiny_network
 from safetensors.numpy import save_file
 
 from instascene_core.config.points import DecoderConfig, ReadingConfig
@@ -26,16 +26,6 @@ from instascene_core.segmentation.points_network.outputs import Predictions, Sce
 from instascene_core.segmentation.points_network.reading import disjoint_labels, read_instances
 from instascene_core.segmentation.points_network.sampling import farthest_points, start_points
 from instascene_core.segmentation.points_network.transformer import QueryDecoder
-
-
-def assert_same_with_gradients(ours, theirs, leaves):
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    pull = torch.randn(ours.shape, dtype=ours.dtype, generator=torch.Generator().manual_seed(5))
-    one = torch.autograd.grad((ours * pull).sum(), leaves, retain_graph=True)
-    two = torch.autograd.grad((theirs * pull).sum(), leaves, retain_graph=True)
-    for a, b in zip(one, two, strict=True):
-        assert a.abs().max() > 0
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def plain_attention(layer: Attention, queries, keys, values, bias, hidden):

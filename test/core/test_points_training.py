@@ -25,11 +25,9 @@ from instascene_core.training.points.prepared import (
     write_prepared,
 )
 from instascene_core.training.points.presets import PRESETS
-from instascene_core.training.points.train import PointsTraining, training_scenes, train
+from instascene_core.training.points.train import PointsTraining, train, training_scenes
 
-TINY = PointsTraining(
-    steps=4, held_back=1, batch=2, network=tiny_network("kernel"), checkpoint_every_s=1e9
-)
+TINY = PointsTraining(steps=4, held_back=1, batch=2, network=tiny_network("kernel"), checkpoint_every_s=1e9)
 
 
 @pytest.fixture
@@ -175,9 +173,7 @@ def test_the_command_trains_and_evaluates(folder, tmp_path):
         [*command, "train", folder, "--output", output, *more], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    done = subprocess.run(
-        [*command, "evaluate", folder, "--weights", output], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "evaluate", folder, "--weights", output], capture_output=True, text=True)
     assert done.returncode == 0 and "mAP50" in done.stdout and "4 scenes" in done.stdout, done.stderr
 
 

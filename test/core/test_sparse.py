@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from points_cases import assert_same_with_gradients
 
 from instascene_core.errors import InputError
 from instascene_core.sparse import (
@@ -45,17 +46,6 @@ def dense_kernel(weight: torch.Tensor) -> torch.Tensor:
     """[D, C, n, n, n] of [n³, C, D]."""
     side = round(len(weight) ** (1 / 3))
     return weight.reshape(side, side, side, *weight.shape[1:]).permute(4, 3, 0, 1, 2)
-
-
-def assert_same_with_gradients(ours, theirs, leaves):
-    """Two results of the same leaves: equal, and equal in what a random weighting of them pulls."""
-    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
-    pull = torch.randn(ours.shape, dtype=ours.dtype, generator=torch.Generator().manual_seed(5))
-    one = torch.autograd.grad((ours * pull).sum(), leaves)
-    two = torch.autograd.grad((theirs * pull).sum(), leaves)
-    for a, b in zip(one, two, strict=True):
-        assert a.abs().max() > 0
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 def leaf(*shape: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from instascene_core.errors import InputError
 from instascene_core.gaussians import GaussianModel
@@ -50,16 +51,22 @@ class PointCloud:
         )  # fmt: skip
 
     @classmethod
-    def of_gaussians(cls, model: GaussianModel, min_opacity: float) -> "tuple[PointCloud, np.ndarray]":
+    def of_gaussians(
+        cls, model: GaussianModel, eyes: np.ndarray, min_opacity: float
+    ) -> "tuple[PointCloud, np.ndarray]":
         """(the disks' centres of at least that opacity, [N] int64 which Gaussians they are).
 
-        A disk's normal has no side of its own: as rendering, it is taken as stored.
+        eyes: [V, 3] where cameras were, metres, world.  A disk's normal has no side of its own: it is turned
+        toward the nearest of them.
         """
         opacity = model.opacities.detach().cpu().numpy()
         kept = np.flatnonzero(opacity >= min_opacity)
+        means, normals = model.means.detach().cpu().numpy()[kept], model.normals.detach().cpu().numpy()[kept]
+        toward = eyes[cKDTree(eyes).query(means)[1]] - means
+        away = (normals * toward).sum(axis=1, keepdims=True) < 0
         cloud = cls(
-            model.means.detach().cpu().numpy()[kept],
-            model.rotations[..., 2].detach().cpu().numpy()[kept],
+            means,
+            np.where(away, -normals, normals),
             np.clip(model.base_colors.detach().cpu().numpy()[kept], 0, 1),
             opacity[kept],
             model.scales.mean(dim=1).detach().cpu().numpy()[kept],

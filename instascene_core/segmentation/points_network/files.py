@@ -17,7 +17,7 @@ from instascene_core.weights import filled_network, read_weights, write_weights
 WEIGHTS = Path(__file__).parents[1] / "weights" / "points.safetensors"
 FORMAT = "instascene points network 1"
 OF = "network on points"
-ADVICE = "leave segmentation.points.weights empty for those that come with the package"
+ADVICE = "leave segmentation.points.network_weights empty for those that come with the package"
 MOST = 2**12  # of anything a header may ask for
 
 

@@ -1,5 +1,7 @@
 """The points of a fused surface that the network is shown: what may be an object, and what it stands on."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -16,6 +18,22 @@ def cloud_of_surface(surface: FusedSurface) -> PointCloud:
     lab = surface.colors.astype(np.float32).reshape(1, -1, 3)
     rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0] if lab.size else np.zeros((0, 3))
     return PointCloud.of_surface(surface.positions, surface.normals, rgb, surface.spacing)
+
+
+def upright(cloud: PointCloud, up: np.ndarray | None) -> PointCloud:
+    """The cloud turned so that `up` [3] (unit) is z: the network has only seen tables that lie level.
+
+    None, and what is z already, leaves it as it is.
+    """
+    if up is None or up[2] > 1 - 1e-9:
+        return cloud
+    side = np.cross([0.0, 0.0, 1.0], up) if up[2] > -1 + 1e-9 else np.array([1.0, 0.0, 0.0])
+    side /= np.linalg.norm(side)
+    rotation = np.stack([side, np.cross(up, side), up])  # rows: the new axes
+    positions, normals = (
+        (values @ rotation.T).astype(np.float32) for values in (cloud.positions, cloud.normals)
+    )
+    return replace(cloud, positions=positions, normals=normals)
 
 
 def near_objects(surface: FusedSurface, support: Support | None, config: PointsConfig) -> np.ndarray:

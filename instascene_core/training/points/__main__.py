@@ -1,4 +1,4 @@
-"""`python -m instascene_core.training.points prepare|scannet|train|evaluate …`: see `--help`, the model card."""
+"""`python -m instascene_core.training.points prepare|scannet|train|evaluate …`: see `--help`."""
 
 import argparse
 import logging
