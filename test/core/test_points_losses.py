@@ -12,6 +12,7 @@ from instascene_core.segmentation.points_network.cloud import PointCloud
 from instascene_core.segmentation.points_network.outputs import SceneOutput
 from instascene_core.training.points.losses import (
     LossConfig,
+    assign,
     decorrelation,
     layer_loss,
     mask_costs,
@@ -78,24 +79,30 @@ def test_matching_is_the_cheapest_of_all(seed):
     assert dict(zip(things.tolist(), queries.tolist())) == dict(enumerate(best))
 
 
-def plain_layer(said, want):
-    """One layer's loss in plain words, with the cheapest matching."""
+def cheapest(said, want) -> dict[int, int]:
+    """Query → thing of the cheapest matching, tried one by one."""
     count = len(want.masks)
     with torch.no_grad():
         best = min(
             itertools.permutations(range(len(said.masks)), count),
             key=lambda chosen: sum(float(plain_cost(said, want, i, t)) for t, i in enumerate(chosen)),
         )
+    return {i: t for t, i in enumerate(best)}
+
+
+def plain_layer(said, want, thing_of):
+    """One layer's loss in plain words; thing_of: query → thing."""
+    count = len(thing_of)
     nothing = said.classes.shape[1] - 1
     weighed = total = 0.0
     for i, row in enumerate(said.classes):
-        wanted = int(want.classes[best.index(i)]) if i in best else nothing
+        wanted = int(want.classes[thing_of[i]]) if i in thing_of else nothing
         weight = CONFIG.nothing if wanted == nothing else 1.0
         weighed = weighed - weight * (row[wanted] - torch.log(torch.exp(row).sum()))
         total += weight
     loss = CONFIG.classes * weighed / total
     said_iou = []
-    for t, i in enumerate(best):
+    for i, t in thing_of.items():
         cross, dice = plain_pair(said.masks[i], want.masks[t])
         apart = (said.centres[i] - want.centres[t]).abs().sum() / CONFIG.centre_m
         loss = loss + (CONFIG.mask * cross + CONFIG.dice * dice + CONFIG.centre * apart) / count
@@ -116,10 +123,24 @@ def test_layer_loss_against_the_reference(seed):
     good = said.masks.detach().clone()
     good[1] = (4 * want.masks[0] - 2) + 0.1 * good[1]
     said = dataclasses.replace(said, masks=good.requires_grad_())
-    theirs, scored = plain_layer(said, want)
+    theirs, scored = plain_layer(said, want, cheapest(said, want))
     leaves = [said.masks, said.classes, said.centres] + ([said.scores] if scored else [])
     assert_same_with_gradients(layer_loss(said, want, CONFIG), theirs, leaves)
     assert scored or seed  # at least the first seed has a score to learn
+
+
+def test_queries_that_started_on_a_thing_learn_it():
+    """Owners are 0, 1 and none; two queries started on one thing, one on none, none on the other."""
+    said, want = random_predictions(4, 6, 2, seed=8), truth(seed=2)
+    on_first, beside = int((want.owner == 0).nonzero()[0]), int((want.owner == -1).nonzero()[0])
+    said = dataclasses.replace(said, starts=torch.tensor([on_first, beside, on_first, beside]))
+    free = min((1, 3), key=lambda i: plain_cost(said, want, i, 1).item())
+    queries, things = assign(said, want, CONFIG)
+    assert dict(zip(queries.tolist(), things.tolist())) == {0: 0, 2: 0, free: 1}
+    theirs, _ = plain_layer(said, want, {0: 0, 2: 0, free: 1})
+    assert_same_with_gradients(
+        layer_loss(said, want, CONFIG), theirs, (said.masks, said.classes, said.centres)
+    )
 
 
 def test_a_scene_without_things_teaches_nothing_but_nothing():

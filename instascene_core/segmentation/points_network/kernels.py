@@ -38,7 +38,7 @@ class KernelDecoder(nn.Module):
         classes, scores, shift = self.heads(queries)
         offset = (voted[None] - places[:, None]) / self.config.gather_m  # [Q, S, 3]
         masks = paint(self.kernels(queries), self.mask_features(scene.features), offset, self.sizes)
-        return (Predictions(classes, scores, places + shift, masks, queries),)
+        return (Predictions(classes, scores, places + shift, masks, queries, start),)
 
     def _gathered(self, scene: SuperpointScene, voted: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """[Q, D] mean of the superpoints that voted for about the same place, nearer ones more."""

@@ -24,6 +24,9 @@ class Predictions:
     centres: torch.Tensor  # [Q, 3] metres: middle of the object's box
     masks: torch.Tensor  # [Q, S] logits
     features: torch.Tensor  # [Q, D] of the queries, of which the decorrelation loss is
+    # [Q] int64 superpoint on which each query started and whose object it is to find; None where queries are
+    # free, and settle among themselves which of them finds what
+    starts: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

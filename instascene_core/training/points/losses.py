@@ -55,10 +55,35 @@ def match(said: Predictions, truth: Targets, config: LossConfig) -> tuple[torch.
     return torch.as_tensor(rows, device=device), torch.as_tensor(columns, device=device)
 
 
+def assign(said: Predictions, truth: Targets, config: LossConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """([M], [M]) int64: which query learns which true instance.
+
+    Free queries by `match`.  Queries that started somewhere cannot know of one another: each learns the
+    instance it started on, several one instance (as in ISBNet, Ngo et al. 2023); of those that started on
+    none, some are matched with the instances on which none started.
+    """
+    if said.starts is None:
+        return match(said, truth, config)
+    owner = truth.owner[said.starts]
+    on_one, free = torch.nonzero(owner >= 0)[:, 0], torch.nonzero(owner < 0)[:, 0]
+    started_on = torch.zeros(len(truth.masks), dtype=torch.bool, device=owner.device)
+    started_on[owner[on_one]] = True
+    left = torch.nonzero(~started_on)[:, 0]
+    rest = match(
+        Predictions(*(getattr(said, n)[free] for n in ("classes", "scores", "centres", "masks", "features"))),
+        Targets(
+            truth.masks[left], truth.classes[left], truth.centres[left],
+            truth.objectness, truth.known, truth.owner,
+        ),
+        config,
+    )  # fmt: skip
+    return torch.cat([on_one, free[rest[0]]]), torch.cat([owner[on_one], left[rest[1]]])
+
+
 def layer_loss(said: Predictions, truth: Targets, config: LossConfig) -> torch.Tensor:
-    """Of one layer: masks, classes, scores and centres of the queries that are matched, and "nothing" of the
-    others."""
-    queries, things = match(said, truth, config)
+    """Of one layer: masks, classes, scores and centres of the queries that are to find something, "nothing" of
+    the others."""
+    queries, things = assign(said, truth, config)
     nothing = said.classes.shape[1] - 1
     wanted = torch.full((len(said.classes),), nothing, device=said.classes.device)
     wanted[queries] = truth.classes[things]
