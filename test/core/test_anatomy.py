@@ -84,7 +84,8 @@ def test_bands_cut_along_their_own_axis_one_after_the_other():
     points = np.array([[0.4, 9.0, 9.0], [0.6, 0.0, 0.0], [0.9, 0.0, 0.0]])
     np.testing.assert_array_equal(anatomy.parts_at(points, np.zeros(3, dtype=int)), [0, 1, 2])
     moved = anatomy.moved(np.array([1.0, 0.0, 0.0]))
-    np.testing.assert_array_equal(moved.parts_at(points + np.array([1.0, 0, 0]), np.zeros(3, dtype=int)), [0, 1, 2])
+    shifted = points + np.array([1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(moved.parts_at(shifted, np.zeros(3, dtype=int)), [0, 1, 2])
     levels = part_levels(anatomy, np.array([[0, 1, 2]]), points, np.zeros(3, dtype=int))
     assert [len(set(i)) for i in levels.instance] == [2, 2, 3]  # a band touches what it is cut from
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from instascene_core.parts.fusion import FusionParts
+from instascene_core.parts.network import PartShape
 from instascene_core.synthetic.anatomy import LEVEL_NAMES
 from instascene_core.training.parts.data import write_shards
 from instascene_core.training.parts.train import PartTraining, train
@@ -36,9 +37,12 @@ def main() -> None:
         fusion = FusionParts(**{name: name not in args.without for name in ("within", "across", "region")})
         config = PartTraining(
             seed=args.seed, shards=args.shards, epochs=args.epochs, minutes=args.minutes,
-            learning_rate=args.learning_rate, fusion=fusion,
+            learning_rate=args.learning_rate,
         )  # fmt: skip
-        train(args.data, args.output, LEVEL_NAMES, config)
+        classes = tuple(len(level) for level in LEVEL_NAMES)
+        # What fits 5 MB and two cores.
+        shape = PartShape(classes, features=32, hidden=32, voxel=1 / 16, fusion=fusion)
+        train(args.data, args.output, LEVEL_NAMES, config, shape)
 
 
 if __name__ == "__main__":

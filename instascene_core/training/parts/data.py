@@ -44,17 +44,21 @@ def write_shards(folder: Path, seeds: Sequence[int], things: int = THINGS_PER_SH
         if path.exists():
             continue
         rng = np.random.default_rng([31, seed])
-        drawn = [draw_thing(rng)[1] for _ in range(things)]
-        arrays = {
-            "points": np.stack([t.points for t in drawn]),
-            "normals": np.round(np.stack([t.normals for t in drawn]) * 127).astype(np.int8),
-            "semantic": np.stack([t.semantic for t in drawn]),
-            "instance": np.stack([t.instance for t in drawn]),
-            "seen": np.stack([t.seen for t in drawn]),
-        }
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+        write_shard(path, [draw_thing(rng)[1] for _ in range(things)])
         logger.info("%s: %d things", path.name, things)
+
+
+def write_shard(path: Path, things: Sequence[Thing]) -> None:
+    """Things of equally many points into one file."""
+    arrays = {
+        "points": np.stack([t.points for t in things]),
+        "normals": np.round(np.stack([t.normals for t in things]) * 127).astype(np.int8),
+        "semantic": np.stack([t.semantic for t in things]),
+        "instance": np.stack([t.instance for t in things]),
+        "seen": np.stack([t.seen for t in things]),
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read_shard(path: Path, patience_s: float = 600.0) -> list[Thing]:

@@ -31,8 +31,8 @@ class Thing:
 
     points: np.ndarray  # [N, 3] float32, metres, as it lies (z up)
     normals: np.ndarray  # [N, 3] float32, unit, outward
-    semantic: np.ndarray  # [L, N] uint8, class of each level
-    instance: np.ndarray  # [L, N] uint8, which part of each level
+    semantic: np.ndarray  # [L, N] integers, class of each level, UNKNOWN = −1
+    instance: np.ndarray  # [L, N] integers, which part of each level
     seen: np.ndarray  # [N] uint8, bit c: camera c sees it
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from instascene_core.files import atomic_path
-from instascene_core.parts.fusion import FusionParts
 from instascene_core.parts.losses import LossWeights, part_loss
 from instascene_core.parts.network import PartNetwork, PartShape, TrainedParts, save_network
 from instascene_core.parts.samples import UNKNOWN, PartBatch, batch_of
@@ -32,28 +31,21 @@ class PartTraining:
     batch: int = 16  # things
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
-    fusion: FusionParts = field(default_factory=FusionParts)
     weights: LossWeights = field(default_factory=LossWeights)
     showing: Showing = field(default_factory=lambda: Showing(points=(640, 1280)))
     checkpoint_every_s: float = 120.0
 
 
-def shape_for(names: Sequence[Sequence[str]], fusion: FusionParts) -> PartShape:
-    """The network's size: what fits 5 MB and two cores."""
-    classes = tuple(len(level) for level in names)
-    return PartShape(classes, features=32, hidden=32, voxel=1 / 16, fusion=fusion)
-
-
 def train(
-    data: Path, output: Path, names: tuple[tuple[str, ...], ...], config: PartTraining
+    data: Path, output: Path, names: tuple[tuple[str, ...], ...], config: PartTraining, shape: PartShape
 ) -> dict[str, float]:
     """Train on the shards in `data`, or go on from `output`'s checkpoint; write weights; the scores.
 
-    names: of the classes, a level each.  The checkpoint lies beside `output` (suffix .checkpoint); an
-    interrupted run goes on from it and does not see twice what it has seen in that epoch.
+    names: of the classes, a level each; shape: of the network.  The checkpoint lies beside `output` (suffix
+    .checkpoint); an interrupted run goes on from it and does not see twice what it has seen in that epoch.
     """
     torch.manual_seed(config.seed)
-    network = PartNetwork(shape_for(names, config.fusion)).train()
+    network = PartNetwork(shape).train()
     optimiser = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
