@@ -29,8 +29,8 @@ class Parts:
     instance: tuple[int, ...] = ()
     """Ids of the objects; all where none is given."""
     level: int = 3
-    """Whose parts are coloured in the PLY and are the primitives of the GLB: 1 coarse, 2 middle, 3 fine. The PLY
-    has the labels of all levels."""
+    """Whose parts are coloured in the PLY and are the primitives of the GLB: 1 coarse, 2 middle, 3 fine.
+    The PLY has the labels of all levels."""
     weights: Path | None = None
     """Of a network of your own (python -m instascene_core.training.parts); the package's where not given."""
     manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
