@@ -28,11 +28,11 @@ class PartTraining:
     validation_shards: int = 2
     epochs: int = 8
     minutes: float = 0.0  # end (with the learning rate run down) after this long; 0 = all epochs
-    batch: int = 16  # things
-    learning_rate: float = 3e-3
+    batch: int = 8  # things
+    learning_rate: float = 2.5e-3
     weight_decay: float = 1e-3
     weights: LossWeights = field(default_factory=LossWeights)
-    showing: Showing = field(default_factory=lambda: Showing(points=(640, 1280)))
+    showing: Showing = field(default_factory=lambda: Showing(points=(450, 800)))
     checkpoint_every_s: float = 120.0
 
 
