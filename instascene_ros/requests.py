@@ -6,12 +6,21 @@ from pathlib import Path
 
 from instascene.action import BuildScene, CompleteInstances
 from instascene.msg import CompletedObject as CompletedObjectMsg
-from instascene.srv import CompleteInstance, GetInstance, ResetScene, SaveScene, SegmentInstances
+from instascene.srv import (
+    CompleteInstance,
+    GetInstance,
+    ResetScene,
+    SaveScene,
+    SegmentInstances,
+    SegmentParts,
+)
 
 from instascene_core.errors import NotReadyError
+from instascene_core.export.asset import in_object_frame
 from instascene_core.export.object_files import export_object, require_exportable
 from instascene_core.export.saved_scene import save_scene
 from instascene_core.instances import InstanceId
+from instascene_core.parts.segment import PartSegmenter
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import nothing_found
 from instascene_ros import scene_messages
@@ -43,6 +52,7 @@ class Requests:
             (SegmentInstances, "segment_instances", self._segment_instances),
             (CompleteInstance, "complete_instance", self._complete_instance),
             (GetInstance, "get_instance", self._get_instance),
+            (SegmentParts, "segment_parts", self._segment_parts),
             (SaveScene, "save_scene", self._save_scene),
             (ResetScene, "reset_scene", self._reset_scene),
         )
@@ -101,6 +111,26 @@ class Requests:
         response.instance = scene_messages.instance_message(instance, result is not None)
         if result is not None:
             response.completed_object = scene_messages.completed_object_message(result, response.header)
+
+    def _segment_parts(self, request, response) -> None:
+        instance_id = InstanceId(request.instance_id)
+
+        def work(progress: ProgressCallback):
+            scene = self._worker.scene
+            result = scene.objects.get(instance_id)
+            if result is None:
+                raise NotReadyError(
+                    f"Object {instance_id} is not completed; call complete_instance with its id first."
+                )
+            mesh = scene_messages.decimated(result.mesh, scene_messages.MAX_TRIANGLES)
+            segmenter = PartSegmenter.from_config(scene.config.parts)
+            return mesh.moved(result.world_offset), segmenter.label_mesh(in_object_frame(result, mesh))
+
+        mesh, labels = self._handling.run("segment_parts", work, request.timeout_s)
+        response.header = self._publishers.header(self._worker.snapshot)
+        response.mesh = scene_messages.mesh_message(mesh)
+        response.levels = [scene_messages.part_level_message(level) for level in labels.levels]
+        response.message = f"Parts: {', '.join(labels.levels[-1].names)}."
 
     def _save_scene(self, request, response) -> None:
         folder = folder_under(self._data_folder, request.name)

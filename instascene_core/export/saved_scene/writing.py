@@ -22,6 +22,7 @@ from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.object_files import write_object
 from instascene_core.export.object_layout import stale_collision
 from instascene_core.export.object_loading import load_object
+from instascene_core.export.part_files import PartedMesh, write_parts
 from instascene_core.export.readme import README
 from instascene_core.export.room import room_of, room_to_json
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
@@ -45,6 +46,7 @@ from instascene_core.export.saved_scene.whole import (
 from instascene_core.files import write_bytes, write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
+from instascene_core.instances import InstanceId
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
@@ -227,6 +229,19 @@ def _renew_whole_scene(
     everything = all_assets(change.folder, assets, config)
     write_whole_scene(everything, room, change.staging, change.folder, config, names)
     return everything
+
+
+def put_parts(folder: Path, parted: Mapping[InstanceId, PartedMesh]) -> list[Path]:
+    """Write the parts of completed objects beside their meshes; the files written.
+
+    Raises InputError where there is no saved scene or it cannot be written.
+    """
+    folder = Path(folder)
+    with _changing(folder) as change:
+        for instance_id, one in parted.items():
+            write_parts(change.staging / object_folder(instance_id), one)
+        written = sorted(change.written)
+    return [folder / name for name in written if name != MARKER]
 
 
 def put_metrics(folder: Path, metrics: dict) -> Path:
