@@ -76,7 +76,7 @@ def drive(
             if course.ended is not None:
                 open_courses, count = open_courses - 1, count + 1
                 yield course.ended
-            tell(count, str(task))
+            tell(count, f"{task}: {outcome.broken}" if outcome.broken else str(task))
 
 
 class _Course:

@@ -27,6 +27,9 @@ class RayWorkers:
 
     def __init__(self, plan: Plan, address: str = LOCAL, workers: int = 0) -> None:
         self._ray = _ray()
+        # It prints of each worker that dies, on stdout, which may be for JSON; outcomes say it, too.  Its own
+        # debugger silences it so.
+        self._ray._private.worker._worker_logs_enabled = False
         self._limit, self._is_local = workers, address == LOCAL
         self._connect(address, workers)
         try:
