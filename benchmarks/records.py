@@ -86,6 +86,8 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     # The node imports the scene in a process of its own.
     "ros": {"runs": Rows(Sources((f"{BENCHMARKS}.ros", f"{CORE}.scene")), ("qos",))},
+    # Tasks are imported by name, in processes of their own.
+    "batch": {"runs": Rows(Sources((f"{BENCHMARKS}.batch", f"{CORE}.batch")), ("workers", "recordings"))},
     "following": {"runs": _rows("following", identity=("seed", "condition"))},
     "completion": {
         "objects": _rows("completion_objects", JOINT, ("group", "method")),

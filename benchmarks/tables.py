@@ -192,6 +192,41 @@ def streaming_memory(found: dict) -> str:
     )
 
 
+def batch(found: dict) -> str:
+    """Recordings in parallel, each run against the one with one worker."""
+    alone = {run["recordings"]: run for run in found["runs"] if run["workers"] == 1}
+    rows = []
+    for run in found["runs"]:
+        one = alone.get(run["recordings"])
+        speedups = (
+            [one["seconds"] / run["seconds"], run["expected"] / one["expected"]] if one else [None, None]
+        )
+        rows.append(
+            [
+                f"{run['workers']}{run['mark']}", str(run["recordings"]), f"{run['seconds']:.0f}",
+                f"{run['processor_s']:.0f}", f"{100 * run['busy']:.0f} %",
+                *(number(value, "{:.2f}") for value in speedups),
+                f"{run['load_before']:.1f}",
+            ]
+        )  # fmt: skip
+    header = [
+        "workers",
+        "recordings",
+        "s",
+        "processor s",
+        "workers busy",
+        "speedup",
+        "expected",
+        "load before",
+    ]
+    return (
+        f"## Many recordings\n\n{place(found)}. Small recordings (8 views of 128×96, one object) through "
+        "`instascene batch`, a thread a worker. Expected: the speedup where every worker has a core of its "
+        "own, from processor time and how busy workers were; wall times tell of others' work where the load "
+        f"was above 0.\n\n{table(header, rows)}\n"
+    )
+
+
 def association(found: dict) -> str:
     """Clustering of masks."""
     rows = [
@@ -386,6 +421,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "streaming": streaming,
     "memory": memory,
     "streaming_memory": streaming_memory,
+    "batch": batch,
     "association": association,
     "decomposition": decomposition,
     "conditions": conditions,

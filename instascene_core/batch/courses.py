@@ -3,7 +3,7 @@
 Knows nothing of processes and machines: `Workers` do the tasks, wherever they are.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -28,6 +28,10 @@ class Workers(Protocol):
 
     def room(self) -> int:
         """How many tasks can run at a time, at least 1; may change."""
+        ...
+
+    def most(self) -> int:
+        """How many tasks may be begun at a time; 0 = no matter how many, they wait with whoever does them."""
         ...
 
     def close(self) -> None:
@@ -57,26 +61,24 @@ def drive(
 
     retries: how often a task whose worker died or whose program failed is tried again.
     """
-    waiting, open_courses = iter(recordings), 0
+    new, under_way, count = deque(recordings), 0, 0
+    ready: deque[tuple[_Course, Task]] = deque()  # tasks that can begin
     begun: dict[Hashable, tuple[_Course, Task]] = {}
-    count, exhausted = 0, False
-    while begun or not exhausted:
-        while not exhausted and open_courses < AHEAD * max(1, workers.room()):
-            recording = next(waiting, None)
-            if recording is None:
-                exhausted = True
-                break
-            course, open_courses = _Course(recording, retries), open_courses + 1
-            begun |= {workers.start(task): (course, task) for task in course.first()}
-        if not begun:
-            break
+    while new or ready or begun:
+        while new and under_way < AHEAD * workers.room():
+            course, under_way = _Course(new.popleft(), retries), under_way + 1
+            ready += [(course, task) for task in course.first()]
+        while ready and not 0 < workers.most() <= len(begun):
+            course, task = ready.popleft()
+            begun[workers.start(task)] = course, task
         for handle, outcome in workers.wait(list(begun)).items():
             course, task = begun.pop(handle)
-            begun |= {workers.start(t): (course, t) for t in course.after(task, outcome)}
+            # What is under way comes before what is new: few recordings lie about half done.
+            ready.extendleft(reversed([(course, t) for t in course.after(task, outcome)]))
             if course.ended is not None:
-                open_courses, count = open_courses - 1, count + 1
+                under_way, count = under_way - 1, count + 1
                 yield course.ended
-            tell(count, str(task))
+            tell(count, f"{task}: {outcome.broken}" if outcome.broken else str(task))
 
 
 class _Course:

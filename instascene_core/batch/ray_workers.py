@@ -1,5 +1,6 @@
 """Workers of Ray (ray.io): processes of this machine, or of all machines of a cluster."""
 
+import logging
 import os
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any
@@ -10,10 +11,12 @@ from instascene_core.config.batch import BatchConfig, StageResources
 from instascene_core.errors import InputError, MissingDependencyError, outside_cause
 from instascene_core.untrusted import one_line
 
+logger = logging.getLogger(__name__)
+
 LOCAL = "local"  # address: a Ray of our own, on this machine, that ends with us
 STORE_BYTES = 100 * 2**20  # of a Ray of our own: results pass as files, facts take next to nothing
 PATIENCE_S = 1.0  # how long one wait takes at most, so that Ctrl-C is heard
-NODES = "CPU", "GPU", "memory"  # Ray's names of what tasks ask for
+SETTINGS = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gb"}  # Ray's names of what tasks ask for → ours
 
 
 class RayWorkers:
@@ -27,6 +30,9 @@ class RayWorkers:
 
     def __init__(self, plan: Plan, address: str = LOCAL, workers: int = 0) -> None:
         self._ray = _ray()
+        # It prints of each worker that dies, on stdout, which may be for JSON; outcomes say it, too.  Its own
+        # debugger silences it so.
+        self._ray._private.worker._worker_logs_enabled = False
         self._limit, self._is_local = workers, address == LOCAL
         self._connect(address, workers)
         try:
@@ -63,6 +69,9 @@ class RayWorkers:
         cores = int(self._ray.cluster_resources().get("CPU", 0))
         return max(1, min(cores, self._limit) if self._limit else cores)
 
+    def most(self) -> int:
+        return 0 if self._is_local else self._limit  # a Ray of our own has no more places than that
+
     # ── Ray ───────────────────────────────────────────────────────────────────────────────────────
 
     def _connect(self, address: str, workers: int) -> None:
@@ -91,8 +100,7 @@ class RayWorkers:
         for stage in STAGES:
             for name, wanted in _demand(getattr(batch, stage)).items():
                 if wanted > has.get(name, 0):
-                    setting = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gb"}[name]
-                    unit = 2**30 if name == "memory" else 1
+                    setting, unit = SETTINGS[name], 2**30 if name == "memory" else 1
                     raise InputError(
                         f"{stage}.{setting} is {wanted / unit:g}, and this machine gives "
                         f"{has.get(name, 0) / unit:g} to its workers; set another "
@@ -114,9 +122,7 @@ class RayWorkers:
             return Outcome(broken="The machine ran out of memory; declare more with --resources "
                            f"{task.stage}.memory_gb=…, or use fewer --workers.")  # fmt: skip
         except errors.RayTaskError as error:
-            cause = error.cause
-            told = outside_cause(cause) if isinstance(cause, BaseException) else None
-            return Outcome(broken=told or f"Internal error ({one_line(cause or error)}).")
+            return Outcome(broken=_told(error, error.cause))
         except errors.RayError as error:
             return Outcome(broken=f"The worker process died ({type(error).__name__}).")
 
@@ -129,6 +135,18 @@ def _perform(plan: Plan, task: Task) -> Outcome:
         return Outcome(perform(plan, task))
     except InputError as error:
         return Outcome(refused=str(error))
+
+
+def _told(error: Exception, cause: Exception | None) -> str:
+    """One sentence about an error in a task, whose text is the worker's traceback."""
+    if cause is not None and (told := outside_cause(cause)):
+        return told
+    if os.environ.get("INSTASCENE_DEBUG"):
+        logger.error("%s", error)
+    kind, text = (
+        (type(cause).__name__, one_line(cause)) if cause else (type(error).__name__, "no cause given")
+    )
+    return f"Internal error ({kind}: {text}); INSTASCENE_DEBUG=1 shows where."
 
 
 def _demand(resources: StageResources) -> dict[str, float]:

@@ -35,16 +35,16 @@ def write_empty(folder: Path) -> Path:
 class Here:
     """Workers in this very process: a task is done when it is waited for, the newest first."""
 
-    def __init__(self, do: Callable[[Task], Outcome], places: int = 1) -> None:
-        self.do, self.places = do, places
+    def __init__(self, do: Callable[[Task], Outcome], places: int = 1, limit: int = 0) -> None:
+        self.do, self.places, self.limit = do, places, limit
         self.begun: list[Task] = []  # in the order in which they were started
-        self.most = 0  # tasks that waited at a time
+        self.most_at_a_time = 0  # tasks that waited at a time
         self._waiting: dict[int, Task] = {}
 
     def start(self, task: Task) -> Hashable:
         self.begun.append(task)
         self._waiting[len(self.begun)] = task
-        self.most = max(self.most, len(self._waiting))
+        self.most_at_a_time = max(self.most_at_a_time, len(self._waiting))
         return len(self.begun)
 
     def wait(self, begun: Collection[Hashable]) -> Mapping[Hashable, Outcome]:
@@ -54,6 +54,9 @@ class Here:
 
     def room(self) -> int:
         return self.places
+
+    def most(self) -> int:
+        return self.limit
 
     def close(self) -> None:
         self._waiting.clear()

@@ -115,11 +115,11 @@ def test_a_batch_on_ray(archive, tmp_path, capsys):
         assert loaded.scene.objects and loaded.frames_found == 6
         assert f"{name}/report.html" in Path(facts["report"]).read_text()
 
-    before = (output / "one" / "scene.json").stat().st_mtime_ns
-    write_tiny(archive / "more", seed=3)
-    status, facts, _ = run_cli(*words, capsys=capsys)
-    assert status == 1 and facts["done_earlier"] == 2 and facts["recordings"] == {"done": 3, "failed": 1}
-    assert (output / "one" / "scene.json").stat().st_mtime_ns == before
+    plan = plan_for(output)
+    workers = here(plan)
+    result = run_batch(list_recordings(archive, output).recordings, plan, lambda: workers, retries=0)
+    assert result.earlier == 2 and result.count == {"done": 2, "failed": 1}
+    assert [str(task) for task in workers.begun if task.stage != "look"] == ["bad: reconstruct"]
 
 
 def test_without_ray_it_says_what_to_install(archive, tmp_path, capsys, monkeypatch):

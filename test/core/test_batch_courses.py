@@ -101,7 +101,13 @@ def test_few_recordings_are_under_way_at_a_time():
     told = []
     ended = list(drive(recordings(50), workers, 0, lambda count, words: told.append(count)))
     assert len(ended) == 50 and told[-1] == 50 and told == sorted(told)
-    assert workers.most <= 2 * AHEAD * 3  # two objects each
+    assert workers.most_at_a_time <= 2 * AHEAD * 3  # two objects each
+
+
+def test_no_more_tasks_are_begun_than_may_be():
+    workers = Here(done, places=3, limit=2)
+    assert len(list(drive(recordings(9), workers, 0))) == 9
+    assert workers.most_at_a_time == 2
 
 
 def test_no_recordings_are_no_work():

@@ -104,7 +104,7 @@ def test_version(capsys):
     [
         (["rum", "x"], "did you mean `instascene run`?"),
         (["Export", "x"], "did you mean `instascene export`?"),
-        (["frobnicate"], "there are run, poses, complete"),
+        (["frobnicate"], "there are run, batch, poses"),
     ],
 )
 def test_a_mistyped_verb_is_a_suggestion(words, hint, capsys):

@@ -8,7 +8,7 @@ from dataset_folders import W, write_scene
 from PIL import Image
 
 from instascene_core.camera import LensModel, PinholeCamera
-from instascene_core.datasets import RawFrame, make_frame, open_dataset
+from instascene_core.datasets import RawFrame, is_recording, make_frame, open_dataset
 from instascene_core.datasets.dataset import evenly
 from instascene_core.datasets.images import read_depth, read_labels, read_rgb
 from instascene_core.datasets.nerfstudio import unique_names
@@ -84,6 +84,25 @@ def test_depth_and_labels_of_another_size_are_refused(tmp_path):
     with pytest.raises(InputError, match="label image"):
         Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "masks/0.png")
         open_dataset(tmp_path, use_depth=False, use_masks=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("transforms.json",), True),
+        (("sparse/0/cameras.txt", "sparse/0/images.txt"), True),
+        (("metadata.yaml",), True),  # a rosbag2
+        (("rgb.txt", "groundtruth.txt"), True),  # TUM
+        (("metadata", "rgbd/0.jpg"), True),  # a format that is known, and refused when it is opened
+        (("images/a.jpg",), False),
+        ((), False),
+    ],
+)
+def test_what_would_be_read_is_told_by_names_alone(tmp_path, files, expected):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert is_recording(tmp_path) is expected
 
 
 def test_no_dataset_at_all(tmp_path):

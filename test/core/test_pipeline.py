@@ -1,6 +1,7 @@
 """The whole job from files, on a small procedural scene; every way it is misused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,14 @@ def test_completion_is_repeatable(scene):
     first = next(iter(scene.objects.values()))
     again = scene.complete(first.instance_id)
     np.testing.assert_array_equal(first.mesh.vertices, again.mesh.vertices)
+
+
+def test_objects_of_another_scene_are_not_taken_over(scene):
+    before = scene.state
+    stranger = replace(next(iter(scene.objects.values())), instance_id=77)
+    with pytest.raises(InputError, match="no instance 77"):
+        scene.take_objects([stranger])
+    assert scene.state is before
 
 
 def test_saved_scene_reads_back(scene, tmp_path):
