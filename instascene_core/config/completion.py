@@ -26,7 +26,8 @@ class WallConfig:
     step: Positive = 0.5  # voxels, of that walk
     max_points: Count = 4000  # observed points from which a walk starts
     min_share: Share = 0.04  # of the points have empty space or surface close behind them ...
-    min_confirmed: float = 0.015  # ... and so many the other side of the wall, observed
+    min_confirmed: float = 0.015  # ... and so many the other side of the wall, observed ...
+    min_opposite: Cosine = 0.5  # ... facing the other way: between both normals, one turned round
 
 
 @dataclass(frozen=True)

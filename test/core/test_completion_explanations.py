@@ -18,9 +18,15 @@ from instascene_core.completion.observing import observation as observing
 from instascene_core.completion.observing.observation import fuse_in_grid
 from instascene_core.completion.observing.regridding import enlarge_box
 from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import ConvexPartsConfig, ObservingConfig, OutlineConfig
+from instascene_core.config.completion import (
+    ConvexPartsConfig,
+    ObservingConfig,
+    OutlineConfig,
+    WallConfig,
+)
 from instascene_core.geometry import Plane, SurfacePoints
 from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.tsdf import FusedVolume, VoxelGrid
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 FAST = CompletionConfig(
@@ -293,6 +299,39 @@ def test_what_a_revolution_knows_is_there_in_every_grid(seen_mug):
 def test_a_vessels_wall_is_measured_and_what_is_solid_has_none(seen_box, seen_mug):
     assert seen_box.wall is None
     assert seen_mug.wall == pytest.approx(0.004, abs=seen_mug.grid.voxel)
+
+
+def solid_as_seen_badly() -> tuple[FusedVolume, SurfacePoints, np.ndarray]:
+    """A box of 8 × 8 × 5 cm whose normals a sensor's noise has tilted, many of its points near edges: the
+    volume, the points, and [nx, ny, nz] where its surface is believed."""
+    half, voxel = np.array([0.04, 0.04, 0.025]), 0.001
+    place = trimesh.transformations.translation_matrix(-half - 0.005)
+    nx, ny, nz = ((2 * half + 0.01) / voxel + 1).astype(int).tolist()
+    grid = VoxelGrid(place, voxel, (nx, ny, nz))
+    beyond = np.abs(grid.centers()) - half
+    tsdf = np.linalg.norm(np.maximum(beyond, 0), axis=-1) + np.minimum(beyond.max(axis=-1), 0)
+    rng = np.random.default_rng(0)
+    axis, sign = rng.integers(0, 3, 3000), rng.choice([-1, 1], 3000)
+    positions = rng.uniform(-1, 1, (3000, 3)) * half
+    positions[np.arange(3000), axis] = sign * half[axis]
+    normals = rng.normal(scale=0.35, size=(3000, 3))
+    normals[np.arange(3000), axis] += sign
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    empty = np.zeros(grid.shape, dtype=np.float32)
+    volume = FusedVolume(
+        grid, 0.004, 0.008, tsdf.astype(np.float32), empty, empty, empty, empty, empty,
+        np.zeros((*grid.shape, 3), np.uint8),
+    )  # fmt: skip
+    return volume, SurfacePoints(positions, normals), np.abs(tsdf) < 0.004
+
+
+def test_a_solid_that_a_noisy_sensor_saw_has_no_wall():
+    """Walks against tilted normals leave it through the next face; that one does not face the other way."""
+    volume, points, believed = solid_as_seen_badly()
+    free = ~believed & (volume.tsdf > 0)
+    any_side = WallConfig(min_opposite=-1.0)
+    assert observing.measure_wall(volume, points, free, believed, any_side) is not None
+    assert observing.measure_wall(volume, points, free, believed, WallConfig()) is None
 
 
 def test_the_wall_is_measured_once_for_a_grid(seen_mug, monkeypatch):

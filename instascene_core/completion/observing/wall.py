@@ -18,10 +18,13 @@ def measure_wall(
     """Metres: thickness of the wall, median over the points whose other side was observed, too; None where
     too few points have one for the thing to be a vessel.
 
-    Walks from observed points against their normals until space is empty, or surface, again.
+    Walks from observed points against their normals until space is empty, or surface, again.  The other side
+    of a wall faces the other way: a walk that begins near an edge of a solid leaves it through the next face.
     free, believed: [nx, ny, nz] bool, known to be empty, and where the fused distance holds.  known: metres,
     a thickness that was measured better.
     """
+    from scipy.spatial import cKDTree
+
     grid = volume.grid
     positions = points.positions
     step = max(1, len(positions) // config.max_points)
@@ -37,12 +40,16 @@ def measure_wall(
     # The first steps may still lie on the near side of the surface.
     first = np.argmax(met > 0, axis=1)
     exits = (met > 0).any(axis=1) & (first > 1)
-    other_side = exits & (met[np.arange(len(met)), first] == 1)
-    if exits.mean() < config.min_share or other_side.mean() < config.min_confirmed:
+    other_side = np.flatnonzero(exits & (met[np.arange(len(met)), first] == 1))
+    ends = positions[other_side] - depths[first[other_side], None] * normals[other_side]
+    facing = points.normals[cKDTree(points.positions).query(ends)[1]] if len(ends) else ends
+    away = -np.einsum("nc,nc->n", facing, normals[other_side])
+    other_side = other_side[away > config.min_opposite]
+    if exits.mean() < config.min_share or len(other_side) < config.min_confirmed * len(positions):
         return None
     if known is not None:
         return known
-    if not other_side.any():
+    if not len(other_side):
         return None
     end = np.clip(np.nan_to_num(volume.tsdf[tuple(index[other_side, first[other_side]].T)]), 0, None)
     thickness = float(np.median(depths[first[other_side]] - end))  # the walk's end lies that far outside
