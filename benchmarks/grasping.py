@@ -39,7 +39,7 @@ from grasps import (  # pyright: ignore[reportMissingImports] (in examples/)
 
 # Nobody tunes on them; the sampler was worked on with 941.  954 came for 952, of which a jar was looked at
 # when the grasps' order was settled.
-SEEDS = (951, 953, 954)
+SEEDS = (951, 953, 954, 955, 956)
 COMPLETED = Sources((f"{CORE}.scene", f"{CORE}.synthetic"))
 SAMPLER = digest((Path(__file__).resolve().parents[1] / "examples" / "grasps.py").read_bytes())
 PAD_RAYS = 5  # along each side of a pad

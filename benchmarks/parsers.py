@@ -3,8 +3,8 @@
 Every file of saved scenes (all formats, `usd` too) is read by the parser that it is for, and compared with
 object.json and mesh.ply: mass, centre, inertia, volume, pose in the scene, watertight with the same Euler
 number.  Readers that are not installed are named as such.  SDF has no parser in Python: its numbers and file
-names are read here.  Writes benchmarks/results/parsers.json; ends with 1 where anything is off by more than
-1 %, or a reader complains.
+names are read here, and by a small program over Gazebo's own library where that is installed.  Writes
+benchmarks/results/parsers.json; ends with 1 where anything is off by more than 1 %, or a reader complains.
 """
 
 import argparse
@@ -130,6 +130,7 @@ READERS: dict[str, Callable[[Path, list[Expected], Answer], None]] = {
     "yourdfpy": parsers_scene.yourdfpy,
     "urdf_parser_py": parsers_scene.urdf_parser_py,
     "sdf": parsers_scene.sdf,
+    "libsdformat": parsers_scene.libsdformat,
     "pxr": parsers_scene.pxr,
     "simready-validate": parsers_scene.simready,
     "gltf-validator": parsers_scene.gltf_validator,

@@ -139,6 +139,40 @@ def sdf(folder: Path, things: list, answer: Any) -> None:
         answer.compare("pose", pose, one.pose, one.size)
 
 
+def libsdformat(folder: Path, things: list, answer: Any) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        program = _sdformat_reader(Path(place))
+        files = [folder / "scene.sdf", *(one.folder / "model.sdf" for one in things)]
+        done = subprocess.run([program, *files], capture_output=True, text=True, check=True)
+    answer.files += len(files)
+    answer.complaints += done.stderr.splitlines()
+    read = [json.loads(line) for line in done.stdout.splitlines()]
+    for one in things:
+        alone = [found for found in read if found["file"] == str(one.folder / "model.sdf")]
+        placed = [found for found in read if (found["file"], found["model"]) == (str(files[0]), one.name)]
+        answer.compare("models", (len(alone), len(placed)), (1, 1))
+        for found in alone + placed:
+            answer.body(one, found["mass"], found["center"], found["moments"])
+        for found in placed:
+            answer.compare("pose", _frame(found["position"], found["wxyz"]), one.pose, one.size)
+
+
+def _sdformat_reader(place: Path) -> Path:
+    """The program of sdformat_reader.cpp, built there.  ImportError where the library is not installed."""
+    if any(shutil.which(tool) is None for tool in ("pkg-config", "g++")):
+        raise ImportError("pkg-config and g++ build the program that asks it")
+    known = subprocess.run(["pkg-config", "--list-package-names"], capture_output=True, text=True, check=True)
+    names = [name for name in known.stdout.split() if name.startswith("sdformat")]
+    if not names:
+        raise ImportError("Debian's package is libsdformat-dev")
+    asked = ["pkg-config", "--cflags", "--libs", names[-1]]
+    flags = subprocess.run(asked, capture_output=True, text=True, check=True)
+    program, source = place / "sdformat_reader", Path(__file__).with_name("sdformat_reader.cpp")
+    build = ["g++", "-std=c++17", str(source), "-o", str(program), *flags.stdout.split()]
+    subprocess.run(build, check=True)
+    return program
+
+
 def pxr(folder: Path, things: list, answer: Any) -> None:
     names = ("Gf", "Usd", "UsdGeom", "UsdPhysics")
     gf, usd, geom, physics = (import_module(f"pxr.{name}") for name in names)

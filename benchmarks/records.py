@@ -78,6 +78,10 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "assets": {"runs": _rows("assets", identity=("scene",))},
     "grasping": {"runs": _rows("grasping", identity=("seed", "object"))},
     "parsers": {"runs": _rows("parsers", identity=("scene",))},
+    "parts": {
+        "runs": _rows("parts", identity=("network", "seen")),
+        "contactdb": _rows("parts", identity=("mesh",)),
+    },
     "settling": {"runs": _rows("settling", identity=("scene",))},
     "background": {"runs": _rows("background", COMPLETION, ("seed", "method"))},
     # The node imports the scene in a process of its own.

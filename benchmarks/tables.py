@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.grasp_tables import grasping
 from benchmarks.markdown import millimetres, number, place, table
+from benchmarks.part_tables import parts
 from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
 from benchmarks.scene_tables import (
@@ -438,6 +439,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "grasping": grasping,
     "parsers": parsers,
     "settling": settling,
+    "parts": parts,
 }
 
 

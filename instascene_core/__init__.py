@@ -22,10 +22,10 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     weights pipelines geometry owned_folder saved_facts             layer 3
     frame gaussians instances                                       layer 4: what one step hands to the next
     objects gaussians_ply corrections                               layer 5
-    datasets rendering                                              layer 6
+    datasets rendering sparse                                       layer 6
     metrics ownership plausibility posing stereo                    layer 7
     synthetic                                                       layer 8
-    registration reconstruction segmentation association features completion    layer 9: steps of the paper
+    registration reconstruction segmentation association features completion parts    layer 9: steps
     scene                                                           layer 10: the paper in order
     training viewer                                                 layer 11
     export                                                          layer 12

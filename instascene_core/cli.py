@@ -20,6 +20,7 @@ from instascene_core.verbs.doctor import Doctor
 from instascene_core.verbs.eval import Eval
 from instascene_core.verbs.export import Export
 from instascene_core.verbs.manner import Answer, Manner, as_json
+from instascene_core.verbs.parts import Parts
 from instascene_core.verbs.poses import Poses
 from instascene_core.verbs.run import Run
 from instascene_core.verbs.settle import Settle
@@ -28,7 +29,7 @@ from instascene_core.verbs.view import View
 
 VERBS = {
     "run": Run, "batch": Batch, "poses": Poses, "complete": Complete, "export": Export, "view": View,
-    "eval": Eval, "synth": Synth, "settle": Settle, "config": ShowConfig, "doctor": Doctor,
+    "eval": Eval, "synth": Synth, "settle": Settle, "parts": Parts, "config": ShowConfig, "doctor": Doctor,
 }  # fmt: skip
 DESCRIPTION = (
     f"instascene {__version__}: posed images to complete objects. `instascene VERB --help` tells more "

@@ -31,6 +31,12 @@ def uncertainty_colors(uncertainty: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(share, steps, channel) for channel in UNCERTAINTY_COLORS.T], axis=-1)
 
 
+def part_color(index: int) -> np.ndarray:
+    """[3] uint8: the colour of an object's part by its number; paler than objects', so that both show."""
+    hue = (0.1 + index * 0.38196601125) % 1.0
+    return (np.array(colorsys.hsv_to_rgb(hue, 0.55 + 0.25 * (index % 2), 0.95)) * 255).astype(np.uint8)
+
+
 def linear(srgb: np.ndarray) -> np.ndarray:
     """Linear intensities [...] in [0, 1] of sRGB values in [0, 1] (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4)

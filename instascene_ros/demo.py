@@ -11,13 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
 import rclpy.utilities
+from instascene.action import CompleteInstances
 from instascene.msg import SceneStatus
-from instascene.srv import CompleteInstance, SaveScene, SegmentInstances
+from instascene.srv import SaveScene, SegmentInstances
+from rclpy.action.client import ActionClient
 from rclpy.signals import SignalHandlerOptions
 
 from instascene_core import synthetic
@@ -99,11 +102,7 @@ class Demo:
     def call(self, service_type, name: str, request, title: str = ""):
         """Call a service, showing the node's progress; raises InputError with its message on failure."""
         client = self.node.create_client(service_type, name)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not client.wait_for_service(timeout_sec=0.2):
-            self.spin(0.0)
-            if time.monotonic() > deadline:
-                raise InputError(f"The service '{name}' did not appear within {START_TIMEOUT_S:.0f} s.")
+        self._await_server(client.service_is_ready, f"service '{name}'")
         future = client.call_async(request)
         shown = None
         while not future.done():
@@ -117,17 +116,40 @@ class Demo:
             raise InputError(response.message)
         return response
 
-    def complete_all(self, instances) -> None:
-        """Complete every object; one that cannot be is named, the others go on."""
-        objects = [i for i in instances if i.kind == "object"]
-        for number, instance in enumerate(objects, 1):
-            title = f"object {instance.id} ({number} of {len(objects)})"
-            request = CompleteInstance.Request(instance_id=instance.id, timeout_s=JOB_TIMEOUT_S)
-            try:
-                self.call(CompleteInstance, "complete_instance", request, title)
-            except InputError as error:
-                warn(f"{title} was not completed: {error}")
-        self.progress("complete", 1.0, f"{len(objects)} objects")
+    def _await_server(self, is_ready: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not is_ready():
+            self.spin(0.2)
+            if time.monotonic() > deadline:
+                raise InputError(f"The {what} did not appear within {START_TIMEOUT_S:.0f} s.")
+
+    def complete_all(self) -> None:
+        """Complete every object and lay them to rest together; those that cannot be are named."""
+        client = ActionClient(self.node, CompleteInstances, "complete_instances")
+        self._await_server(client.server_is_ready, "action 'complete_instances'")
+        sent = client.send_goal_async(CompleteInstances.Goal(), self._on_completing)
+        while not sent.done():
+            self.spin()
+        goal = sent.result()
+        if goal is None or not goal.accepted:
+            raise InputError("scene_node refused to complete the objects; see its log under log/demo.")
+        answer = goal.get_result_async()
+        while not answer.done():
+            self.spin()
+        client.destroy()
+        result = answer.result().result
+        self.progress("complete", 1.0, f"{len(result.completed_ids)} objects")
+        if not result.success:
+            warn(f"Not every object was completed: {result.message}")
+
+    def _on_completing(self, message) -> None:
+        """Feedback of the action: one object, or (id 0) all of them laid to rest."""
+        told = message.feedback
+        if told.instance_id:
+            share = (told.index - 1 + told.progress) / told.total
+            self.progress("complete", share, f"object {told.instance_id} ({told.index} of {told.total})")
+        else:
+            self.progress("rest", told.progress, told.stage)
 
 
 def prepare_input(args: argparse.Namespace, progress: ProgressCallback) -> Path:
@@ -222,9 +244,9 @@ def run(args: argparse.Namespace, progress: ProgressCallback) -> tuple[dict[str,
                 demo.play(len(dataset))
             played = time.monotonic()
             request = SegmentInstances.Request(timeout_s=JOB_TIMEOUT_S)
-            instances = demo.call(SegmentInstances, "segment_instances", request).instances.instances
+            demo.call(SegmentInstances, "segment_instances", request)
             segmented = time.monotonic()
-            demo.complete_all(instances)
+            demo.complete_all()
             demo.call(SaveScene, "save_scene", SaveScene.Request(name=output.name, timeout_s=JOB_TIMEOUT_S))
             finished = time.monotonic()
     finally:

@@ -38,7 +38,7 @@ class ObjectTopics:
         self._cloud = node.create_publisher(PointCloud2, "object_cloud", latched())
         self._told: dict[InstanceId, tuple[CompletedObject, tuple[str, ...]]] = {}  # with its files
         self._view_told = False
-        self._files: dict[InstanceId, tuple[str, ...]] = {}  # of objects that are still to be told of
+        self._files: dict[InstanceId, tuple[str, ...]] = {}  # that are still to be told of
 
     def _make_completed(self):
         return self._node.create_publisher(CompletedObjectMsg, "completed_objects", latched(MAX_OBJECTS))
@@ -47,23 +47,31 @@ class ObjectTopics:
         return self._node.create_publisher(PoseStamped, "next_best_view", latched())
 
     def note_files(self, instance_id: InstanceId, files: Iterable[str]) -> None:
-        """What was written of an object that will be told of next."""
+        """What was written of an object, which will be told of with it; also where it is known already."""
         self._files[instance_id] = tuple(files)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether files were written of objects that were told of without them."""
+        return not self._told.keys().isdisjoint(self._files)
+
     def update(self, objects: Mapping[InstanceId, CompletedObject], header: Header, cloud: Header) -> None:
-        """Tell of objects that are new or changed.  header: of the map; cloud: of the scene's own frame."""
+        """Tell of objects that are new or changed, or of which files were written.
+
+        header: of the map; cloud: of the scene's own frame.
+        """
         before, self._told = self._told, {}
         for number, result in objects.items():
             known = before.get(number)
-            if known is None or known[0] is not result:
+            if known is None or known[0] is not result or number in self._files:
                 known = (result, self._files.pop(number, ()))
             self._told[number] = known
         if before.keys() - objects.keys():
             self._node.destroy_publisher(self._completed)
             self._completed, before = self._make_completed(), {}
-        for number, (result, files) in self._told.items():
-            if number not in before or before[number][0] is not result:
-                self._completed.publish(scene_messages.completed_object_message(result, header, files))
+        for number, told in self._told.items():
+            if before.get(number) is not told:
+                self._completed.publish(scene_messages.completed_object_message(told[0], header, told[1]))
         self._cloud.publish(scene_messages.objects_cloud_message(objects.values(), cloud))
         self._tell_next_view(objects, header)
 

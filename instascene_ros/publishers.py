@@ -119,10 +119,10 @@ class ScenePublishers:
                 self._gaussians.publish(
                     scene_messages.gaussians_message(snapshot.gaussians, labels, scene_header)
                 )
-            if not same_objects:
+            if not same_objects or self.objects.has_news:
                 self.objects.update(snapshot.objects, header, scene_header)
-                if self._collisions is not None:
-                    self._collisions.update(snapshot.objects, header)
+            if not same_objects and self._collisions is not None:
+                self._collisions.update(snapshot.objects, header)
             if self._transforms is not None:
                 self._transforms.update(self._frames(snapshot), header)
 

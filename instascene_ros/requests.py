@@ -1,25 +1,34 @@
 """Services and actions that make the scene's results: decompose, complete, save."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from instascene.action import BuildScene, CompleteInstances
 from instascene.msg import CompletedObject as CompletedObjectMsg
-from instascene.srv import CompleteInstance, GetInstance, ResetScene, SaveScene, SegmentInstances
+from instascene.srv import (
+    CompleteInstance,
+    GetInstance,
+    ResetScene,
+    SaveScene,
+    SegmentInstances,
+    SegmentParts,
+)
 
-from instascene_core.errors import Cancelled, NotReadyError
-from instascene_core.export.object_files import export_object, require_exportable, require_formats
+from instascene_core.errors import NotReadyError
+from instascene_core.export.asset import in_object_frame
+from instascene_core.export.object_files import export_object, require_exportable
 from instascene_core.export.saved_scene import save_scene
 from instascene_core.instances import InstanceId
+from instascene_core.parts.segment import PartSegmenter
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import nothing_found
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
-from instascene_ros.error_log import describe
 from instascene_ros.publishers import ScenePublishers
-from instascene_ros.request_handling import AlreadyCounted, RequestHandling, feedback
+from instascene_ros.request_handling import RequestHandling, feedback
 from instascene_ros.scene_worker import SceneWorker
+from instascene_ros.series import CompletingSeries
 
 
 class Requests:
@@ -43,12 +52,14 @@ class Requests:
             (SegmentInstances, "segment_instances", self._segment_instances),
             (CompleteInstance, "complete_instance", self._complete_instance),
             (GetInstance, "get_instance", self._get_instance),
+            (SegmentParts, "segment_parts", self._segment_parts),
             (SaveScene, "save_scene", self._save_scene),
             (ResetScene, "reset_scene", self._reset_scene),
         )
+        series = CompletingSeries(worker, publishers, handling, data_folder)
         self.actions = (
             (BuildScene, "build_scene", self._build_scene),
-            (CompleteInstances, "complete_instances", self._complete_instances),
+            (CompleteInstances, "complete_instances", series),
         )
 
     # ── services ──────────────────────────────────────────────────────────────────────────────────
@@ -101,6 +112,26 @@ class Requests:
         if result is not None:
             response.completed_object = scene_messages.completed_object_message(result, response.header)
 
+    def _segment_parts(self, request, response) -> None:
+        instance_id = InstanceId(request.instance_id)
+
+        def work(progress: ProgressCallback):
+            scene = self._worker.scene
+            result = scene.objects.get(instance_id)
+            if result is None:
+                raise NotReadyError(
+                    f"Object {instance_id} is not completed; call complete_instance with its id first."
+                )
+            mesh = scene_messages.decimated(result.mesh, scene_messages.MAX_TRIANGLES)
+            segmenter = PartSegmenter.from_config(scene.config.parts)
+            return mesh.moved(result.world_offset), segmenter.label_mesh(in_object_frame(result, mesh))
+
+        mesh, labels = self._handling.run("segment_parts", work, request.timeout_s)
+        response.header = self._publishers.header(self._worker.snapshot)
+        response.mesh = scene_messages.mesh_message(mesh)
+        response.levels = [scene_messages.part_level_message(level) for level in labels.levels]
+        response.message = f"Parts: {', '.join(labels.levels[-1].names)}."
+
     def _save_scene(self, request, response) -> None:
         folder = folder_under(self._data_folder, request.name)
 
@@ -148,56 +179,3 @@ class Requests:
         result.instances = self._publishers.instances_message(snapshot)
         if nothing is not None:
             raise nothing
-
-    def _complete_instances(self, goal, result) -> None:
-        """One job an object, so that other requests get their turn in between."""
-        snapshot = self._worker.snapshot
-        if snapshot.instances is None:
-            raise NotReadyError("There are no instances yet; call segment_instances first.")
-        ids = [InstanceId(i) for i in goal.request.instance_ids] or [i.id for i in snapshot.instances.objects]
-        if goal.request.formats:  # what cannot be written is refused before the work
-            config = self._worker.scene.config.export.of_formats(goal.request.formats)
-            require_formats(config)
-        with self._publishers.series():
-            self._complete_all(goal, result, ids)
-        if result.failed_ids:
-            reasons = list(result.failures)
-            if len(reasons) > 1:
-                reasons = [f"object {i}: {reason}" for i, reason in zip(result.failed_ids, reasons)]
-            result.success = False
-            result.message = f"{len(result.failed_ids)} of {len(ids)} objects failed: {' '.join(reasons)}"
-            if not result.completed_ids:
-                raise AlreadyCounted(result.message)
-
-    def _complete_all(self, goal, result, ids: Sequence[InstanceId]) -> None:
-        """Note in the result which were completed, which failed and why.  Raises Cancelled."""
-        for index, instance_id in enumerate(ids):
-            try:
-                self._complete_for_goal(goal, instance_id, index, len(ids))
-                result.completed_ids.append(instance_id)
-            except Cancelled as error:
-                if not result.completed_ids:
-                    raise
-                raise Cancelled(
-                    f"Cancelled; {len(result.completed_ids)} of {len(ids)} objects were completed and stay."
-                ) from error
-            except Exception as error:
-                result.failed_ids.append(instance_id)
-                result.failures.append(describe(error))
-
-    def _complete_for_goal(self, goal, instance_id: InstanceId, index: int, total: int) -> None:
-        def make_feedback(stage: str, fraction: float, message: str):
-            return CompleteInstances.Feedback(
-                instance_id=instance_id,
-                index=index + 1,
-                total=total,
-                stage=message or stage,
-                progress=fraction,
-            )
-
-        def work(progress: ProgressCallback):
-            return self._complete(instance_id, goal.request, progress)
-
-        report = feedback(goal, make_feedback, every_message=True)
-        report("complete", 0.0, "")
-        self._handling.run_for_goal(goal, "complete_instance", work, report)

@@ -7,7 +7,7 @@ import numpy as np
 from geometry_msgs.msg import Point
 from instascene.msg import CompletedObject as CompletedObjectMsg
 from instascene.msg import Instance as InstanceMsg
-from instascene.msg import InstanceArray
+from instascene.msg import InstanceArray, PartLevel
 from sensor_msgs.msg import PointCloud2, PointField
 from shape_msgs.msg import Mesh, MeshTriangle
 from std_msgs.msg import ColorRGBA, Header
@@ -19,6 +19,7 @@ from instascene_core.geometry.mesh import is_watertight, simplify, vertex_normal
 from instascene_core.instances import Instance, InstanceId, InstanceMap
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
+from instascene_core.parts.segment import PartLevel as PartLabelsLevel
 from instascene_ros.conversions import pose_from_matrix
 
 # Object arrays cost about 8 µs per vertex and triangle on each side.
@@ -132,6 +133,14 @@ def completed_object_message(result: CompletedObject, header: Header, files=()) 
     dimensions = message.dimensions
     dimensions.x, dimensions.y, dimensions.z = (float(v) for v in result.dimensions)
     return message
+
+
+def part_level_message(level: PartLabelsLevel) -> PartLevel:
+    return PartLevel(
+        vertex_part=array.array("i", np.asarray(level.part, dtype=np.int32).tobytes()),
+        names=list(level.names),
+        scores=array.array("f", np.asarray(level.scores, dtype=np.float32).tobytes()),
+    )
 
 
 # ── clouds ────────────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@ from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.following import FollowingConfig
 from instascene_core.config.measured_depth import EstimatedDepthConfig, MeasuredDepthConfig
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
+from instascene_core.config.parts import PartsConfig
 from instascene_core.config.plausibility import PlausibilityConfig
 from instascene_core.config.ranges import Count, Share, Signed
 from instascene_core.config.reconstruction import ReconstructionConfig
@@ -59,6 +60,7 @@ class Config:
     following: FollowingConfig = field(default_factory=FollowingConfig)
     completion: CompletionConfig = field(default_factory=CompletionConfig)
     resting: RestingConfig = field(default_factory=RestingConfig)
+    parts: PartsConfig = field(default_factory=PartsConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
 
 
@@ -71,6 +73,7 @@ __all__ = [
     "FeaturesConfig",
     "FollowingConfig",
     "MeasuredDepthConfig",
+    "PartsConfig",
     "PixelLabelsConfig",
     "PlausibilityConfig",
     "ReconstructionConfig",

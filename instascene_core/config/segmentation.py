@@ -8,6 +8,7 @@ there, of its patches or its creases, want weights of their own
 from dataclasses import dataclass, field
 from typing import Literal
 
+from instascene_core.config.points import PointsConfig
 from instascene_core.config.ranges import Angle, Cosine, Count, Positive, Share, Signed
 
 
@@ -137,6 +138,15 @@ class GeometricCutConfig:
 
 
 @dataclass(frozen=True)
+class SecondOpinionConfig:
+    """What another segmenter's instances of the whole scene count beside the evidence (builtin+points)."""
+
+    min_share: Share = 0.8  # of a patch's elements that one instance must have; else the patch is silent
+    same_log_odds: float = 0.5  # that two patches of one instance are one object
+    different_log_odds: float = 0.5  # that two patches of two instances are two
+
+
+@dataclass(frozen=True)
 class EvidenceConfig:
     """The built-in segmenter's decision on patches: the network's evidence of all views, and the shape."""
 
@@ -156,6 +166,7 @@ class EvidenceConfig:
     # "threshold", and with given masks: mean probability of "two objects" above which parts stay apart
     max_evidence_cut: Share = 0.5
     fill_pixels: float = 4.0  # foreground this near to an object's mask is part of it
+    second: SecondOpinionConfig = field(default_factory=SecondOpinionConfig)
 
 
 @dataclass(frozen=True)
@@ -249,10 +260,20 @@ class SegmentationConfig:
     """2D instance masks."""
 
     # "labels": given label images; "builtin": trained network and fused geometry; "network" and
-    # "geometric": either alone; "auto": labels where any are given, else builtin; "mask2former", "sam2"
-    # and "cropformer": public weights of your own, see `public`
+    # "geometric": either alone; "points": a network on the points of the whole scene at once, and
+    # "builtin+points": its instances as votes beside builtin's; "auto": labels where any are given, else
+    # builtin; "mask2former", "sam2" and "cropformer": public weights of your own, see `public`
     segmenter: Literal[
-        "auto", "labels", "builtin", "network", "geometric", "mask2former", "sam2", "cropformer"
+        "auto",
+        "labels",
+        "builtin",
+        "network",
+        "geometric",
+        "points",
+        "builtin+points",
+        "mask2former",
+        "sam2",
+        "cropformer",
     ] = "auto"
     max_pixels: Count = 320 * 240  # builtin and geometric segment larger frames smaller
     ids_agree: bool = False  # given labels: the same id means the same object in every frame (a tracker's)
@@ -261,4 +282,5 @@ class SegmentationConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     fused_surface: FusedSurfaceConfig = field(default_factory=FusedSurfaceConfig)
     given: GivenMasksConfig = field(default_factory=GivenMasksConfig)
+    points: PointsConfig = field(default_factory=PointsConfig)
     public: PublicSegmentersConfig = field(default_factory=PublicSegmentersConfig)

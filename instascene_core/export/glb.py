@@ -24,6 +24,16 @@ ROUGHNESS = 0.8  # of household things: nothing is known of it
 
 
 @dataclass(frozen=True)
+class Group:
+    """Some of a shape's triangles as a primitive of their own, in one colour."""
+
+    name: str
+    triangles: np.ndarray  # indices of the shape's triangles
+    color: np.ndarray  # [3] uint8 sRGB
+    extras: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Shape:
     """A mesh as glTF shows it."""
 
@@ -33,6 +43,7 @@ class Shape:
     texture: Texture | None = None
     png: bytes = b""  # the texture's image
     attributes: dict[str, np.ndarray] = field(default_factory=dict)  # name → [V] float, a number a vertex
+    groups: tuple[Group, ...] = ()  # a primitive each, without texture; none: one for all triangles
 
 
 @dataclass(frozen=True)
@@ -114,9 +125,28 @@ class _Document:
             attributes["COLOR_0"] = self._accessor(data, UINT16, VERTICES, normalized=True)
         for name, values in shape.attributes.items():
             attributes[name] = self._floats(values[vertex])
+        if shape.groups:
+            del attributes["COLOR_0"]  # it would multiply the groups' own
+            return {
+                "name": shape.name,
+                "primitives": [self._group(shape, g, attributes) for g in shape.groups],
+            }
         indices = self._accessor(triangles.astype("<u4").ravel(), UINT32, INDICES)
         primitive = {"attributes": attributes, "indices": indices, "material": self._material(shape)}
         return {"name": shape.name, "primitives": [primitive]}
+
+    def _group(self, shape: Shape, group: Group, attributes: dict) -> dict:
+        """A primitive of some triangles, which shares its vertices with the others."""
+        corners = shape.mesh.triangles[group.triangles].astype("<u4").ravel()
+        color = [*linear(group.color / 255).tolist(), 1.0]
+        surface = {"baseColorFactor": color, "metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
+        self._lists["materials"].append({"name": group.name, "pbrMetallicRoughness": surface})
+        return {
+            "attributes": attributes,
+            "indices": self._accessor(corners, UINT32, INDICES),
+            "material": len(self._lists["materials"]) - 1,
+            "extras": {"name": group.name, **group.extras},
+        }
 
     def _material(self, shape: Shape) -> int:
         surface: dict = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}

@@ -6,9 +6,11 @@ from pathlib import Path
 from instascene_core.owned_folder import Layout
 from instascene_core.untrusted import read_json
 
-# The names of all files that `write_object` makes, and of the folders; see `object_files.WRITERS`.
+# The names of all files that `write_object` and `write_parts` make, and of the folders; see
+# `object_files.WRITERS` and `part_files`.
 OBJECT_FILES = (
     r"mesh\.(ply|glb|stl|obj|mtl|png)|mesh_lod\d\.glb|object\.(json|urdf|xml|usda)|model\.(sdf|config)"
+    r"|parts\.(ply|glb|json)"
     r"|collision/(part_\d{3,}|visual)\.obj"  # visual: of earlier versions
 )
 OBJECT_FOLDERS = r"collision"

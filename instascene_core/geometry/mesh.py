@@ -334,13 +334,36 @@ def convex_hull(points: np.ndarray) -> TriangleMesh:
 def _joggled_hull(points: np.ndarray) -> TriangleMesh:
     """Convex hull of points [N, 3] that nearly lie on planes and lines in common: moved by as little as makes
     every face a triangle of its own (Qhull's QJ)."""
-    import trimesh
     from scipy.spatial import ConvexHull
 
     hull = ConvexHull(points, qhull_options="QJ Pp")
-    mesh = to_trimesh(TriangleMesh(np.asarray(points, dtype=np.float64), hull.simplices.astype(np.int32)))
-    trimesh.repair.fix_normals(mesh)  # along shared edges, so that slivers turn as their neighbours do
-    return compact(from_trimesh(mesh))
+    triangles = _turned_alike(hull.simplices.astype(np.int32), hull.neighbors)
+    mesh = TriangleMesh(np.asarray(points, dtype=np.float64), triangles)
+    return compact(mesh if volume(mesh) > 0 else TriangleMesh(mesh.vertices, triangles[:, ::-1]))
+
+
+def _turned_alike(triangles: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
+    """[F, 3] the triangles of one closed surface, each wound as those beside it.
+
+    neighbors: [F, 3], the k-th lies across the edge that faces corner k.  Windings follow the shared edges:
+    a sliver has no normal to go by.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import breadth_first_order
+
+    count = len(triangles)
+    graph = coo_matrix((np.ones(3 * count), (np.repeat(np.arange(count), 3), neighbors.ravel())))
+    order, before = breadth_first_order(graph.tocsr(), 0, directed=False)
+    child, parent = order[1:], before[order[1:]]
+    # The corner of the parent that faces the child: the next two are the edge that they share.
+    facing = (neighbors[parent] == child[:, None]).argmax(axis=1)
+    begin, end = (triangles[parent, (facing + k) % 3] for k in (1, 2))
+    at = (triangles[child] == begin[:, None]).argmax(axis=1)
+    alike = triangles[child, (at + 1) % 3] != end  # the same edge the same way round is a turn
+    turned = np.zeros(count, dtype=bool)
+    for one, source, same in zip(child.tolist(), parent.tolist(), alike.tolist()):
+        turned[one] = turned[source] if same else not turned[source]
+    return np.where(turned[:, None], triangles[:, ::-1], triangles)
 
 
 def smallest_rectangle(points: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -1,9 +1,43 @@
-"""Import open3d on machines without the system's libusb (its Linux wheels link against it)."""
+"""Import open3d without what nothing here needs of it, also on machines without the system's libusb.
+
+Its Linux wheels link against libusb.  Its plots and its machine learning bring dash, plotly, pandas and
+scikit-learn, more than half of what importing it takes; they are loaded when somebody first asks for them.
+"""
 
 import ctypes
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 
 from instascene_core.errors import MissingDependencyError
+
+LATER = ("open3d.ml", "open3d.visualization")
+
+
+class _LazyFinder(MetaPathFinder):
+    """Finds the modules of LATER as such that are executed when something of them is first used."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target=None) -> ModuleSpec | None:
+        if fullname not in LATER:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def _putting_off() -> Iterator[None]:
+    """Inside, the modules of LATER are imported without being executed."""
+    finder = _LazyFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _load():
@@ -16,7 +50,8 @@ def _load():
         except (ImportError, OSError):
             pass  # the system's libusb, if any, will do; open3d says so itself when there is none
     try:
-        import open3d as module
+        with _putting_off():
+            import open3d as module
     except (ImportError, OSError) as error:
         raise MissingDependencyError(
             f"open3d cannot be imported ({error}); install it with `pip install open3d-cpu libusb-package`."

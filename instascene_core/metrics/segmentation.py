@@ -10,7 +10,7 @@
   smallest region, and points without a true label, count neither for nor against.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -225,11 +225,21 @@ def _point_precision(
     iou: np.ndarray, confidence: np.ndarray, void_share: np.ndarray, threshold: float
 ) -> float:
     """Average precision at one threshold from IoU [P, T], confidence [P] and share of void points [P]."""
+    hits, confidences = point_claims(iou, confidence, void_share, threshold)
+    return area_of_claims(hits, confidences, iou.shape[1])
+
+
+def point_claims(
+    iou: np.ndarray, confidence: np.ndarray, void_share: np.ndarray, threshold: float
+) -> tuple[list[bool], list[float]]:
+    """(hit or false, confidence) of every prediction that counts, the surest first.
+
+    iou: [P, T]; confidence: [P]; void_share: [P] of a prediction's points: one that hits nothing and lies on
+    void points by more than the threshold counts neither for nor against.
+    """
     predictions, truths = iou.shape
-    if not truths:
-        return float("nan")
     free, hits, confidences = np.ones(truths, dtype=bool), [], []
-    for p in np.lexsort((-iou.max(axis=1), -confidence)) if predictions else ():
+    for p in np.lexsort((-iou.max(axis=1, initial=0.0), -confidence)) if predictions else ():
         if not (iou[p] > threshold).any():
             if void_share[p] > threshold:
                 continue
@@ -239,7 +249,14 @@ def _point_precision(
             hits.append(bool(candidates.max() > threshold))
             if hits[-1]:
                 free[candidates.argmax()] = False
-        confidences.append(confidence[p])
+        confidences.append(float(confidence[p]))
+    return hits, confidences
+
+
+def area_of_claims(hits: Sequence[bool], confidences: Sequence[float], truths: int) -> float:
+    """Area under precision over recall, by trapezoids; NaN without true instances."""
+    if not truths:
+        return float("nan")
     if not hits:
         return 0.0
     # One point of the curve per confidence: predictions as sure as each other come together.

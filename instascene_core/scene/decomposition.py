@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from instascene_core import association, features
-from instascene_core.config import Config
+from instascene_core.config import Config, FeaturesConfig
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.images import resize
@@ -70,24 +70,9 @@ def find_instances(
         traces, labels, clusters, len(means), config.features, config.features.seed, progress
     )
     # 5. Instances at τ.
-    cluster_of_gaussian = features.assign(field, clusters, means, config.features)
-    if config.features.keep_votes:
-        # What the masks of all views have decided stays; features decide on what they do not see.
-        cluster_of_gaussian[result.refused & (cluster_of_gaussian < len(result.clusters))] = UNLABELLED
-        cluster_of_gaussian = np.where(
-            result.gaussian_clusters >= 0, result.gaussian_clusters, cluster_of_gaussian
-        ).astype(np.int32)
-    for number, (_, members) in enumerate(structure, len(result.clusters)):
-        # No mask speaks against these; where their feature does not say otherwise they stay structure.
-        unassigned = members[cluster_of_gaussian[members] < 0]
-        cluster_of_gaussian[unassigned] = number
+    cluster_of_gaussian = _assigned(field, clusters, result, means, config.features)
     # 6. Ids that stay from one update to the next, and label images.
-    old = np.full(len(means), UNLABELLED, dtype=np.int32)
-    if ids.means is not None and ids.labels is not None:
-        old = features.transfer_labels(ids.means, ids.labels, means, config.features)
-    id_of_cluster = features.stable_ids(
-        cluster_of_gaussian, old, len(clusters), config.features.min_id_overlap, ids.next_free
-    )
+    id_of_cluster = _lasting_ids(cluster_of_gaussian, len(clusters), means, ids, config.features)
     gaussian_labels = np.where(
         cluster_of_gaussian >= 0, id_of_cluster[cluster_of_gaussian], UNLABELLED
     ).astype(np.int32)
@@ -107,6 +92,40 @@ def find_instances(
     )  # fmt: skip
     plane = support.plane if support else None
     return FoundInstances(InstanceMap(instances, gaussian_labels, images, plane), field)
+
+
+def _assigned(
+    field: np.ndarray,
+    clusters: Sequence[np.ndarray],
+    found: association.Association,
+    means: np.ndarray,
+    config: FeaturesConfig,
+) -> np.ndarray:
+    """[N] int32 the cluster of each Gaussian, or UNLABELLED.
+
+    field: [N, 16] features; clusters: Gaussians of each, those of `found` first, then structure; means:
+    [N, 3] metres.
+    """
+    cluster = features.assign(field, clusters, means, config)
+    if config.keep_votes:
+        # What the masks of all views have decided stays; features decide on what they do not see.
+        cluster[found.refused & (cluster < len(found.clusters))] = UNLABELLED
+        cluster = np.where(found.gaussian_clusters >= 0, found.gaussian_clusters, cluster).astype(np.int32)
+    for number in range(len(found.clusters), len(clusters)):
+        # No mask speaks against these; where their feature does not say otherwise they stay structure.
+        members = clusters[number]
+        cluster[members[cluster[members] < 0]] = number
+    return cluster
+
+
+def _lasting_ids(
+    cluster_of_gaussian: np.ndarray, count: int, means: np.ndarray, ids: IdHistory, config: FeaturesConfig
+) -> np.ndarray:
+    """[count] the id of each cluster: that of the instance it was before, or one never given."""
+    old = np.full(len(means), UNLABELLED, dtype=np.int32)
+    if ids.means is not None and ids.labels is not None:
+        old = features.transfer_labels(ids.means, ids.labels, means, config)
+    return features.stable_ids(cluster_of_gaussian, old, count, config.min_id_overlap, ids.next_free)
 
 
 def trace_views(

@@ -147,19 +147,34 @@ class Scene(SceneReading):
         num_samples: int | None = None,
         seed: int | None = None,
         progress: ProgressCallback = no_progress,
+        *,
+        rest: bool = True,
     ) -> CompletedObject:
         """The closed mesh of one instance of the latest decomposition (made first where there is none).
 
         Frames that arrived since then do not count until `segment` is called again: ids stay valid.
-        num_samples, seed: None takes the configuration's.  It gives way to the objects that are complete
-        already (`resting`), which stay as they were handed out.
+        num_samples, seed: None takes the configuration's.  rest: it gives way to the objects that are
+        complete already (`resting`), which stay as they were handed out; False leaves it as it is by itself,
+        for who completes several and then calls `lay_to_rest` once.
         """
         if self.state.decomposition is None:
             self.segment(progress)
-        self.state = self._rested(
-            self.completed_alone(instance_id, num_samples, seed, progress), {instance_id}
-        )
+        state = self.completed_alone(instance_id, num_samples, seed, progress)
+        self.state = self._rested(state, {instance_id}, progress) if rest else state
         return self.objects[instance_id]
+
+    def lay_to_rest(
+        self, ids: Collection[InstanceId] | None = None, progress: ProgressCallback = no_progress
+    ) -> None:
+        """Let completed objects lie together: none reaches into another, each stands on what carries it.
+
+        ids: those that may change, all others stay as they are; None = every object that is complete.
+        Raises InputError for one that is not.  Nothing is changed where `resting` is switched off.
+        """
+        moving = set(self.objects) if ids is None else set(ids)
+        if unknown := sorted(moving - set(self.objects)):
+            raise InputError(f"Object {unknown[0]} is not complete; complete it first.")
+        self.state = self._rested(self.state, moving, progress)
 
     def completed_alone(
         self,
@@ -180,7 +195,9 @@ class Scene(SceneReading):
             result = replace(result, world_offset=self.world_offset)
         return self.state.with_object(result, metrics)
 
-    def _rested(self, state: SceneState, moving: Collection[InstanceId]) -> SceneState:
+    def _rested(
+        self, state: SceneState, moving: Collection[InstanceId], progress: ProgressCallback
+    ) -> SceneState:
         """The state with objects laid to rest among the others, which stay as they are."""
         if not self.config.resting.enabled or not moving:
             return state
@@ -189,7 +206,7 @@ class Scene(SceneReading):
             known = state.require_decomposition()
             support, walls = known.instances.support, known.support.walls if known.support else ()
             planes = [*([] if support is None else [support]), *walls]
-            result = lay_to_rest(state.objects, planes, known.up, self.config, moving)
+            result = lay_to_rest(state.objects, planes, known.up, self.config, moving, progress)
         moved = {str(number): moves.as_dict() for number, moves in result.moved.items()}
         metrics["resting"] = {**state.metrics.get("resting", {}), **moved}
         return state.with_objects(result.objects, metrics)
@@ -218,8 +235,8 @@ class Scene(SceneReading):
                 completed.add(instance_id)
             except InputError as error:
                 failures[instance_id] = str(error)
-        self.state = self._rested(self.state, completed)
         progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
+        self.state = self._rested(self.state, completed, progress)
         return failures
 
     def check_plausibility(self) -> Verdict | None:
@@ -333,7 +350,12 @@ class Scene(SceneReading):
             raise InputError("The reconstruction is of other frames than the scene holds.")
         self._replace(self.state.with_reconstruction(reconstructed), reconstructed.posed_frames)
 
-    def take_objects(self, objects: Sequence[CompletedObject], metrics: Mapping | None = None) -> None:
+    def take_objects(
+        self,
+        objects: Sequence[CompletedObject],
+        metrics: Mapping | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> None:
         """Take over objects of the latest decomposition that were completed elsewhere, each by itself
         (`completed_alone`), in place of all that there are, and lay them to rest together, as `complete_all`
         does.
@@ -343,7 +365,7 @@ class Scene(SceneReading):
         taken = {thing.instance_id: thing for thing in objects}
         for instance_id in taken:
             _ = self.require_instances()[instance_id]  # InputError for one that is of another scene
-        self.state = self._rested(self.state.with_objects(taken, metrics or {}), taken.keys())
+        self.state = self._rested(self.state.with_objects(taken, metrics or {}), taken.keys(), progress)
 
     # ── reading (the rest is SceneReading's) ──────────────────────────────────────────────────────
 

@@ -11,11 +11,18 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.fused_surface.contacts import load_contact_model
-from instascene_core.segmentation.fused_surface.cutters import Cutter, GeometricCutter, NetworkCutter
+from instascene_core.segmentation.fused_surface.cutters import (
+    Cutter,
+    GeometricCutter,
+    NetworkCutter,
+    SecondOpinion,
+)
 from instascene_core.segmentation.fused_surface.objectness import load_objectness_model
 from instascene_core.segmentation.fused_surface.segmenter import SurfaceSegmenter
 from instascene_core.segmentation.labels import GivenLabels
 from instascene_core.segmentation.network import network_of
+from instascene_core.segmentation.points_network.cutter import PointsCutter
+from instascene_core.segmentation.points_network.segment import points_network_of
 from instascene_core.segmentation.propagated import PropagatedLabels
 from instascene_core.segmentation.public.cropformer import CropFormer
 from instascene_core.segmentation.public.mask2former import Mask2Former
@@ -48,6 +55,32 @@ def builtin(
     return _on_surface("builtin", cutter, config, support, up, seek_support, single_view)
 
 
+def points(
+    config: SegmentationConfig,
+    support: Support | None = None,
+    up: np.ndarray | None = None,
+    seek_support: bool = True,
+) -> SurfaceSegmenter:
+    """By a network on the points of all frames together.  Raises InputError as `builtin` does."""
+    return _on_surface("points", _points_cutter(config), config, support, up, seek_support, None)
+
+
+def builtin_and_points(
+    config: SegmentationConfig,
+    support: Support | None = None,
+    up: np.ndarray | None = None,
+    seek_support: bool = True,
+) -> SurfaceSegmenter:
+    """As `builtin`, with the instances of `points` as votes.  Raises InputError as both do."""
+    cutter = _network_cutter(config, up, None, _points_cutter(config))
+    single_view = NetworkSegmenter(network_of(config.network), config.network, config.masks, support, up)
+    return _on_surface("builtin+points", cutter, config, support, up, seek_support, single_view)
+
+
+def _points_cutter(config: SegmentationConfig) -> PointsCutter:
+    return PointsCutter(points_network_of(config.points), config.points, config.fused_surface)
+
+
 def propagated(
     config: SegmentationConfig,
     support: Support | None = None,
@@ -66,7 +99,10 @@ def propagated(
 
 
 def _network_cutter(
-    config: SegmentationConfig, up: np.ndarray | None, given: GivenMasksConfig | None
+    config: SegmentationConfig,
+    up: np.ndarray | None,
+    given: GivenMasksConfig | None,
+    second: SecondOpinion | None = None,
 ) -> NetworkCutter:
     evidence = config.fused_surface.evidence
     own, judge = evidence.contact_weights, evidence.objectness_weights
@@ -78,6 +114,7 @@ def _network_cutter(
         config.network,
         up,
         given,
+        second,
     )
 
 
@@ -124,6 +161,8 @@ SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "builtin": builtin,
     "network": NetworkSegmenter.from_config,
     "geometric": geometric,
+    "points": points,
+    "builtin+points": builtin_and_points,
     "mask2former": _public(Mask2Former),
     "sam2": _public(Sam2),
     "cropformer": _public(CropFormer),

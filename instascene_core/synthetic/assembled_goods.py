@@ -25,6 +25,7 @@ def appliance(rng: np.random.Generator) -> Solid:
     b.block((w, d, h), (0, 0, h / 2 + 0.004), body, rng.uniform(0.003, 0.25 * min(d, h)))
     for sx in (-1, 1):  # feet
         for sy in (-1, 1):
+            b.part("foot")
             b.rod(
                 (sx * 0.36 * w, sy * 0.33 * d, 0),
                 (sx * 0.36 * w, sy * 0.33 * d, 0.3 * h),
@@ -33,6 +34,7 @@ def appliance(rng: np.random.Generator) -> Solid:
             )
     front = -d / 2
     if chance(rng, 0.6):  # front panel or display
+        b.part("panel")
         size = np.array([rng.uniform(0.3, 0.85) * w, 0.006, rng.uniform(0.25, 0.7) * h])
         b.block(
             size,
@@ -41,6 +43,7 @@ def appliance(rng: np.random.Generator) -> Solid:
             0.001,
         )
     for k in range(rng.integers(0, 4)):  # knobs
+        b.part("button")
         x, r = (k - 1) * 0.28 * w, min(rng.uniform(0.006, 0.014), 0.3 * h)
         b.rod(
             (x, front + 0.01, 0.004 + 0.4 * h),
@@ -52,6 +55,7 @@ def appliance(rng: np.random.Generator) -> Solid:
     style = rng.integers(5)
     top = h + 0.004
     if style == 0:  # carrying handle
+        b.part("bow")
         b.tube(
             [
                 (-0.35 * w, 0, top - 0.01),
@@ -63,8 +67,10 @@ def appliance(rng: np.random.Generator) -> Solid:
             trim,
         )
     elif style == 1:  # lid or plate on top
+        b.part("lid")
         b.block((0.9 * w, 0.9 * d, 0.012), (0, 0, top), pick(rng, trim, "metal", "plain3"), 0.004)
     elif style == 2:  # antenna
+        b.part("limb")
         b.rod(
             (0.4 * w, 0.2 * d, top - 0.01),
             (0.4 * w, 0.2 * d, top + 0.05),
@@ -72,9 +78,11 @@ def appliance(rng: np.random.Generator) -> Solid:
             pick(rng, "rubber", "metal"),
         )
     elif style == 3:  # side panels
+        b.back_to("body")
         for side in (-1, 1):
             b.block((0.012, 0.92 * d, 0.92 * h), (side * w / 2, 0, top - h / 2), trim, 0.004)
     if chance(rng, 0.4):  # the stub of a cable
+        b.part("limb")
         b.tube(
             [
                 (0.2 * w, d / 2 - 0.004, 0.02),
@@ -97,6 +105,7 @@ def device(rng: np.random.Generator) -> Solid:
         b.block((w, d, h), (0, 0, h / 2), body, 0.005)
         if chance(rng, 0.6):
             b.block((w * 1.005, d * 1.02, 0.25 * h), (0, 0, 0.84 * h), trim, 0.005)
+        b.part("head")
         x, r = rng.uniform(-0.15, 0.15) * w, rng.uniform(0.3, 0.44) * h
         b.rod(
             (x, 0, h * 0.45),
@@ -106,10 +115,12 @@ def device(rng: np.random.Generator) -> Solid:
         )
         b.rod((x, 0, h * 0.45), (x, -d / 2 - 0.012, h * 0.45), 1.1 * r, pick(rng, "rubber", "metal"))
         if chance(rng, 0.5):
+            b.part("grip")
             b.block(
                 (0.018, d * 1.25, 0.8 * h), (0.42 * w, -0.1 * d, 0.45 * h), pick(rng, "rubber", trim), 0.006
             )
         for side in rng.uniform(-0.4, 0.4, rng.integers(1, 4)):
+            b.part("button")
             b.rod((side * w, 0, 0.8 * h), (side * w, 0, h + 0.006), 0.007, pick(rng, "metal", trim, "plain3"))
     elif style == 1:  # remote control or radio set, lying
         w, d, h = rng.uniform([0.1, 0.035, 0.014], [0.18, 0.06, 0.03])
@@ -117,8 +128,10 @@ def device(rng: np.random.Generator) -> Solid:
         for x in np.arange(-0.38, 0.3, 0.14) * w:
             for y in (-0.22, 0.22):
                 if chance(rng, 0.75):
+                    b.part("button")
                     b.block((0.012, 0.01, 0.006), (x, y * d, h), pick(rng, trim, trim, "plain3"), 0.002)
         if chance(rng, 0.5):
+            b.part("panel")
             b.block(
                 (0.22 * w, 0.75 * d, 0.004),
                 (0.36 * w, 0, h - 0.001),
@@ -127,11 +140,13 @@ def device(rng: np.random.Generator) -> Solid:
             )
     else:  # headset: a bow and two cups
         r = rng.uniform(0.06, 0.075)
+        b.part("bow")
         bow = arc((0, 0, 0.03), (r, r * rng.uniform(1.0, 1.3)), 0, 180, 13)
         b.tube(
             bow, np.array([0.004, rng.uniform(0.006, 0.012)]) * np.ones((13, 2)), body, parts=5, up=(1, 0, 0)
         )
         for side in (-1, 1):
+            b.part("head")
             cup = rng.uniform(0.026, 0.032)
             b.rod((side * (r + 0.012), 0, 0.03), (side * (r - 0.006), 0, 0.03), cup, trim, edge=0.004)
             b.rod(
@@ -171,6 +186,7 @@ def vehicle(rng: np.random.Generator) -> Solid:
         )
     else:
         b.rod((-0.2 * length, 0, top + 0.008), (0.45 * length, 0, top + 0.008), 0.42 * width, cabin)
+        b.part("limb")
         b.rod(
             (0.3 * length, 0, top),
             (0.3 * length, 0, top + 0.5 * width + 0.02),
@@ -182,6 +198,7 @@ def vehicle(rng: np.random.Generator) -> Solid:
     for x in np.linspace(-0.32, 0.32, rng.integers(2, 4)) * length:
         for side in (-1, 1):
             outer = side * (width / 2 + rng.uniform(0.004, 0.006))
+            b.part("wheel")
             b.rod((x, side * width * 0.25, r), (x, outer, r), r, wheel, edge=0.002)
             b.rod((x, 0, r), (x, outer + side * 0.001, r), 0.45 * r, hub, edge=0.0004)
     return b.solid()
@@ -197,6 +214,7 @@ def figure(rng: np.random.Generator) -> Solid:
             rng.uniform(0.5, 1.2) * width,
             str(rng.choice([f"plain{k}", "print", "wood", "rubber"], p=[0.7, 0.15, 0.1, 0.05])),
         )
+        b.back_to("body")
         start = z - (0.15 * height if k else 0.0)
         style = rng.integers(4)
         if style == 0:
@@ -211,6 +229,7 @@ def figure(rng: np.random.Generator) -> Solid:
         if k and chance(rng, 0.5):  # arms, ears, horns
             limb = pick(rng, paint, f"plain{k + 5}")
             for side in (-1, 1):
+                b.part("limb")
                 b.pill(
                     (side * 0.2 * width, 0, start + 0.5 * height),
                     (side * rng.uniform(0.6, 0.9) * width, 0, start + rng.uniform(0.2, 1.1) * height),
@@ -219,6 +238,7 @@ def figure(rng: np.random.Generator) -> Solid:
                 )
         z = start + height
     if chance(rng, 0.4):
+        b.part("cap")
         b.rod(
             (0, 0, z - 0.008),
             (0, 0, z + 0.012),
@@ -234,9 +254,11 @@ def lamp(rng: np.random.Generator) -> Solid:
     b = Assembly("lamp", PLASTIC)
     r, height = rng.uniform([0.035, 0.12], [0.06, 0.24])
     foot, stem, shade = main_paint(rng), other_paint(rng), pick(rng, "plain3", "print2", "metal")
+    b.part("base")
     b.rod((0, 0, 0), (0, 0, rng.uniform(0.008, 0.025)), r, foot, r * rng.uniform(0.6, 1.0), 0.003)
     bend = rng.uniform(-0.04, 0.04) if chance(rng, 0.5) else 0.0
     top = np.array([bend, 0, height])
+    b.part("stem")
     b.tube(
         [(0, 0, 0.004), (-0.6 * bend, 0, 0.45 * height), top],
         rng.uniform(0.004, 0.008),
@@ -247,6 +269,7 @@ def lamp(rng: np.random.Generator) -> Solid:
     wide, tall = rng.uniform([0.028, 0.035], [0.06, 0.07])
     frame = frame_at(top, 1, rng.uniform(-35, 35) if bend else 0.0)
     if chance(rng, 0.6):
+        b.part("shade")
         outline = np.array(
             [
                 [wide, -0.7 * tall],
@@ -256,8 +279,10 @@ def lamp(rng: np.random.Generator) -> Solid:
         )
         b.lathe(outline, shade, frame)
     else:
+        b.part("shade")
         b.ball((0, 0, 0), (wide, wide, 0.6 * tall), shade, frame)
     if chance(rng, 0.3):
+        b.back_to("stem")
         b.rod(top, frame[:3, :3] @ (0, 0, 0.4 * tall + 0.012) + top, 0.007, stem)
     return b.solid()
 
@@ -271,18 +296,22 @@ def lidded_box(rng: np.random.Generator) -> Solid:
     if chance(rng, 0.6):
         taper = rng.uniform(0.85, 1.0)
         b.wedge((w * taper, d * taper, 0.0), (w, d, h), body, radius=rng.uniform(0.002, 0.01))
+        b.part("lid")
         b.block((w + 2 * over, d + 2 * over, tall), (0, 0, h - 0.2 * tall), lid, rng.uniform(0.001, 0.004))
     else:
         b.rod((0, 0, 0), (0, 0, h), d / 2, body, d / 2 * rng.uniform(1.0, 1.15))
+        b.part("lid")
         b.rod((0, 0, h - 0.5 * tall), (0, 0, h + 0.5 * tall), 0.58 * d + over, lid, edge=0.002)
     style = rng.integers(4)
     top = h + 0.3 * tall
     if style == 0:
+        b.part("knob")
         b.pill(
             (-0.15 * d, 0, top + 0.006), (0.15 * d, 0, top + 0.006), 0.008, pick(rng, "metal", "plain3", lid)
         )
     elif style == 1:  # clips
         for side in (-1, 1):
+            b.part("limb")
             b.block(
                 (0.012, 1.1 * d + 2 * max(over, 0), 0.02),
                 (side * 0.25 * w * (d < w), 0, h - 0.25 * tall),
@@ -290,6 +319,7 @@ def lidded_box(rng: np.random.Generator) -> Solid:
                 0.002,
             )
     elif style == 2:
+        b.back_to("lid")
         b.block((0.6 * w, 0.6 * d, 0.004), (0, 0, top), pick(rng, "print2", "plain4"), 0.001)
     return b.solid()
 

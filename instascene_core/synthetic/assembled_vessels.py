@@ -45,6 +45,7 @@ def handled_vessel(rng: np.random.Generator) -> Solid:
         rise = rng.uniform(0.0, 0.25)
         end = start + rng.uniform(0.08, 0.13) * np.array([1.0, 0, rise])
         neck = start + 0.25 * (end - start)
+        b.part("grip")
         if chance(rng, 0.6):
             b.tube([start, neck, neck + 0.1 * (end - start)], [0.005, 0.005, 0.005], "metal", parts=1)
             b.keep_out(cavity)
@@ -58,6 +59,7 @@ def handled_vessel(rng: np.random.Generator) -> Solid:
         b.keep_out(cavity)
     elif style == "cup":
         size = height * np.array([rng.uniform(0.24, 0.36), rng.uniform(0.26, 0.38)])
+        b.part("ear")
         path = arc((reach - 0.002, 0, height * rng.uniform(0.46, 0.55)), size, -88, 88, 11)
         b.tube(
             path,
@@ -69,6 +71,7 @@ def handled_vessel(rng: np.random.Generator) -> Solid:
         b.keep_out(cavity)
     else:
         for side in (-1, 1):
+            b.part("ear")
             at = np.array([side * (reach - 0.002), 0, z])
             out = rng.uniform(0.02, 0.024)
             path = at + np.array(
@@ -93,7 +96,9 @@ def _lid(b: Assembly, rng: np.random.Generator, top: float, height: float, lid: 
         ],
         7,
     )
+    b.part("lid")
     b.lathe(np.vstack([[rim - 0.002, height - 0.003], profile]), lid)
+    b.part("knob")
     z, r = height + 0.004 + dome, rng.uniform(0.008, 0.014)
     b.rod((0, 0, z - 0.003), (0, 0, z + 0.012), 0.5 * r, knob)
     if chance(rng, 0.5):
@@ -135,6 +140,7 @@ def jug(rng: np.random.Generator) -> Solid:
         ],
         9,
     )
+    b.part("ear")
     b.tube(
         -np.column_stack([path[:, 0], 0 * path[:, 0], -path[:, 1]]),
         np.array([0.005, 0.007]) * np.ones((9, 2)),
@@ -145,6 +151,7 @@ def jug(rng: np.random.Generator) -> Solid:
     if cavity is not None:
         b.keep_out(cavity)
     if chance(rng, 0.8):
+        b.part("spout")
         z = rng.uniform(0.35, 0.7) * height
         end = np.array([at(z) + rng.uniform(0.03, 0.05), 0, rng.uniform(0.8, 1.05) * height])
         b.tube(
@@ -156,6 +163,7 @@ def jug(rng: np.random.Generator) -> Solid:
         if cavity is not None:
             b.keep_out(cavity)
     if chance(rng, 0.3):  # a base
+        b.part("base")
         b.rod((0, 0, -0.008), (0, 0, 0.004), 1.05 * control[0][0], pick(rng, other, "rubber"))
     return b.solid()
 
@@ -195,6 +203,7 @@ def dispenser(rng: np.random.Generator) -> Solid:
                 pick(rng, "print2", "plain3"),
                 0.0003,
             )
+    b.part("cap")
     collar = rng.uniform(0.009, 0.014)
     b.rod((0, 0, height - 0.004), (0, 0, height + 0.014), collar, top)
     style = rng.integers(3)
@@ -202,6 +211,7 @@ def dispenser(rng: np.random.Generator) -> Solid:
         z = height + rng.uniform(0.025, 0.045)
         b.rod((0, 0, height), (0, 0, z), 0.004, pick(rng, top, "metal", "plain4"))
         b.rod((0, 0, z - 0.004), (0, 0, z + 0.009), rng.uniform(0.009, 0.014), top)
+        b.part("spout")
         b.tube(
             [(0, 0, z + 0.002), (0.028, 0, z + 0.003), (0.036, 0, z - 0.006)],
             [0.005, 0.004, 0.0035],
@@ -211,7 +221,9 @@ def dispenser(rng: np.random.Generator) -> Solid:
     elif style == 1:  # trigger
         z = height + 0.026
         b.block((0.06, 0.018, 0.02), (0.008, 0, z), top, 0.005)
+        b.part("nozzle")
         b.rod((0.034, 0, z + 0.002), (0.048, 0, z + 0.002), 0.006, pick(rng, "plain4", top))
+        b.part("trigger")
         b.tube(
             [(0.024, 0, z - 0.004), (0.03, 0, z - 0.02), (0.026, 0, z - 0.036)],
             [[0.004, 0.006]] * 3,
@@ -257,6 +269,7 @@ def labelled_bottle(rng: np.random.Generator) -> Solid:
             np.column_stack([np.interp(z, outline[:, 1], outline[:, 0]) + PROUD, z]),
             pick(rng, f"print{k + 2}", f"plain{k + 4}"),
         )
+    b.part("cap")
     cap = neck * rng.uniform(1.05, 1.3)
     low = height - rng.uniform(0.008, 0.025)
     b.rod(
@@ -332,6 +345,7 @@ def tube_with_cap(rng: np.random.Generator) -> Solid:
         b.hull(np.vstack([disc, end]), body)
         if chance(rng, 0.5):
             b.block((0.012, 2.02 * flat, 0.0042), (length, 0, 0), pick(rng, "plain3", "metal", cap), 0.001)
+        b.part("cap")
         b.rod(
             (0.004, 0, 0),
             (-rng.uniform(0.012, 0.03), 0, 0),
@@ -347,8 +361,10 @@ def tube_with_cap(rng: np.random.Generator) -> Solid:
         )
         cut = rng.uniform(0.3, 0.75) * length
         b.rod((0, 0, 0), (length, 0, 0), r, body)
+        b.part("cap")
         b.rod((cut, 0, 0), (length + 0.006, 0, 0), 1.08 * r, cap, r * rng.uniform(0.8, 1.08), 0.002)
         if chance(rng, 0.5):
+            b.back_to("body")
             low = rng.uniform(0.05, 0.6) * cut
             b.rod(
                 (low, 0, 0),
@@ -358,6 +374,7 @@ def tube_with_cap(rng: np.random.Generator) -> Solid:
                 edge=0.0001,
             )
         if chance(rng, 0.5):
+            b.part("cap")
             b.rod(
                 (0.003, 0, 0),
                 (-rng.uniform(0.005, 0.03), 0, 0),
@@ -366,6 +383,7 @@ def tube_with_cap(rng: np.random.Generator) -> Solid:
                 r * rng.uniform(0.2, 0.9),
             )
         if style == 1 and chance(rng, 0.5):  # pocket clip
+            b.part("limb")
             b.block(
                 (0.4 * (length - cut) + 0.01, 0.004, 0.003),
                 (length - 0.2 * (length - cut), 0, 1.15 * r),

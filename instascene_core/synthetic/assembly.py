@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instascene_core.geometry import TriangleMesh
+from instascene_core.synthetic.anatomy import RIM, THINNEST_RIM, Anatomy, Band
 from instascene_core.synthetic.lathe import hollow_body, on_axis
 from instascene_core.synthetic.solids import Piece, Solid, convex_slices, ring, sphere_points
 
@@ -38,6 +39,7 @@ class _Look:
     paint: str
     frame: np.ndarray  # [4, 4] object_from_piece
     mapping: str
+    part: int  # index of the named part it belongs to
 
 
 def material_of(paint: str) -> str:
@@ -159,6 +161,19 @@ class Assembly:
         self._bodies: list = []
         self._parts: list[np.ndarray] = []
         self._looks: dict[int, _Look] = {}
+        self._names, self._part = ["body"], 0
+        self._bands: list[Band] = []
+
+    # --- its parts ---
+
+    def part(self, name: str) -> None:
+        """What is added from now on is one more part, a key of `anatomy.FINE`; first of all it is "body"."""
+        self._part = len(self._names)
+        self._names.append(name)
+
+    def back_to(self, name: str) -> None:
+        """What is added from now on belongs to the last part of that name."""
+        self._part = max(index for index, known in enumerate(self._names) if known == name)
 
     # --- anything ---
 
@@ -171,7 +186,7 @@ class Assembly:
 
     def _marked(self, body, paint: str, frame: np.ndarray, mapping: str):
         body = body.as_original()
-        self._looks[body.original_id()] = _Look(paint, frame, mapping)
+        self._looks[body.original_id()] = _Look(paint, frame, mapping, self._part)
         return body
 
     def repaint(self, cutter, paint: str, frame: np.ndarray = EYE, mapping: str = "box") -> None:
@@ -294,6 +309,9 @@ class Assembly:
         cavity = self._marked(turned_body(lid).transform(move), inside or paint, frame, "cylinder")
         full = np.vstack([outer, [0.0, top]])
         self.add(turned_body(full), _shell_parts(outer, inner, rows, floor), paint, frame, "cylinder")
+        if self._names[self._part] == "body":
+            self._bands.append(Band(self._part, len(self._names), frame, top - max(RIM * top, THINNEST_RIM)))
+            self._names.append("rim")
         self.keep_out(cavity)
         return cavity
 
@@ -340,7 +358,11 @@ class Assembly:
         vertices = vertices - origin
         parts = tuple(part - origin for part in self._parts)
         pieces = self._pieces(vertices, triangles, source, origin)
-        return Solid(self.kind, TriangleMesh(vertices, triangles), parts, "box", self.density, pieces)
+        of_triangle = np.array([self._looks[number].part for number in source], dtype=np.int32)
+        anatomy = Anatomy(tuple(self._names), of_triangle, tuple(self._bands)).moved(-origin)
+        return Solid(
+            self.kind, TriangleMesh(vertices, triangles), parts, "box", self.density, pieces, anatomy
+        )
 
     def _pieces(self, vertices, triangles, source, origin) -> tuple[Piece, ...]:
         """One piece a paint where its wrapping does not show, else one a paint and frame."""

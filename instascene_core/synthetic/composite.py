@@ -129,6 +129,8 @@ def _paint(rng: np.random.Generator, number: int) -> str:
 def _part(b: Assembly, rng: np.random.Generator, seat: _Seat, size: float, paint: str, kinds) -> list[_Seat]:
     """Add one primitive that grows from the seat; the seats it offers, the one at its end first."""
     make = kinds[rng.integers(len(kinds))]
+    if kinds is LIMBS:
+        b.part(NAMES.get(make, "limb"))
     size = max(size, 0.004)
     sink = max(SINK, 0.25 * size)
     outward, foot = seat.outward, seat.point
@@ -260,3 +262,4 @@ ROOTS: tuple[_Primitive, ...] = (_block, _block, _wedge, _rod, _turned, _vessel,
 LIMBS: tuple[_Primitive, ...] = (
     _block, _rod, _pill, _ball, _turned, _wedge, _plate, _fin, _disc, _disc, _bow, _bow, _horn,
 )  # fmt: skip
+NAMES = {_bow: "bow", _fin: "blade"}  # limbs that are parts of a name of their own

@@ -10,11 +10,13 @@ from collections.abc import Callable
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.synthetic.anatomy import anatomy_of
 from instascene_core.synthetic.assemblies import ASSEMBLIES
 from instascene_core.synthetic.lathe import (
     full_body,
     hollow_body,
     on_axis,
+    rim_above,
     round_edge,
     smooth_profile,
     sphere_like,
@@ -58,7 +60,7 @@ def bottle(rng: np.random.Generator) -> Solid:
         [[neck, 0.88 * height], [cap, 0.885 * height], [cap, height - 0.002], [cap - 0.002, height]]
     )
     outline = np.vstack([round_edge(radius, 0.0, 0.006, top=False)[:-1], body, top])
-    return full_body("bottle", outline, FILLED)
+    return full_body("bottle", outline, FILLED, [("cap", 0.88 * height)])
 
 
 def jar(rng: np.random.Generator) -> Solid:
@@ -76,7 +78,8 @@ def jar(rng: np.random.Generator) -> Solid:
         20,
     )
     top = np.array([[neck, z[1]], [lid, z[2]], [lid, z[3] - 0.002], [lid - 0.002, z[3]]])
-    return full_body("jar", np.vstack([round_edge(radius, 0.0, 0.006, top=False)[:-1], body, top]), FILLED)
+    outline = np.vstack([round_edge(radius, 0.0, 0.006, top=False)[:-1], body, top])
+    return full_body("jar", outline, FILLED, [("lid", float(z[1]))])
 
 
 def cup_outline(rng: np.random.Generator) -> np.ndarray:
@@ -92,7 +95,8 @@ def cup(rng: np.random.Generator) -> Solid:
     """An open cup without a handle."""
     outer, inner = hollow_body(cup_outline(rng), rng.uniform(0.003, 0.005), rng.uniform(0.004, 0.007))
     body, parts, _ = vessel(outer, inner)
-    return solid("cup", body, parts, "cylinder", CERAMIC)
+    anatomy = anatomy_of(body, [("body", body)], rim_above(outer))
+    return solid("cup", body, parts, "cylinder", CERAMIC, anatomy)
 
 
 def mug(rng: np.random.Generator) -> Solid:
@@ -119,7 +123,9 @@ def mug(rng: np.random.Generator) -> Solid:
     arc = arc[arc[:, 0] > np.interp(arc[:, 2], outline[:, 1], outline[:, 0])]
     for start, end in itertools.pairwise(arc):
         parts = parts + capsule(start, end, thickness)[1]
-    return solid("mug", body + handle, parts, "cylinder", CERAMIC)
+    whole = body + handle
+    anatomy = anatomy_of(whole, [("body", body), ("ear", torus)], rim_above(outer))
+    return solid("mug", whole, parts, "cylinder", CERAMIC, anatomy)
 
 
 def bowl(rng: np.random.Generator) -> Solid:
@@ -139,7 +145,8 @@ def bowl(rng: np.random.Generator) -> Solid:
     outline = np.vstack([[foot - 0.003, 0.0], wall])
     outer, inner = hollow_body(outline, rng.uniform(0.004, 0.006), rng.uniform(0.007, 0.011))
     body, parts, _ = vessel(outer, inner)
-    return solid("bowl", body, parts, "cylinder", CERAMIC)
+    anatomy = anatomy_of(body, [("body", body)], rim_above(outer))
+    return solid("bowl", body, parts, "cylinder", CERAMIC, anatomy)
 
 
 def box(rng: np.random.Generator) -> Solid:
@@ -158,19 +165,25 @@ def tool(rng: np.random.Generator) -> Solid:
     style = rng.integers(3)
     if style == 0:  # driver
         shaft, more = capsule((split, 0, 0), (length, 0, 0), shaft_radius)
-        return solid("tool", handle + shaft, parts + more, "box", METAL)
+        whole = handle + shaft
+        anatomy = anatomy_of(whole, [("grip", handle), ("shaft", shaft)])
+        return solid("tool", whole, parts + more, "box", METAL, anatomy)
     if style == 1:  # hammer
         shaft, more = capsule((split, 0, 0), (length, 0, 0), shaft_radius)
         size = (rng.uniform(0.022, 0.03), rng.uniform(0.06, 0.09), rng.uniform(0.02, 0.028))
         head, head_parts = rounded_box(size, 0.003, (length, 0, 0))
-        return solid("tool", handle + shaft + head, parts + more + head_parts, "box", METAL)
-    body = handle
+        whole = handle + shaft + head
+        anatomy = anatomy_of(whole, [("grip", handle), ("grip", shaft), ("head", head)])
+        return solid("tool", whole, parts + more + head_parts, "box", METAL, anatomy)
+    body, prongs = handle, []
     for side in (-1, 1):  # fork
         elbow = (split + 0.25 * (length - split), side * grip * 1.2, 0)
         for start, end in (((split, 0, 0), elbow), (elbow, (length, side * grip * 1.4, 0))):
             prong, more = capsule(start, end, shaft_radius)
             body, parts = body + prong, parts + more
-    return solid("tool", body, parts, "box", METAL)
+            prongs.append(prong)
+    anatomy = anatomy_of(body, [("grip", handle), *(("head", prong) for prong in prongs)])
+    return solid("tool", body, parts, "box", METAL, anatomy)
 
 
 def union(rng: np.random.Generator) -> Solid:
@@ -219,7 +232,8 @@ def plate(rng: np.random.Generator) -> Solid:
     outline = np.vstack([[foot - 0.002, 0.0], smooth_profile(rim, 20)])
     outer, inner = hollow_body(outline, rng.uniform(0.0035, 0.0045), rng.uniform(0.004, 0.006))
     body, parts, _ = vessel(outer, inner)
-    return solid("plate", body, parts, "cylinder", CERAMIC)
+    anatomy = anatomy_of(body, [("body", body)], rim_above(outer))
+    return solid("plate", body, parts, "cylinder", CERAMIC, anatomy)
 
 
 def pan(rng: np.random.Generator) -> Solid:
@@ -239,7 +253,9 @@ def pan(rng: np.random.Generator) -> Solid:
         (top + rng.uniform(0.07, 0.1), 0, height * rng.uniform(0.8, 1.3)),
     )
     handle, handle_parts = capsule(start, end, 0.006, 0.009)
-    return solid("pan", body + (handle - cavity), parts + handle_parts, "cylinder", METAL)
+    whole = body + (handle - cavity)
+    anatomy = anatomy_of(whole, [("body", body), ("grip", handle)], rim_above(outer))
+    return solid("pan", whole, parts + handle_parts, "cylinder", METAL, anatomy)
 
 
 def ball(rng: np.random.Generator) -> Solid:

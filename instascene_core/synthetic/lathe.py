@@ -1,8 +1,11 @@
 """Bodies of revolution from outlines: what a lathe or a potter's wheel makes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from instascene_core.synthetic.anatomy import RIM, THINNEST_RIM, anatomy_of
 from instascene_core.synthetic.solids import Solid, convex_slices, revolve, ring, shell_parts, solid
 
 
@@ -30,10 +33,23 @@ def on_axis(outline: np.ndarray) -> np.ndarray:
     return np.vstack([[0.0, outline[0, 1]], outline, [0.0, outline[-1, 1]]])
 
 
-def full_body(kind: str, outline: np.ndarray, density: float) -> Solid:
-    """A solid of revolution with the outline [K, 2], bottom to top, off the axis."""
+def full_body(
+    kind: str, outline: np.ndarray, density: float, above: Sequence[tuple[str, float]] = ()
+) -> Solid:
+    """A solid of revolution with the outline [K, 2], bottom to top, off the axis.
+
+    above: (name of a part, height from which it is that), ascending; below it is "body".
+    """
     outline = on_axis(outline)
-    return solid(kind, revolve(outline), convex_slices(outline), "cylinder", density)
+    body = revolve(outline)
+    anatomy = anatomy_of(body, [("body", body)], above)
+    return solid(kind, body, convex_slices(outline), "cylinder", density, anatomy)
+
+
+def rim_above(outer: np.ndarray) -> list[tuple[str, float]]:
+    """Where the rim of a vessel with that outer outline [K, 2] begins, as `anatomy_of` takes it."""
+    top = float(outer[-1, 1])
+    return [("rim", top - max(RIM * top, THINNEST_RIM))]
 
 
 def hollow_body(outer: np.ndarray, wall: float, floor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.geometry import TriangleMesh
+from instascene_core.synthetic.anatomy import Anatomy
 
 SEGMENTS = 64  # around an axis of revolution: 0.12 % of the radius between chord and circle
 WALL_SECTORS = 16  # convex pieces around the wall of a hollow body
@@ -39,6 +40,7 @@ class Solid:
     mapping: str  # how a texture wraps it: "cylinder" (around z) or "box" (the normal's main axis)
     density: float  # kg/m³ of the material
     pieces: tuple[Piece, ...] = ()  # together they are the mesh; empty: it has one look all over
+    anatomy: Anatomy | None = None  # its named parts; None: nobody has said
 
     @property
     def dimensions(self) -> np.ndarray:
@@ -54,13 +56,21 @@ def mesh_of(manifold) -> TriangleMesh:
     )
 
 
-def solid(kind: str, manifold, parts: list[np.ndarray], mapping: str, density: float) -> Solid:
+def solid(
+    kind: str,
+    manifold,
+    parts: list[np.ndarray],
+    mapping: str,
+    density: float,
+    anatomy: Anatomy | None = None,
+) -> Solid:
     """A Solid from a manifold body, moved so that the origin is the centre of its bottom."""
     mesh = mesh_of(manifold)
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     moved = TriangleMesh(mesh.vertices - origin, mesh.triangles)
-    return Solid(kind, moved, tuple(part - origin for part in parts), mapping, density)
+    named = None if anatomy is None else anatomy.moved(-origin)
+    return Solid(kind, moved, tuple(part - origin for part in parts), mapping, density, anatomy=named)
 
 
 def revolve(profile: np.ndarray):

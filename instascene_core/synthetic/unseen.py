@@ -5,7 +5,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.lathe import full_body, hollow_body, smooth_profile, vessel
+from instascene_core.synthetic.anatomy import anatomy_of
+from instascene_core.synthetic.lathe import full_body, hollow_body, rim_above, smooth_profile, vessel
 from instascene_core.synthetic.solids import (
     Solid,
     capsule,
@@ -27,14 +28,19 @@ def pot(rng: np.random.Generator) -> Solid:
     outline = np.vstack([[radius - 0.004, 0.0], np.stack([np.full(12, radius), z], axis=1)])
     outer, inner = hollow_body(outline, rng.uniform(0.003, 0.0045), rng.uniform(0.005, 0.007))
     body, parts, cavity = vessel(outer, inner)
+    named = [("body", body)]
     for side in (-1, 1):
         start = (side * (radius + 0.012), -0.018, height * 0.8)
         end = (side * (radius + 0.012), 0.018, height * 0.8)
         inside = [(side * (radius - 0.002), y, height * 0.8) for y in (-0.024, 0.024)]
+        ears = []
         for a, b in ((inside[0], start), (start, end), (end, inside[1])):
             piece, more = capsule(a, b, 0.005)
             body, parts = body + (piece - cavity), parts + more
-    return solid("pot", body, parts, "cylinder", STEEL)
+            ears.append(piece)
+        named.append(("ear", ears[0] + ears[1] + ears[2]))
+    anatomy = anatomy_of(body, named, rim_above(outer))
+    return solid("pot", body, parts, "cylinder", STEEL, anatomy)
 
 
 def tin(rng: np.random.Generator) -> Solid:
@@ -52,7 +58,9 @@ def tin(rng: np.random.Generator) -> Solid:
 
     body, part = slice_(0.0, 0.0, 0.75 * height)
     lid, lid_part = slice_(lip, 0.75 * height, height)
-    return solid("tin", body + lid, [part, lid_part], "box", STEEL)
+    whole = body + lid
+    anatomy = anatomy_of(whole, [("body", body), ("lid", lid)])
+    return solid("tin", whole, [part, lid_part], "box", STEEL, anatomy)
 
 
 def wrench(rng: np.random.Generator) -> Solid:
@@ -68,7 +76,9 @@ def wrench(rng: np.random.Generator) -> Solid:
     body = pieces[0][0]
     for piece, _ in pieces[1:]:
         body = body + piece
-    return solid("wrench", body, [part for _, parts in pieces for part in parts], "box", STEEL)
+    jaws = pieces[1][0] + pieces[2][0] + pieces[3][0]
+    anatomy = anatomy_of(body, [("grip", pieces[0][0]), ("jaw", jaws)])
+    return solid("wrench", body, [part for _, parts in pieces for part in parts], "box", STEEL, anatomy)
 
 
 def spoon(rng: np.random.Generator) -> Solid:
@@ -79,13 +89,10 @@ def spoon(rng: np.random.Generator) -> Solid:
     body, parts = capsule((handle, 0, 0.007), (reach + 0.4 * head[0], 0, 0.007), handle)
     centre = np.array([reach + head[0], 0.0, 0.007])
     oval = sphere((0, 0, 0), 1.0, 48).scale([float(v) for v in head]).translate([float(v) for v in centre])
-    return solid(
-        "spoon",
-        body + oval,
-        [*parts, centre + head * sphere_points((0, 0, 0), 1.0, 24, 11)],
-        "box",
-        WOOD,
-    )
+    whole = body + oval
+    collision = [*parts, centre + head * sphere_points((0, 0, 0), 1.0, 24, 11)]
+    anatomy = anatomy_of(whole, [("grip", body), ("head", oval)])
+    return solid("spoon", whole, collision, "box", WOOD, anatomy)
 
 
 def board(rng: np.random.Generator) -> Solid:

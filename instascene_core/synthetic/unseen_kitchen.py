@@ -14,6 +14,7 @@ def frying_pan(rng: np.random.Generator) -> Solid:
     top, height = rng.uniform([0.07, 0.026], [0.08, 0.036])
     outline = np.array([[0.78 * top, 0.0], [0.8 * top, 0.002], [0.93 * top, 0.5 * height], [top, height]])
     cavity = b.vessel(outline, 0.003, 0.0035, pick(rng, "metal", "plain"), "rubber")
+    b.part("grip")
     z = 0.75 * height
     for radius, ends, paint in (
         (0.006, (-0.004, 0.03), "metal"),
@@ -31,15 +32,20 @@ def kettle(rng: np.random.Generator) -> Solid:
     b = Assembly("kettle", PLASTIC)
     r, height = rng.uniform([0.055, 0.09], [0.07, 0.12])
     body = pick(rng, "metal", "plain", "print")
+    b.part("base")
     b.rod((0, 0, 0), (0, 0, 0.012), 1.02 * r, "rubber", edge=0.003)
+    b.back_to("body")
     b.lathe(
         smooth_profile(
             [[r, 0.008], [r * 0.99, 0.35 * height], [0.75 * r, 0.85 * height], [0.5 * r, height]], 10
         ),
         body,
     )
+    b.part("lid")
     b.rod((0, 0, height - 0.006), (0, 0, height + 0.006), 0.5 * r, pick(rng, "rubber", "plain2"), 0.4 * r)
+    b.part("knob")
     b.ball((0, 0, height + 0.012), 0.009, pick(rng, "rubber", "wood"))
+    b.part("bow")
     bail = arc((0, 0, 0.72 * height), (0.8 * r, 0.72 * height), 8, 172, 13)
     b.tube(
         bail,
@@ -48,6 +54,7 @@ def kettle(rng: np.random.Generator) -> Solid:
         parts=5,
         up=(0, 1, 0),
     )
+    b.part("spout")
     b.rod((0.75 * r, 0, 0.6 * height), (1.35 * r, 0, 0.88 * height), 0.016, body, 0.008)
     return b.solid()
 
@@ -59,10 +66,14 @@ def teapot(rng: np.random.Generator) -> Solid:
     h = r * rng.uniform(1.4, 1.8)
     body, lid = pick(rng, "plain", "print"), pick(rng, "plain2", "print", "plain2")
     b.lathe(smooth_profile([[0.55 * r, 0.0], [r, 0.45 * h], [0.85 * r, 0.8 * h], [0.45 * r, h]], 11), body)
+    b.part("lid")
     b.lathe(smooth_profile([[0.5 * r, 0.97 * h], [0.42 * r, 1.06 * h], [0.1 * r, 1.13 * h]], 6), lid)
+    b.part("knob")
     b.ball((0, 0, 1.18 * h), 0.17 * r, pick(rng, lid, "wood"))
+    b.part("ear")
     ear = arc((-0.85 * r, 0, 0.52 * h), (0.55 * r, 0.34 * h), 75, 285, 13)
     b.tube(ear, 0.0055, pick(rng, "plain3", body, "wood"), parts=5, up=(0, 1, 0))
+    b.part("spout")
     spout = [(0.8 * r, 0, 0.35 * h), (1.25 * r, 0, 0.5 * h), (1.5 * r, 0, 0.8 * h), (1.75 * r, 0, 0.95 * h)]
     b.tube(spout, [0.014, 0.011, 0.008, 0.006], body, round_ends=False, up=(0, 1, 0))
     return b.solid()
@@ -76,19 +87,23 @@ def coffee_maker(rng: np.random.Generator) -> Solid:
     b.block((w, 0.13, 0.022), (0, 0, 0.011), body, 0.005)
     b.block((w, 0.045, h), (0, 0.043, h / 2), body, 0.006)
     b.block((w, 0.13, 0.05), (0, 0, h - 0.025), pick(rng, body, "plain2"), 0.008)
+    b.part("base")
     b.rod((0, -0.02, 0.018), (0, -0.02, 0.028), 0.038, "metal")
+    b.part("body")
     b.lathe(
         smooth_profile([[0.036, 0.026], [0.04, 0.05], [0.034, 0.085], [0.03, 0.1]], 7),
         "plain3",
         frame_at((0, -0.02, 0)),
     )
     b.rod((0, -0.02, 0.095), (0, -0.02, h - 0.04), 0.022, "rubber")
+    b.part("ear")
     b.tube(
         [(0, -0.055, 0.045), (0, -0.085, 0.055), (0, -0.08, 0.085), (0, -0.05, 0.09)],
         0.005,
         "rubber",
         up=(1, 0, 0),
     )
+    b.part("button")
     b.rod((0.3 * w, -0.06, h - 0.025), (0.3 * w, -0.072, h - 0.025), 0.008, "plain4")
     return b.solid()
 
@@ -100,7 +115,9 @@ def thermos(rng: np.random.Generator) -> Solid:
     b.rod((0, 0, 0), (0, 0, 0.03), 0.97 * r, "rubber", edge=0.003)
     b.rod((0, 0, 0.02), (0, 0, 0.7 * h), r, pick(rng, "plain", "print"))
     b.rod((0, 0, 0.68 * h), (0, 0, 0.76 * h), 0.95 * r, "metal", 0.8 * r)
+    b.part("cap")
     b.rod((0, 0, 0.74 * h), (0, 0, h), 0.92 * r, pick(rng, "metal", "plain2"), 0.85 * r, 0.004)
+    b.part("ear")
     ear = arc((0.8 * r, 0, 0.86 * h), (0.022, 0.09 * h), -80, 80, 9)
     b.tube(ear, 0.0035, "plain2", up=(0, 1, 0))
     return b.solid()
@@ -110,7 +127,9 @@ def cleaver(rng: np.random.Generator) -> Solid:
     """A broad blade with a hole, a riveted wooden grip."""
     b = Assembly("cleaver", TOOL)
     length, width = rng.uniform([0.11, 0.055], [0.15, 0.08])
+    b.part("blade")
     b.plate_of([(0, 0), (length, 0.004), (length, -width), (0.01, -width * 0.9)], 0.003, "metal")
+    b.part("grip")
     b.block((0.11, 0.024, 0.018), (-0.045, -0.012, 0), pick(rng, "wood", "rubber", "plain"), 0.007)
     b.block((0.012, 0.026, 0.02), (0.004, -0.012, 0), pick(rng, "metal", "plain2"), 0.003)
     for x in (-0.075, -0.03):
@@ -122,7 +141,9 @@ def peeler(rng: np.random.Generator) -> Solid:
     """A fork with a blade across it on a round grip."""
     b = Assembly("peeler", TOOL)
     length, half = rng.uniform([0.075, 0.022], [0.1, 0.03])
+    b.part("grip")
     b.pill((0, 0, 0), (length, 0, 0), 0.009, pick(rng, "plain", "rubber", "wood"), 0.007)
+    b.part("head")
     for side in (-1, 1):
         b.tube(
             [(length - 0.004, 0, 0), (length + 0.016, side * half, 0), (length + 0.045, side * half, 0)],
@@ -130,6 +151,7 @@ def peeler(rng: np.random.Generator) -> Solid:
             "metal",
             parts=2,
         )
+    b.part("blade")
     b.block((0.012, 2 * half, 0.002), (length + 0.04, 0, 0), pick(rng, "metal", "rubber"), 0.0005)
     return b.solid()
 
@@ -138,8 +160,10 @@ def whisk(rng: np.random.Generator) -> Solid:
     """Wire loops out of a grip with a collar."""
     b = Assembly("whisk", TOOL)
     length, loop = rng.uniform([0.09, 0.1], [0.12, 0.13])
+    b.part("grip")
     b.pill((0, 0, 0), (length, 0, 0), 0.009, pick(rng, "plain", "wood", "rubber"), 0.011)
     b.rod((length - 0.002, 0, 0), (length + 0.016, 0, 0), 0.0105, "metal", 0.008)
+    b.part("head")
     wire = pick(rng, "metal", "metal", "plain2")
     for turn in (0.0, 60.0, 120.0):
         angle = np.radians(np.linspace(-165, 165, 15))
@@ -158,18 +182,21 @@ def spatula(rng: np.random.Generator) -> Solid:
     """A thin bent blade on a stem with a soft grip."""
     b = Assembly("spatula", TOOL)
     length = rng.uniform(0.09, 0.12)
+    b.part("grip")
     b.tube(
         [(0, 0, 0), (0.5 * length, 0, 0.003), (length, 0, 0)],
         np.array([[0.01, 0.007]] * 3),
         pick(rng, "plain", "rubber", "wood"),
         up=(0, 1, 0),
     )
+    b.part("shaft")
     b.tube(
         [(length - 0.006, 0, 0), (length + 0.055, 0, 0.004), (length + 0.075, 0, -0.012)],
         np.array([[0.006, 0.0035]] * 3),
         "metal",
         up=(0, 1, 0),
     )
+    b.part("blade")
     w, reach = rng.uniform([0.026, 0.06], [0.036, 0.08])
     b.plate_of(
         [(0, -0.7 * w), (reach, -w), (reach + 0.006, w), (0, 0.7 * w)],
@@ -189,10 +216,12 @@ def salt_mill(rng: np.random.Generator) -> Solid:
         smooth_profile([[r, 0.0], [0.95 * r, 0.15 * h], [0.62 * r, 0.45 * h], [0.85 * r, 0.68 * h]], 10), wood
     )
     b.rod((0, 0, 0.67 * h), (0, 0, 0.72 * h), 0.78 * r, "metal")
+    b.part("lid")
     b.lathe(
         smooth_profile([[0.8 * r, 0.71 * h], [0.95 * r, 0.82 * h], [0.6 * r, 0.93 * h]], 8),
         pick(rng, wood, "plain2"),
     )
+    b.part("knob")
     b.rod((0, 0, 0.9 * h), (0, 0, 0.96 * h), 0.004, "metal")
     b.ball((0, 0, 0.97 * h), 0.0075, pick(rng, "metal", "rubber"))
     return b.solid()
@@ -202,9 +231,11 @@ def ice_cream_scoop(rng: np.random.Generator) -> Solid:
     """A half bowl on a stem with a fat grip."""
     b = Assembly("ice_cream_scoop", TOOL)
     length, r = rng.uniform([0.09, 0.022], [0.11, 0.029])
+    b.part("head")
     angle = np.linspace(-1.45, 0.0, 9)
     outline = r * np.column_stack([np.cos(angle), 1 + np.sin(angle)])
     cavity = b.vessel(outline, 0.002, 0.003, "metal", frame=frame_at((length + 0.06 + r, 0, -r)))
+    b.part("shaft")
     b.tube(
         [(length - 0.005, 0, 0), (length + 0.03, 0, -0.006), (length + 0.064, 0, -0.004)],
         0.0048,
@@ -212,6 +243,7 @@ def ice_cream_scoop(rng: np.random.Generator) -> Solid:
         parts=2,
     )
     b.keep_out(cavity)
+    b.part("grip")
     b.pill((0, 0, 0), (length, 0, 0), 0.013, pick(rng, "plain", "rubber", "wood"), 0.01)
     b.rod((length - 0.012, 0, 0), (length + 0.01, 0, 0), 0.011, pick(rng, "plain2", "metal"), 0.007)
     return b.solid()
@@ -226,6 +258,7 @@ def banded_mug(rng: np.random.Generator) -> Solid:
     b.repaint(
         disk(2 * r, 0.25 * h, 0.75 * h) - disk(r - 0.002, 0.2 * h, 0.8 * h), "print2", mapping="cylinder"
     )
+    b.part("ear")
     out = r + rng.uniform(0.024, 0.03)
     path = [
         (r - 0.003, 0, 0.82 * h),
@@ -274,8 +307,10 @@ def funnel(rng: np.random.Generator) -> Solid:
     r, h = rng.uniform([0.045, 0.05], [0.06, 0.07])
     outline = np.array([[r, 0.0], [r, 0.006], [0.25 * r, h], [0.2 * r, h + 0.002]])
     b.lathe(outline, "plain")
+    b.part("spout")
     b.rod((0, 0, h - 0.004), (0, 0, 1.9 * h), 0.2 * r, pick(rng, "plain", "plain2"), 0.12 * r)
     b.repaint(disk(2 * r, 1.6 * h, 1), "plain2")
+    b.part("limb")
     b.block((0.03, 0.014, 0.004), (r + 0.009, 0, 0.003), pick(rng, "plain2", "rubber"), 0.0015)
     return b.solid()
 
@@ -284,6 +319,7 @@ def ladle(rng: np.random.Generator) -> Solid:
     """A bowl at the end of a long bent stem with a grip."""
     b = Assembly("ladle", TOOL)
     r, length = rng.uniform([0.03, 0.13], [0.038, 0.16])
+    b.part("head")
     angle = np.linspace(-1.35, -0.1, 9)
     cavity = b.vessel(
         r * np.column_stack([np.cos(angle), np.sin(angle) - np.sin(-1.35)]),
@@ -292,10 +328,12 @@ def ladle(rng: np.random.Generator) -> Solid:
         pick(rng, "metal", "plain2"),
     )
     top = 0.85 * r
+    b.part("shaft")
     start, middle = np.array([0.985 * r, 0, top]), np.array([r + 0.03, 0, top + 0.3 * length])
     end = np.array([r + 0.05, 0, top + length])
     b.tube([start - [0.001, 0, 0.006], middle, end], np.array([[0.006, 0.003]] * 3), "metal", up=(0, 1, 0))
     b.keep_out(cavity)
+    b.part("grip")
     b.tube(
         [middle + 0.3 * (end - middle), end + 0.02 * (end - middle)],
         np.array([[0.01, 0.007]] * 2),

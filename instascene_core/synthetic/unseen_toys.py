@@ -13,13 +13,17 @@ def game_controller(rng: np.random.Generator) -> Solid:
     body, grip = pick(rng, "plain", "rubber"), pick(rng, "rubber", "plain2")
     b.block((0.1, 0.055, 0.03), (0, 0, 0.018), body, 0.012)
     for side in (-1, 1):
+        b.part("grip")
         b.pill((side * 0.05, 0.0, 0.02), (side * 0.062, -0.05, 0.014), 0.02, grip, 0.014)
+        b.part("button")
         b.rod((side * 0.022, -0.012, 0.028), (side * 0.022, -0.012, 0.042), 0.005, "rubber")
         b.rod((side * 0.022, -0.012, 0.04), (side * 0.022, -0.012, 0.046), 0.009, "rubber")
     for k in range(4):
+        b.part("button")
         angle = k * np.pi / 2
         x, y = 0.045 + 0.009 * np.cos(angle), 0.012 + 0.009 * np.sin(angle)
         b.rod((x, y, 0.026), (x, y, 0.042), 0.004, f"plain{k + 3}")
+    b.part("button")
     b.block((0.022, 0.007, 0.012), (-0.045, 0.012, 0.036), "rubber", 0.001)
     b.block((0.007, 0.022, 0.012), (-0.045, 0.012, 0.036), "rubber", 0.001)
     return b.solid()
@@ -30,6 +34,7 @@ def telephone_handset(rng: np.random.Generator) -> Solid:
     b = Assembly("telephone_handset", PLASTIC)
     span, rise = rng.uniform([0.075, 0.03], [0.09, 0.045])
     body = pick(rng, "plain", "rubber", "print")
+    b.part("grip")
     b.tube(
         arc((0, 0, 0.02), (span, rise), 172, 8, 9),
         np.array([[0.011, 0.014]] * 9),
@@ -38,8 +43,10 @@ def telephone_handset(rng: np.random.Generator) -> Solid:
         up=(0, 0, 1),
     )
     for side in (-1, 1):
+        b.part("head")
         b.rod((side * span, 0, 0.03), (side * span, 0, 0.004), 0.022, pick(rng, body, "plain2"), 0.026, 0.003)
         b.rod((side * span, 0, 0.008), (side * span, 0, 0.0), 0.019, pick(rng, "rubber", "metal"))
+    b.part("limb")
     b.tube(
         [(span + 0.018, 0, 0.018), (span + 0.034, 0, 0.014), (span + 0.048, 0, 0.006)],
         0.0035,
@@ -58,6 +65,7 @@ def toy_car(rng: np.random.Generator) -> Solid:
     b.block((0.036 * s, 0.047 * s, 0.01 * s), (-0.004 * s, 0, 0.044 * s), "rubber", 0.002)
     for x in (-0.036 * s, 0.036 * s):
         for side in (-1, 1):
+            b.part("wheel")
             b.rod(
                 (x, side * 0.012 * s, 0.012 * s),
                 (x, side * 0.029 * s, 0.012 * s),
@@ -72,6 +80,7 @@ def toy_car(rng: np.random.Generator) -> Solid:
                 "metal",
                 edge=0.0004,
             )
+        b.back_to("body")
         b.block((0.005, 0.044 * s, 0.006), (1.68 * x, 0, 0.02 * s), "metal", 0.001)
     for side in (-1, 1):
         b.ball((0.054 * s, side * 0.014 * s, 0.026 * s), 0.005 * s, "plain4")
@@ -87,13 +96,18 @@ def toy_plane(rng: np.random.Generator) -> Solid:
         pick(rng, "plain2", "wood", "print2"),
     )
     b.pill((-0.08 * s, 0, 0.04), (0.05 * s, 0, 0.036), 0.009 * s, body, 0.02 * s)
+    b.part("limb")
     b.block((0.042 * s, 0.2 * s, 0.006), (0.03 * s, 0, 0.04), wing, 0.002)
     for side in (-1, 1):
+        b.back_to("limb")
         b.block((0.043 * s, 0.025 * s, 0.0066), (0.03 * s, side * 0.09 * s, 0.04), "plain3", 0.002)
+        b.part("wheel")
         b.rod((0.03 * s, side * 0.02 * s, 0.012), (0.03 * s, side * 0.028 * s, 0.012), 0.012, "rubber")
         b.rod((0.03 * s, side * 0.012 * s, 0.036), (0.03 * s, side * 0.024 * s, 0.012), 0.003, "metal")
+    b.part("limb")
     b.block((0.028 * s, 0.075 * s, 0.005), (-0.08 * s, 0, 0.042), wing, 0.0015)
     b.block((0.026 * s, 0.005, 0.04), (-0.08 * s, 0, 0.058), "plain3", 0.0015)
+    b.part("head")
     b.rod((0.05 * s, 0, 0.036), (0.076 * s, 0, 0.036), 0.012 * s, "plain4", 0.006 * s)
     b.block(
         (0.004, 0.012, 0.075 * s),
@@ -126,9 +140,12 @@ def rubber_duck(rng: np.random.Generator) -> Solid:
         * s,
         "plain3",
     )
+    b.part("limb")
     b.rod((-0.03 * s, 0, 0.034 * s), (-0.056 * s, 0, 0.052 * s), 0.014 * s, body, 0.004 * s)
     for side in (-1, 1):
+        b.back_to("body")
         b.ball((0.04 * s, side * 0.012 * s, 0.074 * s), 0.0055 * s, "rubber")
+        b.part("limb")
         b.ball(
             (-0.006 * s, side * 0.028 * s, 0.032 * s),
             (0.024 * s, 0.01 * s, 0.015 * s),
@@ -149,7 +166,9 @@ def binoculars(rng: np.random.Generator) -> Solid:
         b.rod((0.58 * length, y, 0), (length, y, 0), r, front, 1.15 * r)
         b.rod((-0.02, y, 0), (0.006, y, 0), 0.62 * r, cups)
         b.rod((length - 0.004, y, 0), (length + 0.001, y, 0), 0.9 * r, "plain4", edge=0.0003)
+    b.back_to("body")
     b.block((0.5 * length, 2 * gap, 0.012), (0.3 * length, 0, 0), pick(rng, "metal", "rubber"), 0.004)
+    b.part("button")
     b.rod((0.12 * length, 0, 0.008), (0.3 * length, 0, 0.008), 0.009, pick(rng, "metal", "plain5"))
     return b.solid()
 
@@ -158,12 +177,14 @@ def paddle(rng: np.random.Generator) -> Solid:
     """A table-tennis bat: two rubbers on a wooden blade, grip with a band."""
     b = Assembly("paddle", PLASTIC)
     r = rng.uniform(0.06, 0.075)
+    b.part("head")
     angle = np.linspace(0, 2 * np.pi, 33)[:-1]
     b.plate_of(np.column_stack([1.05 * r * np.cos(angle), r * np.sin(angle)]), 0.006, "wood")
     angle = np.linspace(-0.78, 0.78, 33) * np.pi
     cover = 0.98 * r * np.column_stack([1.05 * np.cos(angle), np.sin(angle)])
     for z, paint in ((0.004, "plain"), (-0.004, pick(rng, "rubber", "plain2"))):
         b.plate_of(cover, 0.0025, paint, frame_at((0, 0, z)))
+    b.part("grip")
     b.block((0.11, 0.028, 0.022), (-r - 0.035, 0, 0), pick(rng, "wood", "plain3", "rubber"), 0.007)
     b.block((0.006, 0.029, 0.023), (-r - 0.06, 0, 0), "plain4", 0.006)
     return b.solid()

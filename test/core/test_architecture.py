@@ -20,7 +20,7 @@ STEPS = {"reconstruction", "segmentation", "association", "features", "completio
 # Within a step, which of its packages may import which: bottom to top.
 INNER_LAYERS = {
     "completion": ["observing", "priors", "explanations", "meshing", "confidence"],
-    "segmentation": ["fused_surface", "public"],
+    "segmentation": ["fused_surface", "points_network", "public"],
 }
 ROS_MODULES = {
     "rclpy",

@@ -278,6 +278,7 @@ def test_sources_of_the_records():
                 "plausibility",
                 "registration",
                 "parsers",
+                "parts",
             )
             assert ("blend.hpp" in names) != unrendered, (record, name)
 

@@ -8,6 +8,7 @@ import trimesh
 from textured_box import painted_box
 
 from instascene_core.config import Config, RestingConfig
+from instascene_core.errors import Cancelled
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.convex import few_vertices
@@ -263,3 +264,36 @@ def test_what_lies_deep_in_another_changes_neither_surface():
     bodies = [result.objects[number].convex_parts for number in (ONE, TWO)]
     depths = [f.depth for p in bodies[0] for q in bodies[1] if (f := overlap(p, q)) is not None]
     assert max(depths, default=0) < 1e-4
+
+
+def test_a_wall_takes_what_reaches_behind_it_and_carries_nothing():
+    """What nobody has seen of a box ends at the wall that it reaches 2 mm into; one that only leans stays."""
+    wall = Plane(np.array([1.0, 0.0, 0.0]), 0.0)
+    body = box([-0.002, 0, 0], [0.05, 0.05, 0.05])
+    before = {ONE: thing(ONE, body, body.vertices[:, 0] < 0.01)}
+    result = lay_to_rest(before, [TABLE, wall], UP, Config())
+    made = result.objects[ONE]
+    assert made.watertight and made.mesh.vertices[:, 0].min() == pytest.approx(0, abs=1e-4)
+    assert min(part.vertices[:, 0].min() for part in made.convex_parts) > -1e-4
+    leaning = box([0.004, 0, 0], [0.05, 0.05, 0.05])
+    away = {ONE: thing(ONE, leaning, leaning.vertices[:, 0] < 0.01)}
+    kept = lay_to_rest(away, [TABLE, wall], UP, Config()).objects[ONE]
+    assert kept.mesh.vertices[:, 0].min() == pytest.approx(0.004, abs=1e-4)
+
+
+def test_every_step_is_told_in_order_and_any_of_them_can_cancel():
+    told: list[tuple[float, str]] = []
+    lay_to_rest(pair(), [TABLE], UP, Config(), progress=lambda _, f, message: told.append((f, message)))
+    assert told == sorted(told, key=lambda step: step[0]) and told[-1] == (1.0, "2 objects")
+    assert [m for k, (_, m) in enumerate(told) if m != told[k - 1][1]][:5] == [
+        "surfaces", "contacts", "gaps", "shifts", "convex bodies",
+    ]  # fmt: skip
+    for k in range(len(told)):
+        left = iter(range(k))
+
+        def stop(stage: str, fraction: float, message: str = "", left=left) -> None:
+            if next(left, None) is None:
+                raise Cancelled(message)
+
+        with pytest.raises(Cancelled, match=told[k][1]):
+            lay_to_rest(pair(), [TABLE], UP, Config(), progress=stop)

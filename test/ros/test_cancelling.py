@@ -129,14 +129,29 @@ def test_a_build_that_fails_leaves_the_instances_and_says_why(world, monkeypatch
     assert client.call(GetInstance, "get_instance", instance_id=BLUE).success
 
 
+def test_objects_stay_as_they_are_by_themselves_where_laying_them_to_rest_is_cancelled(world, monkeypatch):
+    node, client = world
+    alone: dict = {}
+
+    def rest(owner, ids, progress):
+        alone.update(owner.objects)
+        hold_until_cancelled(progress)
+
+    monkeypatch.setattr(Scene, "lay_to_rest", rest)
+    outcome = cancelled_in_the_middle(client, CompleteInstances, "complete_instances", num_samples=1)
+    assert outcome.status == GoalStatus.STATUS_CANCELED
+    assert outcome.result.message == "Cancelled; 2 of 2 objects were completed and stay."
+    assert len(alone) == 2 and dict(node.worker.snapshot.objects) == alone
+
+
 def test_objects_completed_before_the_cancelled_one_stay(world, monkeypatch):
     node, client = world
     complete = Scene.complete
 
-    def complete_first(owner, instance_id, num_samples, seed, progress):
+    def complete_first(owner, instance_id, num_samples, seed, progress, **options):
         if instance_id == RED:
             hold_until_cancelled(progress)
-        return complete(owner, instance_id, num_samples, seed, progress)
+        return complete(owner, instance_id, num_samples, seed, progress, **options)
 
     monkeypatch.setattr(Scene, "complete", complete_first)
     outcome = cancelled_in_the_middle(

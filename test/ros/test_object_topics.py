@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rclpy
+import trimesh
 from action_msgs.msg import GoalStatus
 from click_scene import BLUE, RED, decomposed_scene
 from geometry_msgs.msg import PoseStamped
@@ -138,9 +139,26 @@ def test_in_a_series_of_completions_each_object_sends_its_own_markers(client):
     outcome = result_of(client.send_goal(CompleteInstances, "complete_instances", num_samples=1))
     assert outcome.result.success, outcome.result.message
     wait_for(lambda: added(arrays[-1]) == ALL_MARKERS, 10, "all markers")
-    assert [added(a) for a in arrays[-3:-1]] == [{("mesh", i), ("surface", i)} for i in (RED, BLUE)]
+    alone = [{("mesh", i), ("surface", i)} for i in (RED, BLUE)]
+    assert [added(a) for a in arrays[-4:-1]] == [*alone, alone[0] | alone[1]]  # then both, laid to rest
     (latest,) = heard_later(MarkerArray, "markers", bool)
     assert added(latest) == ALL_MARKERS
+
+
+def test_a_series_tells_each_object_by_itself_then_at_rest_and_then_with_its_files(client):
+    heard, feedback = client.listen(CompletedObject, "completed_objects", ALL), []
+    goal = client.send_goal(CompleteInstances, "complete_instances", feedback, num_samples=1, formats=["stl"])
+    outcome = result_of(goal)
+    assert outcome.result.success and list(outcome.result.completed_ids) == [RED, BLUE]
+    wait_for(lambda: len(heard) == 6, 10, "each object three times")
+    assert [m.instance_id for m in heard] == [RED, BLUE] * 3
+    assert not any(m.files for m in heard[:4])
+    for message in heard[4:]:
+        (name,) = (f for f in message.files if f.endswith(f"/objects/{message.instance_id}/mesh.stl"))
+        mesh = trimesh.load_mesh(name)
+        size = message.dimensions
+        assert np.allclose(np.ptp(mesh.vertices, axis=0), (size.x, size.y, size.z), atol=1e-5)
+    assert {f.instance_id for f in feedback} == {RED, BLUE, 0}
 
 
 def test_a_series_without_any_success_is_aborted_and_says_which_failed(client):

@@ -22,6 +22,7 @@ from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.object_files import write_object
 from instascene_core.export.object_layout import stale_collision
 from instascene_core.export.object_loading import load_object
+from instascene_core.export.part_files import PartedMesh, write_parts
 from instascene_core.export.readme import README
 from instascene_core.export.room import room_of, room_to_json
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
@@ -33,6 +34,7 @@ from instascene_core.export.saved_scene.layout import (
     SCENE,
     instances_to_json,
 )
+from instascene_core.export.saved_scene.objects import write_objects
 from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.export.saved_scene.whole import (
     all_assets,
@@ -44,6 +46,7 @@ from instascene_core.export.saved_scene.whole import (
 from instascene_core.files import write_bytes, write_image, write_json
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.gaussians_ply import write_gaussians
+from instascene_core.instances import InstanceId
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import Change, finish, inside, owned_files, require_writable, writing
@@ -84,11 +87,9 @@ def save_scene(
         write_gaussians(staging / "scene.ply", gaussians, labels)
         _write_label_images(scene, staging)
         unit = _write_estimated_depth(scene, staging)
-        frames, assets, config = scene.state.labelled_views, [], readable(scene.config.export)
-        for index, (instance_id, result) in enumerate(sorted(scene.objects.items())):
-            progress("save", (index + 1) / (len(scene.objects) + 1), f"object {instance_id}")
-            place = object_place(folder, instance_id, config)
-            assets.append(write_object(result, staging / place.folder, config, frames, place))
+        objects = [scene.objects[number] for number in sorted(scene.objects)]
+        frames, config = scene.state.labelled_views, readable(scene.config.export)
+        assets = write_objects(objects, staging, folder, config, frames, progress)
         room = () if scene.state.decomposition is None else room_of(scene.state.decomposition, scene.config)
         if scene.objects:
             write_bytes(staging / README_FILE, README.encode())
@@ -207,13 +208,11 @@ def export_saved(
     frames: see `write_object`.  Raises InputError for an unknown format, and where there is no saved scene or
     it cannot be written.
     """
-    folder, assets = Path(folder), []
+    folder = Path(folder)
     with _changing(folder) as change:
+        assets = write_objects(objects, change.staging, folder, readable(config), frames)
         for thing in objects:
             start = object_folder(thing.instance_id)
-            place = object_place(folder, thing.instance_id, config)
-            asset = write_object(thing, change.staging / start, readable(config), frames, place)
-            assets.append(asset)
             if read_object_facts(folder / start).get("frame") != OBJECT_FRAME:  # of an earlier version
                 change.stale.update(name for name in change.owned if name.startswith(f"{start}/"))
         write_bytes(change.staging / README_FILE, README.encode())
@@ -230,6 +229,19 @@ def _renew_whole_scene(
     everything = all_assets(change.folder, assets, config)
     write_whole_scene(everything, room, change.staging, change.folder, config, names)
     return everything
+
+
+def put_parts(folder: Path, parted: Mapping[InstanceId, PartedMesh]) -> list[Path]:
+    """Write the parts of completed objects beside their meshes; the files written.
+
+    Raises InputError where there is no saved scene or it cannot be written.
+    """
+    folder = Path(folder)
+    with _changing(folder) as change:
+        for instance_id, one in parted.items():
+            write_parts(change.staging / object_folder(instance_id), one)
+        written = sorted(change.written)
+    return [folder / name for name in written if name != MARKER]
 
 
 def put_metrics(folder: Path, metrics: dict) -> Path:

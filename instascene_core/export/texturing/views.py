@@ -113,7 +113,8 @@ def look(
     mask's border) and colours [K, 3] float32, bilinear.
     """
     toward = view.world_from_camera[:3, 3] - points
-    cosine = np.einsum("nc,nc->n", toward, normals) / np.maximum(np.linalg.norm(toward, axis=1), 1e-30)
+    distance = np.sqrt(np.einsum("nc,nc->n", toward, toward))
+    cosine = np.einsum("nc,nc->n", toward, normals) / np.maximum(distance, 1e-30)
     index = np.flatnonzero(cosine > config.min_cosine)
     pixel, z = view.camera.project(apply(inverse(view.world_from_camera), points[index]))
     height, width = view.depth.shape

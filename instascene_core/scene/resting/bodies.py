@@ -6,7 +6,7 @@ what the neighbour leans on.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,23 +70,32 @@ def collision_bodies(
     planes: Sequence[Sequence[Plane]],
     budget: BodiesBudget,
     yields: Sequence[bool] | None = None,
+    report: Callable[[float], None] = lambda fraction: None,
 ) -> list[tuple[TriangleMesh, ...]]:
     """Convex parts of closed meshes, fitted to each other: they hold their mesh but for what overlaps.
 
     parts: those each mesh has by itself; planes: of each, what lies behind them is cut off; yields: False
-    leaves an object's parts as they are.  Meshes that overlap lose half of it each.
+    leaves an object's parts as they are.  Meshes that overlap lose half of it each.  report: told the share
+    that is done, before each object's part in each of the three steps.
     """
+    steps = 3 * max(len(things), 1)
     yields = [True] * len(things) if yields is None else yields
     bodies = []
-    for mesh, own, bounds, may in zip(things, parts, planes, yields, strict=True):
+    for k, (mesh, own, bounds, may) in enumerate(zip(things, parts, planes, yields, strict=True)):
+        report(k / steps)
         held = covering(mesh, _solid(own) or (meshes.convex_hull(mesh.vertices),)) if may else _solid(own)
         bodies.append(_Body(mesh, dict(enumerate(held, 1)), may, tuple(bounds)))
         _cut_by_planes(bodies[-1])
     for k, first in enumerate(bodies):
+        report((len(bodies) + k) / steps)
         for second in bodies[k + 1 :]:
             if first.yields or second.yields:
                 _part(first, second, budget)
-    return [_reduced(body, bodies, budget) for body in bodies]
+    fitted = []
+    for k, body in enumerate(bodies):
+        report((2 * len(bodies) + k) / steps)
+        fitted.append(_reduced(body, bodies, budget))
+    return fitted
 
 
 def _solid(parts: Sequence[TriangleMesh]) -> tuple[TriangleMesh, ...]:

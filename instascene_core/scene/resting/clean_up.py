@@ -19,6 +19,7 @@ from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
+from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
 from instascene_core.scene.resting.carrying import carrying, contacts
 from instascene_core.scene.resting.gaps import closed
@@ -58,6 +59,7 @@ def lay_to_rest(
     up: np.ndarray | None,
     config: Config,
     moving: Collection[InstanceId] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Resting:
     """The objects with surfaces, places and convex parts such that they do not overlap and stand.
 
@@ -65,6 +67,7 @@ def lay_to_rest(
     takes the first plane's normal, and without a plane nothing is known to carry.  moving: those that may
     change, the others stay as they are; None = all.  Meshes keep their vertices' and triangles' order.
     """
+    progress("rest", 0.0, "surfaces")
     ids = _concerned(objects, moving, config.resting.reach)
     may = [moving is None or number in moving for number in ids]
     settings = _for_size(config.resting, objects)
@@ -75,22 +78,26 @@ def lay_to_rest(
     if up is None and planes:
         up = planes[0].normal
     if up is not None:
+        progress("rest", 0.2, "contacts")
         found = contacts(things, settings, ignored)
         carry = carrying(found, things, up, settings)
+        progress("rest", 0.3, "gaps")
         things = apart(closed(things, [c for c, used in zip(found, carry) if used], settings), settings)
         things = [_within_error(a, b) for a, b in zip(before, things)]
+        progress("rest", 0.5, "shifts")
         found = contacts(things, settings, ignored)
         moves = shifts(things, found, carrying(found, things, up, settings), settings)
     settled = [thing.at(thing.mesh.vertices + move) for thing, move in zip(things, moves)]
     settled = [thing.at(meshes.separated(thing.mesh).vertices) if thing.moves else thing for thing in settled]
     parts = [_carried(objects[n], a, b) for n, a, b in zip(ids, before, settled)]
-    bodies = _bodies(settled, parts, settings, config.completion.convex_parts)
+    bodies = _bodies(settled, parts, settings, config.completion.convex_parts, progress)
     result, moved = dict(objects), {}
     depth_before, depth = _overlaps(before), _overlaps(settled)
     for k, number in enumerate(ids):
         if may[k]:
             result[number] = objects[number].with_mesh(settled[k].mesh, bodies[k], moves[k])
             moved[number] = _moved(before[k], things[k], moves[k], depth_before[k], depth[k])
+    progress("rest", 1.0, f"{len(moved)} objects")
     return Resting(result, moved)
 
 
@@ -143,10 +150,14 @@ def _bodies(
     parts: Sequence[tuple[TriangleMesh, ...]],
     settings: RestingConfig,
     pieces: ConvexPartsConfig,
+    progress: ProgressCallback,
 ) -> list[tuple[TriangleMesh, ...]]:
+    def report(fraction: float) -> None:
+        progress("rest", 0.6 + 0.4 * fraction, "convex bodies")
+
     budget = BodiesBudget(pieces.max_parts, pieces.max_vertices, settings.max_filled, settings.touch)
     bodies, planes = [thing.mesh for thing in things], [thing.planes for thing in things]
-    return collision_bodies(bodies, parts, planes, budget, [thing.moves for thing in things])
+    return collision_bodies(bodies, parts, planes, budget, [t.moves for t in things], report)
 
 
 def _overlaps(things: Sequence[Thing]) -> np.ndarray:

@@ -11,6 +11,7 @@ from instascene_core.config.segmentation import (
     FusedSurfaceConfig,
     GivenMasksConfig,
     NetworkConfig,
+    SecondOpinionConfig,
 )
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
@@ -59,6 +60,20 @@ class Cutter(Protocol):
         ...
 
 
+class SecondOpinion(Protocol):
+    """Who else tells instances of the whole scene apart, and is heard beside the network's evidence."""
+
+    def labels_of(
+        self,
+        frames: Sequence[Frame],
+        support: Support | None,
+        positions: np.ndarray,
+        progress: ProgressCallback,
+    ) -> np.ndarray:
+        """[K] int32 instance ≥ 1 at each of the positions [K, 3], world, metres; UNLABELLED where none."""
+        ...
+
+
 class GeometricCutter:
     """Cuts by depth and normals alone; no frame tells more than the surface."""
 
@@ -93,12 +108,15 @@ class NetworkCutter:
         network_config: NetworkConfig,
         up: np.ndarray | None = None,
         given: GivenMasksConfig | None = None,
+        second: SecondOpinion | None = None,
     ) -> None:
         """up: [3] away from gravity where it is known.  given: how the label images of the frames that have
-        some count; None = not at all."""
+        some count; None = not at all.  second: whose instances are votes beside this evidence; not with
+        `given`, where the masks decide."""
         self._network, self._contact_model, self._up = network, contact_model, up
         self._objectness = objectness
         self._config, self._network_config, self._given = config, network_config, given
+        self._second = second
 
     def cut(
         self, frames: Sequence[Frame], support: Support | None, progress: ProgressCallback
@@ -109,14 +127,24 @@ class NetworkCutter:
         evidence = collect_evidence(frames, self._network, support, self._up, config, steps, progress, masks)
         if evidence is None:
             return None
-        part, expected_iou = self._objects_among(evidence, masks, support)
+        opinion = None
+        if self._second is not None:
+            opinion = self._second.labels_of(frames, support, evidence.surface.positions, progress)
+        part, expected_iou = self._objects_among(evidence, masks, support, opinion)
         part = tidy_objects(evidence.neighbours, part, config.min_part_elements)
         return CutSurface(evidence.surface, part, evidence.foreground, expected_iou)
 
     def _objects_among(
-        self, evidence: Evidence, masks: Sequence[np.ndarray | None], support: Support | None
+        self,
+        evidence: Evidence,
+        masks: Sequence[np.ndarray | None],
+        support: Support | None,
+        opinion: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """[K] part of every element, ≥ 0, or −1 where it is of no object; and `CutSurface.expected_iou`."""
+        """[K] part of every element, ≥ 0, or −1 where it is of no object; and `CutSurface.expected_iou`.
+
+        opinion: [K] instances of a second opinion, or None.
+        """
         config, pairs = self._config.evidence, evidence.pairs
         count = int(evidence.patch.max()) + 1
         odds = self._contact_model.log_odds(pairs.features) + config.contact_log_odds
@@ -126,6 +154,8 @@ class NetworkCutter:
             least = np.where(votes.heard, self._given.apart_weight, 0.0)
             links = links_of_pairs(pairs, combine(odds, votes, pairs, self._given), config, least)
             return join(links, count, config.max_evidence_cut)[evidence.patch], None
+        if opinion is not None:
+            odds = odds + opinion_log_odds(opinion, evidence.patch, pairs, config.second)
         links = links_of_pairs(pairs, odds, config)
         if config.choice == "threshold":
             return join(links, count, config.max_evidence_cut)[evidence.patch], None
@@ -148,6 +178,24 @@ class NetworkCutter:
         assert foreground is not None  # the network says one for every frame
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
+
+
+def opinion_log_odds(
+    opinion: np.ndarray, patch: np.ndarray, pairs: PatchPairs, config: SecondOpinionConfig
+) -> np.ndarray:
+    """[C] what instances [K] of the elements add to the log odds that two patches are two objects.
+
+    A patch is of an instance that has most of its elements by a clear share; without one it is silent.
+    """
+    count = int(patch.max()) + 1
+    label = np.maximum(opinion, 0)
+    table = np.bincount(patch * (int(label.max()) + 1) + label, minlength=count * (int(label.max()) + 1))
+    table = table.reshape(count, -1)
+    clear = table.max(axis=1) >= config.min_share * table.sum(axis=1)
+    instance = np.where(clear, table.argmax(axis=1), 0)  # 0 = silent
+    first, second = instance[pairs.first], instance[pairs.second]
+    said = np.where(first == second, -config.same_log_odds, config.different_log_odds)
+    return np.where((first > 0) & (second > 0), said, 0.0)
 
 
 def links_of_pairs(

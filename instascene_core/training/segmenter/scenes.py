@@ -129,14 +129,20 @@ class TrainingView:
     support: Plane | None
 
 
-def random_layout(rng: np.random.Generator) -> tuple[SyntheticConfig, Plan, np.ndarray]:
-    """A config, its plan and the objects' poses; tried again where the physics fails."""
+def random_layout(
+    rng: np.random.Generator, kinds: tuple[str, ...] | None = None, shares: dict[str, float] | None = None
+) -> tuple[SyntheticConfig, Plan, np.ndarray]:
+    """A config, its plan and the objects' poses; tried again where the physics fails.
+
+    kinds: of the things; None = those of training.  shares: layout → how often; None = those of training.
+    """
+    shares = SHARES if shares is None else shares
     while True:
         config = SyntheticConfig(
             seed=int(rng.integers(2**31)),
             num_objects=int(rng.integers(3, 13)),
-            layout=str(rng.choice(list(SHARES), p=np.array(list(SHARES.values())))),
-            kinds=SIMPLE_KINDS if rng.uniform() < HOUSEHOLD else TRAINING_KINDS,
+            layout=str(rng.choice(list(shares), p=np.array(list(shares.values())))),
+            kinds=kinds or (SIMPLE_KINDS if rng.uniform() < HOUSEHOLD else TRAINING_KINDS),
             room=bool(rng.uniform() < 0.6),
             table_size=float(rng.uniform(0.9, 1.5)),
         )
@@ -178,10 +184,16 @@ def enclose(points: np.ndarray, rng: np.random.Generator) -> tuple[list[Fixture]
     return [Fixture(name, mesh) for name, mesh in boards.items()], sight
 
 
-def scene_views(rng: np.random.Generator, prints: Prints, count: int) -> Iterator[TrainingView]:
-    """`count` views of one random scene."""
+def scene_views(
+    rng: np.random.Generator,
+    prints: Prints,
+    count: int,
+    kinds: tuple[str, ...] | None = None,
+    shares: dict[str, float] | None = None,
+) -> Iterator[TrainingView]:
+    """`count` views of one random scene; kinds, shares: as for `random_layout`."""
     prints.renew()
-    config, plan, poses = random_layout(rng)
+    config, plan, poses = random_layout(rng, kinds, shares)
     clouds = [d.solid.mesh.vertices @ p[:3, :3].T + p[:3, 3] for d, p in zip(plan.drops, poses)]
     points = np.concatenate(clouds)
     fixtures, sight = list(plan.fixtures), None

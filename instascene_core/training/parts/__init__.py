@@ -1,0 +1,1 @@
+"""Training of the part network on procedural things: `python -m instascene_core.training.parts`."""

@@ -1,0 +1,171 @@
+"""The training loop of the part network: checkpoints, held-back things, weights."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instascene_core.files import atomic_path
+from instascene_core.parts.losses import LossWeights, part_loss
+from instascene_core.parts.network import PartNetwork, PartShape, TrainedParts, save_network
+from instascene_core.parts.samples import UNKNOWN, PartBatch, batch_of
+from instascene_core.training.parts.data import PLAIN, Showing, batches, read_shard, shard_path, shown
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PartTraining:
+    """Everything the result depends on besides the code and the data."""
+
+    seed: int = 0
+    shards: int = 60  # of things; the last `validation_shards` are only looked at
+    validation_shards: int = 2
+    epochs: int = 8
+    minutes: float = 0.0  # end (with the learning rate run down) after this long; 0 = all epochs
+    batch: int = 8  # things
+    learning_rate: float = 2.5e-3
+    weight_decay: float = 1e-3
+    weights: LossWeights = field(default_factory=LossWeights)
+    showing: Showing = field(default_factory=lambda: Showing(points=(450, 800)))
+    checkpoint_every_s: float = 120.0
+
+
+def train(
+    data: Path, output: Path, names: tuple[tuple[str, ...], ...], config: PartTraining, shape: PartShape
+) -> dict[str, float]:
+    """Train on the shards in `data`, or go on from `output`'s checkpoint; write weights; the scores.
+
+    names: of the classes, a level each; shape: of the network.  The checkpoint lies beside `output` (suffix
+    .checkpoint); an interrupted run goes on from it and does not see twice what it has seen in that epoch.
+    """
+    torch.manual_seed(config.seed)
+    network = PartNetwork(shape).train()
+    optimiser = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    )
+    training = range(config.shards - config.validation_shards)
+    per_epoch = _batches_per_epoch(data, training, config.batch)
+    total = config.epochs * per_epoch
+    checkpoint = Path(output).with_suffix(".checkpoint")
+    step, seconds = _resume(checkpoint, network, optimiser)
+    began, saved = time.monotonic() - seconds, time.monotonic()
+    recent: list[float] = []
+    while step < total:
+        epoch = step // per_epoch
+        rng = np.random.default_rng([config.seed, epoch])
+        passed = batches(data, training, config.batch, rng, config.showing, in_order=epoch == 0)
+        for number, batch in enumerate(passed):
+            if number < step - epoch * per_epoch:
+                continue  # seen before the interruption
+            done = step / total
+            if config.minutes:
+                done = max(done, (time.monotonic() - began) / 60 / config.minutes)
+            if done >= 1:
+                total = step
+                break
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * _schedule(done)
+            recent = [*recent[-49:], _update(network, optimiser, batch, config.weights)]
+            step += 1
+            if step % 50 == 0:
+                logger.info("step %d (%.0f %%): loss %.4f", step, 100 * done, np.mean(recent))
+            if time.monotonic() - saved > config.checkpoint_every_s:
+                _save(checkpoint, network, optimiser, step, time.monotonic() - began)
+                saved = time.monotonic()
+    _save(checkpoint, network, optimiser, step, time.monotonic() - began)
+    held_back = range(config.shards - config.validation_shards, config.shards)
+    scores = {"steps": step, **scores_of(network, data, held_back, config)}
+    notes = {"training": json.dumps(asdict(config)), "scores": json.dumps(scores)}
+    save_network(TrainedParts(network, names), output, notes)
+    logger.info("%s", scores)
+    return scores
+
+
+def scores_of(
+    network: PartNetwork, data: Path, seeds: Sequence[int], config: PartTraining
+) -> dict[str, float]:
+    """On held-back things, all round and half seen: share of points named right, and the mean distance from
+    where a point's centre is said to be to where it is (unit ball), a level each."""
+    network.eval()
+    scores: dict[str, float] = {}
+    for name, half in (("all_round", 0.0), ("half_seen", 1.0)):
+        rng = np.random.default_rng([config.seed, 77])
+        showing = replace(PLAIN, half_seen=half)
+        things = [t for seed in seeds for t in read_shard(shard_path(data, seed))]
+        right, far, points = np.zeros(len(network.shape.classes)), np.zeros(len(network.shape.classes)), 0
+        for first in range(0, len(things), config.batch):
+            batch = batch_of([shown(t, rng, showing) for t in things[first : first + config.batch]])
+            with torch.inference_mode():
+                told = network(batch.points, batch.normals, batch.counts)
+            points += len(batch.points)
+            for level, logits in enumerate(told.logits):
+                right[level] += int((logits.argmax(dim=1) == batch.semantic[level]).sum())
+                error = batch.points + told.to_instance[level] - batch.instance_centre[level]
+                far[level] += float(error.norm(dim=1).sum())
+        for level in range(len(right)):
+            scores[f"{name}_accuracy_{level + 1}"] = float(right[level] / points)
+            scores[f"{name}_centre_error_{level + 1}"] = float(far[level] / points)
+    network.train()
+    return scores
+
+
+def _batches_per_epoch(data: Path, seeds: Sequence[int], size: int) -> int:
+    """How many `batches` gives; all shards hold as many things as the first."""
+    things = len(read_shard(shard_path(data, seeds[0])))
+    return sum(len(seeds[i : i + 2]) * things // size for i in range(0, len(seeds), 2))
+
+
+def _schedule(done: float) -> float:
+    """Warm-up over 2 %, then half a cosine to zero."""
+    return float(min(done / 0.02 + 0.01, 1.0) * 0.5 * (1 + np.cos(np.pi * done)))
+
+
+def _update(network: PartNetwork, optimiser, batch: PartBatch, weights: LossWeights) -> float:
+    if not bool((batch.semantic != UNKNOWN).any()):
+        return 0.0  # nobody has named anything here
+    loss = part_loss(network(batch.points, batch.normals, batch.counts), batch, weights)
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _save(path: Path, network: PartNetwork, optimiser, step: int, seconds: float) -> None:
+    """Weights and Adam's moments as safetensors."""
+    from safetensors.torch import save
+
+    state = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    for i, entry in optimiser.state_dict()["state"].items():
+        state.update({f"adam.{i}.{k}": torch.as_tensor(v).contiguous() for k, v in entry.items()})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(state, metadata={"step": str(step), "seconds": str(seconds)}))
+
+
+def _resume(path: Path, network: PartNetwork, optimiser) -> tuple[int, float]:
+    """(step, seconds) of the checkpoint, loaded; (0, 0) where there is none."""
+    if not path.is_file():
+        return 0, 0.0
+    from safetensors import safe_open
+
+    moments: dict[int, dict] = {}
+    state = {}
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+        for name in file.keys():  # noqa: SIM118
+            kind, rest = name.split(".", 1)
+            if kind == "network":
+                state[rest] = file.get_tensor(name)
+            else:
+                index, key = rest.split(".")
+                moments.setdefault(int(index), {})[key] = file.get_tensor(name)
+    network.load_state_dict(state)
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    logger.info("going on from step %s", metadata["step"])
+    return int(metadata["step"]), float(metadata["seconds"])

@@ -1,0 +1,1 @@
+"""Training of the network on points: `python -m instascene_core.training.points`."""

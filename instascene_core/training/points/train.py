@@ -1,0 +1,157 @@
+"""The training loop: batches of augmented scenes, a checkpoint, scores on scenes held back."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instascene_core.config.points import PointsNetworkConfig, ReadingConfig
+from instascene_core.errors import InputError
+from instascene_core.segmentation.points_network.files import load_points_network, save_points_network
+from instascene_core.segmentation.points_network.network import PointsNetwork, network_input
+from instascene_core.training.checkpoint import Standing, load_checkpoint, save_checkpoint
+from instascene_core.training.points.augmentation import AugmentationConfig, augmented
+from instascene_core.training.points.evaluate import Evaluation, evaluate
+from instascene_core.training.points.losses import LossConfig, scene_loss
+from instascene_core.training.points.prepared import PreparedScene, prepared_scenes, read_prepared
+from instascene_core.training.points.targets import targets_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PointsTraining:
+    """Everything the result depends on besides the code and the scenes."""
+
+    seed: int = 0
+    steps: int = 6000
+    minutes: float = 0.0  # end (with the learning rate run down) after this long; 0 = all steps
+    batch: int = 2  # scenes
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    max_gradient: float = 1.0
+    held_back: int = 12  # scenes, the first of the folder, that are only looked at
+    checkpoint_every_s: float = 180.0
+    initial: str = ""  # weights to start from; empty = random ones
+    network: PointsNetworkConfig = field(default_factory=PointsNetworkConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)  # None = none
+
+
+def train(folder: Path, output: Path, config: PointsTraining) -> Evaluation | None:
+    """Train on the prepared scenes in `folder`, or go on from the checkpoint beside `output`; write weights.
+
+    Scenes that come into the folder while this runs are learned from as well.  Returns the scores on the
+    scenes held back; None where none are.  Raises InputError where there are no scenes.
+    """
+    torch.manual_seed(config.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = PointsNetwork(config.network)
+    if config.initial:
+        network = load_points_network(Path(config.initial))
+    network.to(device).train()
+    optimiser = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    )
+    checkpoint = Path(output).with_suffix(".checkpoint")
+    standing = load_checkpoint(checkpoint, network, optimiser)
+    if standing.step:
+        logger.info("going on from step %d", standing.step)
+    _learn(network, optimiser, folder, checkpoint, standing, config, device)
+    network.cpu()
+    held_back = held_back_scenes(folder, config.held_back)
+    result = evaluate(network, held_back, ReadingConfig()) if held_back else None
+    told = asdict(config) | {"initial": Path(config.initial).name, "scenes": len(prepared_scenes(folder))}
+    scores = asdict(result.scores) if result else {}
+    save_points_network(network, output, {"training": json.dumps(told), "scores": json.dumps(scores)})
+    logger.info("%s", scores)
+    return result
+
+
+def training_scenes(folder: Path, held_back: int) -> list[Path]:
+    """Those that are learned from: all but the first `held_back`, which stay the same while others come."""
+    paths = prepared_scenes(folder)[held_back:]
+    if not paths:
+        raise InputError(f"All scenes in '{folder}' are held back; prepare more, or hold back fewer.")
+    return paths
+
+
+def held_back_scenes(folder: Path, held_back: int) -> list[Path]:
+    """The first `held_back` of the folder."""
+    return prepared_scenes(folder)[:held_back]
+
+
+def _learn(
+    network: PointsNetwork,
+    optimiser: torch.optim.Optimizer,
+    folder: Path,
+    checkpoint: Path,
+    standing: Standing,
+    config: PointsTraining,
+    device: str,
+) -> None:
+    step, began, saved = standing.step, time.monotonic() - standing.seconds, time.monotonic()
+    shown: list[float] = []
+    order = _endless(folder, config, step)
+    while step < config.steps:
+        done = step / config.steps
+        if config.minutes:
+            done = max(done, (time.monotonic() - began) / 60 / config.minutes)
+        if done >= 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * schedule(done)
+        shown.append(_update(network, optimiser, next(order), config, device))
+        step += 1
+        if step % 50 == 0:
+            logger.info("step %d (%.0f %%): loss %.4f", step, 100 * done, np.mean(shown[-50:]))
+        if time.monotonic() - saved > config.checkpoint_every_s:
+            save_checkpoint(checkpoint, network, optimiser, Standing(step, time.monotonic() - began))
+            saved = time.monotonic()
+    save_checkpoint(checkpoint, network, optimiser, Standing(step, time.monotonic() - began))
+
+
+def _endless(folder: Path, config: PointsTraining, first: int) -> Iterator[list[PreparedScene]]:
+    """Batches from step `first` on; what a step sees follows from the seed, the step and the files there."""
+    step = first
+    while True:
+        rng = np.random.default_rng([config.seed, 53, step])
+        paths = training_scenes(folder, config.held_back)
+        picked = rng.choice(len(paths), min(config.batch, len(paths)), replace=False)
+        scenes = [read_prepared(paths[i]) for i in picked]
+        if config.augmentation is not None:
+            scenes = [augmented(scene, config.augmentation, rng) for scene in scenes]
+        yield scenes
+        step += 1
+
+
+def schedule(done: float) -> float:
+    """Warm-up over 2 %, then half a cosine to zero."""
+    return min(done / 0.02 + 0.01, 1.0) * 0.5 * (1 + np.cos(np.pi * done))
+
+
+def _update(
+    network: PointsNetwork,
+    optimiser: torch.optim.Optimizer,
+    scenes: Sequence[PreparedScene],
+    config: PointsTraining,
+    device: str,
+) -> float:
+    """One step on some scenes; the loss."""
+    inputs = network_input(
+        [s.cloud for s in scenes], [s.superpoint for s in scenes], config.network.voxel_m
+    ).to(device)
+    truths = [targets_of(scene).to(device) for scene in scenes]
+    outputs = network(inputs)
+    losses = [scene_loss(said, truth, config.losses) for said, truth in zip(outputs, truths, strict=True)]
+    loss = torch.stack(losses).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
+    optimiser.step()
+    return float(loss.detach())
