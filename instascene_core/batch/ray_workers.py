@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 LOCAL = "local"  # address: a Ray of our own, on this machine, that ends with us
 STORE_BYTES = 100 * 2**20  # of a Ray of our own: results pass as files, facts take next to nothing
+CONNECT_S = 10.0  # until the machine of a cluster must have answered
 PATIENCE_S = 1.0  # how long one wait takes at most, so that Ctrl-C is heard
 SETTINGS = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gb"}  # Ray's names of what tasks ask for → ours
 
@@ -75,9 +77,7 @@ class RayWorkers:
     # ── Ray ───────────────────────────────────────────────────────────────────────────────────────
 
     def _connect(self, address: str, workers: int) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
-        os.environ.setdefault("RAY_worker_niceness", "0")  # as any other command
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # no GPU for who asks for none
+        _require_heard(address)
         own = (
             {"num_cpus": workers or os.cpu_count(), "object_store_memory": STORE_BYTES}
             if self._is_local
@@ -153,7 +153,29 @@ def _demand(resources: StageResources) -> dict[str, float]:
     return {"CPU": resources.cpus, "GPU": resources.gpus, "memory": int(resources.memory_gb * 2**30)}
 
 
+def _require_heard(address: str) -> None:
+    """InputError where nobody listens at HOST:PORT; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"There is no Ray cluster at '{address}': {one_line(error)}") from error
+
+
+# Of Ray, read when it is loaded; what a person has set stays.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anyone
+    "RAY_BACKEND_LOG_LEVEL": "error",  # on stderr it warns of what we say
+    "RAY_worker_niceness": "0",  # as any other command
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # no GPU for who asks for none
+}
+
+
 def _ray() -> Any:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray  # pyright: ignore[reportMissingImports] (optional: the extra batch)
         import ray.exceptions  # pyright: ignore[reportMissingImports] (optional: the extra batch)

@@ -50,6 +50,9 @@ class StandIn:
         if self.refusal is not None:
             raise self.refusal
 
+    def close(self) -> None:
+        """As a connection."""
+
     def shutdown(self) -> None:
         self.is_down = True
 

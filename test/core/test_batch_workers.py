@@ -1,6 +1,7 @@
 """What is asked of Ray, and what becomes of its answers; on a stand-in for it."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ GIB = 2**30
 def ray(monkeypatch):
     stand_in = StandIn({"CPU": 4.0, "memory": 8.0 * GIB})
     monkeypatch.setattr(ray_workers, "_ray", lambda: stand_in)
+    monkeypatch.setattr(ray_workers.socket, "create_connection", lambda *_: stand_in)
     return stand_in
 
 
@@ -76,6 +78,17 @@ def test_a_cluster_that_is_not_there_is_one_sentence(ray):
         RayWorkers(plan(), "host:1")
     with pytest.raises(InputError, match="Ray cannot be started here"):
         RayWorkers(plan())
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(ray, monkeypatch):
+    monkeypatch.undo()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+        with pytest.raises(InputError, match=f"There is no Ray cluster at '{address}': .*refused"):
+            ray_workers._require_heard(address)
+    ray_workers._require_heard("auto")  # Ray looks for it
 
 
 def raised(error: Exception):
