@@ -135,6 +135,7 @@ def test_weights_say_how_they_were_made(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_eight_things_are_learnt_by_heart(tmp_path):
     """The whole way, from procedural things to scores: what it has seen often it names."""
     from instascene_core.parts.losses import LossWeights, part_loss
