@@ -21,11 +21,12 @@ def parts(found: dict) -> str:
         for run in runs
     ]  # fmt: skip
     header = ["network", "seen from", "coarse", "middle", "fine", "handles found", "s a thing"]
+    small = any(run["network"] != "package" for run in runs)
+    alike = " The small networks were trained alike, for 900 steps." if small else ""
     text = (
         f"## Parts of things\n\n{place(found)}. {runs[0]['things']} procedural things of kinds that no "
         "training has seen. mAP50 (in brackets: shape-mAP50) as PartNet scores it, at each level; a handle "
-        "is found where what is called one covers it with an IoU of 0.5. The small networks were trained "
-        f"alike, for 900 steps.\n\n{table(header, lines)}\n"
+        f"is found where what is called one covers it with an IoU of 0.5.{alike}\n\n{table(header, lines)}\n"
     )
     return text + _contactdb(found.get("contactdb", []))
 

@@ -23,6 +23,7 @@ from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.config import PartsConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry.mesh import from_trimesh
 from instascene_core.geometry.sampling import even_samples
 from instascene_core.metrics.parts import part_scores
 from instascene_core.parts.network import WEIGHTS, load_network
@@ -110,7 +111,7 @@ def handles_by_hand() -> dict[str, np.ndarray]:
 def in_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """[N] bool: which of points [N, 3] lie in one of boxes [B, 6]."""
     low, high = boxes[:, None, :3], boxes[:, None, 3:]
-    return ((points >= low) & (points <= high)).all(axis=2).any(axis=0)
+    return np.asarray(((points >= low) & (points <= high)).all(axis=2).any(axis=0))
 
 
 def read_mesh(folder: Path, name: str) -> TriangleMesh:
@@ -119,8 +120,7 @@ def read_mesh(folder: Path, name: str) -> TriangleMesh:
     path = folder / f"{name}.stl"
     if not path.is_file():
         raise InputError(f"There is no '{path}'; --meshes takes the folder of ContactDB's STL files.")
-    mesh = trimesh.load(path)
-    return TriangleMesh(np.array(mesh.vertices), np.array(mesh.faces, dtype=np.int32))
+    return from_trimesh(trimesh.load(path))
 
 
 def contactdb(segmenter: PartSegmenter, folder: Path) -> list[dict]:

@@ -113,7 +113,10 @@ class Requests:
             response.completed_object = scene_messages.completed_object_message(result, response.header)
 
     def _segment_parts(self, request, response) -> None:
-        instance_id = InstanceId(request.instance_id)
+        instances = self._worker.snapshot.instances_in_map
+        if instances is None:
+            raise NotReadyError("There are no instances yet; call segment_instances first.")
+        instance_id = instances[InstanceId(request.instance_id)].id
 
         def work(progress: ProgressCallback):
             scene = self._worker.scene

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
+from instascene_core.export.part_files import FACTS, read_parts
 from instascene_core.frame import UNLABELLED
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians
 from instascene_core.instances import InstanceId
 from instascene_core.local_frame import moved
 from instascene_core.objects import CompletedObject
+from instascene_core.parts.segment import PartLabels
 from instascene_core.saved_facts import read_scene_facts
 from instascene_core.transforms import look_at
 from instascene_core.untrusted import read_json_object
@@ -62,6 +65,7 @@ class Contents:
     is_object: np.ndarray  # [N] bool: the Gaussian belongs to a completed object
     objects: Mapping[InstanceId, CompletedObject]
     facts: Mapping[InstanceId, Mapping[str, Any]]  # object.json of each
+    parts: Mapping[InstanceId, PartLabels]  # of those whose parts are named
     views: tuple[View, ...]
     up: np.ndarray  # [3]
     background: np.ndarray  # [3] in 0 … 1, what the Gaussians were fitted before
@@ -85,6 +89,7 @@ class Contents:
             is_object=np.isin(labels, list(objects)),
             objects=objects,
             facts={number: read_json_object(folder / f"objects/{number}/object.json") for number in objects},
+            parts=_parts(folder, objects),
             views=tuple(_view(entry, offset) for entry in saved["frames"]),
             up=np.array([0.0, 0.0, 1.0] if plane is None else plane["normal"]),
             background=np.array(saved.get("background_color") or (0.0, 0.0, 0.0)),
@@ -120,6 +125,18 @@ class Contents:
         if np.linalg.norm(level) < 1e-3:
             level = np.cross(self.up, np.eye(3)[np.argmin(np.abs(self.up))])
         return level / np.linalg.norm(level) + 0.62 * self.up
+
+
+def _parts(folder: Path, objects: Mapping[InstanceId, CompletedObject]) -> dict[InstanceId, PartLabels]:
+    """The parts that `instascene parts` named; InputError where they are not of the mesh beside them."""
+    found = {}
+    for number, thing in objects.items():
+        place = folder / f"objects/{number}"
+        if (place / FACTS).is_file():
+            found[number] = read_parts(place)
+            if len(found[number].levels[0].part) != len(thing.mesh.vertices):
+                raise InputError(f"The parts in {place} are of another mesh; run `instascene parts` again.")
+    return found
 
 
 def view_of(center: np.ndarray, radius: float, away: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ class Stage:
         thing, scene = self.contents.objects[number], self.server.scene
         pose = thing.world_from_object
         handle = scene.add_glb(
-            f"/meshes/{number}", shaded(thing, self.shading),
+            f"/meshes/{number}", shaded(thing, self.shading, self.contents.parts.get(number)),
             wxyz=quaternion_from_matrix(pose[:3, :3] @ matrix_from_quaternion(Z_UP)), position=pose[:3, 3],
             visible=self.visible["meshes"],
         )  # fmt: skip

@@ -18,4 +18,6 @@ class PartsConfig:
     # By how much those centres are pushed away from the centre of all points of their name, so that clusters
     # part; 0 = not at all.
     push: float = 0.05
+    # Clusters of one name that touch become one part where their centres are no further apart; 0 = none do.
+    join: float = 0.5
     smallest: Count = 20  # points; fewer make no part of their own and join the nearest

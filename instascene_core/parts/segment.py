@@ -10,7 +10,13 @@ from instascene_core.config import PartsConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.sampling import even_samples
-from instascene_core.parts.mean_shift import mean_shift
+from instascene_core.parts.grouping import (
+    clusters_by_name,
+    nearest,
+    pushed_apart,
+    touching_joined,
+    without_crumbs,
+)
 from instascene_core.parts.network import WEIGHTS, TrainedParts, load_network
 from instascene_core.parts.samples import in_unit_ball
 from instascene_core.threads import one_thread
@@ -66,7 +72,7 @@ class PartSegmenter:
             raise InputError("A mesh without triangles has no parts.")
         rng = np.random.default_rng(self.config.seed)
         points, normals, _ = even_samples(mesh, self.config.points, rng)
-        return self.label_points(points, normals).at(_nearest(points, mesh.vertices))
+        return self.label_points(points, normals).at(nearest(points, mesh.vertices))
 
     def label_points(self, points: np.ndarray, normals: np.ndarray) -> PartLabels:
         """Parts of points [N, 3] with outward normals [N, 3], in metres or any unit."""
@@ -111,6 +117,7 @@ class PartSegmenter:
         region = None if said.region_centre is None else said.region_centre[level]
         moved = pushed_apart(said.instance_centre[level], region, self.config.push)
         part = clusters_by_name(moved, name, self.config.bandwidth)
+        part = touching_joined(points, moved, part, name, self.config.join)
         part = without_crumbs(points, part, self.config.smallest)
         index, part = np.unique(part, return_inverse=True)
         sure = confidence(chance)
@@ -120,51 +127,10 @@ class PartSegmenter:
         return PartLevel(part.astype(np.int32), names, scores)
 
 
-def pushed_apart(instance: np.ndarray, region: np.ndarray | None, by: float) -> np.ndarray:
-    """[N, 3] centres of instances, moved by `by` away from the centre of their semantic region (section 3.4).
-
-    instance, region: [N, 3] predicted centres.  A name with one part has both at one place: what lies nearer
-    than `by` moves in proportion, where the paper's direction would be noise of full length.
-    """
-    if region is None or by <= 0:
-        return instance
-    away = instance - region
-    length = np.linalg.norm(away, axis=1, keepdims=True)
-    return instance + by * away / np.maximum(length, by)
-
-
-def clusters_by_name(centres: np.ndarray, name: np.ndarray, bandwidth: float) -> np.ndarray:
-    """[N] int64 part of each point: mean shift of the centres [N, 3] within each name [N]."""
-    part = np.zeros(len(name), dtype=np.int64)
-    known = 0
-    for one in np.unique(name):
-        mine = np.flatnonzero(name == one)
-        part[mine] = known + mean_shift(centres[mine], bandwidth)
-        known = int(part[mine].max()) + 1
-    return part
-
-
-def without_crumbs(points: np.ndarray, part: np.ndarray, smallest: int) -> np.ndarray:
-    """[N] the parts [N] of points [N, 3]; what has fewer than `smallest` points joins the nearest other."""
-    large = np.bincount(part)[part] >= smallest
-    if large.all() or not large.any():
-        return part
-    cleaned = part.copy()
-    cleaned[~large] = part[large][_nearest(points[large], points[~large])]
-    return cleaned
-
-
 def confidence(chance: np.ndarray) -> np.ndarray:
     """[N] 1 − entropy of the probabilities [N, K], as a share of the largest possible."""
     entropy = -(chance * np.log(np.maximum(chance, 1e-12))).sum(axis=1)
     return 1 - entropy / np.log(max(chance.shape[1], 2))
-
-
-def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """[M] index of the nearest of points [N, 3] to each of the others [M, 3]."""
-    from scipy.spatial import cKDTree
-
-    return cKDTree(points).query(others)[1]
 
 
 def _about_z(angle: float) -> np.ndarray:

@@ -62,7 +62,7 @@ class Parts:
                 progress("parts", (k + 1) / len(objects), f"object {thing.instance_id}")
         put_parts(self.output, parted)
         console.print(_table(parted, self.level - 1))
-        return Answer({int(number): part_facts(one) for number, one in parted.items()})
+        return Answer({str(number): part_facts(one) for number, one in parted.items()})
 
     def _parted(self, segmenter: "PartSegmenter", thing: "CompletedObject") -> "PartedMesh":
         from instascene_core.export.asset import in_object_frame

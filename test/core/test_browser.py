@@ -20,8 +20,13 @@ from instascene_core.browser.contents import FIELD_OF_VIEW, Contents, covariance
 from instascene_core.browser.shapes import SHADINGS, Z_UP, colors_of, shaded
 from instascene_core.browser.stage import LAYERS
 from instascene_core.browser.work import Work
-from instascene_core.colors import GENERATED_COLOR, OBSERVED_COLOR
-from instascene_core.export.saved_scene import load_scene, save_scene
+from instascene_core.colors import GENERATED_COLOR, OBSERVED_COLOR, part_color
+from instascene_core.errors import InputError
+from instascene_core.export.object_loading import load_objects
+from instascene_core.export.part_files import PartedMesh
+from instascene_core.export.saved_scene import load_scene, put_parts, save_scene
+from instascene_core.geometry import TriangleMesh
+from instascene_core.parts.segment import PartLabels, PartLevel
 from instascene_core.transforms import inverse, matrix_from_quaternion
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -89,6 +94,29 @@ def test_an_object_stands_upright_in_each_shading(contents, shading, tmp_path):
         colors = colors_of(thing, shading)
         np.testing.assert_array_equal(colors[thing.observed == 1][0], OBSERVED_COLOR)
         np.testing.assert_array_equal(colors[thing.observed == 0][0], GENERATED_COLOR)
+
+
+def test_parts_are_shown_where_they_are_named(saved):
+    assert not Contents.of(saved).parts
+    thing = load_objects(saved)[RED]
+    gray = colors_of(thing, "parts")
+    assert (gray == gray[0, 0]).all()
+    part = (thing.mesh.vertices[:, 2] > np.median(thing.mesh.vertices[:, 2])).astype(np.int32)
+    labels = PartLabels((PartLevel(part, ("body", "lid"), np.ones(2)),))
+    put_parts(saved, {RED: PartedMesh("object_1", thing.mesh, labels, 0)})
+    parts = Contents.of(saved).parts[RED]
+    np.testing.assert_array_equal(colors_of(thing, "parts", parts)[part == 1][0], part_color(1))
+    put_parts(saved, {RED: PartedMesh("object_1", strip(), PartLabels((named_strip(),)), 0)})
+    with pytest.raises(InputError, match="another mesh"):
+        Contents.of(saved)
+
+
+def strip() -> TriangleMesh:
+    return TriangleMesh(np.eye(3), np.array([[0, 1, 2]], np.int32))
+
+
+def named_strip() -> PartLevel:
+    return PartLevel(np.zeros(3, np.int32), ("body",), np.ones(1))
 
 
 def test_tables_tell_of_objects_and_escape_what_they_are_told(saved):

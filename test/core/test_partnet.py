@@ -87,13 +87,26 @@ def break_files(root, how: str) -> None:
     else:
         with h5py.File(folder / "test-00.h5", "w") as file:
             file["pts"], file["label"] = np.zeros((2, 5, 3)), np.zeros((2, 4))
+            if how == "group":
+                file.create_group("nor")
             if how == "shapes":
                 file["nor"] = np.zeros((2, 5, 3))
 
 
 @pytest.mark.parametrize(
     "how",
-    ["no file", "no hdf5", "no json", "shorter", "no list", "no parts", "bad parts", "no column", "shapes"],
+    [
+        "no file",
+        "no hdf5",
+        "no json",
+        "shorter",
+        "no list",
+        "no parts",
+        "bad parts",
+        "no column",
+        "group",
+        "shapes",
+    ],
 )
 def test_broken_instance_files_are_one_sentence(tmp_path, how):
     partnet_folder.write_h5(tmp_path, each=4)

@@ -11,6 +11,12 @@ from instascene_core.errors import InputError
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.sampling import even_samples
 from instascene_core.parts.fusion import FusionParts, OffsetHead, region_features
+from instascene_core.parts.grouping import (
+    clusters_by_name,
+    pushed_apart,
+    touching_joined,
+    without_crumbs,
+)
 from instascene_core.parts.losses import LossWeights, part_loss
 from instascene_core.parts.mean_shift import mean_shift
 from instascene_core.parts.network import (
@@ -22,13 +28,7 @@ from instascene_core.parts.network import (
     save_network,
 )
 from instascene_core.parts.samples import UNKNOWN, PartExample, batch_of, centres, in_unit_ball
-from instascene_core.parts.segment import (
-    PartSegmenter,
-    clusters_by_name,
-    confidence,
-    pushed_apart,
-    without_crumbs,
-)
+from instascene_core.parts.segment import PartSegmenter, confidence
 
 RNG = np.random.default_rng(5)
 COUNTS = (7, 12)  # points of two things
@@ -276,6 +276,20 @@ def test_crumbs_join_what_is_nearest():
     points = np.array([[0.0, 0, 0], [0.1, 0, 0], [1, 0, 0], [1.1, 0, 0], [0.9, 0, 0]])
     np.testing.assert_array_equal(without_crumbs(points, np.array([0, 0, 1, 1, 2]), 2), [0, 0, 1, 1, 1])
     np.testing.assert_array_equal(without_crumbs(points, np.arange(5), 2), np.arange(5))  # nothing larger
+
+
+def test_clusters_that_touch_are_one_part_where_their_centres_are_near():
+    row = np.stack([0.01 * np.arange(40), np.zeros(40), np.zeros(40)], axis=1)
+    points = np.concatenate([row, row + np.array([5.0, 0, 0])])  # two rows far apart
+    part = np.repeat([0, 1, 2, 3], 20)
+    centres_ = np.repeat([[0.0, 0, 0], [0.3, 0, 0], [5, 0, 0], [5.9, 0, 0]], 20, axis=0)
+    one = np.zeros(80, dtype=int)
+    joined = touching_joined(points, centres_, part, one, 0.5)
+    assert joined[0] == joined[39] and len({joined[0], joined[45], joined[79]}) == 3
+    np.testing.assert_array_equal(touching_joined(points, centres_, part, one, 0.0), part)
+    other = np.repeat([0, 1, 0, 0], 20)  # the first two bear different names
+    assert len(set(touching_joined(points, centres_, part, other, 0.5))) == 4
+    assert len(set(touching_joined(points, centres_, part, one, 2.0))) == 2
 
 
 def test_confidence_runs_from_even_to_certain():

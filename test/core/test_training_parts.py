@@ -8,7 +8,9 @@ import torch
 
 from instascene_core.config import PartsConfig
 from instascene_core.metrics.parts import part_scores
-from instascene_core.parts.network import PartNetwork, PartShape, load_network
+from instascene_core.parts.losses import LossWeights, part_loss
+from instascene_core.parts.network import PartNetwork, PartShape, TrainedParts, load_network
+from instascene_core.parts.samples import PartExample, batch_of
 from instascene_core.parts.segment import PartSegmenter
 from instascene_core.synthetic.anatomy import LEVEL_NAMES
 from instascene_core.synthetic.household import make
@@ -135,40 +137,32 @@ def test_weights_say_how_they_were_made(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_things_are_learnt_by_heart(tmp_path):
-    """The whole way, from procedural things to scores: what it has seen often it names."""
-    from instascene_core.parts.losses import LossWeights, part_loss
-    from instascene_core.parts.network import TrainedParts
-    from instascene_core.parts.samples import batch_of
-
+@pytest.mark.timeout(1800)
+def test_eight_things_are_learnt_by_heart():
+    """From procedural things to scores: what the network has seen often, as it was, it names and parts."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    kinds = ("handled_vessel", "jug", "striker", "knife", "lamp", "vehicle", "shears", "pistol_tool")
+    kinds = ("handled_vessel", "jug", "striker", "knife", "lamp", "lidded_box", "shears", "driver")
     things = [
-        thing_of(make(kind, np.random.default_rng(k)), np.random.default_rng(k), 1200, upright=1.0)
+        thing_of(make(kind, np.random.default_rng(k)), np.random.default_rng(k), 600, upright=1.0)
         for k, kind in enumerate(kinds)
     ]
+    batch = batch_of([PartExample.of(t.points, t.normals, t.semantic, t.instance) for t in things])
     classes = tuple(len(names) for names in LEVEL_NAMES)
     network = PartNetwork(PartShape(classes, widths=(16, 32, 48), features=24, hidden=24, voxel=1 / 12))
-    optimiser = torch.optim.AdamW(network.parameters(), 4e-3)
-    steps, rng = 400, np.random.default_rng(0)
+    optimiser = torch.optim.AdamW(network.parameters(), 5e-3)
+    steps = 200
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = 4e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
-        plain = Showing(half_seen=0.0, points=(400, 400), noise=0.0, tilt=0.0, stretch=0.0)
-        batch = batch_of([shown(thing, rng, plain) for thing in things])
+            group["lr"] = 5e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
         loss = part_loss(network(batch.points, batch.normals, batch.counts), batch, LossWeights())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    segmenter = PartSegmenter(TrainedParts(network.eval(), LEVEL_NAMES), PartsConfig(passes=3))
-    judged = [
-        judged_parts(
-            segmenter.label_points(t.points, t.normals),
-            LEVEL_NAMES,
-            t.semantic.astype(int),
-            t.instance.astype(int),
-        )
-        for t in things
-    ]
-    assert part_scores([one[0] for one in judged]).mean_ap >= 0.95
+    segmenter = PartSegmenter(TrainedParts(network.eval(), LEVEL_NAMES), PartsConfig(passes=1, smallest=4))
+    coarse = []
+    for thing in things:
+        labels = segmenter.label_points(thing.points, thing.normals)
+        truth = (thing.semantic.astype(int), thing.instance.astype(int))
+        coarse.append(judged_parts(labels, LEVEL_NAMES, *truth)[0])
+    assert part_scores(coarse, smallest=3).mean_ap >= 0.95

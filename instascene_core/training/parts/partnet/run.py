@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 SHAPES_PER_SHARD = 100
 FACTS = "partnet.json"  # beside prepared shards: category, names of its levels, how many shards
 # As published: all 10,000 points, bandwidth 0.1 and a push of 0.05 in the unit ball.
-TESTING = PartsConfig(points=10_000, passes=1, bandwidth=0.1, push=0.05, smallest=1)
+TESTING = PartsConfig(points=10_000, passes=1, bandwidth=0.1, push=0.05, join=0.0, smallest=1)
 SHOWING = Showing(half_seen=0.0, points=(10_000, 10_000), noise=0.0, tilt=0.0, stretch=0.1)
 
 

@@ -89,7 +89,11 @@ def _from_h5(folder: Path, split: str, names: Sequence[Sequence[str]]) -> Iterat
         records = _list_of(path.with_suffix(".json"))
         try:
             with h5py.File(path, "r") as file:
-                points, normals, labels = (file[key] for key in ("pts", "nor", "label"))
+                found = [file[key] for key in ("pts", "nor", "label")]
+                columns = [one for one in found if isinstance(one, h5py.Dataset)]
+                if len(columns) != len(found):
+                    raise InputError(f"'{path}' is not an instance file of PartNet (a group, no numbers).")
+                points, normals, labels = columns
                 _require_layout(path, points.shape, normals.shape, labels.shape, len(records))
                 for k, record in enumerate(records):
                     name = str(_field(record, "anno_id", path, default=f"{path.stem}/{k}"))
