@@ -1,7 +1,6 @@
 """Training of the network on points: prepared scenes, augmentation, the loop, and that it can learn."""
 
 import dataclasses
-import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +14,7 @@ from instascene_core.segmentation.points_network.files import load_points_networ
 from instascene_core.synthetic.unseen import HELD_OUT
 from instascene_core.training.checkpoint import Standing, load_checkpoint, save_checkpoint
 from instascene_core.training.points import procedural
+from instascene_core.training.points.__main__ import main
 from instascene_core.training.points.augmentation import AugmentationConfig, augmented
 from instascene_core.training.points.evaluate import evaluate
 from instascene_core.training.points.prepared import (
@@ -165,27 +165,27 @@ def test_presets_are_trainings():
     assert PRESETS["room"].network.classes == 18 and PRESETS["room"].network.voxel_m == 0.02
 
 
-def test_the_command_trains_and_evaluates(folder, tmp_path):
-    command = [sys.executable, "-m", "instascene_core.training.points", "--threads", "1"]
+def test_the_command_trains_and_evaluates(folder, tmp_path, capsys):
+    command = ["--threads", str(torch.get_num_threads())]
     output = tmp_path / "points.safetensors"
     more = ["--architecture", "kernel", "--steps", "1", "--held-back", "0", "--no-decorrelation"]
-    done = subprocess.run(
-        [*command, "train", folder, "--output", output, *more], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run([*command, "evaluate", folder, "--weights", output], capture_output=True, text=True)
-    assert done.returncode == 0 and "mAP50" in done.stdout and "4 scenes" in done.stdout, done.stderr
+    main([*command, "train", str(folder), "--output", str(output), *more])
+    main([*command, "evaluate", str(folder), "--weights", str(output)])
+    shown = capsys.readouterr().out
+    assert "mAP50" in shown and "4 scenes" in shown
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "start"), [("kernel", "sampled"), ("transformer", "learned")])
-def test_eight_scenes_are_learned_by_heart(tmp_path, architecture, start):
+@pytest.mark.parametrize(
+    ("architecture", "start", "steps"), [("kernel", "sampled", 250), ("transformer", "learned", 800)]
+)
+def test_eight_scenes_are_learned_by_heart(tmp_path, architecture, start, steps):
     for seed in range(8):
         write_prepared(tmp_path / f"scene_{seed}.npz", tabletop(seed))
     plain = PointsTraining()
     decoder = dataclasses.replace(plain.network.decoder, start=start, queries=12, layers=3)
     config = dataclasses.replace(
-        plain, steps=600, held_back=0, augmentation=None, learning_rate=2e-3,
+        plain, steps=steps, held_back=0, augmentation=None, learning_rate=2e-3,
         network=dataclasses.replace(
             plain.network, architecture=architecture, decoder=decoder, widths=(16, 24, 32, 48)
         ),

@@ -58,7 +58,9 @@ def train(folder: Path, output: Path, config: PointsTraining) -> Evaluation | No
     optimiser = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    checkpoint = Path(output).with_suffix(".checkpoint")
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = output.with_suffix(".checkpoint")
     standing = load_checkpoint(checkpoint, network, optimiser)
     if standing.step:
         logger.info("going on from step %d", standing.step)
