@@ -99,6 +99,18 @@ def test_training_writes_weights_that_load(folder, tmp_path):
     assert again.scores.true_instances == 3
 
 
+def test_a_training_can_start_from_weights_and_leaves_them_alone(folder, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train(folder, first, TINY)
+    before = {k: v.clone() for k, v in load_points_network(first).state_dict().items()}
+    train(folder, second, dataclasses.replace(TINY, initial=str(first), network=tiny_network("transformer")))
+    assert load_points_network(second).config == TINY.network  # that of the weights
+    changed = load_points_network(second).state_dict()
+    assert any((value != changed[name]).any() for name, value in before.items())
+    for name, value in load_points_network(first).state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
 def test_an_interrupted_training_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
     """Four steps, or two and then two more from the checkpoint."""
     train(folder, tmp_path / "whole.safetensors", TINY)

@@ -11,12 +11,18 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from instascene_core.config.points import SuperpointConfig
+from instascene_core.errors import InputError
 from instascene_core.segmentation.points_network.cloud import PointCloud
 
 
 def find_superpoints(cloud: PointCloud, config: SuperpointConfig | None = None) -> np.ndarray:
-    """[N] int64 superpoint of every point, 0 … S − 1 in the order of their first points."""
+    """[N] int64 superpoint of every point, 0 … S − 1 in the order of their first points.
+
+    Raises InputError where there are no points.
+    """
     config = config or SuperpointConfig()
+    if not len(cloud):
+        raise InputError("There are no points to find superpoints in.")
     pairs = neighbouring_points(cloud, config)
     weights = edge_weights(cloud, pairs, config)
     return grow_together(len(cloud), pairs, weights, config.granularity, config.min_points, config.max_points)
