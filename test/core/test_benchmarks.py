@@ -264,7 +264,15 @@ def test_sources_of_the_records():
     assert {name: set(weights) for name, weights in used.items()} == {
         "objects": {"completion", "confidence", "multiview"},
         "views": {"completion", "confidence", "multiview"},
-        "pipeline": {"completion", "confidence", "contacts", "multiview", "objectness", "segmenter"},
+        "pipeline": {
+            "completion",
+            "confidence",
+            "contacts",
+            "multiview",
+            "objectness",
+            "points",
+            "segmenter",
+        },  # fmt: skip
     }
     assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "objectness", "segmenter"}
     for record, lists in records.RECORDS.items():
