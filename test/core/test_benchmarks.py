@@ -272,9 +272,14 @@ def test_sources_of_the_records():
             "objectness",
             "points",
             "segmenter",
-        },  # fmt: skip
+        },
     }
-    assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "objectness", "segmenter"}
+    assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {
+        "contacts",
+        "objectness",
+        "points",
+        "segmenter",
+    }
     for record, lists in records.RECORDS.items():
         for name, rows in lists.items():
             names = {path.name for path in source_files(rows.sources)}
