@@ -77,6 +77,12 @@ RECORDS: dict[str, dict[str, Rows]] = {
     },
     "assets": {"runs": _rows("assets", identity=("scene",))},
     "grasping": {"runs": _rows("grasping", identity=("seed", "object"))},
+    "points": {
+        "unseen": _rows("points", COMPLETION, ("network",)),
+        "speed": _rows("points", COMPLETION),
+        "recordings": _rows("points", COMPLETION, ("recording", "masks")),
+        "convolution": _rows("points", COMPLETION, ("library", "threads")),
+    },
     "parsers": {"runs": _rows("parsers", identity=("scene",))},
     "parts": {
         "runs": _rows("parts", identity=("network", "seen")),

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.grasp_tables import grasping
 from benchmarks.markdown import millimetres, number, place, table
 from benchmarks.part_tables import parts
+from benchmarks.points_tables import points
 from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
 from benchmarks.scene_tables import (
@@ -424,6 +425,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "batch": batch,
     "association": association,
     "decomposition": decomposition,
+    "points": points,
     "conditions": conditions,
     "geometry": geometry,
     "wholes": wholes,

@@ -264,9 +264,22 @@ def test_sources_of_the_records():
     assert {name: set(weights) for name, weights in used.items()} == {
         "objects": {"completion", "confidence", "multiview"},
         "views": {"completion", "confidence", "multiview"},
-        "pipeline": {"completion", "confidence", "contacts", "multiview", "objectness", "segmenter"},
+        "pipeline": {
+            "completion",
+            "confidence",
+            "contacts",
+            "multiview",
+            "objectness",
+            "points",
+            "segmenter",
+        },
     }
-    assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {"contacts", "objectness", "segmenter"}
+    assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {
+        "contacts",
+        "objectness",
+        "points",
+        "segmenter",
+    }
     for record, lists in records.RECORDS.items():
         for name, rows in lists.items():
             names = {path.name for path in source_files(rows.sources)}

@@ -25,7 +25,7 @@ from instascene_core.segmentation.fused_surface.cutters import opinion_log_odds
 from instascene_core.segmentation.fused_surface.segmenter import SurfaceSegmenter
 from instascene_core.segmentation.points_network.cloud import PointCloud
 from instascene_core.segmentation.points_network.cutter import PointsCutter
-from instascene_core.segmentation.points_network.files import save_points_network
+from instascene_core.segmentation.points_network.files import WEIGHTS, save_points_network
 from instascene_core.segmentation.points_network.network import PointsNetwork
 from instascene_core.segmentation.points_network.outputs import SceneOutput
 from instascene_core.segmentation.points_network.scene_points import cloud_of_surface, near_objects, upright
@@ -186,6 +186,23 @@ def test_segmenters_by_name_with_weights_of_ones_own(tmp_path, name):
     missing = dataclasses.replace(config, points=PointsConfig(network_weights=str(tmp_path / "none")))
     with pytest.raises(InputError, match="no weights of the network on points"):
         segmenter_named(name, missing)
+
+
+APART = [
+    ([0.05, 0.02, 0.0], [0.13, 0.10, 0.12]),
+    ([-0.2, -0.15, 0.0], [-0.1, -0.06, 0.08]),
+    ([-0.15, 0.1, 0.0], [-0.09, 0.18, 0.06]),
+]
+
+
+def test_the_packages_weights_tell_things_apart_that_stand_apart():
+    """Boxes of one colour each: nothing like them was drawn for training, and nothing is easier."""
+    frames = boxes_on_table(APART)
+    found = make_segmenter(dataclasses.replace(CONFIG, segmenter="points"), frames)
+    images = [found.segment(frame) for frame in frames]
+    scores = overlap([image.labels for image in images], [frame.labels for frame in frames])
+    assert (scores > 0.7).all(), scores
+    assert WEIGHTS.stat().st_size < 10e6
 
 
 def test_any_cloud_gives_the_same_for_any_number_of_threads():

@@ -112,6 +112,13 @@ def test_superpoints_stay_on_one_object():
     np.testing.assert_array_equal(superpoint, find_superpoints(scene.cloud))
 
 
+def test_one_point_is_one_superpoint_and_none_is_said():
+    one = PointCloud.of_surface(np.zeros((1, 3)), np.array([[0, 0, 1.0]]), np.zeros((1, 3)), 1.0)
+    assert find_superpoints(one).tolist() == [0]
+    with pytest.raises(InputError, match="no points"):
+        find_superpoints(one.select(np.array([], dtype=int)))
+
+
 def test_a_cloud_checks_itself():
     points = np.zeros((2, 3), np.float32)
     with pytest.raises(InputError, match="scales"):

@@ -1,7 +1,6 @@
 """Training of the network on points: prepared scenes, augmentation, the loop, and that it can learn."""
 
 import dataclasses
-import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +14,7 @@ from instascene_core.segmentation.points_network.files import load_points_networ
 from instascene_core.synthetic.unseen import HELD_OUT
 from instascene_core.training.checkpoint import Standing, load_checkpoint, save_checkpoint
 from instascene_core.training.points import procedural
+from instascene_core.training.points.__main__ import main
 from instascene_core.training.points.augmentation import AugmentationConfig, augmented
 from instascene_core.training.points.evaluate import evaluate
 from instascene_core.training.points.prepared import (
@@ -99,6 +99,18 @@ def test_training_writes_weights_that_load(folder, tmp_path):
     assert again.scores.true_instances == 3
 
 
+def test_a_training_can_start_from_weights_and_leaves_them_alone(folder, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train(folder, first, TINY)
+    before = {k: v.clone() for k, v in load_points_network(first).state_dict().items()}
+    train(folder, second, dataclasses.replace(TINY, initial=str(first), network=tiny_network("transformer")))
+    assert load_points_network(second).config == TINY.network  # that of the weights
+    changed = load_points_network(second).state_dict()
+    assert any((value != changed[name]).any() for name, value in before.items())
+    for name, value in load_points_network(first).state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
 def test_an_interrupted_training_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
     """Four steps, or two and then two more from the checkpoint."""
     train(folder, tmp_path / "whole.safetensors", TINY)
@@ -165,27 +177,27 @@ def test_presets_are_trainings():
     assert PRESETS["room"].network.classes == 18 and PRESETS["room"].network.voxel_m == 0.02
 
 
-def test_the_command_trains_and_evaluates(folder, tmp_path):
-    command = [sys.executable, "-m", "instascene_core.training.points", "--threads", "1"]
+def test_the_command_trains_and_evaluates(folder, tmp_path, capsys):
+    command = ["--threads", str(torch.get_num_threads())]
     output = tmp_path / "points.safetensors"
     more = ["--architecture", "kernel", "--steps", "1", "--held-back", "0", "--no-decorrelation"]
-    done = subprocess.run(
-        [*command, "train", folder, "--output", output, *more], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run([*command, "evaluate", folder, "--weights", output], capture_output=True, text=True)
-    assert done.returncode == 0 and "mAP50" in done.stdout and "4 scenes" in done.stdout, done.stderr
+    main([*command, "train", str(folder), "--output", str(output), *more])
+    main([*command, "evaluate", str(folder), "--weights", str(output)])
+    shown = capsys.readouterr().out
+    assert "mAP50" in shown and "4 scenes" in shown
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "start"), [("kernel", "sampled"), ("transformer", "learned")])
-def test_eight_scenes_are_learned_by_heart(tmp_path, architecture, start):
+@pytest.mark.parametrize(
+    ("architecture", "start", "steps"), [("kernel", "sampled", 250), ("transformer", "learned", 800)]
+)
+def test_eight_scenes_are_learned_by_heart(tmp_path, architecture, start, steps):
     for seed in range(8):
         write_prepared(tmp_path / f"scene_{seed}.npz", tabletop(seed))
     plain = PointsTraining()
     decoder = dataclasses.replace(plain.network.decoder, start=start, queries=12, layers=3)
     config = dataclasses.replace(
-        plain, steps=600, held_back=0, augmentation=None, learning_rate=2e-3,
+        plain, steps=steps, held_back=0, augmentation=None, learning_rate=2e-3,
         network=dataclasses.replace(
             plain.network, architecture=architecture, decoder=decoder, widths=(16, 24, 32, 48)
         ),

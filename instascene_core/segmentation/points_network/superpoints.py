@@ -11,12 +11,18 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from instascene_core.config.points import SuperpointConfig
+from instascene_core.errors import InputError
 from instascene_core.segmentation.points_network.cloud import PointCloud
 
 
 def find_superpoints(cloud: PointCloud, config: SuperpointConfig | None = None) -> np.ndarray:
-    """[N] int64 superpoint of every point, 0 … S − 1 in the order of their first points."""
+    """[N] int64 superpoint of every point, 0 … S − 1 in the order of their first points.
+
+    Raises InputError where there are no points.
+    """
     config = config or SuperpointConfig()
+    if not len(cloud):
+        raise InputError("There are no points to find superpoints in.")
     pairs = neighbouring_points(cloud, config)
     weights = edge_weights(cloud, pairs, config)
     return grow_together(len(cloud), pairs, weights, config.granularity, config.min_points, config.max_points)
@@ -28,13 +34,15 @@ def neighbouring_points(cloud: PointCloud, config: SuperpointConfig) -> np.ndarr
     A neighbour many times farther than usual lies on something else.
     """
     count = min(config.neighbours + 1, len(cloud))
-    distance, index = cKDTree(cloud.positions).query(cloud.positions, k=np.arange(1, count + 1))
+    tree = cKDTree(cloud.positions)
+    distance, index = tree.query(cloud.positions, k=np.arange(1, count + 1), workers=-1)
     usual = np.median(distance[:, -1])
     first = np.repeat(np.arange(len(cloud)), count)
     second, near = index.ravel(), (distance <= config.max_reach * usual).ravel()
     apart = near & (first != second)
     low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
-    keys = np.unique(low.astype(np.int64) * len(cloud) + high)
+    keys = np.sort(low.astype(np.int64) * len(cloud) + high)
+    keys = keys[np.diff(keys, prepend=-1) > 0]  # faster than unique, which hashes
     return np.stack([keys // len(cloud), keys % len(cloud)], axis=1)
 
 
@@ -59,63 +67,76 @@ def grow_together(
     its size, and they are not more than `max_size` together.  Then pieces below `min_size` join a neighbour
     over the lightest edge.
     """
-    order, (low, high) = _spanning_edges(count, pairs, weights)
+    weight, low, high = _spanning_edges(count, pairs, weights)
     pieces = _Pieces(count)
-    for weight, a, b in zip(order.tolist(), low.tolist(), high.tolist()):
-        pieces.try_to_join(a, b, weight, granularity, max_size)
-    for weight, a, b in zip(order.tolist(), low.tolist(), high.tolist()):
-        pieces.join_if_small(a, b, weight, min_size)
-    return _numbered(np.array([pieces.find(i) for i in range(count)], dtype=np.int64))
+    pieces.join_alike(weight, low, high, granularity, max_size)
+    pieces.join_small(low, high, min_size)
+    return _numbered(pieces.roots())
 
 
 def _spanning_edges(
     count: int, pairs: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """(weights, ends) of the edges of the minimum spanning forest, lightest first."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(weight, first end, second end) of the edges of the minimum spanning forest, lightest first."""
     shift = 1e-9  # to scipy a weight of 0 is no edge
     graph = sp.csr_matrix((weights + shift, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     tree = sp.csgraph.minimum_spanning_tree(graph).tocoo()
     order = np.lexsort((tree.col, tree.row, tree.data))
-    return tree.data[order] - shift, (tree.row[order], tree.col[order])
+    return tree.data[order] - shift, tree.row[order], tree.col[order]
 
 
 class _Pieces:
-    """Sets of nodes that are joined (union by size, paths halved)."""
+    """Sets of nodes that are joined (union by size, paths halved).
+
+    The loops go over every point of a scene, so they are written out rather than divided into functions.
+    """
 
     def __init__(self, count: int) -> None:
         self._parent = list(range(count))
         self._size = [1] * count
-        self._within = [0.0] * count  # the heaviest edge in a piece
 
-    def find(self, node: int) -> int:
-        parent = self._parent
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
+    def join_alike(
+        self, weight: np.ndarray, low: np.ndarray, high: np.ndarray, granularity: float, max_size: int
+    ) -> None:
+        """The first pass of `grow_together`, over edges [E] in their order."""
+        parent, size = self._parent, self._size
+        # What an edge must not exceed: the heaviest within the piece, plus the granularity over its size.
+        limit = [granularity] * len(parent)
+        for w, a, b in zip(weight.tolist(), low.tolist(), high.tolist()):
+            while parent[a] != a:
+                parent[a] = a = parent[parent[a]]
+            while parent[b] != b:
+                parent[b] = b = parent[parent[b]]
+            if w > limit[a] or w > limit[b] or size[a] + size[b] > max_size:
+                continue
+            if size[a] < size[b]:
+                a, b = b, a
+            parent[b] = a
+            size[a] += size[b]
+            limit[a] = w + granularity / size[a]  # edges come lightest first: this is the heaviest
 
-    def try_to_join(self, a: int, b: int, weight: float, granularity: float, max_size: int) -> None:
-        a, b = self.find(a), self.find(b)
-        size = self._size
-        if size[a] + size[b] > max_size:
-            return
-        if (
-            weight <= self._within[a] + granularity / size[a]
-            and weight <= self._within[b] + granularity / size[b]
-        ):
-            self._join(a, b, weight)
+    def join_small(self, low: np.ndarray, high: np.ndarray, min_size: int) -> None:
+        """Pieces below `min_size` join over the first edge [E] that leads out of them."""
+        root = self.roots()
+        apart = np.flatnonzero(root[low] != root[high])
+        parent, size = self._parent, self._size
+        for a, b in zip(low[apart].tolist(), high[apart].tolist()):
+            while parent[a] != a:
+                parent[a] = a = parent[parent[a]]
+            while parent[b] != b:
+                parent[b] = b = parent[parent[b]]
+            if a != b and (size[a] < min_size or size[b] < min_size):
+                if size[a] < size[b]:
+                    a, b = b, a
+                parent[b] = a
+                size[a] += size[b]
 
-    def join_if_small(self, a: int, b: int, weight: float, min_size: int) -> None:
-        a, b = self.find(a), self.find(b)
-        if a != b and (self._size[a] < min_size or self._size[b] < min_size):
-            self._join(a, b, weight)
-
-    def _join(self, a: int, b: int, weight: float) -> None:
-        if self._size[a] < self._size[b]:
-            a, b = b, a
-        self._parent[b] = a
-        self._size[a] += self._size[b]
-        self._within[a] = max(self._within[a], self._within[b], weight)
+    def roots(self) -> np.ndarray:
+        """[count] int64 the node that stands for each node's piece."""
+        root = np.array(self._parent, dtype=np.int64)
+        while (root != (further := root[root])).any():
+            root = further
+        return root
 
 
 def _numbered(roots: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,9 +105,10 @@ def _add_train(verbs) -> None:
     parser.set_defaults(do=_train)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """words: of the command line, without the program; None = as it was called."""
     parser = _parser()
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 

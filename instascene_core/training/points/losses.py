@@ -81,8 +81,8 @@ def assign(said: Predictions, truth: Targets, config: LossConfig) -> tuple[torch
 
 
 def layer_loss(said: Predictions, truth: Targets, config: LossConfig) -> torch.Tensor:
-    """Of one layer: masks, classes, scores and centres of the queries that are to find something, "nothing" of
-    the others."""
+    """Of one layer: masks, classes, scores and centres of the queries that are to find something; "nothing"
+    of the others."""
     queries, things = assign(said, truth, config)
     nothing = said.classes.shape[1] - 1
     wanted = torch.full((len(said.classes),), nothing, device=said.classes.device)

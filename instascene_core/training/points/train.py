@@ -1,5 +1,6 @@
 """The training loop: batches of augmented scenes, a checkpoint, scores on scenes held back."""
 
+import copy
 import json
 import logging
 import time
@@ -52,21 +53,29 @@ def train(folder: Path, output: Path, config: PointsTraining) -> Evaluation | No
     torch.manual_seed(config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = PointsNetwork(config.network)
-    if config.initial:
-        network = load_points_network(Path(config.initial))
+    if config.initial:  # a copy: whoever loads the file later must not get what is trained here
+        network = copy.deepcopy(load_points_network(Path(config.initial)))
     network.to(device).train()
     optimiser = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    checkpoint = Path(output).with_suffix(".checkpoint")
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = output.with_suffix(".checkpoint")
     standing = load_checkpoint(checkpoint, network, optimiser)
     if standing.step:
         logger.info("going on from step %d", standing.step)
-    _learn(network, optimiser, folder, checkpoint, standing, config, device)
+    standing = _learn(network, optimiser, folder, checkpoint, standing, config, device)
     network.cpu()
     held_back = held_back_scenes(folder, config.held_back)
     result = evaluate(network, held_back, ReadingConfig()) if held_back else None
-    told = asdict(config) | {"initial": Path(config.initial).name, "scenes": len(prepared_scenes(folder))}
+    told = asdict(config) | {
+        "initial": Path(config.initial).name,  # where it lay is nobody's business
+        "network": asdict(network.config),
+        "scenes": len(training_scenes(folder, config.held_back)),
+        "steps_taken": standing.step,
+        "seconds": round(standing.seconds),
+    }
     scores = asdict(result.scores) if result else {}
     save_points_network(network, output, {"training": json.dumps(told), "scores": json.dumps(scores)})
     logger.info("%s", scores)
@@ -94,7 +103,8 @@ def _learn(
     standing: Standing,
     config: PointsTraining,
     device: str,
-) -> None:
+) -> Standing:
+    """Until the steps or the minutes are over; how far it came."""
     step, began, saved = standing.step, time.monotonic() - standing.seconds, time.monotonic()
     shown: list[float] = []
     order = _endless(folder, config, step)
@@ -113,7 +123,9 @@ def _learn(
         if time.monotonic() - saved > config.checkpoint_every_s:
             save_checkpoint(checkpoint, network, optimiser, Standing(step, time.monotonic() - began))
             saved = time.monotonic()
-    save_checkpoint(checkpoint, network, optimiser, Standing(step, time.monotonic() - began))
+    standing = Standing(step, time.monotonic() - began)
+    save_checkpoint(checkpoint, network, optimiser, standing)
+    return standing
 
 
 def _endless(folder: Path, config: PointsTraining, first: int) -> Iterator[list[PreparedScene]]:
@@ -144,7 +156,7 @@ def _update(
 ) -> float:
     """One step on some scenes; the loss."""
     inputs = network_input(
-        [s.cloud for s in scenes], [s.superpoint for s in scenes], config.network.voxel_m
+        [s.cloud for s in scenes], [s.superpoint for s in scenes], network.config.voxel_m
     ).to(device)
     truths = [targets_of(scene).to(device) for scene in scenes]
     outputs = network(inputs)
