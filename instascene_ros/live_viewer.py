@@ -97,6 +97,7 @@ class LiveScene(Jobs):
             is_object=np.isin(owners, list(objects)),
             objects=objects,
             facts={number: _facts(thing) for number, thing in objects.items()},
+            parts={},  # no topic tells them
             views=(),
             up=np.array([0.0, 0.0, 1.0]),
             background=np.zeros(3),

@@ -9,6 +9,7 @@ class ConvexHull:
     volume: float
     equations: Any
     points: Any
+    neighbors: Any
     simplices: Any
     vertices: Any
     def __init__(self, points: ArrayLike, *args: Any, **kwargs: Any) -> None: ...
