@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from instascene_core.files import atomic_path
 from instascene_core.segmentation.network import STEPS, AffinityNetwork, load_network, save_network
+from instascene_core.training.checkpoint import Standing, load_checkpoint, save_checkpoint
 from instascene_core.training.segmenter.data import STEP, batches, batches_per_pass, read_shard, shard_path
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,10 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     per_epoch = batches_per_pass(data, training, config.batch)
     total = config.epochs * per_epoch
     checkpoint = Path(output).with_suffix(".checkpoint")
-    step, seconds = _resume(checkpoint, network, optimiser)
+    standing = load_checkpoint(checkpoint, network, optimiser)
+    step, seconds = standing.step, standing.seconds
+    if step:
+        logger.info("going on from step %d", step)
     began, saved = time.monotonic() - seconds, time.monotonic()
     shown: list[float] = []
     while step < total:
@@ -148,7 +151,7 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
             if step % 50 == 0:
                 logger.info("step %d (%.0f %%): loss %.4f", step, 100 * done, np.mean(shown[-50:]))
             if time.monotonic() - saved > config.checkpoint_every_s:
-                _save(checkpoint, network, optimiser, step, time.monotonic() - began)
+                save_checkpoint(checkpoint, network, optimiser, Standing(step, time.monotonic() - began))
                 saved = time.monotonic()
     seeds = range(config.shards - config.validation_shards, config.shards)
     scores = scores_of(network, data, seeds, device)
@@ -176,37 +179,3 @@ def _update(network, optimiser, inputs, labels, config: TrainingConfig, device: 
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return float(loss.detach())
-
-
-def _save(path: Path, network, optimiser, step: int, seconds: float) -> None:
-    """Weights and Adam's moments as safetensors."""
-    from safetensors.torch import save
-
-    state = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
-    for i, entry in optimiser.state_dict()["state"].items():
-        state.update({f"adam.{i}.{k}": torch.as_tensor(v).contiguous() for k, v in entry.items()})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(state, metadata={"step": str(step), "seconds": str(seconds)}))
-
-
-def _resume(path: Path, network, optimiser) -> tuple[int, float]:
-    """(step, seconds) of the checkpoint, loaded; (0, 0) where there is none."""
-    if not path.is_file():
-        return 0, 0.0
-    from safetensors import safe_open
-
-    moments: dict[int, dict] = {}
-    state = {}
-    with safe_open(str(path), framework="pt") as file:
-        metadata = file.metadata()
-        for name in file.keys():  # noqa: SIM118
-            kind, rest = name.split(".", 1)
-            if kind == "network":
-                state[rest] = file.get_tensor(name)
-            else:
-                index, key = rest.split(".")
-                moments.setdefault(int(index), {})[key] = file.get_tensor(name)
-    network.load_state_dict(state)
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    logger.info("going on from step %s", metadata["step"])
-    return int(metadata["step"]), float(metadata["seconds"])
