@@ -14,6 +14,9 @@ import numpy as np
 
 from instascene_core.camera import PinholeCamera
 
+# Rows and columns of an image, both with a start and a stop.
+Part = tuple[slice, slice]
+
 # A pixel is kept when its surface is seen at less than about 83° and the plane fitted to its
 # neighbourhood passes within this share of its depth: else it lies on or beside a depth edge.
 _MIN_COSINE = 0.12
@@ -163,10 +166,19 @@ def depth_slopes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return slope(image), slope(image.T).T
 
 
-def edge_keeping_normals(depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:
-    """Unit normals [H, W, 3] toward the camera, camera frame, from z-depth [H, W]."""
-    du, dv = depth_slopes(depth)
-    rays = camera.rays
+def depth_slopes_within(image: np.ndarray, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The `part` [h, w] of the slopes of the whole image [H, W]: the same numbers, without the rest."""
+    around = grown(part, 1)
+    inner = tuple(slice(one.start - outer.start, one.stop - outer.start) for one, outer in zip(part, around))
+    du, dv = depth_slopes(image[around])
+    return du[inner], dv[inner]
+
+
+def edge_keeping_normals(depth: np.ndarray, camera: PinholeCamera, part: Part | None = None) -> np.ndarray:
+    """Unit normals [H, W, 3] toward the camera, camera frame, from z-depth [H, W]; or that part of them."""
+    part = part or np.s_[0 : depth.shape[0], 0 : depth.shape[1]]
+    du, dv = depth_slopes_within(depth, part)
+    rays, depth = camera.rays[part], depth[part]
     along_u = rays * du[..., None]
     along_u[..., 0] += depth / camera.fx
     along_v = rays * dv[..., None]
@@ -174,6 +186,25 @@ def edge_keeping_normals(depth: np.ndarray, camera: PinholeCamera) -> np.ndarray
     normals = np.cross(along_v, along_u)
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     return np.where(length > 0, normals / np.maximum(length, 1e-20), [0.0, 0.0, -1.0])
+
+
+def part_holding(mask: np.ndarray, margin: int = 0) -> Part | None:
+    """The smallest part of an image that holds all pixels of `mask` [H, W], grown by `margin` pixels as far as
+    the image goes; None where the mask is empty."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return (
+        slice(max(0, rows[0] - margin), min(mask.shape[0], rows[-1] + margin + 1)),
+        slice(max(0, columns[0] - margin), min(mask.shape[1], columns[-1] + margin + 1)),
+    )
+
+
+def grown(part: Part, margin: int) -> Part:
+    """The part with `margin` more pixels on each side, where the image has them (slices end with it)."""
+    rows, columns = (slice(max(0, one.start - margin), one.stop + margin) for one in part)
+    return rows, columns
 
 
 def _shift(image: np.ndarray, dy: int, dx: int) -> np.ndarray:

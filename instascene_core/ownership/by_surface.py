@@ -10,8 +10,19 @@ import numpy as np
 from instascene_core.config import SurfaceAdoptionConfig
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane
+from instascene_core.geometry.depth_maps import Part, part_holding
 from instascene_core.instances import InstanceId
 from instascene_core.transforms import apply
+
+
+def surroundings(mask: np.ndarray, config: SurfaceAdoptionConfig) -> Part | None:
+    """The part of the image that `adopt_surface` looks at for a mask [H, W] bool; None where it is empty."""
+    return part_holding(mask, int(2 * _reach(mask, config)) + 2)
+
+
+def _reach(mask: np.ndarray, config: SurfaceAdoptionConfig) -> float:
+    """Pixels from the mask within which surface may belong to it."""
+    return max(config.min_reach, config.reach * np.sqrt(int(mask.sum())))
 
 
 def adopt_surface(
@@ -24,24 +35,19 @@ def adopt_surface(
     """[H, W] int32: the frame's labels, with the instance's own unlabelled surface added to it.
 
     Near the instance, what the label of the support wrongly took above the support becomes UNLABELLED.
-    frame: with labels and depth (metres).  normals: [H, W, 3] unit, camera frame.
+    frame: with labels and depth (metres).  normals: unit, camera frame, of the `surroundings` [h, w, 3] of
+    the instance's mask.
     """
     from scipy.ndimage import distance_transform_edt
 
     given = frame.require_labels()
     labels, depth = given, frame.require_depth()
     mask = labels == instance_id
-    count = int(mask.sum())
-    if count == 0:
+    cut = surroundings(mask, config)
+    if cut is None:
         return labels
-    limit = max(config.min_reach, config.reach * np.sqrt(count))  # pixels
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    margin = int(2 * limit) + 2
-    cut = np.s_[
-        max(0, rows[0] - margin) : rows[-1] + margin + 1,
-        max(0, columns[0] - margin) : columns[-1] + margin + 1,
-    ]
-    labels, depth, normals = labels[cut].copy(), depth[cut], normals[cut]
+    limit = _reach(mask, config)
+    labels, depth = labels[cut].copy(), depth[cut]
     points = frame.camera.rays[cut] * depth[..., None]  # [h, w, 3] camera frame
     footprint = depth / frame.camera.fx
     possible = depth > 0

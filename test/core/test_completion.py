@@ -22,7 +22,7 @@ from instascene_core.frame import UNLABELLED
 from instascene_core.geometry import Plane
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.depth_maps import edge_keeping_normals
-from instascene_core.ownership.by_surface import adopt_surface
+from instascene_core.ownership.by_surface import adopt_surface, surroundings
 
 TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX, CAN, MUG, BOWL = 2, 3, 4, 5
@@ -212,12 +212,13 @@ def test_only_surface_that_goes_on_is_adopted():
     box = trimesh.creation.box((0.1, 0.08, 0.06))
     box.apply_translation((0, 0, 0.03))
     frame = render([table_mesh(), box], orbit(1, (45,)))[0]
-    normals = edge_keeping_normals(frame.depth, frame.camera)
     mask = frame.labels == BOX
     rows = np.flatnonzero(mask.any(axis=1))
     labels = frame.labels.copy()
     labels[rows[0] : rows[0] + 2][mask[rows[0] : rows[0] + 2]] = UNLABELLED  # the far rim of the top
     labels[frame.labels == 1] = UNLABELLED  # the table has no label either
+    near = surroundings(labels == BOX, SurfaceAdoptionConfig())
+    normals = edge_keeping_normals(frame.depth, frame.camera, near)
     adopted = adopt_surface(frame.with_(labels=labels), BOX, TABLE_PLANE, normals, SurfaceAdoptionConfig())
     assert (adopted[mask] == BOX).all()
     assert not ((adopted == BOX) & ~mask).any()

@@ -9,12 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from instascene_core.camera import PinholeCamera
 from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.geometry import Plane, SurfacePoints
-from instascene_core.geometry.depth_maps import depth_slopes, edge_keeping_normals
+from instascene_core.geometry.depth_maps import (
+    depth_slopes_within,
+    edge_keeping_normals,
+    grown,
+    part_holding,
+)
 from instascene_core.geometry.tsdf import (
     BORDER,
     NOTHING,
@@ -26,7 +30,7 @@ from instascene_core.geometry.tsdf import (
     visible_box,
 )
 from instascene_core.instances import InstanceId
-from instascene_core.ownership.by_surface import adopt_surface
+from instascene_core.ownership.by_surface import adopt_surface, surroundings
 from instascene_core.transforms import apply, inverse
 
 
@@ -104,28 +108,53 @@ def _spread_views(frames: Sequence[Frame], pixels: np.ndarray, count: int, unsee
 
 def _view(frame: Frame, instance_id: InstanceId, support: Plane | None, config: ObservingConfig) -> DepthView:
     """Sort a frame's pixels into target, other, border and nothing, and weigh the target's."""
-    import cv2
-
-    measured = frame.require_depth()
-    depth = np.where(np.isfinite(measured) & (measured > 0), measured, np.float32(0))
-    normals = edge_keeping_normals(depth, frame.camera)
-    labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals, config.ownership)
-    erosion = config.mask_erosion
-    mask = ((labels == instance_id) & (depth > 0)).astype(np.uint8)
-    kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
-    core = cv2.erode(mask, kernel) if erosion > 0 else mask
-    # Parts too thin to survive the erosion (handles, stems) are kept whole, with less trust.
-    grown = cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8))
-    thin = mask & np.invert(grown) & 1
+    depth = _measured(frame.require_depth())
+    labels = frame.require_labels()
+    near = surroundings(labels == instance_id, config.ownership)
+    weight = None
+    if near is not None:
+        normals = edge_keeping_normals(depth, frame.camera, near)
+        labels = adopt_surface(frame.with_(depth=depth), instance_id, support, normals, config.ownership)
     what = np.full(depth.shape, OTHER, dtype=np.uint8)
     what[labels == UNLABELLED] = UNOWNED
+    if near is not None:
+        # Borders reach beyond what was adopted; the rest of the image shows nothing of the instance.
+        rim = grown(near, config.mask_erosion + 1)
+        thin = _sort_target(what[rim], (labels[rim] == instance_id) & (depth[rim] > 0), depth[rim], config)
+        inner = thin[tuple(slice(one.start - r.start, one.stop - r.start) for one, r in zip(near, rim))]
+        weight = np.zeros(depth.shape, np.float32)
+        facing = _facing_weight(frame.camera.rays[near], normals, config.min_facing)
+        weight[near] = np.where(inner, config.thin_weight, 1.0) * facing
+    what[depth <= 0] = NOTHING
+    return DepthView(frame.camera, frame.world_from_camera, depth, what, frame.rgb, weight)
+
+
+def _measured(depth: np.ndarray) -> np.ndarray:
+    """[H, W] float32 metres, 0 where nothing was measured; the image itself where it says so already."""
+    if depth.size and depth.min() >= 0 and depth.max() < np.inf:
+        return depth
+    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+
+
+def _sort_target(
+    what: np.ndarray, mask: np.ndarray, depth: np.ndarray, config: ObservingConfig
+) -> np.ndarray:
+    """Marks TARGET and BORDER of a mask [h, w] bool in `what` [h, w], in place.
+
+    Returns [h, w] bool: parts too thin to survive the erosion (handles, stems), which are kept whole, with less
+    trust.  depth: [h, w] metres.
+    """
+    import cv2
+
+    erosion, mask = config.mask_erosion, mask.astype(np.uint8)
+    kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
+    core = cv2.erode(mask, kernel) if erosion > 0 else mask
+    grown_core = cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8))
+    thin = mask & np.invert(grown_core) & 1
     what[cv2.dilate(mask, kernel) > 0] = BORDER
     what[(core | thin) > 0] = TARGET
     what[(what == TARGET) & _is_flying(depth, config.flying_step)] = BORDER
-    what[depth <= 0] = NOTHING
-    weight = np.where(thin > 0, config.thin_weight, 1.0)
-    weight = weight * _facing_weight(frame.camera, normals, config.min_facing)
-    return DepthView(frame.camera, frame.world_from_camera, depth, what, frame.rgb, weight.astype(np.float32))
+    return thin > 0
 
 
 def _is_flying(depth: np.ndarray, share: float) -> np.ndarray:
@@ -140,9 +169,8 @@ def _is_flying(depth: np.ndarray, share: float) -> np.ndarray:
     return flying
 
 
-def _facing_weight(camera: PinholeCamera, normals: np.ndarray, least: float) -> np.ndarray:
-    """[H, W] in [least, 1]: cosine between the surface normal and the ray."""
-    rays = camera.rays
+def _facing_weight(rays: np.ndarray, normals: np.ndarray, least: float) -> np.ndarray:
+    """[h, w] in [least, 1]: cosine between the surface normal and the ray (both [h, w, 3])."""
     cosine = -(normals * rays).sum(axis=-1) / np.linalg.norm(rays, axis=-1)
     return np.clip(cosine, least, 1.0)
 
@@ -205,16 +233,19 @@ def _all_points(views: Sequence[DepthView], limit: int) -> SurfacePoints:
     stride = max(1, total // max(1, limit))
     rows = []
     for index, view in enumerate(views):
-        pixels = np.flatnonzero(view.what == TARGET)[index % stride :: stride]
-        if len(pixels) == 0:
+        target = view.what == TARGET
+        pixels = np.flatnonzero(target)[index % stride :: stride]
+        part = part_holding(target)
+        if len(pixels) == 0 or part is None:
             continue
-        local = view.camera.back_project(view.depth).reshape(-1, 3)[pixels]
-        normals = edge_keeping_normals(view.depth, view.camera).reshape(-1, 3)[pixels]
+        row, column = np.divmod(pixels, view.camera.width)
+        local = view.camera.rays[row, column] * view.depth[row, column, None]
+        normals = edge_keeping_normals(view.depth, view.camera, part)
         rows.append(
             (
                 apply(view.world_from_camera, local.astype(np.float64)),
-                normals @ view.world_from_camera[:3, :3].T,
-                view.rgb.reshape(-1, 3)[pixels],
+                normals[row - part[0].start, column - part[1].start] @ view.world_from_camera[:3, :3].T,
+                view.rgb[row, column],
                 np.full(len(pixels), index, dtype=np.int32),
             )
         )
@@ -245,9 +276,14 @@ def _votes(
             inside = (pixels >= 0).all(1) & (pixels < (view.camera.width, view.camera.height)).all(1)
         column, row = pixels[inside].astype(int).T
         offset = pixels[inside] - (column + 0.5)[:, None] * [1, 0] - (row + 0.5)[:, None] * [0, 1]
-        du, dv = depth_slopes(view.depth)
+        if not len(row):
+            continue
+        part = np.s_[row.min() : row.max() + 1, column.min() : column.max() + 1]
+        du, dv = (
+            slope[row - row.min(), column - column.min()] for slope in depth_slopes_within(view.depth, part)
+        )
         depth = view.depth[row, column]
-        depth = depth + du[row, column] * offset[:, 0] + dv[row, column] * offset[:, 1]
+        depth = depth + du * offset[:, 0] + dv * offset[:, 1]
         difference, what = depth - z[inside], view.what[row, column]
         near = (np.abs(difference) < band) & (what != NOTHING)
         mine[inside] += near & (what == TARGET)
