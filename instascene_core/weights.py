@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def filled_network(
         widths = tuple(json.loads(notes["widths"]))
         if not 1 <= len(widths) <= 16 or not all(type(w) is int and 1 <= w <= 2**16 for w in widths):
             raise ValueError(f"{widths}")
-        with torch.device("meta"):
+        with torch.device("meta"), _without_draws():
             network = make(widths)
     except (
         KeyError,
@@ -97,6 +98,20 @@ def filled_network(
     values = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     network.load_state_dict(values, assign=True)
     return network
+
+
+def _without_draws() -> AbstractContextManager:
+    """Inside, `nn.init.normal_` leaves a tensor as it is: to draw one without memory torch would import its
+    compiler first, which takes seconds."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class WithoutDraws(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            return kwargs["tensor"] if func is torch.nn.init.normal_ else func(*args, **kwargs)
+
+    return WithoutDraws()
 
 
 def write_weights(

@@ -1,5 +1,7 @@
 """The learned completion prior: its grid, its inputs, what it predicts and how sure it is."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -171,6 +173,18 @@ def test_weights_come_with_the_package_and_are_small():
     assert WEIGHTS.stat().st_size < 10e6
     network, notes = load_network()
     assert float(notes["doubt_scale"]) > 0 and sum(p.numel() for p in network.parameters()) < 5e6
+
+
+def test_loading_weights_does_not_load_torchs_compiler():
+    """It would for a tensor that is drawn without memory, and takes seconds."""
+    code = (
+        "import sys\n"
+        "from instascene_core.completion.priors.network import load_network\n"
+        "load_network()\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stdout + result.stderr
 
 
 def test_weights_survive_a_round_trip_and_foreign_files_are_refused(tmp_path):
