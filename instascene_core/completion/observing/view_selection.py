@@ -120,7 +120,10 @@ def next_best_view(
         [circle_poses(center, distance, observation.up, config.azimuths, e) for e in config.elevations]
     )
     cell = max(2 * radius / config.image, 2 * observation.pixel)
-    around = scene_points(observation.views, center, distance, cell, config.max_views)
+    # A sight line's image holds the object's sphere, seen from where it appears largest, in its corners, too.
+    width = 1.5 * radius * distance / max(distance - radius, 1e-9)
+    sightlines = Sightlines(center, observation.up, distance, width, config.elevations)
+    around = scene_points(observation.views, sightlines, cell, config.max_views)
     scores = score_views(mesh, observed, around, 1.5 * cell, poses, config)
     best = int(np.argmax(scores.reveals))
     if scores.reveals[best] <= 0:
@@ -128,23 +131,46 @@ def next_best_view(
     return NextView(poses[best], float(scores.reveals[best]))
 
 
+@dataclass(frozen=True)
+class Sightlines:
+    """Where something may hide an object from viewpoints on circles around it."""
+
+    center: np.ndarray  # [3] metres, of the object
+    up: np.ndarray  # [3] unit
+    distance: float  # metres from the viewpoints to the centre
+    width: float  # metres to the side of a sight line that an image reaches at most
+    elevations: tuple[float, ...]  # degrees, of the circles
+
+    def near(self, points: np.ndarray) -> np.ndarray:
+        """[N] bool: which points [N, 3] lie so that an image may show them before or at the object."""
+        offset = points - self.center
+        height = offset @ self.up
+        square = np.einsum("nc,nc->n", offset, offset)
+        across = np.sqrt(np.maximum(square - height**2, 0))
+        near = np.zeros(len(points), dtype=bool)
+        for elevation in np.deg2rad(self.elevations):
+            # Turned about `up`, the sight lines of a circle are one line.
+            near |= np.abs(height * np.cos(elevation) - across * np.sin(elevation)) < self.width
+        return near & (square < (self.distance + self.width) ** 2)
+
+
 def scene_points(
-    views: Sequence[DepthView], center: np.ndarray, reach: float, cell: float, max_views: int
+    views: Sequence[DepthView], sightlines: Sightlines, cell: float, max_views: int
 ) -> np.ndarray:
-    """[N, 3] world points on everything but the target within `reach` metres of `center`, at most one
-    in a cube of `cell` metres; from at most `max_views` of the views."""
+    """[N, 3] world points on everything but the target near the sight lines, at most one in a cube of `cell`
+    metres; from at most `max_views` of the views."""
     found = [np.zeros((0, 3))]
     for view in views[:: max(1, -(-len(views) // max_views))]:
-        every = max(1, int(0.5 * cell * view.camera.fx / max(float(np.median(view.depth)), 1e-6)))
+        every = max(1, int(cell * view.camera.fx / max(float(np.median(view.depth[::4, ::4])), 1e-6)))
         cut = np.s_[::every, ::every]
         what, depth = view.what[cut], view.depth[cut]
         other = (what != TARGET) & (what != BORDER) & (what != NOTHING)
         local = view.camera.rays[cut][other] * depth[other][:, None]
         points = apply(view.world_from_camera, local.astype(np.float64))
-        found.append(points[np.linalg.norm(points - center, axis=1) < reach])
+        found.append(points[sightlines.near(points)])
     points = np.concatenate(found)
-    cells = np.floor((points - center) / cell).astype(np.int64)
-    span = int(2 * reach / cell) + 4
+    cells = np.floor((points - sightlines.center) / cell).astype(np.int64)
+    span = int(2 * (sightlines.distance + sightlines.width) / cell) + 4
     keys = ((cells[:, 0] + span) * 2 * span + cells[:, 1] + span) * 2 * span + cells[:, 2] + span
     return points[np.unique(keys, return_index=True)[1]]
 
