@@ -1,6 +1,7 @@
 // The C functions of kernel.h: no exception leaves the library.
 #include <new>
 
+#include "depth_fusion.hpp"
 #include "kernel.h"
 #include "losses.hpp"
 #include "patch_match.hpp"
@@ -144,6 +145,10 @@ int isk_adam(int64_t rows, int32_t width, float* parameter, const float* gradien
     isk::adam(rows, width, parameter, gradient, mean, square, chosen, rate, beta1, beta2, epsilon,
               correction1, correction2, threads);
   });
+}
+
+int isk_fuse_depth(const isk_depth_view* view, const isk_voxel_sums* sums) {
+  return guarded([&] { isk::fuse_depth(*view, *sums); });
 }
 
 int isk_patch_match(const isk_stereo* stereo, float* planes, float* costs) {

@@ -138,6 +138,29 @@ ISK_API int isk_widest_levels(const isk_graph* graph, const float* values, int32
 /* chosen [nodes], in place: a round adds those allowed nodes most of whose allowed neighbours are chosen. */
 ISK_API int isk_enclose(const isk_graph* graph, const uint8_t* allowed, int32_t rounds, uint8_t* chosen);
 
+/* A posed depth image, cut to what a grid of voxels can project to. */
+typedef struct {
+  int32_t width, height;
+  double band, truncation;        /* metres, see geometry/tsdf.py */
+  float steps[9], start[3];       /* homogeneous pixel = start + steps [3, 3] · (i, j, k) */
+  const float* depth;             /* [H, W] metres, 0 = none */
+  const float* carve;             /* [H, W] metres: rays make free what lies before it */
+  const float *slope_u, *slope_v; /* [H, W] metres per pixel */
+  const uint8_t* what;            /* [H, W] 1 the target, 2 something else, 4 unowned; others only carve */
+  const uint8_t* rgb;             /* [H, W, 3] */
+  const float* weight;            /* [H, W], NULL: 1 */
+} isk_depth_view;
+
+/* Sums over views; arrays [nx, ny, nz], color [nx, ny, nz, 3]. */
+typedef struct {
+  int32_t nx, ny, nz;
+  float *distance, *weight, *other_distance, *other_views, *color;
+  int16_t *views, *free_views;
+} isk_voxel_sums;
+
+/* Adds a view to the sums. */
+ISK_API int isk_fuse_depth(const isk_depth_view* view, const isk_voxel_sums* sums);
+
 /* "avx512", "avx2" or "baseline": the best that this processor and its system run. */
 ISK_API const char* isk_best_instruction_set(void);
 

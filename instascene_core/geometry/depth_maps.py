@@ -189,8 +189,8 @@ def edge_keeping_normals(depth: np.ndarray, camera: PinholeCamera, part: Part | 
 
 
 def part_holding(mask: np.ndarray, margin: int = 0) -> Part | None:
-    """The smallest part of an image that holds all pixels of `mask` [H, W], grown by `margin` pixels as far as
-    the image goes; None where the mask is empty."""
+    """The smallest part of an image that holds all pixels of `mask` [H, W], grown by `margin` pixels as far
+    as the image goes; None where the mask is empty."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return None

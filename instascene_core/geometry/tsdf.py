@@ -9,7 +9,7 @@ that matter for small objects seen from all around:
   the voxel, a surface of something else empties only what lies in front of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -116,9 +116,17 @@ def visible_box(
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def fuse(views: Sequence[DepthView], grid: VoxelGrid, band: float, truncation: float) -> FusedVolume:
+def fuse(
+    views: Sequence[DepthView],
+    grid: VoxelGrid,
+    band: float,
+    truncation: float,
+    add: "AddView | None" = None,
+) -> FusedVolume:
     """Fuse `views` into `grid`.
 
+    add: what adds one view to the sums; None takes `add_view`, whose compiled twin is faster
+    (`completion/observing/fusing.py`).
     band: metres a view is believed to see into a surface (above the noise and one voxel).
     truncation: metres, ≥ band; surface distances are collected that far in front of a surface.
     A ray makes free what lies more than `band` in front of the surface it ends on.
@@ -126,23 +134,23 @@ def fuse(views: Sequence[DepthView], grid: VoxelGrid, band: float, truncation: f
     """
     if not (0 < band <= truncation):
         raise InputError(f"TSDF fusion needs 0 < band ≤ truncation, got {band} and {truncation}.")
-    sums = _Sums(grid)
+    sums, add = VoxelSums(grid), add or add_view
     for view in views:
         box = visible_box(grid, view.camera, view.world_from_camera)
         if box is not None:
-            _integrate(sums, view.cropped(box), grid, band, truncation)
+            add(sums, view.cropped(box), grid, band, truncation)
     return sums.result(grid, band, truncation)
 
 
-class _Sums:
-    """Running sums of one fusion, flat over the voxels."""
+class VoxelSums:
+    """Running sums of one fusion, flat over the voxels; what they mean: `FusedVolume`."""
 
     def __init__(self, grid: VoxelGrid) -> None:
         count = int(np.prod(grid.shape))
         self.distance = np.zeros(count, dtype=np.float32)
         self.weight = np.zeros(count, dtype=np.float32)
         self.views = np.zeros(count, dtype=np.int16)
-        self.free = np.zeros(count, dtype=np.int16)
+        self.free_views = np.zeros(count, dtype=np.int16)
         self.other_distance = np.zeros(count, dtype=np.float32)
         self.other_views = np.zeros(count, dtype=np.float32)
         self.color = np.zeros((count, 3), dtype=np.float32)
@@ -159,14 +167,14 @@ class _Sums:
             tsdf=tsdf.reshape(grid.shape).astype(np.float32),
             weight=self.weight.reshape(grid.shape),
             views=self.views.reshape(grid.shape),
-            free_views=self.free.reshape(grid.shape),
+            free_views=self.free_views.reshape(grid.shape),
             other_tsdf=other.reshape(grid.shape).astype(np.float32),
             other_views=self.other_views.reshape(grid.shape),
             color=np.clip(np.rint(color), 0, 255).astype(np.uint8).reshape(*grid.shape, 3),
         )
 
 
-def _carving_depth(view: DepthView) -> np.ndarray:
+def carving_depth(view: DepthView) -> np.ndarray:
     """[H, W] float32: the nearest depth of each pixel's 3×3 neighbourhood.
 
     A ray half a pixel beside an outline must not empty the object's own rim.  Pixels without
@@ -179,15 +187,24 @@ def _carving_depth(view: DepthView) -> np.ndarray:
     return np.where(view.depth > 0, nearest, np.float32(0)).astype(np.float32)
 
 
-def _integrate(
-    sums: _Sums, view: DepthView, grid: VoxelGrid, band: float, truncation: float, chunk: int = 65536
+# (sums, view cropped to the grid, grid, band, truncation): adds the view to the sums.
+AddView = Callable[[VoxelSums, DepthView, VoxelGrid, float, float], None]
+
+
+def steps_to_pixels(view: DepthView, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
+    """steps [3, 3] and start [3] float32: the homogeneous pixel (u·z, v·z, z) of voxel (i, j, k), metres, is
+    start + steps · (i, j, k)."""
+    grid_matrix = inverse(view.world_from_camera) @ grid.world_from_grid
+    matrix = (view.camera.matrix @ grid_matrix[:3]).astype(np.float64)
+    return (matrix[:, :3] * grid.voxel).astype(np.float32), matrix[:, 3].astype(np.float32)
+
+
+def add_view(
+    sums: VoxelSums, view: DepthView, grid: VoxelGrid, band: float, truncation: float, chunk: int = 65536
 ) -> None:
     """Add one cropped view to the sums, a few grid slices at a time (so that they stay in the cache)."""
     camera = view.camera
-    grid_matrix = inverse(view.world_from_camera) @ grid.world_from_grid
-    # Homogeneous pixel (u·z, v·z, z) is affine in the voxel index.
-    matrix = (camera.matrix @ grid_matrix[:3]).astype(np.float64)
-    steps, start = (matrix[:, :3] * grid.voxel).astype(np.float32), matrix[:, 3].astype(np.float32)
+    steps, start = steps_to_pixels(view, grid)
     nx, ny, nz = grid.shape
     plane = (
         start[:, None, None]
@@ -196,7 +213,7 @@ def _integrate(
     ).reshape(3, -1)  # [3, ny·nz]
     images = {
         "depth": np.ascontiguousarray(view.depth).ravel(),
-        "carve": _carving_depth(view).ravel(),
+        "carve": carving_depth(view).ravel(),
         "what": np.ascontiguousarray(view.what).ravel(),
         "rgb": view.rgb.reshape(-1, 3),
         "weight": None if view.weight is None else view.weight.ravel(),
@@ -226,9 +243,9 @@ def _add_chunk(sums, offset, u, v, z, images, camera, band, truncation) -> None:
     depth = images["depth"][pixel]
     near = np.flatnonzero((np.abs(depth - z) < 2 * truncation) & (depth > 0))
     if voxel is None:
-        sums.free[offset : offset + count] += free
+        sums.free_views[offset : offset + count] += free
     else:
-        sums.free[offset + voxel[free]] += 1
+        sums.free_views[offset + voxel[free]] += 1
     if len(near) == 0:
         return
     pixel, target = pixel[near], near if voxel is None else voxel[near]

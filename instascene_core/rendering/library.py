@@ -89,6 +89,7 @@ _SIGNATURES = {
     ),
     "isk_adam": (c_int, [c_int64, c_int32] + [c_void_p] * 5 + [c_float] * 6 + [c_int32]),
     "isk_patch_match": (c_int, [c_void_p] * 3),
+    "isk_fuse_depth": (c_int, [c_void_p] * 2),
     "isk_widest_levels": (c_int, [POINTER(Graph), c_void_p, c_int32, c_float, c_void_p]),
     "isk_enclose": (c_int, [POINTER(Graph), c_void_p, c_int32, c_void_p]),
     "isk_sh_forward": (c_int, [c_int64, c_int32, c_int32, c_int32] + [c_void_p] * 4),

@@ -8,6 +8,7 @@ import trimesh
 from completion_scene import orbit, render, table_mesh
 
 from instascene_core.camera import PinholeCamera
+from instascene_core.completion.observing.fusing import fuse_views
 from instascene_core.errors import InputError
 from instascene_core.geometry.tsdf import (
     BORDER,
@@ -21,6 +22,7 @@ from instascene_core.geometry.tsdf import (
     fuse,
     visible_box,
 )
+from instascene_core.transforms import look_at
 
 
 def wall_view(what=TARGET, depth=1.0, size=40) -> DepthView:
@@ -160,6 +162,29 @@ def test_bad_bands_are_refused():
         fuse([wall_view()], grid_around_wall(), band=0.02, truncation=0.01)
 
 
+def test_the_kernel_gives_the_same_bits():
+    """Over views with every kind of pixel, holes, weights, a slanted grid, and voxels beside the image."""
+    rng = np.random.default_rng(0)
+    camera = PinholeCamera(40, 30, 35.0, 36.0, 19.7, 15.2)
+    views = []
+    for k in range(5):
+        depth = (1.0 + 0.05 * rng.standard_normal((30, 40)).cumsum(axis=1) / 6).astype(np.float32)
+        depth[rng.random(depth.shape) < 0.1] = 0
+        what = np.where(depth > 0, rng.integers(1, 5, depth.shape), NOTHING).astype(np.uint8)
+        rgb = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        weight = None if k == 0 else rng.random(depth.shape, dtype=np.float32)
+        pose = look_at(np.array([0.2 * k - 0.4, 0.1, 0.0]), np.array([0.0, 0.0, 1.0]))
+        views.append(DepthView(camera, pose, depth, what, rgb, weight))
+    matrix = look_at(np.array([-0.5, -0.4, 0.6]), np.array([0.1, 0.0, 1.0]))
+    grid = VoxelGrid(matrix, 0.021, (30, 41, 37))
+    slow, fast = fuse(views, grid, 0.03, 0.07), fuse_views(views, grid, 0.03, 0.07)
+    assert (slow.views > 1).any() and (slow.other_views > 0).any() and (slow.free_views > 1).any()
+    for name in ("tsdf", "weight", "views", "free_views", "other_tsdf", "other_views", "color"):
+        expected, found = getattr(slow, name), getattr(fast, name)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
 def test_sixty_views_at_64_cubed_are_fast():
     frames = render([table_mesh(), trimesh.creation.box((0.1, 0.1, 0.1))], orbit(4, (40.0,)))
     views = [
@@ -176,5 +201,5 @@ def test_sixty_views_at_64_cubed_are_fast():
     matrix[:3, 3] = -0.08
     grid = VoxelGrid(matrix, 0.16 / 63, (64, 64, 64))
     start = time.process_time()  # the machine is shared
-    fuse(views * 15, grid, band=0.005, truncation=0.01)
+    fuse_views(views * 15, grid, band=0.005, truncation=0.01)
     assert time.process_time() - start < 2.0

@@ -141,8 +141,8 @@ def _sort_target(
 ) -> np.ndarray:
     """Marks TARGET and BORDER of a mask [h, w] bool in `what` [h, w], in place.
 
-    Returns [h, w] bool: parts too thin to survive the erosion (handles, stems), which are kept whole, with less
-    trust.  depth: [h, w] metres.
+    Returns [h, w] bool: parts too thin to survive the erosion (handles, stems), which are kept whole, with
+    less trust.  depth: [h, w] metres.
     """
     import cv2
 

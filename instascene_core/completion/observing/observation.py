@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from instascene_core.completion.observing import evidence
+from instascene_core.completion.observing.fusing import fuse_views
 from instascene_core.completion.observing.wall import measure_wall
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ObservingConfig
@@ -14,7 +15,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, SurfacePoints
 from instascene_core.geometry.mesh import smallest_rectangle
-from instascene_core.geometry.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid, fuse
+from instascene_core.geometry.tsdf import TARGET, DepthView, FusedVolume, VoxelGrid
 from instascene_core.instances import InstanceId
 
 
@@ -142,7 +143,7 @@ def _fused(
 ) -> FusedVolume:
     band = max(config.band_voxels * grid.voxel, config.band_noise * noise, config.band_footprints * pixel)
     truncation = max(config.truncation_bands * band, config.truncation_voxels * grid.voxel)
-    return fuse(views, grid, band, truncation)
+    return fuse_views(views, grid, band, truncation)
 
 
 def _notes(
