@@ -6,6 +6,7 @@ in the end (a voxel, a triangle), so a network is applied by one thread, and to 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 
@@ -20,3 +21,23 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def thread_count() -> int:
+    """torch's, hence OMP_NUM_THREADS or `torch.set_num_threads`."""
+    import torch
+
+    return max(1, torch.get_num_threads())
+
+
+@contextmanager
+def workers(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that work side by side, each with one thread of torch's; all have ended after it."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # threads that begin from now on take the number set last

@@ -338,6 +338,7 @@ class CompletionConfig:
     # public one generates from one image; "queue" lets another program guess the shape from one image
     prior: Literal["learned", "carving", "multiview", "zero123plus", "queue"] = "learned"
     candidates: bool = True  # plain bodies and bodies of revolution are tried before the prior's guess
+    at_once: Count = 2  # objects completed side by side, where there are as many threads
     num_samples: Count = 1  # of different seeds; their spread is the uncertainty
     seed: Seed = 0  # same seed, same object
     max_growths: int = 3  # times the box is grown ...

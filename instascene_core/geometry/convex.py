@@ -1,5 +1,6 @@
 """Convex bodies that stand for a closed mesh in collisions, and how far they are from it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.mesh import TriangleMesh
 
+_ONE_AT_A_TIME = threading.Lock()  # CoACD draws from one generator for all
 SAMPLES = 3000  # of the surface, for the error
 RETRIES = 2  # with a finer threshold, where the error is too large
 COARSEST_STEP, FINEST = 0.75, 0.05  # factor on the threshold of a retry at most; the finest threshold tried
@@ -65,18 +67,20 @@ def _decomposed(
     extent = float(np.ptp(mesh.vertices, axis=0).max())
     small = meshes.simplify(mesh, 2e-3 * extent, budget.max_triangles)
     coacd.set_log_level("error")
-    pieces = coacd.run_coacd(
-        coacd.Mesh(small.vertices, small.triangles),
-        threshold=threshold,
-        max_convex_hull=budget.max_parts,
-        preprocess_mode="off",
-        # A shallow search: the deep one takes minutes on thin-walled bodies for a few percent less volume.
-        resolution=300,
-        mcts_nodes=5,
-        mcts_iterations=10,
-        mcts_max_depth=1,
-        seed=seed,
-    )
+    with _ONE_AT_A_TIME:
+        pieces = coacd.run_coacd(
+            coacd.Mesh(small.vertices, small.triangles),
+            threshold=threshold,
+            max_convex_hull=budget.max_parts,
+            preprocess_mode="off",
+            # A shallow search: the deep one takes minutes on thin-walled bodies for a few percent less
+            # volume.
+            resolution=300,
+            mcts_nodes=5,
+            mcts_iterations=10,
+            mcts_max_depth=1,
+            seed=seed,
+        )
     parts = []
     for vertices, _ in pieces:
         try:

@@ -22,6 +22,7 @@ from instascene_core.rendering import choose_device, device_name
 from instascene_core.scene import editing, following, removal
 from instascene_core.scene.begun import BegunWork, Limits
 from instascene_core.scene.checking import RecordingCheck
+from instascene_core.scene.completing import complete_each
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
 from instascene_core.scene.reading import SceneReading
@@ -29,7 +30,7 @@ from instascene_core.scene.region import local_region
 from instascene_core.scene.resting import lay_to_rest
 from instascene_core.scene.restoring import restored_state
 from instascene_core.scene.results import Reconstruction, SceneState, merged_metrics
-from instascene_core.scene.stages import complete, decompose, timed
+from instascene_core.scene.stages import Stopwatch, complete, decompose, timed
 
 logger = logging.getLogger(__name__)
 
@@ -185,15 +186,9 @@ class Scene(SceneReading):
     ) -> SceneState:
         """The state with an object of the latest decomposition as it is by itself, not laid to rest among the
         others; the scene stays as it was."""
-        metrics: dict = {"seconds": {}}
-        with timed("complete", metrics):
-            result = complete(
-                self.state.require_decomposition(), instance_id, self.config, progress,
-                num_samples=num_samples, seed=seed,
-            )  # fmt: skip
-        if self.world_offset.any():
-            result = replace(result, world_offset=self.world_offset)
-        return self.state.with_object(result, metrics)
+        known, clock = self.state.require_decomposition(), Stopwatch("complete")
+        made = complete(known, instance_id, self.config, progress, num_samples=num_samples, seed=seed)
+        return self.state.with_object(self._placed(made), clock.metrics())
 
     def _rested(
         self, state: SceneState, moving: Collection[InstanceId], progress: ProgressCallback
@@ -223,21 +218,25 @@ class Scene(SceneReading):
         """
         if self.state.decomposition is None:
             self.segment(progress)
-        ids, failures = [instance.id for instance in self.require_instances().objects], {}
-        completed: set[InstanceId] = set()
-        for index, instance_id in enumerate(ids):
+        ids = [instance.id for instance in self.require_instances().objects]
+        known, completed = self.state.require_decomposition(), set()
+        clock = Stopwatch("complete")
 
-            def report(stage: str, fraction: float, message: str = "", index: int = index) -> None:
-                progress(stage, (index + fraction) / len(ids), f"object {ids[index]}: {message}")
+        def make(instance_id: InstanceId, report: ProgressCallback) -> CompletedObject:
+            return complete(known, instance_id, self.config, report, num_samples=num_samples, seed=seed)
 
-            try:
-                self.state = self.completed_alone(instance_id, num_samples, seed, report)
-                completed.add(instance_id)
-            except InputError as error:
-                failures[instance_id] = str(error)
+        def take(result: CompletedObject) -> None:
+            self.state = self.state.with_object(self._placed(result), clock.metrics())
+            completed.add(result.instance_id)
+
+        failures = complete_each(ids, make, take, self.config.completion, progress)
         progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
         self.state = self._rested(self.state, completed, progress)
         return failures
+
+    def _placed(self, result: CompletedObject) -> CompletedObject:
+        """With the world's offset, where there is one."""
+        return replace(result, world_offset=self.world_offset) if self.world_offset.any() else result
 
     def check_plausibility(self) -> Verdict | None:
         """Whether poses, images and depth of the frames fit each other; None where that is not to be asked.

@@ -190,9 +190,28 @@ def _compact(labels: np.ndarray) -> np.ndarray:
 @contextmanager
 def timed(stage: str, metrics: dict) -> Iterator[None]:
     """Note the stage's wall time in `metrics["seconds"]`, and the process' peak memory until its end."""
-    start = time.perf_counter()
+    clock = Stopwatch(stage)
     yield
-    metrics["seconds"][stage] = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    metrics["peak_memory_mb"] = metrics.setdefault("memory_mb", {})[stage] = peak
-    logger.info("%s: %.1f s", stage, metrics["seconds"][stage])
+    measured = clock.metrics()
+    metrics["seconds"].update(measured["seconds"])
+    metrics.setdefault("memory_mb", {}).update(measured["memory_mb"])
+    metrics["peak_memory_mb"] = measured["peak_memory_mb"]
+
+
+class Stopwatch:
+    """Wall time of a stage since it was made, or last asked."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._since = stage, time.perf_counter()
+
+    def metrics(self) -> dict:
+        """`seconds` of the stage, and the process' peak memory until now."""
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        logger.info("%s: %.1f s", self._stage, seconds)
+        return {
+            "seconds": {self._stage: seconds},
+            "memory_mb": {self._stage: peak},
+            "peak_memory_mb": peak,
+        }

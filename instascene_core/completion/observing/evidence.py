@@ -150,11 +150,11 @@ def _sort_target(
     kernel = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
     core = cv2.erode(mask, kernel) if erosion > 0 else mask
     grown_core = cv2.dilate(core, np.ones((2 * erosion + 3, 2 * erosion + 3), np.uint8))
-    thin = mask & np.invert(grown_core) & 1
+    thin = (mask > 0) & (grown_core == 0)
     what[cv2.dilate(mask, kernel) > 0] = BORDER
-    what[(core | thin) > 0] = TARGET
+    what[(core > 0) | thin] = TARGET
     what[(what == TARGET) & _is_flying(depth, config.flying_step)] = BORDER
-    return thin > 0
+    return thin
 
 
 def _is_flying(depth: np.ndarray, share: float) -> np.ndarray:
