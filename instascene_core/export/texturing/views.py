@@ -113,13 +113,16 @@ def look(
     mask's border) and colours [K, 3] float32, bilinear.
     """
     toward = view.world_from_camera[:3, 3] - points
-    distance = np.sqrt(np.einsum("nc,nc->n", toward, toward))
-    cosine = np.einsum("nc,nc->n", toward, normals) / np.maximum(distance, 1e-30)
-    index = np.flatnonzero(cosine > config.min_cosine)
+    facing = np.einsum("nc,nc->n", toward, normals)
+    index = np.flatnonzero(facing > 0)  # cheap, and half of the surface looks away
+    distance = np.linalg.norm(toward[index], axis=1)
+    cosine = facing[index] / np.maximum(distance, 1e-30)
+    steep = cosine > config.min_cosine
+    index, cosine = index[steep], cosine[steep]
     pixel, z = view.camera.project(apply(inverse(view.world_from_camera), points[index]))
     height, width = view.depth.shape
     inside = (z > 0) & (pixel >= 0.5).all(axis=1) & (pixel < [width - 0.5, height - 0.5]).all(axis=1)
-    index, pixel, z, cosine = index[inside], pixel[inside], z[inside], cosine[index[inside]]
+    index, pixel, z, cosine = index[inside], pixel[inside], z[inside], cosine[inside]
     column, row = np.floor(pixel).astype(np.int64).T
     footprint = z / view.camera.fx
     surface = view.depth[row, column]

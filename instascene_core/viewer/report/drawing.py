@@ -1,6 +1,6 @@
 """The pictures that the report shows, by the names of their files in the folder `pictures`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -29,18 +29,27 @@ Drawn = dict[str, bytes]  # name → WebP
 
 
 def scene_pictures(scene: Scene, objects: Sequence[CompletedObject]) -> Drawn:
-    """Everything of a scene; objects: its completed ones, with their textures."""
-    return {**view_pictures(scene), **all_objects_pictures(objects), **objects_pictures(objects)}
+    """Everything of a scene, two pictures at a time; objects: its completed ones, with their textures."""
+    whole = [partial(view_pictures, scene), partial(all_objects_pictures, objects)]
+    return _drawn([*whole, *_of_each(objects, len(objects))])
 
 
 def objects_pictures(objects: Sequence[CompletedObject], among: int = 0) -> Drawn:
     """Each object from all around, two at a time; among: the number that the report shows, where more."""
+    return _drawn(_of_each(objects, max(among, len(objects))))
+
+
+def _of_each(objects: Sequence[CompletedObject], count: int) -> list[Callable[[], Drawn]]:
+    tile = next((size for most, size in TILES if count <= most), SMALLEST)
+    return [partial(_object_pictures, thing, tile=tile) for thing in objects]
+
+
+def _drawn(tasks: Sequence[Callable[[], Drawn]]) -> Drawn:
+    """What all draw together, two at a time."""
     import instascene_core.geometry.open3d_loader  # noqa: F401 (once, before the threads)
 
-    count = max(among, len(objects))
-    tile = next((size for most, size in TILES if count <= most), SMALLEST)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        parts = list(pool.map(partial(_object_pictures, tile=tile), objects))
+        parts = list(pool.map(lambda task: task(), tasks))
     return {name: content for part in parts for name, content in part.items()}
 
 

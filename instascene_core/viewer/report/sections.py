@@ -5,7 +5,7 @@ from typing import Any
 
 from instascene_core.config import Config
 from instascene_core.config.descriptions import described_settings
-from instascene_core.config_file import flatten
+from instascene_core.config_file import flatten, settings_of
 from instascene_core.viewer.report.facts import Facts
 from instascene_core.viewer.report.figures import duration, figure, group, memory, number
 from instascene_core.viewer.report.images import Pictures
@@ -84,16 +84,18 @@ def settings(scene: Facts) -> str:
     used = group(scene.description, "parameters")
     if not used:
         return ""
-    known = {setting.name: setting for setting in described_settings(Config())}
-    rows = []
-    for name, value in flatten(used).items():
-        setting = known.get(name)
-        if setting is None:
-            rows.append((name, _value(value), "", "of another version"))
-        elif _plain(value) != _plain(setting.value):
-            rows.append((name, _value(value), _value(setting.value), setting.description))
-    if not rows:
+    defaults, chosen = settings_of(Config()), flatten(used)
+    changed = [n for n in chosen if n not in defaults or _plain(chosen[n]) != _plain(defaults[n])]
+    if not changed:
         return "<p>Everything was left at its default.</p>"
+    known = {setting.name: setting for setting in described_settings(Config())}  # reads the sources
+    rows = []
+    for name in changed:
+        if name not in known:
+            rows.append((name, _value(chosen[name]), "", "of another version"))
+        else:
+            default, meaning = known[name].value, known[name].description
+            rows.append((name, _value(chosen[name]), _value(default), meaning))
     return table(("setting", "value", "default", "meaning"), rows, "settings")
 
 
