@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
+#include "outline.hpp"
 #include "workspace.hpp"
 
 namespace isk {
@@ -89,33 +91,72 @@ struct RowRange {
   int first, last;
 };
 
-// Block rows the splat may reach, clipped to the image.
+// Block rows that hold pixel centres between `top` and `bottom`, clipped to the image.
+RowRange rows_between(double top, double bottom, int rows) {
+  const double first = std::ceil((top + 0.5 - BH) / BH), last = std::floor((bottom - 0.5) / BH);
+  return {static_cast<int>(std::max(0.0, std::min(first, 1e6))),
+          static_cast<int>(std::min(rows - 1.0, std::max(last, -1.0)))};
+}
+
+constexpr double MARGIN = 0.1;  // pixels, against rounding
+
+// What a splat reaches whose disk passes through the camera plane: its outline, and the screen filter's
+// circle.
+struct Crossing {
+  Outline outline;
+  double x, y, radius;  // of the circle, pixels
+
+  Crossing(const isk_scene& s, const Splat& g, const Extent& e, uint32_t index)
+      : outline(s, index, std::sqrt(e.radius2 * LOW_PASS)),
+        x(static_cast<double>(g.mx) + g.rest_x),
+        y(static_cast<double>(g.my) + g.rest_y),
+        radius(std::sqrt(e.radius2)) {}
+
+  RowRange row_range(int rows) const {
+    double top = y - radius, bottom = y + radius;
+    outline.widen_rows(&top, &bottom);
+    return rows_between(top - MARGIN, bottom + MARGIN, rows);
+  }
+
+  // As spans() below for one block row.
+  void span(int row, float* first, float* last) const {
+    const double top = row * BH + 0.5 - MARGIN, bottom = top + BH - 1 + 2 * MARGIN;
+    double low = 1e9, high = -1e9;
+    outline.widen(top, bottom, &low, &high);
+    const double off = std::max({0.0, top - y, y - bottom}), room = radius * radius - off * off;
+    if (room >= 0) low = std::min(low, x - std::sqrt(room)), high = std::max(high, x + std::sqrt(room));
+    *first = static_cast<float>((low - MARGIN + 0.5 - BW) / BW);
+    *last = static_cast<float>((high + MARGIN - 0.5) / BW);
+  }
+};
+
+// Block rows the splat may reach.
 RowRange row_range(const Splat& g, const Extent& e, int rows) {
-  if (e.syy < 0.0f) return {0, rows - 1};
   const float hy = std::sqrt(e.syy) * 1.001f + 0.1f, rl = std::sqrt(e.radius2) + 0.1f;
   const float my = g.my + g.rest_y;
-  const float lo = my + std::min(e.cy - hy, -rl), hi = my + std::max(e.cy + hy, rl);
-  const float first = std::ceil((lo + 0.5f - BH) / BH), last = std::floor((hi - 0.5f) / BH);
-  return {static_cast<int>(std::max(0.0f, std::min(first, 1e6f))),
-          static_cast<int>(std::min(rows - 1.0f, std::max(last, -1.0f)))};
+  return rows_between(my + std::min(e.cy - hy, -rl), my + std::max(e.cy + hy, rl), rows);
 }
 
 constexpr uint32_t AHEAD = 12;  // Gaussians to prefetch
 
 // Append the pairs of one Gaussian.
-void emit(const Splat& g, const Extent& e, uint32_t index, int cols, int rows, int tiles_x,
-          Scratch& scratch) {
-  const RowRange range = row_range(g, e, rows);
+void emit(const isk_scene& s, const Splat& g, const Extent& e, uint32_t index, int cols, int rows,
+          int tiles_x, Scratch& scratch) {
+  std::optional<Crossing> crossing;
+  if (e.syy < 0.0f) crossing.emplace(s, g, e, index);
+  const RowRange range = crossing ? crossing->row_range(rows) : row_range(g, e, rows);
   if (range.first > range.last) return;
   constexpr int MAX_TILE_ROWS_AT_ONCE = L / BLOCK_ROWS > 0 ? L / BLOCK_ROWS : 1;
-  alignas(64) float first[BLOCK_ROWS > L ? BLOCK_ROWS : L], last[BLOCK_ROWS > L ? BLOCK_ROWS : L];
+  constexpr int LANES = BLOCK_ROWS > L ? BLOCK_ROWS : L;
+  alignas(64) float first[LANES], last[LANES];
   const int t0 = range.first / BLOCK_ROWS, t1 = range.last / BLOCK_ROWS;
   for (int group = t0; group <= t1; group += MAX_TILE_ROWS_AT_ONCE) {
-    constexpr int LANES = BLOCK_ROWS > L ? BLOCK_ROWS : L;
     for (int part = 0; part < LANES; part += L) {
       F lo, hi;
-      if (e.syy < 0.0f) {
-        lo = F(0.0f), hi = F(cols - 1.0f);
+      if (crossing) {
+        for (int lane = part; lane < part + L; ++lane)
+          crossing->span(group * BLOCK_ROWS + lane, first + lane, last + lane);
+        lo = load(first + part), hi = load(last + part);
       } else {
         spans(g, e, group * BLOCK_ROWS + part, &lo, &hi);
       }
@@ -177,7 +218,7 @@ void emit_pairs(Workspace& w, const isk_scene& s, Ranks ranks, Scratch& scratch)
       __builtin_prefetch(&w.splats[w.order[rank + AHEAD]]);
       __builtin_prefetch(&w.extents[w.order[rank + AHEAD]]);
     }
-    emit(w.splats[g], w.extents[g], g, cols, rows, w.tiles_x, scratch);
+    emit(s, w.splats[g], w.extents[g], g, cols, rows, w.tiles_x, scratch);
   }
 }
 

@@ -22,10 +22,34 @@ namespace {
 constexpr int SIDE = 5, TAPS = SIDE * SIDE, MAX_SOURCES = 8;
 constexpr int REACH[] = {1, 3, 5, 9};  // pixels away, in one direction: where a better plane is looked for
 constexpr float NEUTRAL = 1.0f;        // cost where nothing can be compared
+constexpr float STEPS = 128.0f;        // of a grey level, in a source as it is held
+constexpr uint64_t OUTSIDE = 0xFFFF;   // where a source shows nothing: beyond 255 · STEPS
 
 struct Plane {
   F w, du, dv;  // inverse depth at the pixel, and its slope per pixel right and down
 };
+
+// Another view: per pixel its grey value and those right of it, below and diagonally below, 16 bits each, so
+// that bilinear interpolation takes one load.  Where one of the four shows nothing, all four say so.
+std::vector<uint64_t> quads_of(const isk_stereo_source& source) {
+  const int width = source.width, height = source.height;
+  std::vector<uint64_t> quads(static_cast<size_t>(width) * height), values(quads.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float grey = source.image[i];
+    values[i] = grey < 0.0f ? OUTSIDE : static_cast<uint64_t>(std::min(grey, 255.0f) * STEPS + 0.5f);
+  }
+  for (int y = 0; y < height; ++y) {
+    const uint64_t* row = values.data() + static_cast<size_t>(y) * width;
+    const uint64_t* below = y + 1 < height ? row + width : row;
+    for (int x = 0; x < width; ++x) {
+      const int right = std::min(x + 1, width - 1);
+      const uint64_t a = row[x], b = row[right], c = below[x], d = below[right];
+      const bool shown = std::max({a, b, c, d}) != OUTSIDE;
+      quads[static_cast<size_t>(y) * width + x] = shown ? a | b << 16 | c << 32 | d << 48 : ~uint64_t{0};
+    }
+  }
+  return quads;
+}
 
 // The reference, padded by repeating its border, and what its pixels hold.
 class Matcher {
@@ -41,6 +65,7 @@ class Matcher {
             s.image[static_cast<size_t>(std::clamp(y, 0, s.height - 1)) * s.width +
                     std::clamp(x, 0, s.width - 1)];
     before_.resize(4 * pixels_);
+    for (int k = 0; k < s.num_sources; ++k) quads_.push_back(quads_of(s.sources[k]));
   }
 
   void run() {
@@ -114,9 +139,11 @@ class Matcher {
   }
 
   // 1 − NCC of the patch in one other view.
-  F compare(const Window& window, const isk_stereo_source& source, F u, F v, const Plane& plane) const {
+  F compare(const Window& window, int which, F u, F v, const Plane& plane) const {
+    const isk_stereo_source& source = s_.sources[which];
+    const uint64_t* quads = quads_[which].data();
     const double* m = source.from_pixel;
-    F first(0.0f), second(0.0f), mixed(0.0f), least(0.0f);
+    F first(0.0f), second(0.0f), mixed(0.0f), most(0.0f);
     // Pixels of the source, homogeneous, at the patch's middle and per pixel right and down.
     F base[3], right[3], down[3];
     for (int k = 0; k < 3; ++k) {
@@ -126,6 +153,7 @@ class Matcher {
       down[k] = fma(b, plane.dv, F(m[4 * k + 1]));
     }
     const F last_x(static_cast<float>(source.width - 1)), last_y(static_cast<float>(source.height - 1));
+    const F per_row(static_cast<float>(source.width)), zero(0.0f);
     Mask inside = all_lanes();
     for (int t = 0; t < TAPS; ++t) {
       const F dx(static_cast<float>((t % SIDE - SIDE / 2) * s_.spacing));
@@ -134,9 +162,11 @@ class Matcher {
       const F inverse = F(1.0f) / z, half(-0.5f);
       const F x = fma(fma(right[0], dx, fma(down[0], dy, base[0])), inverse, half);
       const F y = fma(fma(right[1], dx, fma(down[1], dy, base[1])), inverse, half);
-      inside = inside & (z > F(1e-6f)) & (x >= F(0.0f)) & (x <= last_x) & (y >= F(0.0f)) & (y <= last_y);
-      const F grey = bilinear(source, x, y);
-      least = min(least, grey);
+      // Lanes that lie outside are not counted; they only must not read outside.
+      const F cx = min(max(x, zero), last_x), cy = min(max(y, zero), last_y);
+      inside = inside & (z > F(1e-6f)) & (x == cx) & (y == cy);
+      const F grey = bilinear(quads, per_row, cx, cy);
+      most = max(most, grey);
       const F weighted = window.weight[t] * grey;
       first += weighted;
       second = fma(weighted, grey, second);
@@ -146,24 +176,16 @@ class Matcher {
     const F variance = max(second * share - mean * mean, floor);
     const F covariance = mixed * share - mean * window.mean;
     const F score = F(1.0f) - covariance / sqrt(variance * max(window.variance, floor));
-    const Mask compared = inside & (least > F(-0.5f)) & (window.variance >= floor);
+    const Mask compared = inside & (most < F(256.0f)) & (window.variance >= floor);
     return select(compared, score, F(NEUTRAL));
   }
 
-  static F bilinear(const isk_stereo_source& source, F x, F y) {
-    const F zero(0.0f);
-    // Lanes that lie outside are not counted; they only must not read outside.
-    x = min(max(x, zero), F(static_cast<float>(source.width - 1)));
-    y = min(max(y, zero), F(static_cast<float>(source.height - 1)));
-    const F left = min(max(round_nearest(x - F(0.5f)), zero), F(static_cast<float>(source.width - 2)));
-    const F top = min(max(round_nearest(y - F(0.5f)), zero), F(static_cast<float>(source.height - 2)));
-    const F fx = x - left, fy = y - top;
-    const F index = fma(top, F(static_cast<float>(source.width)), left);
-    const float* below = source.image + source.width;
-    const F a = gather(source.image, index), b = gather(source.image + 1, index);
-    const F c = gather(below, index), d = gather(below + 1, index);
-    const F upper = fma(fx, b - a, a), lower = fma(fx, d - c, c);
-    return fma(fy, lower - upper, upper);
+  static F bilinear(const uint64_t* quads, F per_row, F x, F y) {
+    const F left = floor(x), top = floor(y), fx = x - left, fy = y - top;
+    F q[4];
+    gather_quads(quads, fma(top, per_row, left), q);
+    const F upper = fma(fx, q[1] - q[0], q[0]), lower = fma(fx, q[3] - q[2], q[2]);
+    return fma(fy, lower - upper, upper) * F(1.0f / STEPS);
   }
 
   // Mean over the two views that agree best (the others may be hidden), or the best of two.
@@ -171,7 +193,7 @@ class Matcher {
     const F u = columns(x) + F(0.5f), v(static_cast<float>(y) + 0.5f);
     F best(2.0f), second(2.0f);
     for (int k = 0; k < s_.num_sources; ++k) {
-      const F score = compare(window, s_.sources[k], u, v, plane);
+      const F score = compare(window, k, u, v, plane);
       second = min(second, max(best, score));
       best = min(best, score);
     }
@@ -259,6 +281,7 @@ class Matcher {
   int pad_, stride_;
   size_t pixels_;
   std::vector<float> padded_, before_;
+  std::vector<std::vector<uint64_t>> quads_;  // of each source
 };
 
 }  // namespace

@@ -60,6 +60,20 @@ inline F scale_by_power_of_two(F a, F n) { return _mm512_scalef_ps(a.v, n.v); }
 inline F gather(const float* base, F index) {
   return _mm512_i32gather_ps(_mm512_cvtps_epi32(index.v), base, sizeof(float));
 }
+// The four 16-bit numbers of base[index], lowest first, per lane: one load where gather() would take four.
+inline void gather_quads(const uint64_t* base, F index, F* out) {
+  const __m512i i = _mm512_cvtps_epi32(index.v), low16 = _mm512_set1_epi32(0xFFFF);
+  const __m512i first = _mm512_i32gather_epi64(_mm512_castsi512_si256(i), base, 8);
+  const __m512i last = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(i, 1), base, 8);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  const __m512i low = _mm512_permutex2var_epi32(first, even, last);
+  const __m512i high = _mm512_permutex2var_epi32(first, odd, last);
+  out[0] = _mm512_cvtepi32_ps(_mm512_and_si512(low, low16));
+  out[1] = _mm512_cvtepi32_ps(_mm512_srli_epi32(low, 16));
+  out[2] = _mm512_cvtepi32_ps(_mm512_and_si512(high, low16));
+  out[3] = _mm512_cvtepi32_ps(_mm512_srli_epi32(high, 16));
+}
 
 // Sums over the lanes of four vectors, as four floats.
 inline void sum4(const F* a, float* out) {
@@ -114,6 +128,19 @@ inline F scale_by_power_of_two(F a, F n) {
 }
 inline F gather(const float* base, F index) {
   return _mm256_i32gather_ps(base, _mm256_cvtps_epi32(index.v), sizeof(float));
+}
+inline void gather_quads(const uint64_t* base, F index, F* out) {
+  const __m256i i = _mm256_cvtps_epi32(index.v), low16 = _mm256_set1_epi32(0xFFFF);
+  const auto* words = reinterpret_cast<const long long*>(base);
+  const __m256 first = _mm256_castsi256_ps(_mm256_i32gather_epi64(words, _mm256_castsi256_si128(i), 8));
+  const __m256 last = _mm256_castsi256_ps(_mm256_i32gather_epi64(words, _mm256_extracti128_si256(i, 1), 8));
+  const auto ordered = [](__m256 a) { return _mm256_permute4x64_epi64(_mm256_castps_si256(a), 0xD8); };
+  const __m256i low = ordered(_mm256_shuffle_ps(first, last, 0x88));
+  const __m256i high = ordered(_mm256_shuffle_ps(first, last, 0xDD));
+  out[0] = _mm256_cvtepi32_ps(_mm256_and_si256(low, low16));
+  out[1] = _mm256_cvtepi32_ps(_mm256_srli_epi32(low, 16));
+  out[2] = _mm256_cvtepi32_ps(_mm256_and_si256(high, low16));
+  out[3] = _mm256_cvtepi32_ps(_mm256_srli_epi32(high, 16));
 }
 
 inline void sum4(const F* a, float* out) {
@@ -170,6 +197,11 @@ inline F gather(const float* base, F index) {
   const I4 i = __builtin_convertvector(index.v, I4);
   return V4{base[i[0]], base[i[1]], base[i[2]], base[i[3]]};
 }
+inline void gather_quads(const uint64_t* base, F index, F* out) {
+  const I4 i = __builtin_convertvector(index.v, I4);
+  for (int lane = 0; lane < L; ++lane)
+    for (int k = 0; k < 4; ++k) out[k].v[lane] = static_cast<float>(base[i[lane]] >> (16 * k) & 0xFFFF);
+}
 
 #if defined(__SSE2__)
 inline F fma(F a, F b, F c) { return a.v * b.v + c.v; }
@@ -206,6 +238,10 @@ constexpr uint32_t ALL_LANES = L == 32 ? 0xFFFFFFFFu : (1u << L) - 1u;
 inline F operator-(F a) { return F(0.0f) - a; }
 inline F& operator+=(F& a, F b) { return a = a + b; }
 inline F& operator-=(F& a, F b) { return a = a - b; }
+inline F floor(F a) {  // |a| < 2^22
+  const F nearest = round_nearest(a);
+  return select(nearest > a, nearest - F(1.0f), nearest);
+}
 inline Mask none() { return F(1.0f) < F(0.0f); }
 inline Mask all_lanes() { return F(0.0f) < F(1.0f); }
 

@@ -89,6 +89,20 @@ def huge_scene() -> Scene:
     return scene
 
 
+def crossing_scene(count: int = 60) -> Scene:
+    """Faint disks in any orientation that pass through the camera plane, many with their mean out of view."""
+    scene = random_scene(count, 150, 110, seed=12, spread=0.0)
+    generator = torch.Generator().manual_seed(12)
+    position = torch.from_numpy(scene.pose[:3, 3]).float()
+    aside = torch.from_numpy(scene.pose[:3, :2]).float() @ torch.randn(2, count, generator=generator)
+    depth = (scene.gaussians.means - position) @ torch.from_numpy(scene.pose[:3, 2]).float()
+    scene.gaussians.means += 0.3 * aside.T * depth[:, None]
+    sizes = torch.tensor([0.15, 0.9]) * torch.exp(0.5 * torch.randn(count, 2, generator=generator))
+    scene.gaussians.log_scales[:] = torch.log(depth[:, None] * sizes)
+    scene.gaussians.logit_opacities[:] = torch.linspace(-4, -1, count)
+    return scene
+
+
 def behind_scene() -> Scene:
     """Half of the Gaussians are behind the camera or within the near plane."""
     scene = random_scene(seed=5)
@@ -108,6 +122,7 @@ def scenes() -> dict[str, Scene]:
         "needles": random_scene(150, pixels=4, seed=7, spread=2.0, sh_count=9),
         "grazing": grazing_scene(),
         "huge": huge_scene(),
+        "crossing": crossing_scene(),
         "behind": behind_scene(),
         "one pixel": random_scene(20, 1, 1, pixels=0.4, seed=8),
         "one row": random_scene(60, 37, 1, seed=9),

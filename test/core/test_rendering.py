@@ -5,13 +5,15 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from rendering_scenes import IMAGES, deviation, gradients, random_scene, render, scenes
+from rendering_scenes import IMAGES, crossing_scene, deviation, gradients, random_scene, render, scenes
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.errors import InputError, MissingDependencyError
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering import evaluate_sh, library, rasterize
+from instascene_core.rendering import evaluate_sh, library, rasterize, trace
+from instascene_core.rendering.rasterizer import forward
 from instascene_core.rendering.reference import sh_reference
+from instascene_core.rendering.view import RasterImages, RasterView
 
 SCENES = scenes()
 TOLERANCE = 1e-4  # relative
@@ -126,6 +128,27 @@ def test_two_disks_blend_front_to_back(instruction_set):
     assert result.distortion[2, 2] == pytest.approx(weights.prod() * (m[0] - m[1]) ** 2, rel=1e-5)
     assert result.depth[2, 2] == pytest.approx((weights @ [1, 3]) / weights.sum(), rel=1e-6)
     assert result.median_depth[2, 2] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_disks_through_the_camera_plane_are_listed_where_they_appear(instruction_set):
+    scene = crossing_scene(200)
+    found = trace(scene.gaussians, scene.camera, scene.pose, weight_min=0.0)
+    row, column = np.divmod(found.pixels, scene.camera.width)
+    reached = len(np.unique(np.stack([found.indices, row // 16, column // 16], 1), axis=0))  # with a tile
+    g, workspace = scene.gaussians, library.Workspace()
+    colors = torch.rand(len(g), 3)
+    view = RasterView(
+        g.means,
+        g.quaternions,
+        g.log_scales,
+        g.logit_opacities,
+        colors,
+        torch.from_numpy(scene.pose),
+        scene.camera,
+    )
+    forward(view, RasterImages.empty(scene.camera, 3), workspace)
+    assert reached > 200  # else there would be nothing to list
+    assert reached <= workspace.pairs < 1.3 * reached
 
 
 def test_same_bits_for_one_and_two_threads_and_again(instruction_set):
