@@ -184,11 +184,8 @@ class FrameNetwork:
 
 def limit_size(frame: Frame, max_pixels: int = MAX_PIXELS) -> Frame:
     """The frame at a size of at most `max_pixels`, as `Frame.resized` makes it."""
-    camera = frame.camera
-    if camera.width * camera.height <= max_pixels:
-        return frame
-    small = camera.scaled((max_pixels / (camera.width * camera.height)) ** 0.5)
-    return frame.resized(small.width, small.height)
+    small = frame.camera.limited(max_pixels)
+    return frame if small is frame.camera else frame.resized(small.width, small.height)
 
 
 def save_network(network: AffinityNetwork, path: Path, notes: dict[str, str]) -> None:
