@@ -1,7 +1,7 @@
 """How the stages grow: `python -m benchmarks.growth [--only frames …]`.
 
-A small procedural job (RGB-D), of which one of frames, pixels, Gaussians and objects doubles three times while
-the others stay.  Processor seconds of every stage.  Writes benchmarks/results/growth.json.
+A small procedural job (RGB-D), of which one of frames, pixels, Gaussians and objects doubles three times
+while the others stay.  Processor seconds of every stage.  Writes benchmarks/results/growth.json.
 """
 
 import argparse
