@@ -180,7 +180,7 @@ def _step(
     import torch
 
     matrices = [samples.weights[rows] for rows, _ in batches]
-    chosen = np.zeros(len(adam.values), dtype=bool)
+    chosen = np.zeros(len(adam), dtype=bool)
     for indices in (*(matrix.indices for matrix in matrices), picked):
         chosen[indices] = True
     shown = np.flatnonzero(chosen)
@@ -260,9 +260,11 @@ class _Adam:
     EPSILON = 1e-15
 
     def __init__(self, values: np.ndarray, config: FeaturesConfig) -> None:
-        """values: [N, D] float32, which this changes."""
-        self.values, self._now = values, 0
-        self._first, self._second = np.zeros_like(values), np.zeros_like(values)
+        """values: [N, D] float32 to begin with."""
+        self._now = 0
+        # [N, 3, D] values, m, v: what belongs to a row lies side by side
+        self._state = np.stack([values, np.zeros_like(values), np.zeros_like(values)], axis=1)
+        self._taken = self._state[:0]
         self._seen = np.zeros(len(values), dtype=np.int64)  # the step up to which a row has been moved
         step = np.arange(1, config.iterations + 1)
         rate = config.learning_rate * config.final_learning_rate ** ((step - 1) / config.iterations)
@@ -274,31 +276,35 @@ class _Adam:
         for t in range(config.iterations, 0, -1):
             self._ahead[t - 1] = self._fading * (self._rate[t] + self._ahead[t])
 
+    def __len__(self) -> int:
+        return len(self._state)
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """[K, D] the rows as they are after all steps so far."""
-        steps = self._now - self._seen[rows]
-        left = self._ahead[self._seen[rows]] - self._fading**steps * self._ahead[self._now]
-        first, second = self._first[rows], self._second[rows]
-        moved = self.values[rows] - self._moved(first, second) * left[:, None].astype(np.float32)
-        self._first[rows] = first * (self.FIRST**steps)[:, None].astype(np.float32)
-        self._second[rows] = second * (self.SECOND**steps)[:, None].astype(np.float32)
-        self._seen[rows], self.values[rows] = self._now, moved
-        return moved
+        seen, state = self._seen[rows], self._state[rows]
+        steps = self._now - seen
+        left = self._ahead[seen] - self._fading**steps * self._ahead[self._now]
+        self._move(state, left[:, None])
+        state[:, 1] *= (self.FIRST**steps)[:, None].astype(np.float32)
+        state[:, 2] *= (self.SECOND**steps)[:, None].astype(np.float32)
+        self._taken = state
+        return state[:, 0].copy()
 
     def all(self) -> np.ndarray:
         """[N, D] all rows as they are after all steps so far."""
-        return self.take(np.arange(len(self.values)))
+        return self.take(np.arange(len(self)))
 
     def step(self, rows: np.ndarray, gradient: np.ndarray) -> None:
-        """One step: the gradient [K, D] of some rows, which `take` was asked for; 0 of the others."""
+        """One step: the gradient [K, D] of the rows that `take` was asked for last; 0 of the others."""
         self._now += 1
-        first = np.float32(self.FIRST) * self._first[rows] + np.float32(1 - self.FIRST) * gradient
-        second = np.float32(self.SECOND) * self._second[rows] + np.float32(1 - self.SECOND) * gradient**2
-        self.values[rows] -= np.float32(self._rate[self._now]) * self._moved(first, second)
-        self._first[rows], self._second[rows], self._seen[rows] = first, second, self._now
+        state = self._taken
+        state[:, 1] = np.float32(self.FIRST) * state[:, 1] + np.float32(1 - self.FIRST) * gradient
+        state[:, 2] = np.float32(self.SECOND) * state[:, 2] + np.float32(1 - self.SECOND) * gradient**2
+        self._move(state, self._rate[self._now])
+        self._state[rows], self._seen[rows] = state, self._now
 
-    def _moved(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return first / (np.sqrt(second) + np.float32(self.EPSILON))
+    def _move(self, state: np.ndarray, far: np.ndarray | float) -> None:
+        state[:, 0] -= np.float32(far) * state[:, 1] / (np.sqrt(state[:, 2]) + np.float32(self.EPSILON))
 
 
 class _ConvergenceCheck:
