@@ -1,13 +1,14 @@
 """How long mask clustering takes, and how far the set-based oracle is behind it.
 
-`python -m benchmarks.association`: 100 frames × 30 masks × 100k Gaussians, and a small case against the plain
-loops of the tests.  Writes benchmarks/results/association.json.
+`python -m benchmarks.association`: 100 frames × 30 masks × 100k Gaussians, a small case against the plain
+loops of the tests, and how processor time grows to 500 frames.  Writes benchmarks/results/association.json.
 """
 
 import argparse
 import logging
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from instascene_core.association.consensus import cluster_masks, observe
 from instascene_core.association.masks import build_masks
 from instascene_core.config import AssociationConfig
 from instascene_core.rendering.trace import PixelTrace
+
+GROWING = 60, 100, 200, 500  # frames
+GROWING_GAUSSIANS = 20_000
 
 logger = logging.getLogger("benchmarks.association")
 
@@ -81,6 +85,21 @@ def compare_with_oracle() -> dict:
     return {"same_groups": found == expected, "ms": 1e3 * fast, "oracle_ms": 1e3 * slow, "ratio": slow / fast}
 
 
+def growth(objects: int) -> list[dict]:
+    """Processor seconds of clustering over the number of frames, of small images of the same Gaussians."""
+    rows = []
+    for frames in GROWING:
+        means, traces, images = scene(frames, objects, GROWING_GAUSSIANS, 96, 128)
+        for clustering in ("votes", "consensus"):
+            config = AssociationConfig(clustering=clustering)
+            instances = len(associate(images, traces, means, config).clusters)
+            wall, processor = timed(partial(associate, images, traces, means, config), 2)
+            rows.append({"clustering": clustering, "frames": frames, "masks": objects, "seconds": wall,
+                         "cpu_seconds": processor, "instances": instances})  # fmt: skip
+            logger.info("%s", rows[-1])
+    return rows
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -108,7 +127,7 @@ def main() -> None:
         )
         runs.append({"clustering": clustering, "seconds": wall, "cpu_seconds": processor, "instances": found})
     size = {"frames": args.frames, "objects": args.objects, "gaussians": args.gaussians}
-    found = {**size, "runs": runs, "oracle": compare_with_oracle()}
+    found = {**size, "runs": runs, "oracle": compare_with_oracle(), "growth": growth(args.objects)}
     write_results(args.output, "association", found, made_by)
 
 

@@ -43,7 +43,8 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "streaming": {"runs": _streaming},
     "streaming_memory": {"long": _streaming},
     "memory": {WHOLE: _rows("memory")},
-    "association": dict.fromkeys(("runs", "oracle"), _association),
+    "association": dict.fromkeys(("runs", "oracle", "growth"), _association),
+    "growth": {"runs": _rows("growth", identity=("axis", "value"))},
     "decomposition": {
         name: _rows("decomposition", COMPLETION, ("scene", "masks", "depth", *keys))
         for name, keys in (("runs", ("masks",)), ("ablation", ("mode", "losses")), ("fractions", ("share",)))

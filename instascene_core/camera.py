@@ -40,6 +40,11 @@ class PinholeCamera:
         """The camera of the same image resized by `factor` (sizes rounded to whole pixels)."""
         return self.resized(max(1, round(self.width * factor)), max(1, round(self.height * factor)))
 
+    def limited(self, max_pixels: int) -> "PinholeCamera":
+        """The camera of the same image resized to about `max_pixels`, or itself where it has no more."""
+        pixels = self.width * self.height
+        return self if pixels <= max_pixels else self.scaled((max_pixels / pixels) ** 0.5)
+
     def resized(self, width: int, height: int) -> "PinholeCamera":
         """The camera of the same image at another size in pixels."""
         sx, sy = width / self.width, height / self.height

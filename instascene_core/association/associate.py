@@ -8,12 +8,13 @@ counts the 3D instances found; UNLABELLED = −1 means none.  An InstanceId is g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instascene_core.association.consensus import Observations, cluster_masks, observe
+from instascene_core.association.consensus import cluster_masks, observe
 from instascene_core.association.majority import merge_fragments
 from instascene_core.association.masks import MaskMatrices, build_masks
 from instascene_core.association.refine import (
@@ -57,8 +58,17 @@ class MaskTable:
     label: np.ndarray  # [M] int32 id in that frame's label image
     size: np.ndarray  # [M] int64 visible Gaussians
     cluster: np.ndarray  # [M] int32 cluster index, or UNLABELLED
-    under_segmented: np.ndarray  # [M] bool: filtered for covering several masks of other frames
     num_dropped: int  # masks below the minimum size, not listed
+    matrices: MaskMatrices = field(repr=False)  # which Gaussians each mask shows
+    config: AssociationConfig = field(repr=False)
+
+    @cached_property
+    def under_segmented(self) -> np.ndarray:
+        """[M] bool: covers several masks of other frames; consensus filters these.
+
+        Found when first asked for: it compares all masks that share Gaussians.
+        """
+        return observe(self.matrices, self.config).under_segmented
 
 
 @dataclass(frozen=True)
@@ -92,12 +102,10 @@ def associate(
         raise InputError(f"Gaussian means have shape {means.shape}, expected (N, 3).")
     # 1. Tracker: the Gaussians each mask shows.
     masks = build_masks(label_images, traces, len(means), config, progress)
-    # 2. Visibility, containment, under-segmentation filter.
     progress("association", 0.6, f"{len(masks.frame)} masks of {len(traces)} frames")
-    observations = observe(masks, config)
-    # 3. Clustering.  Overlaps and fragments are merged, masks filtered by mistake are recovered.
-    gaussian_clusters, mask_clusters = _cluster_gaussians(masks, observations, means, config, progress)
-    # 4. Write the clusters back into the label images; by these every Gaussian is assigned, faint ones too.
+    # 2. Clustering.  Overlaps and fragments are merged, masks filtered by mistake are recovered.
+    gaussian_clusters, mask_clusters = _cluster_gaussians(masks, means, config, progress)
+    # 3. Write the clusters back into the label images; by these every Gaussian is assigned, faint ones too.
     # Fragments that meet only at their rims, in frames seen from the side, can be merged after that.
     while True:
         gaussian_clusters, mask_clusters, views = _drop_small_clusters(
@@ -127,7 +135,7 @@ def associate(
     )
     table = MaskTable(
         masks.frame, masks.label, np.asarray(masks.membership.sum(axis=0), dtype=np.int64).ravel(),
-        mask_clusters, observations.under_segmented, masks.num_dropped,
+        mask_clusters, masks.num_dropped, masks, config,
     )  # fmt: skip
     progress("association", 1.0, f"{len(clusters)} instances")
     return Association(clusters, filtered, gaussian_clusters, refused, table)
@@ -135,7 +143,6 @@ def associate(
 
 def _cluster_gaussians(
     masks: MaskMatrices,
-    observations: Observations,
     means: np.ndarray,
     config: AssociationConfig,
     progress: ProgressCallback,
@@ -149,7 +156,8 @@ def _cluster_gaussians(
     if config.clustering == "votes":
         candidates = cluster_by_votes(masks, means, config)
     elif config.clustering == "consensus":
-        group = cluster_masks(masks, observations, config)
+        # Visibility, containment and the under-segmentation filter take the square of the number of frames.
+        group = cluster_masks(masks, observe(masks, config), config)
         candidates = candidates_from_groups(masks, group, means, config)
     else:
         raise InputError(f"Unknown clustering '{config.clustering}'; known are votes, consensus, ids.")

@@ -22,6 +22,7 @@ class MeasuredDepthConfig:
     confirming_views: Count = 2  # ... of which so many must have
     # The sensor's noise is measured on so many frames, as a function of the depth
     noise_frames: Count = 16
+    noise_pixels: Count = 80_000  # about so many of each, in a strip across it
     noise_bins: Count = 8  # of about as many pixels each
 
 

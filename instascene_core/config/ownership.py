@@ -9,10 +9,14 @@ from instascene_core.config.ranges import Count, Positive, Share
 class PixelLabelsConfig:
     """Labels of pixels from Gaussians, colour and depth (`label_pixels`)."""
 
+    # The pixels at borders are found in a trace of at most so many pixels ...
+    max_trace_pixels: Count = 320 * 240
+    min_trace_weight: float = 0.02  # ... in which Gaussians of a lower blending weight do not count
     min_weight: float = 0.02  # summed blending weight below which a label does not compete for a pixel
     # One scale is so many times the median deviation (of colour in [0, 1] summed over channels, or of depth
     # in metres) of the pixels inside instances: pixels at borders deviate more.
     deviations_per_scale: Positive = 2.0
+    scale_pixels: Count = 8192  # of those, about so many are looked at
     max_scales: Positive = 6.0  # that one measurement can speak against a label: it may be an outlier
 
 

@@ -59,8 +59,6 @@ def train_features(
     loss pools neighbours.  Stops early once the assignment has converged.
     Raises InputError where a label has no cluster.
     """
-    import torch
-
     config = config or FeaturesConfig()
     generator = np.random.default_rng(seed)
     features = _initial_features(clusters, num_gaussians, config, generator)
@@ -73,38 +71,33 @@ def train_features(
     members = np.concatenate([np.asarray(c, dtype=np.int64) for c in clusters])
     member_labels = np.repeat(np.arange(len(clusters)), [len(c) for c in clusters])
 
-    raw = torch.from_numpy(features)
-    adam = _Adam(raw, config.learning_rate)
+    adam = _Adam(features, config)
     usable = np.flatnonzero(np.diff(samples.view_start) > 0)
     convergence = _ConvergenceCheck(clusters, config)
     for iteration in range(config.iterations):
-        norms = raw.norm(dim=1, keepdim=True).clamp_min(1e-8)
-        unit = raw / norms
-        gradient = torch.zeros_like(unit)
         # (1) One view's pixels; (2) every few iterations the pixels of neighbouring views together.
+        batches: list[tuple[np.ndarray, float]] = []
         if len(usable) and config.view_weight > 0:
             view = int(generator.choice(usable))
             rows = samples.rows_of(range(view, view + 1), config.pixels_per_batch, generator)
-            _pixel_step(unit, gradient, samples, rows, config.view_weight, config)
+            batches.append((rows, config.view_weight))
         if len(usable) and config.cross_view_weight > 0 and iteration % config.cross_view_every == 0:
             view = int(generator.choice(usable))
             around = range(max(0, view - config.cross_view_span),
                            min(len(traces), view + config.cross_view_span + 1))  # fmt: skip
             rows = samples.rows_of(around, config.pixels_per_batch, generator)
-            _pixel_step(unit, gradient, samples, rows, config.cross_view_weight, config)
+            batches.append((rows, config.cross_view_weight))
         # (3) Gaussians of the 3D instances.
+        pick = np.zeros(0, dtype=np.int64)
         if config.cluster_weight > 0:
             pick = generator.integers(0, len(members), min(config.gaussians_per_batch, len(members)))
-            _gaussian_step(unit, gradient, members[pick], member_labels[pick], config)
-        # Through the normalisation of f.
-        gradient = (gradient - unit * (gradient * unit).sum(1, keepdim=True)) / norms
-        adam.step(gradient, config.final_learning_rate ** (iteration / config.iterations))
+        _step(adam, samples, batches, members[pick], member_labels[pick], config)
         if (iteration + 1) % config.check_every == 0:
             progress("features", (iteration + 1) / config.iterations, f"iteration {iteration + 1}")
-            if convergence.reached(raw.numpy()):
+            if convergence.reached(adam.all()):
                 break
     progress("features", 1.0, "")
-    features = raw.numpy()
+    features = adam.all()
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
 
 
@@ -174,15 +167,50 @@ def sample_pixels(
     return PixelSamples(matrix, np.concatenate(labels), np.cumsum(counts))
 
 
-def _pixel_step(unit, gradient, samples: PixelSamples, rows, weight: float, config: FeaturesConfig) -> None:
-    """Add weight · ∂L_CF/∂f of rendered pixels to `gradient` [N, D], in place."""
+def _step(
+    adam: _Adam,
+    samples: PixelSamples,
+    batches: Sequence[tuple[np.ndarray, float]],
+    picked: np.ndarray,
+    labels: np.ndarray,
+    config: FeaturesConfig,
+) -> None:
+    """One step on batches of pixels (rows of `samples`, weight of the loss) and on Gaussians [G] with their
+    clusters' labels [G].  Only the Gaussians that these show have a gradient."""
     import torch
 
-    matrix = samples.weights[rows]
+    matrices = [samples.weights[rows] for rows, _ in batches]
+    chosen = np.zeros(len(adam), dtype=bool)
+    for indices in (*(matrix.indices for matrix in matrices), picked):
+        chosen[indices] = True
+    shown = np.flatnonzero(chosen)
+    place = np.cumsum(chosen) - 1
+    raw = torch.from_numpy(adam.take(shown))  # [S, D]
+    norms = raw.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    unit = raw / norms
+    gradient = torch.zeros_like(unit)
+    for matrix, (rows, weight) in zip(matrices, batches, strict=True):
+        shape = (len(rows), len(shown))
+        own = sp.csr_matrix((matrix.data, place[matrix.indices], matrix.indptr), shape=shape)
+        _pixel_step(unit, gradient, own, samples.labels[rows], weight, config)
+    if len(picked):
+        _gaussian_step(unit, gradient, place[picked], labels, config)
+    # Through the normalisation of f.
+    gradient = (gradient - unit * (gradient * unit).sum(1, keepdim=True)) / norms
+    adam.step(shown, gradient.numpy())
+
+
+def _pixel_step(
+    unit, gradient, matrix: sp.csr_matrix, labels: np.ndarray, weight: float, config: FeaturesConfig
+) -> None:
+    """Add weight · ∂L_CF/∂f of rendered pixels to `gradient` [S, D], in place; matrix: [P, S] weights."""
+    import torch
+
     rendered = torch.from_numpy(matrix @ unit.numpy()).requires_grad_()
     normalised = torch.nn.functional.normalize(rendered, dim=1)
-    labels = torch.from_numpy(samples.labels[rows])
-    loss = weight * contrastive_loss(normalised, labels, config.alpha, config.min_temperature)
+    loss = weight * contrastive_loss(
+        normalised, torch.from_numpy(labels), config.alpha, config.min_temperature
+    )
     (pixel_gradient,) = torch.autograd.grad(loss, rendered)
     gradient += torch.from_numpy(matrix.T @ pixel_gradient.numpy())
 
@@ -220,24 +248,63 @@ def _initial_features(clusters, num_gaussians: int, config: FeaturesConfig, gene
 
 
 class _Adam:
-    """Adam in place on one tensor, without an autograd graph.
+    """Adam in place on the rows of one array of which each step knows the gradients of a few.
+
+    A row without a gradient goes on by its momentum, which fades by known factors: what it would have moved
+    in the steps since it was last looked at is one product.  So each step costs only the rows that it takes.
 
     β₂ = 0.95 instead of 0.999: once instances are apart the softmax saturates and gradients shrink by
     orders of magnitude within few steps; a short memory lets the pull within an instance go on."""
 
-    def __init__(self, parameter, learning_rate: float) -> None:
-        import torch
+    FIRST, SECOND = 0.9, 0.95  # β₁, β₂
+    EPSILON = 1e-15
 
-        self.parameter, self.learning_rate, self.steps = parameter, learning_rate, 0
-        self.first, self.second = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    def __init__(self, values: np.ndarray, config: FeaturesConfig) -> None:
+        """values: [N, D] float32 to begin with."""
+        self._now = 0
+        # [N, 3, D] values, m, v: what belongs to a row lies side by side
+        self._state = np.stack([values, np.zeros_like(values), np.zeros_like(values)], axis=1)
+        self._taken = self._state[:0]
+        self._seen = np.zeros(len(values), dtype=np.int64)  # the step up to which a row has been moved
+        step = np.arange(1, config.iterations + 1)
+        rate = config.learning_rate * config.final_learning_rate ** ((step - 1) / config.iterations)
+        # What m / √v moves in a step, bias corrections included; entry 0 is no step.
+        self._rate = np.append(0.0, rate * np.sqrt(1 - self.SECOND**step) / (1 - self.FIRST**step))
+        self._fading = self.FIRST / np.sqrt(self.SECOND)  # of m / √v, a step
+        # [T + 1] what m / √v of a row moves after step t until the last, where nothing is added to it
+        self._ahead = np.zeros(config.iterations + 1)
+        for t in range(config.iterations, 0, -1):
+            self._ahead[t - 1] = self._fading * (self._rate[t] + self._ahead[t])
 
-    def step(self, gradient, rate_factor: float) -> None:
-        self.steps += 1
-        self.first.mul_(0.9).add_(gradient, alpha=0.1)
-        self.second.mul_(0.95).addcmul_(gradient, gradient, value=0.05)
-        step_size = rate_factor * self.learning_rate / (1 - 0.9**self.steps)
-        denominator = (self.second / (1 - 0.95**self.steps)).sqrt_().add_(1e-15)
-        self.parameter.addcdiv_(self.first, denominator, value=-step_size)
+    def __len__(self) -> int:
+        return len(self._state)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """[K, D] the rows as they are after all steps so far."""
+        seen, state = self._seen[rows], self._state[rows]
+        steps = self._now - seen
+        left = self._ahead[seen] - self._fading**steps * self._ahead[self._now]
+        self._move(state, left[:, None])
+        state[:, 1] *= (self.FIRST**steps)[:, None].astype(np.float32)
+        state[:, 2] *= (self.SECOND**steps)[:, None].astype(np.float32)
+        self._taken = state
+        return state[:, 0].copy()
+
+    def all(self) -> np.ndarray:
+        """[N, D] all rows as they are after all steps so far."""
+        return self.take(np.arange(len(self)))
+
+    def step(self, rows: np.ndarray, gradient: np.ndarray) -> None:
+        """One step: the gradient [K, D] of the rows that `take` was asked for last; 0 of the others."""
+        self._now += 1
+        state = self._taken
+        state[:, 1] = np.float32(self.FIRST) * state[:, 1] + np.float32(1 - self.FIRST) * gradient
+        state[:, 2] = np.float32(self.SECOND) * state[:, 2] + np.float32(1 - self.SECOND) * gradient**2
+        self._move(state, self._rate[self._now])
+        self._state[rows], self._seen[rows] = state, self._now
+
+    def _move(self, state: np.ndarray, far: np.ndarray | float) -> None:
+        state[:, 0] -= np.float32(far) * state[:, 1] / (np.sqrt(state[:, 2]) + np.float32(self.EPSILON))
 
 
 class _ConvergenceCheck:

@@ -8,6 +8,7 @@ camera's axes, toward the camera:
 - `edge_keeping_normals` takes the nearer neighbours: defined at every pixel, up to the outline.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,29 +91,31 @@ def smooth_geometry(depth: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarra
     scale = float(np.median(inverse[measured])) if measured.any() else 1.0
     smooth = cv2.bilateralFilter(inverse, 7, 0.02 * scale, 2.0)
     smooth = np.where(measured & (smooth > 0), smooth, 0)
-    points = camera.rays / np.maximum(smooth, 1e-9)[..., None]
     step = max(1, round(camera.width / 160))
-    left, right = _shift(points, 0, -step), _shift(points, 0, step)
-    above, below = _shift(points, -step, 0), _shift(points, step, 0)
-    normals = np.cross(below - above, right - left)
-    length = np.linalg.norm(normals, axis=-1)
-    normals /= np.maximum(length, 1e-12)[..., None]
-    z = points[..., 2]
+    rays = [np.ascontiguousarray(camera.rays[..., axis]) for axis in range(3)]
+    far = np.maximum(smooth, 1e-9)
+    points = [ray / far for ray in rays]
+    down, right = ([_difference(channel, axis, step) for channel in points] for axis in (0, 1))
+    normals = _cross(down, right)
+    length = _length(normals)
+    normals = [channel / np.maximum(length, 1e-12) for channel in normals]
+    z = points[2]
     # Curvature of 1/z along the two directions: zero on a plane at any slant, large at a step.
     bend = np.zeros_like(smooth)
     valid = measured & (length > 1e-12)
-    for dy, dx in ((0, step), (step, 0)):
-        ahead, back = _shift(smooth, dy, dx), _shift(smooth, -dy, -dx)
+    for axis in (0, 1):
+        ahead, back = _shifted(smooth, axis, step)
         valid &= (ahead > 0) & (back > 0)
-        bend = np.maximum(bend, np.abs(ahead + back - 2 * smooth) / np.maximum(smooth, 1e-9))
+        bend = np.maximum(bend, np.abs(ahead + back - 2 * smooth) / far)
     valid &= bend < 0.02
     margin = step + 3  # the smoothing mirrors the image at its border
     inner = np.zeros_like(valid)
     inner[margin:-margin, margin:-margin] = True
     valid &= inner
     # Grazing rays measure poorly.
-    facing = -(normals * camera.rays).sum(-1) / np.linalg.norm(camera.rays, axis=-1)
-    normals = np.where((facing < 0)[..., None], -normals, normals)
+    facing = -(normals[0] * rays[0] + normals[1] * rays[1] + normals[2] * rays[2]) / _length(rays)
+    away = facing < 0
+    normals = np.stack([np.where(away, -channel, channel) for channel in normals], axis=-1)
     valid &= (np.abs(facing) > 0.1) & (z > 0)
     return _back_projected(inverse, camera), normals.astype(np.float32), valid
 
@@ -207,9 +210,23 @@ def grown(part: Part, margin: int) -> Part:
     return rows, columns
 
 
-def _shift(image: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """image[y + dy, x + dx], the border repeated."""
-    height, width = image.shape[:2]
-    rows = np.clip(np.arange(height) + dy, 0, height - 1)
-    columns = np.clip(np.arange(width) + dx, 0, width - 1)
-    return image[rows][:, columns]
+def _shifted(image: np.ndarray, axis: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """(image [H, W] `step` pixels ahead, and back) along an axis, the border repeated."""
+    margin = [(0, 0), (0, 0)]
+    margin[axis] = (step, step)
+    padded = np.moveaxis(np.pad(image, margin, mode="edge"), axis, 0)
+    return np.moveaxis(padded[2 * step :], 0, axis), np.moveaxis(padded[: -2 * step], 0, axis)
+
+
+def _difference(image: np.ndarray, axis: int, step: int) -> np.ndarray:
+    ahead, back = _shifted(image, axis, step)
+    return ahead - back
+
+
+def _cross(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The cross product of vectors given by their three components, each [H, W]."""
+    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+
+
+def _length(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sqrt(vectors[0] ** 2 + vectors[1] ** 2 + vectors[2] ** 2)

@@ -3,23 +3,31 @@
 A pixel at a border shows Gaussians of several instances, and their weights alone put the border about
 half a Gaussian off.  The frame tells more: each label there predicts a colour and a depth, and the
 measurement of the camera agrees with one of them.
+
+Few pixels lie at borders.  A trace at a lower resolution tells which, and whose Gaussians are near; these few
+are then traced at the image's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 
 from instascene_core.config import PixelLabelsConfig
 from instascene_core.frame import UNLABELLED
+from instascene_core.images import resize
 
 if TYPE_CHECKING:
     from instascene_core.frame import Frame
     from instascene_core.gaussians import GaussianModel
     from instascene_core.rendering.trace import PixelTrace
+
+_MIXED, _EMPTY = -1, -2  # of pixels of a trace that show several labels, and none
+_AT_ONCE = 4_000_000  # numbers of a table of pixels, labels and channels: bounds memory
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ def label_pixels(
     trace: PixelTrace,
     evidence: Sequence[Evidence] = (),
     config: PixelLabelsConfig | None = None,
+    retrace: Callable[[np.ndarray], PixelTrace] | None = None,
 ) -> np.ndarray:
     """[H, W] int32: the label most likely to be what the pixel shows.
 
@@ -60,59 +69,154 @@ def label_pixels(
     mostly them is UNLABELLED, as is one without any Gaussian.  The probability of a label is its summed
     blending weight times, for each evidence, a Laplace density of the deviation of the label's rendered value
     from the measured one.  The scale of that density is taken from the pixels that show one label only.
+    trace: of the view, at the size [H, W] of the evidence.  With `retrace` it may be smaller or leave more
+    out: what it shows of one label only is not looked at again; for the rest `retrace` is asked (indices [K]
+    of Gaussians → the trace of them alone, [H, W], its indices count among them).
     """
     config = config or PixelLabelsConfig()
-    labels = np.where(gaussian_labels < 0, UNLABELLED, gaussian_labels).astype(np.int64)
-    entry_labels = labels[trace.indices] - UNLABELLED
-    counts = np.diff(trace.offsets)
-    filled = np.flatnonzero(counts)
-    result = np.full(len(counts), UNLABELLED, dtype=np.int32)
-    if not len(filled):
-        return result.reshape(trace.height, trace.width)
-    starts = trace.offsets[filled]
-    low, high = np.minimum.reduceat(entry_labels, starts), np.maximum.reduceat(entry_labels, starts)
-    result[filled] = low + UNLABELLED
-    mixed = np.zeros(len(counts), dtype=bool)
-    mixed[filled[low != high]] = True
-    entries = np.flatnonzero(np.repeat(mixed, counts))
-    if not len(entries):
-        return result.reshape(trace.height, trace.width)
-    # One group per mixed pixel and label, in the order of pixels.
-    span = int(high.max()) + 1
-    keys = np.repeat(np.arange(len(counts)), counts)[entries] * span + entry_labels[entries]
-    keys, group = np.unique(keys, return_inverse=True)
-    pixel, label = keys // span, keys % span
-    weight = np.bincount(group, trace.weights[entries])
-    score = np.log(np.maximum(weight, 1e-12))
-    for source in evidence:
-        score -= _measure_deviation(source, trace, entries, group, pixel, weight, filled[low == high], config)
-    score[weight < config.min_weight] -= 1e3  # these compete only among themselves
-    order = np.lexsort((score, pixel))
-    result[pixel[order]] = label[order] + UNLABELLED  # the last written is the likeliest
-    return result.reshape(trace.height, trace.width)
+    names, number = np.unique(np.maximum(gaussian_labels, UNLABELLED), return_inverse=True)
+    names = np.append(names, UNLABELLED).astype(np.int32)  # the last serves pixels without any Gaussian
+    blended = _Blended.of(number.ravel().astype(np.int32), trace, [source.predicted for source in evidence])
+    known = blended.only_labels()
+    scales = blended.scales(known, evidence, config)
+    if retrace is not None:
+        blended, known = _looked_at_again(blended, known, retrace, evidence[0].valid.shape)
+    result = names[np.where(known == _EMPTY, len(names) - 1, np.maximum(known, 0))]
+    mixed = np.flatnonzero(known == _MIXED)
+    step = max(1, _AT_ONCE // (len(names) * blended.values.shape[1]))
+    for start in range(0, len(mixed), step):
+        pixels = mixed[start : start + step]
+        table, present = blended.by_label(pixels)
+        result.ravel()[pixels] = names[present[_likeliest(table, pixels, evidence, scales, config)]]
+    return result
 
 
-def _measure_deviation(source: Evidence, trace, entries, group, pixel, weight, pure, config) -> np.ndarray:
-    """[G] float ≥ 0: how far each group's rendered value is from the measured one, in scales.
+def _looked_at_again(
+    blended: _Blended,
+    only: np.ndarray,
+    retrace: Callable[[np.ndarray], PixelTrace],
+    shape: tuple[int, ...],
+) -> tuple[_Blended, np.ndarray]:
+    """(the Gaussians about the doubtful pixels of a smaller trace, traced again; [H, W] labels known then).
 
-    entries: indices of the trace's entries in mixed pixels; group: [E] int the group of each; pixel, weight:
-    [G] of each group.  pure: the pixels that show one label only, which give the scale.
+    only: [h, w] of the smaller trace, as of `only_labels`.
     """
-    channels = source.measured.shape[-1]
-    measured, valid = source.measured.reshape(-1, channels), source.valid.ravel()
-    pure = pure[valid[pure]]
-    deviation, typical = np.zeros(len(pixel)), np.zeros(len(pure))
-    filled = np.flatnonzero(np.diff(trace.offsets))
-    starts = trace.offsets[filled]
-    total = np.add.reduceat(trace.weights, starts, dtype=np.float64)
-    place = np.searchsorted(filled, pure)
-    for channel in range(channels):
-        weighted = trace.weights * source.predicted[trace.indices, channel]
-        own = np.bincount(group, weighted[entries]) / np.maximum(weight, 1e-12)
-        deviation += np.abs(own - measured[pixel, channel])
-        rendered = np.add.reduceat(weighted, starts, dtype=np.float64) / np.maximum(total, 1e-12)
-        typical += np.abs(rendered[place] - measured[pure, channel])
-    scale = config.deviations_per_scale * float(np.median(typical)) if len(pure) else 0.0
-    if scale <= 0:
-        return np.zeros(len(pixel))
-    return np.where(valid[pixel], np.minimum(deviation / scale, config.max_scales), 0.0)
+    import cv2
+
+    around = np.ones((3, 3), np.uint8)
+    shown = only.astype(np.float32)  # OpenCV's morphology knows no int32; label numbers are exact in it
+    doubtful = (cv2.dilate(shown, around) != cv2.erode(shown, around)) | (only == _MIXED)
+    entries, _ = blended.entries_of(np.flatnonzero(doubtful))
+    shown = np.unique(blended.trace.indices[entries]).astype(np.int64)
+    known = resize(np.where(doubtful, _MIXED, only), shape[1], shape[0], smooth=False)
+    if not len(shown):
+        return blended, known
+    again = blended.of_some(shown, retrace(shown))
+    return again, np.where(known == _MIXED, again.only_labels(), known)
+
+
+@dataclass(frozen=True)
+class _Blended:
+    """A trace, the labels of its Gaussians and what evidence they predict: sums by pixel and label."""
+
+    trace: PixelTrace
+    number: np.ndarray  # [N] int32 of the label of each Gaussian
+    values: np.ndarray  # [N, 1 + C] float32: 1, then the predictions of one evidence after the other
+
+    @classmethod
+    def of(cls, number: np.ndarray, trace: PixelTrace, predicted: Sequence[np.ndarray]) -> _Blended:
+        columns = [np.ones((len(number), 1)), *predicted]
+        return cls(trace, number, np.concatenate(columns, axis=1).astype(np.float32))
+
+    def of_some(self, chosen: np.ndarray, trace: PixelTrace) -> _Blended:
+        """The same of some Gaussians (indices [K]), in a trace of theirs."""
+        return _Blended(trace, self.number[chosen], self.values[chosen])
+
+    def only_labels(self) -> np.ndarray:
+        """[H, W] int32: the label that all Gaussians of a pixel have, or _MIXED, or _EMPTY."""
+        trace = self.trace
+        filled = np.flatnonzero(np.diff(trace.offsets))
+        only = np.full(trace.height * trace.width, _EMPTY, dtype=np.int32)
+        if len(filled):
+            labels, starts = self.number[trace.indices], trace.offsets[filled]
+            low, high = np.minimum.reduceat(labels, starts), np.maximum.reduceat(labels, starts)
+            only[filled] = np.where(low == high, low, _MIXED)
+        return only.reshape(trace.height, trace.width)
+
+    def scales(
+        self, only: np.ndarray, evidence: Sequence[Evidence], config: PixelLabelsConfig
+    ) -> list[float]:
+        """The scale of each evidence's deviations, from pixels that show one label only; 0 = none."""
+        pure = np.flatnonzero(only.ravel() >= 0)
+        pure = pure[:: max(1, len(pure) // config.scale_pixels)]
+        entries, counts = self.entries_of(pure)
+        begin = np.concatenate([[0], np.cumsum(counts)])
+        columns = (self.trace.weights[entries].astype(np.float32), self.trace.indices[entries], begin)
+        rendered = sp.csr_matrix(columns, shape=(len(pure), len(self.values))) @ self.values
+        rendered /= np.maximum(rendered[:, :1], 1e-12)
+        row, column = np.unravel_index(pure, only.shape)
+        scales, first = [], 1
+        for source in evidence:
+            height, width, channels = source.measured.shape
+            # The middle of a pixel, which may be one of a smaller image
+            there = (
+                (row * 2 + 1) * height // (2 * only.shape[0]),
+                (column * 2 + 1) * width // (2 * only.shape[1]),
+            )
+            off = np.abs(rendered[:, first : first + channels] - source.measured[there]).sum(axis=1)
+            known = off[source.valid[there]]
+            scales.append(config.deviations_per_scale * float(np.median(known)) if len(known) else 0.0)
+            first += channels
+        return scales
+
+    def by_label(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """([P, L, 1 + C] float32 of pixels (row-major, ascending), per label its weight and weighted
+        predictions; [L] the numbers of the labels that they show)."""
+        entries, counts = self.entries_of(pixels)
+        index = self.trace.indices[entries]
+        labels, weights, values = self.number[index], self.trace.weights[entries], self.values[index]
+        present = np.flatnonzero(np.bincount(labels))
+        place = np.zeros(int(present[-1]) + 1, dtype=np.int64)
+        place[present] = np.arange(len(present))
+        key = np.repeat(np.arange(len(pixels)) * len(present), counts) + place[labels]
+        table = np.empty((len(pixels) * len(present), values.shape[1]), dtype=np.float32)
+        for channel, predicted in enumerate(values.T):
+            table[:, channel] = np.bincount(key, weights * predicted, minlength=len(table))
+        return table.reshape(len(pixels), len(present), -1), present
+
+    def entries_of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(indices of the entries of pixels [P], which ascend; [P] how many each has)."""
+        counts = np.diff(self.trace.offsets)
+        chosen = np.zeros(len(counts), dtype=bool)
+        chosen[pixels] = True
+        return np.flatnonzero(np.repeat(chosen, counts)), counts[pixels]
+
+
+def _likeliest(
+    mixed: np.ndarray,
+    pixels: np.ndarray,
+    evidence: Sequence[Evidence],
+    scales: Sequence[float],
+    config: PixelLabelsConfig,
+) -> np.ndarray:
+    """[P] place of the most probable label of each pixel (row-major index).
+
+    mixed: [P, L, 1 + C] as of `_Blended.by_label`.
+    """
+    pixel, label = np.nonzero(mixed[..., 0])
+    weight, predicted = mixed[pixel, label, 0], mixed[pixel, label, 1:]
+    score = np.log(np.maximum(weight, 1e-12))
+    first = 0
+    for source, scale in zip(evidence, scales, strict=True):
+        channels = source.measured.shape[-1]
+        own = predicted[:, first : first + channels] / np.maximum(weight, 1e-12)[:, None]
+        first += channels
+        if scale <= 0:
+            continue
+        measured, valid = source.measured.reshape(-1, channels)[pixels], source.valid.ravel()[pixels]
+        deviation = np.abs(own - measured[pixel]).sum(axis=1) / scale
+        score -= np.where(valid[pixel], np.minimum(deviation, config.max_scales), 0.0)
+    score[weight < config.min_weight] -= 1e3  # these compete only among themselves
+    scores = np.full(mixed.shape[:2], -np.inf)
+    scores[pixel, label] = score
+    return scores.argmax(axis=1)

@@ -76,7 +76,7 @@ def find_instances(
     gaussian_labels = np.where(
         cluster_of_gaussian >= 0, id_of_cluster[cluster_of_gaussian], UNLABELLED
     ).astype(np.int32)
-    images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress)
+    images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress, traces=traces)
     found = [int(i) for i in id_of_cluster[: len(result.clusters)]]
     kind_of = kinds_in_region(found, gaussian_labels, means, views, images, support, config)
     kinds = [kind_of[i] for i in found] + [kind for kind, _ in structure]
@@ -144,8 +144,7 @@ def trace_views(
     """
     traces = []
     for _, view in told(views, progress, "trace"):
-        factor = min(1.0, (max_pixels / (view.camera.width * view.camera.height)) ** 0.5)
-        camera = view.camera.scaled(factor)
+        camera = view.camera.limited(max_pixels)
         full = trace(gaussians, camera, view.world_from_camera, weight_min=min_weight)
         half = {name: getattr(full, name).astype(np.float16) for name in ("weights", "transmittance")}
         traces.append(replace(full, **half))

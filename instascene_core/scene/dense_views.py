@@ -10,7 +10,7 @@ from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.rendering import rasterize
 from instascene_core.scene.estimated_depth import checked_depth, measure_difference
-from instascene_core.scene.measured_depth import combined_depth, measure_noise
+from instascene_core.scene.measured_depth import combined_depth, is_coarse, measure_noise
 from instascene_core.scene.results import Reconstruction
 from instascene_core.stereo.triangulation import neighbours_by_pose
 
@@ -23,9 +23,9 @@ def dense_views(
     """The posed frames with their measured depth, or the Gaussians' and stereo's where a frame has none.
 
     Where the noise of the measured depth is coarse, it is weighted against that of the Gaussians
-    (`measured_depth`); where stereo estimated a depth, it counts where the Gaussians confirm it
-    (`estimated_depth`).  Holes of a sensor stay holes: shiny things make them, and the Gaussians put the
-    mirror image there.
+    (`measured_depth`), which are rendered for such frames only; where stereo estimated a depth, it counts
+    where the Gaussians confirm it (`estimated_depth`).  Holes of a sensor stay holes: shiny things make them,
+    and the Gaussians put the mirror image there.
     """
     frames, views = reconstructed.posed_frames, []
     of_measured = _depth_of_measured(reconstructed, config)
@@ -46,7 +46,7 @@ def _depth_of_measured(reconstructed: Reconstruction, config: Config) -> _Depth:
         noise = measure_noise(frames, compared, render, settings)
 
     def depth_of(frame: Frame, index: int) -> np.ndarray:
-        if noise is None:
+        if noise is None or not is_coarse(frame, noise, settings):
             return frame.require_depth()
         others = compared[index][: settings.compared_views]
         return combined_depth(frames, index, render(frame), others, noise, settings)

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from instascene_core.config import PixelLabelsConfig
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.ownership.by_gaussians import evidence_of, label_pixels
 from instascene_core.progress import ProgressCallback, no_progress, told
-from instascene_core.rendering import trace
+from instascene_core.rendering import PixelTrace, trace
 
 DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
 RIM_PIXELS = 4  # its screen filter makes small disks this wide at most
@@ -23,14 +24,40 @@ def label_images(
     gaussian_labels: np.ndarray,
     config: PixelLabelsConfig,
     progress: ProgressCallback = no_progress,
+    *,
+    traces: Sequence[PixelTrace] = (),
 ) -> dict[str, np.ndarray]:
-    """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time."""
+    """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time.
+
+    traces: of the same views, by `trace_views`; taken where they are as large as the setting asks for.
+    """
     images = {}
-    for _, view in told(views, progress, "labels"):
-        view_trace = trace(gaussians, view.camera, view.world_from_camera)
-        evidence = evidence_of(view, gaussians)
-        images[view.name] = label_pixels(gaussian_labels, view_trace, evidence, config)
+    for index, view in told(views, progress, "labels"):
+        small = view.camera.limited(config.max_trace_pixels)
+        known = traces[index] if traces else None
+        if known is not None and (known.width, known.height) != (small.width, small.height):
+            known = None
+        images[view.name] = _label_image(view, gaussians, gaussian_labels, config, known)
     return images
+
+
+def _label_image(
+    view: Frame,
+    gaussians: GaussianModel,
+    labels: np.ndarray,
+    config: PixelLabelsConfig,
+    known: PixelTrace | None = None,
+) -> np.ndarray:
+    """[H, W] int32 of one view; known: its trace at the size that the setting asks for."""
+    camera, pose = view.camera, view.world_from_camera
+    small = camera.limited(config.max_trace_pixels)
+    if known is None:
+        known = trace(gaussians, small, pose, weight_min=config.min_trace_weight)
+
+    def retrace(chosen: np.ndarray) -> PixelTrace:
+        return trace(gaussians.select(torch.from_numpy(chosen)), camera, pose)
+
+    return label_pixels(labels, known, evidence_of(view, gaussians), config, retrace)
 
 
 @dataclass(frozen=True)
@@ -120,7 +147,7 @@ class LabelImages(Mapping):
         (x0, y0), (x1, y1) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
         image = image.copy()
         crop = view.cropped(int(x0), int(y0), int(x1), int(y1))
-        image[y0:y1, x0:x1] = label_images([crop], self._gaussians, self._labels, self._config)[view.name]
+        image[y0:y1, x0:x1] = _label_image(crop, self._gaussians, self._labels, self._config)
         return image
 
 

@@ -9,6 +9,9 @@ from instascene_core.config.segmentation import SupportConfig
 from instascene_core.frame import Frame
 from instascene_core.geometry import SurfacePoints
 from instascene_core.geometry.depth_maps import smooth_geometry
+from instascene_core.images import resize
+
+MAX_PIXELS = 320 * 240  # of a depth image: more hold no point more
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ def sample_surface(frames: Sequence[Frame], config: SupportConfig) -> SceneSampl
     generator = np.random.default_rng(0)
     positions, normals, distances = [], [], []
     for frame in chosen:
-        points, directions, valid = smooth_geometry(frame.depth, frame.camera)
+        camera = frame.camera.limited(MAX_PIXELS)
+        depth = resize(frame.require_depth(), camera.width, camera.height, smooth=False)
+        points, directions, valid = smooth_geometry(depth, camera)
         pick = np.flatnonzero(valid.ravel())
         pick = generator.choice(pick, min(len(pick), config.support_points // len(chosen) + 1), replace=False)
         rotation = frame.world_from_camera[:3, :3].astype(np.float32)

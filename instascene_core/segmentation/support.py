@@ -26,10 +26,10 @@ class Extent:
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """[...] bool: does the projection of world points [..., 3] fall on the extent?"""
-        index = np.floor((points @ self.axes.T - self.origin) / self.cell).astype(np.int64)
-        inside = ((index >= 0) & (index < self.mask.shape)).all(axis=-1)
-        index = np.where(inside[..., None], index, 0)
-        return inside & self.mask[index[..., 0], index[..., 1]]
+        flat = np.moveaxis((points @ self.axes.T - self.origin) / self.cell, -1, 0)
+        row, column = np.floor(flat).astype(np.int64)
+        inside = (row >= 0) & (row < self.mask.shape[0]) & (column >= 0) & (column < self.mask.shape[1])
+        return inside & self.mask[np.where(inside, row, 0), np.where(inside, column, 0)]
 
 
 @dataclass(frozen=True)

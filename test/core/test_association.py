@@ -15,6 +15,7 @@ from association_cases import (
     spheres,
     trace_of_points,
 )
+from scipy.spatial import cKDTree
 
 from instascene_core.association import associate
 from instascene_core.association.consensus import cluster_masks, observe
@@ -396,3 +397,21 @@ def test_many_tiny_masks_stay_bounded():
     result = associate(images, traces, means, AssociationConfig(min_gaussians=1))
     assert time.perf_counter() - start < 10
     assert len(result.masks.frame) > 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_by_distance_are_those_of_dbscan(seed):
+    from sklearn.cluster import DBSCAN
+
+    rng = np.random.default_rng(seed)
+    points = np.concatenate([rng.normal(centre, 0.3, (60, 3)) for centre in (0.0, 1.5, 3.5)])
+    points = points[rng.permutation(len(points))]
+    spacing = np.median(cKDTree(points).query(points, k=4)[0][:, -1])
+    expected = DBSCAN(eps=1.2 * spacing, min_samples=4).fit_predict(points)
+    part = split_by_distance(points, 1.2, 4)
+    assert expected.max() >= 2 and (expected < 0).any()
+    np.testing.assert_array_equal(part < 0, expected < 0)
+    pairs = np.unique(np.stack([part, expected]), axis=1)  # the same parts, numbered by their first point
+    assert len(pairs.T) == len(np.unique(part)) == len(np.unique(expected))
+    first = [np.flatnonzero(part == number)[0] for number in range(part.max() + 1)]
+    assert first == sorted(first)

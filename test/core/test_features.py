@@ -18,7 +18,7 @@ from instascene_core.features import (
     transfer_labels,
 )
 from instascene_core.features.assign import fill_from_neighbours
-from instascene_core.features.field import contrastive_loss, sample_pixels
+from instascene_core.features.field import _Adam, contrastive_loss, sample_pixels
 from instascene_core.frame import UNLABELLED
 
 CONFIG = FeaturesConfig(pixels_per_view=1500, pixels_per_batch=1024, gaussians_per_batch=2048)
@@ -175,3 +175,24 @@ def test_labels_move_to_new_gaussians_nearby():
     new = np.array([[3.1, 0, 0], [16.8, 0.1, 0], [90.0, 0, 0]])
     labels = np.where(np.arange(20) < 10, 1, 2)
     np.testing.assert_array_equal(transfer_labels(old, labels, new, CONFIG), [1, 2, UNLABELLED])
+
+
+def test_rows_without_gradients_move_as_if_every_step_had_taken_them():
+    """Adam on all rows in every step, written out, against steps that each take some."""
+    rng = np.random.default_rng(3)
+    config = FeaturesConfig(iterations=60)
+    start = rng.normal(size=(9, 4)).astype(np.float32)
+    expected, first, second = start.astype(np.float64), np.zeros((9, 4)), np.zeros((9, 4))
+    adam = _Adam(start, config)
+    for step in range(1, 61):
+        rows = np.flatnonzero(rng.random(9) < (0.3 if step < 50 else 0.0))
+        gradient = rng.normal(size=(len(rows), 4)).astype(np.float32)
+        adam.take(rows)
+        adam.step(rows, gradient)
+        dense = np.zeros((9, 4))
+        dense[rows] = gradient
+        first, second = 0.9 * first + 0.1 * dense, 0.95 * second + 0.05 * dense**2
+        rate = config.learning_rate * config.final_learning_rate ** ((step - 1) / 60) / (1 - 0.9**step)
+        expected -= rate * first / (np.sqrt(second / (1 - 0.95**step)) + 1e-15)
+    assert np.abs(adam.all() - start).max() > 0.05
+    np.testing.assert_allclose(adam.all(), expected, atol=2e-5)

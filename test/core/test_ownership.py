@@ -103,3 +103,44 @@ def test_what_the_camera_measured_moves_a_border_pixel():
     trace = FakeTrace(1, 3, trace.offsets, trace.indices, faint, trace.transmittance)
     found = label_pixels(labels, trace, [Evidence(distance, measured, everywhere)])
     np.testing.assert_array_equal(found, [[5, 5, 7]])
+
+
+def one_a_pixel(labels: np.ndarray, chosen: np.ndarray) -> FakeTrace:
+    """A trace in which the chosen Gaussians show one pixel each; Gaussian i lies in pixel i."""
+    count = np.isin(np.arange(labels.size), chosen).astype(int)
+    ones = np.ones(len(chosen), dtype=np.float32)
+    offsets = np.concatenate([[0], np.cumsum(count)])
+    return FakeTrace(*labels.shape, offsets, np.arange(len(chosen), dtype=np.int32), ones, ones)
+
+
+def test_only_what_is_doubtful_at_a_lower_resolution_is_traced_again():
+    """12 × 12 pixels, a Gaussian each, 5 left of column 5 and 7 right of it; traced first at 6 × 6."""
+    labels = np.where(np.arange(12) < 5, 5, 7).repeat(12).reshape(12, 12).T.astype(np.int32)
+    pixel = np.arange(144).reshape(12, 12)
+    four = np.concatenate(
+        [pixel[i::2, j::2].ravel()[:, None] for i in (0, 1) for j in (0, 1)], axis=1
+    )  # [36, 4] Gaussians of each small pixel
+    quarter = np.full(144, 0.25, dtype=np.float32)
+    small = FakeTrace(6, 6, np.arange(37) * 4, four.ravel().astype(np.int32), quarter, np.ones_like(quarter))
+    asked = []
+
+    def retrace(chosen: np.ndarray) -> FakeTrace:
+        asked.append(chosen)
+        return one_a_pixel(labels, chosen)
+
+    nothing = Evidence(np.zeros((144, 1)), np.zeros((12, 12, 1)), np.zeros((12, 12), bool))
+    found = label_pixels(labels.ravel(), small, [nothing], retrace=retrace)
+    np.testing.assert_array_equal(found, labels)
+    (chosen,) = asked  # the small pixels with both labels, and those beside them
+    np.testing.assert_array_equal(chosen, pixel[:, 2:8].ravel())
+
+
+def test_a_view_of_one_label_is_not_traced_again():
+    small = one_row([0, 1, 2], [0, 1], [1.0, 1.0])
+    nothing = Evidence(np.zeros((2, 1)), np.zeros((2, 4, 1)), np.zeros((2, 4), bool))
+
+    def retrace(_: np.ndarray) -> FakeTrace:
+        raise AssertionError("nothing is doubtful")
+
+    found = label_pixels(np.array([3, 3], np.int32), small, [nothing], retrace=retrace)
+    np.testing.assert_array_equal(found, np.full((2, 4), 3))

@@ -17,6 +17,7 @@ from instascene_core.segmentation.network import (
     AffinityNetwork,
     FrameNetwork,
     Prediction,
+    for_inference,
     geometry_input,
     level_axes,
     limit_size,
@@ -219,3 +220,11 @@ def test_a_single_view_is_segmented_alone(stacked):
         stacked[0].with_(depth=None, labels=None)
     )
     assert (nothing.labels == UNLABELLED).all() and "no depth" in nothing.warnings[0]
+
+
+def test_the_network_applied_says_what_the_network_loaded_says():
+    network = load_network()
+    inputs = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 13, 48, 64)).astype(np.float32))
+    with torch.inference_mode():
+        torch.testing.assert_close(for_inference(network)(inputs), network(inputs), atol=1e-3, rtol=1e-4)
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())  # it is a copy
