@@ -6,6 +6,8 @@ import numpy as np
 
 from instascene_core.config import SyntheticConfig
 from instascene_core.errors import InputError
+from instascene_core.synthetic.flat import LAYOUT as FLAT_OF_ROOMS
+from instascene_core.synthetic.flat import flat
 from instascene_core.synthetic.household import (
     ALL_KINDS,
     COMMON,
@@ -170,6 +172,7 @@ LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
     "shelf": shelf,
     "bin": bin_,
     **PLACED_LAYOUTS,
+    FLAT_OF_ROOMS: flat,
 }
 
 
