@@ -170,9 +170,8 @@ def _shelf(middle: np.ndarray, corner: np.ndarray) -> Piece:
     """Two boards one over the other, open to the front."""
     size, lower, upper, thick = (1.1, 0.4), 0.45, 0.9, 0.025
     centre = _place(middle, corner, size)
-    sides = [
-        _box(centre + np.array([s * (size[0] - thick) / 2, 0]), (thick, size[1]), 0.0, upper) for s in (-1, 1)
-    ]
+    aside = np.array([(size[0] - thick) / 2, 0.0])
+    sides = [_box(centre + s * aside, (thick, size[1]), 0.0, upper) for s in (-1, 1)]
     boards = [_box(centre, size, top - thick, top) for top in (lower, upper)]
     inner = (size[0] - 2 * thick, size[1])
     # The lower board's things stand at its front.

@@ -34,7 +34,7 @@ def tiling_of(
 
 
 def upward(poses: np.ndarray, config: Config) -> np.ndarray:
-    """[3]: the direction against gravity as far as settings and poses [F, 4, 4] tell it; z where they do not."""
+    """[3] the direction against gravity, as far as settings and poses [F, 4, 4] tell it; else z."""
     if config.up != AUTO:
         return np.array(config.up, dtype=np.float64) if config.up else CONVENTION
     found = upward_of(poses, [], np.zeros(0), config.segmentation.support).direction

@@ -18,7 +18,7 @@ from instascene_core.config.tiles import TilesConfig
 from instascene_core.contents import code_version, content_of, digest_of, settings_digest, weights_digest
 from instascene_core.datasets import Dataset
 from instascene_core.errors import Cancelled, InputError, is_out_of_memory, outside_cause
-from instascene_core.export.saved_scene import save_scene
+from instascene_core.export.saved_scene import require_savable, save_scene
 from instascene_core.local_frame import offset_for
 from instascene_core.owned_folder import STATE, finish
 from instascene_core.progress import ProgressCallback, no_progress
@@ -50,6 +50,12 @@ class Job:
     until: str = "complete"  # last stage of each tile, see `Scene.run`
 
     @property
+    def settings(self) -> Config:
+        """Those of every tile.  Rooms have more than one support, so that "auto" has no region to find: all
+        things count."""
+        return replace(self.config, region="all") if self.config.region == "auto" else self.config
+
+    @property
     def state(self) -> Path:
         """The folder of what tiles leave."""
         return self.output / STATE / FOLDER
@@ -62,7 +68,7 @@ class Job:
             reading["ignore"] = content_of(Path(reading["ignore"])).digest
         return digest_of([
             content_of(self.dataset.path).digest, reading, code_version(), weights_digest(),
-            settings_digest(self.config), asdict(self.how), self.until,
+            settings_digest(self.settings), asdict(self.how), self.until,
         ])  # fmt: skip
 
 
@@ -95,6 +101,7 @@ def run_tiles(job: Job, progress: ProgressCallback = no_progress) -> TilesResult
     A tile that fails is left out and told.  Raises InputError where all fail, or the output cannot be
     written.
     """
+    require_savable(job.output, job.dataset.path, job.dataset.names)
     progress("tiles", 0.0, "what there is already")
     folder = job.state / job.key[:KEY_DIGITS]
     _remove_others(job.state, folder)
@@ -130,7 +137,7 @@ def run_tiles(job: Job, progress: ProgressCallback = no_progress) -> TilesResult
 
 def _make(job: Job, index: int, place: Path, highest: int, progress: ProgressCallback) -> None:
     """One tile as a saved scene in the folder `place`; its ids begin after `highest`."""
-    tile, scene = job.tiling.tiles[index], Scene(job.config)
+    tile, scene = job.tiling.tiles[index], Scene(job.settings)
     offset = offset_for(job.dataset.poses[0, :3, 3])  # the same for all tiles
     scene.state = replace(scene.state, ids=IdHistory(highest=highest), world_offset=offset)
     scene.corrections, scene.origin = job.dataset.corrections, dict(job.origin)
