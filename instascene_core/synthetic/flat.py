@@ -61,8 +61,10 @@ class Piece:
 def flat(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """`config.rooms` rooms with `num_objects` things and `num_views` views in all, shared out evenly."""
     count, seed = config.rooms, int(rng.integers(2**31))
-    if min(config.num_objects, config.num_views // 2) < count:
-        raise InputError(f"A flat of {count} rooms needs at least {count} objects and {2 * count} views.")
+    if count < 1 or min(config.num_objects, config.num_views // 2) < count:
+        raise InputError(
+            f"A flat needs at least a room, and for {count} of them {count} objects and {2 * count} views."
+        )
     cells = room_cells(count)
     fixtures: list[Fixture] = []
     drops: list[Drop] = []

@@ -163,6 +163,7 @@ def bin_(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     return Plan(drops, fixtures, None, board, ((-x, x), (-y, y)), elevations=(45.0, 80.0))
 
 
+# On a table; the layout FLAT_OF_ROOMS is another kind of scene.
 LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
     "pile": pile,
     "spread": spread,
@@ -172,12 +173,14 @@ LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
     "shelf": shelf,
     "bin": bin_,
     **PLACED_LAYOUTS,
-    FLAT_OF_ROOMS: flat,
 }
 
 
 def plan(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """The plan of `config.layout`; InputError names the known layouts."""
+    if config.layout == FLAT_OF_ROOMS:
+        return flat(config, rng)
     if config.layout not in LAYOUTS:
-        raise InputError(f"There is no layout '{config.layout}'; known layouts: {', '.join(LAYOUTS)}.")
+        known = ", ".join((*LAYOUTS, FLAT_OF_ROOMS))
+        raise InputError(f"There is no layout '{config.layout}'; known layouts: {known}.")
     return LAYOUTS[config.layout](config, rng)
