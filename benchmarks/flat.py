@@ -1,11 +1,11 @@
 """A flat by tiles: `python -m benchmarks.flat [--rooms 1 2 3 6] [--size 4]`.
 
-Synthetic flats (`instascene synth --layout flat`), 25 objects and 56 RGB-D views of 320×240 a room, exact
-poses, are made by `instascene run --tiles SIZE`, each in a process of its own, with a prior that only carves and
-few voxels: what is measured is whether rooms come together, not the finest shape.  Found: a true object that a
-completed one meets at a volume IoU of 0.5; false: a completed one that meets none at 0.25.  Of each flat: found,
-false, how often a thing was seen by two tiles, processor time, peak memory of the process until all tiles were
-done, and at all.  Writes benchmarks/results/flat.json; rows that are not measured now stay.
+Synthetic flats (`instascene synth --layout rooms`), 25 objects and 56 RGB-D views of 320×240 a room, exact
+poses, are made by `instascene run --tiles SIZE`, each in a process of its own, with a prior that only carves
+and few voxels: what is measured is whether rooms come together, not the finest shape.  Found: a true object
+that a completed one meets at a volume IoU of 0.5; false: a completed one that meets none at 0.25.  Of each
+flat: found, false, how often a thing was seen by two tiles, processor time, peak memory of the process until
+all tiles were done, and at all.  Writes benchmarks/results/flat.json; rows that are not measured now stay.
 """
 
 import argparse
@@ -37,7 +37,7 @@ logger = logging.getLogger("benchmarks.flat")
 def flat_of(rooms: int, folder: Path) -> Path:
     """The recording of a flat, made once."""
     config = SyntheticConfig(
-        seed=SEED, layout="flat", rooms=rooms, num_objects=OBJECTS * rooms, num_views=VIEWS * rooms,
+        seed=SEED, layout="rooms", rooms=rooms, num_objects=OBJECTS * rooms, num_views=VIEWS * rooms,
         width=WIDTH, height=HEIGHT, fov_degrees=60.0, supersampling=1, shadows=False,
         min_observed_fraction=0.1,
     )  # fmt: skip

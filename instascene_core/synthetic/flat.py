@@ -18,7 +18,7 @@ from instascene_core.synthetic.plans import Fixture, Plan, slab, turned
 from instascene_core.synthetic.solids import Solid
 from instascene_core.transforms import look_at
 
-LAYOUT = "flat"  # its name among the layouts
+LAYOUT = "rooms"  # its name among the layouts
 ROOM = 4.0  # metres, inner side of a room
 WALL, HEIGHT = 0.1, 2.4  # metres: thickness and height of walls
 PITCH = ROOM + WALL

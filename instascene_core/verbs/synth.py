@@ -23,7 +23,7 @@ class Synth:
     """Of a flat, in all rooms."""
     layout: str = "pile"
     """How things are brought together: pile, spread, twins, contents, thin, shelf, bin, stacks and more on a
-    table, or `flat`: rooms with doors between them, furniture, and a walk through."""
+    table, or `rooms`: a flat, rooms with doors between them, furniture, and a walk through."""
     rooms: int = 6
     """Of a flat."""
     width: int = 320

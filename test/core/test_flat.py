@@ -13,7 +13,7 @@ from instascene_core.synthetic import generate_scene
 from instascene_core.synthetic.flat import HEIGHT, PITCH, ROOM, furnish, room_cells, walls_of
 
 SMALL = SyntheticConfig(
-    seed=1, layout="flat", rooms=2, num_objects=8, num_views=28, width=64, height=48, supersampling=1,
+    seed=1, layout="rooms", rooms=2, num_objects=8, num_views=28, width=64, height=48, supersampling=1,
     min_observed_fraction=0.05, fov_degrees=60.0,
 )  # fmt: skip
 
