@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.flat_tables import flat
 from benchmarks.grasp_tables import grasping
 from benchmarks.markdown import millimetres, number, place, table
 from benchmarks.part_tables import parts
@@ -423,6 +424,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "memory": memory,
     "streaming_memory": streaming_memory,
     "batch": batch,
+    "flat": flat,
     "association": association,
     "decomposition": decomposition,
     "points": points,
