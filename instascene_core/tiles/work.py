@@ -125,6 +125,7 @@ def run_tiles(job: Job, progress: ProgressCallback = no_progress) -> TilesResult
             done[index] = place
             highest = max(highest, _highest(place))
     progress("tiles", 1.0, f"{len(done)} tiles")
+    job.dataset.remarks.report()
     if not done:
         name, why = next(iter(failed.items()))
         raise InputError(f"None of the {len(failed)} tiles could be made; the first, {name}: {why}")

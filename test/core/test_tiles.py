@@ -301,7 +301,10 @@ def test_a_tile_that_fails_loses_no_other(tmp_path, monkeypatch):
             raise InputError("Too dark.")
 
     monkeypatch.setattr(Scene, "run", pretend(problem=fail))
+    reports = []
+    monkeypatch.setattr(type(job.dataset.remarks), "report", lambda remarks: reports.append(remarks))
     result = run_tiles(job)
+    assert reports == [job.dataset.remarks]  # of what was made good in reading
     assert result.failed == {"tile_1_0": "Too dark."} and result.objects == 2
     assert "1 of 2 tiles failed" in str(result.problem()) and "tile_1_0: Too dark." in str(result.problem())
     assert read_scene_facts(job.output)["tiles"][1]["problem"] == "Too dark."

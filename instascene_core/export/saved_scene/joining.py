@@ -312,6 +312,10 @@ def _instances(saved: Sequence[_Saved], counts: Mapping[int, int]) -> list[dict[
 
 
 def _counted(saved: Sequence[_Saved], names: Sequence[str], counts: Mapping[int, int]) -> dict[str, Any]:
-    """What metrics.json counts, of the whole."""
+    """What metrics.json counts, of the whole; instances only where they were looked for."""
+    measured = [read_json_object(one.part.folder / "metrics.json") for one in saved]
+    found = {"gaussians": sum(counts.values()), "frames": len(names)}
+    if not any("instances" in one for one in measured):
+        return found
     objects = [e for one in saved for e in one.entries if e["kind"] == "object" and e["id"] in one.part.kept]
-    return {"gaussians": sum(counts.values()), "frames": len(names), "instances": len(objects)}
+    return {**found, "instances": len(objects)}
