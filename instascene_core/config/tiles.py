@@ -16,7 +16,8 @@ class TilesConfig:
     # metres that a tile sees beyond its own area on each side: at least the largest thing's half
     overlap_m: Positive = 0.75
     roam_m: Positive = 6.0  # metres between the outermost cameras, along a side, from which cameras roam
-    # Of what a frame sees, so much lies in a tile with its overlap, or it is none of its frames
+    # Of what a frame sees, so much lies in a tile's own area, or it is none of its frames: the other side of
+    # a wall is within the overlap
     min_share: Share = 0.2
     min_frames: Count = 4  # an area that fewer frames see is left out
     max_tiles: Count = 400  # more are a mistake in the size or in the unit of the poses

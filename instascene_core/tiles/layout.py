@@ -76,7 +76,7 @@ def divide(survey: Survey, config: TilesConfig, max_frames: int) -> Tiling:
     for row in range(int(counts[1])):
         for column in range(int(counts[0])):
             corner = low + step * (column, row)
-            share = _shares(survey, corner - config.overlap_m, corner + step + config.overlap_m)
+            share = _shares(survey, corner, corner + step)
             frames = np.flatnonzero(share >= max(config.min_share, 1e-9))
             if len(frames) >= config.min_frames:
                 taken = tuple(int(frames[k]) for k in evenly(len(frames), max_frames))

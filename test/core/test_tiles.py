@@ -78,6 +78,12 @@ def test_the_plan_is_shared_out_evenly_and_frames_go_where_they_look():
     np.testing.assert_allclose([low[0], high[0]], [first.low[0] - 0.5, first.high[0] + 0.5])
 
 
+def test_what_is_seen_across_a_wall_makes_no_frame():
+    """A view of the other side's table, all of it within the overlap, is no view of this side."""
+    tiling = plan_of((0, 3), (0, 3), (3.1, 3.45), (3.2, 6), (3.2, 6))
+    assert [tile.frames for tile in tiling.tiles] == [(0, 1), (2, 3, 4)]
+
+
 def test_every_place_has_one_owner_also_beyond_the_plan():
     tiling = plan_of((0, 3), (0, 3), (3.2, 6), (3.2, 6))
     points = np.array([[1.0, 1, 0], [2.9, 1, 5], [3.2, 1, 0], [-40, 1, 0], [40, -90, 0]])
