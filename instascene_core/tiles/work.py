@@ -18,6 +18,7 @@ from instascene_core.config.tiles import TilesConfig
 from instascene_core.contents import code_version, content_of, digest_of, settings_digest, weights_digest
 from instascene_core.datasets import Dataset
 from instascene_core.errors import Cancelled, InputError, is_out_of_memory, outside_cause
+from instascene_core.export.places import FILE
 from instascene_core.export.saved_scene import require_savable, save_scene
 from instascene_core.local_frame import offset_for
 from instascene_core.owned_folder import STATE, finish
@@ -101,6 +102,7 @@ def run_tiles(job: Job, progress: ProgressCallback = no_progress) -> TilesResult
     A tile that fails is left out and told.  Raises InputError where all fail, or the output cannot be
     written.
     """
+    _require_movable(job.config)
     require_savable(job.output, job.dataset.path, job.dataset.names)
     progress("tiles", 0.0, "what there is already")
     folder = job.state / job.key[:KEY_DIGITS]
@@ -134,6 +136,15 @@ def run_tiles(job: Job, progress: ProgressCallback = no_progress) -> TilesResult
         shutil.rmtree(job.state, ignore_errors=True)
     names = tuple(job.tiling.tiles[k].name for k in done)
     return TilesResult(names, tuple(earlier), failed, whole.not_completed, whole.objects, whole.found_twice)
+
+
+def _require_movable(config: Config) -> None:
+    """InputError where descriptions would name files by the place they have in the tile."""
+    if config.export.mesh_uri == FILE:
+        raise InputError(
+            f"What tiles write is moved at the end, so that export.mesh_uri cannot be {FILE}; leave it out "
+            f"and use `instascene export OUT --mesh-uri {FILE}` afterwards."
+        )
 
 
 def _make(job: Job, index: int, place: Path, highest: int, progress: ProgressCallback) -> None:

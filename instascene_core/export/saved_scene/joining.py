@@ -4,7 +4,7 @@ Their instance ids have to differ from part to part; then all that is of an obje
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,11 +78,13 @@ class _Saved:
         found = self.part.folder.glob("objects/*/object.json")
         return sorted(self.part.kept & {int(path.parent.name) for path in found})
 
-    def map_ids(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [...] int32 as the whole has them: of things that go, that of what stands for them."""
+    def map_ids(self, ids: np.ndarray, there: Collection[int]) -> np.ndarray:
+        """Ids [...] int32 as the whole has them: of things that go, that of what stands for them; of support
+        and background only those that are `there`, in the part's own area."""
         table = np.arange(max(int(ids.max(initial=0)), 0) + 2, dtype=np.int32)
         table[-1] = UNLABELLED
-        for number in self.things - self.part.kept:
+        structure = {entry["id"] for entry in self.entries} - self.things
+        for number in (self.things - self.part.kept) | (structure - set(there)):
             if number < len(table) - 1:
                 table[number] = self.part.stands_for.get(number, UNLABELLED)
         return table[ids]
@@ -114,7 +116,7 @@ def join_scenes(
         names = [name for name in frame_order if any(name in one.names for one in saved)]
         for index, name in enumerate(names):
             progress("join", index / len(names), name)
-            _join_images(saved, name, staging)
+            _join_images(saved, name, counts, staging)
         unit = _join_estimated_depth(saved, names, staging)
         room = tuple(_rooms(saved, offset, config.friction))
         objects = list(_copy_objects(saved, staging, progress))
@@ -188,7 +190,7 @@ def _concatenated(models: Sequence[GaussianModel]) -> GaussianModel:
     return model.with_features(joined("features")) if featured else model
 
 
-def _join_images(saved: Sequence[_Saved], name: str, staging: Path) -> None:
+def _join_images(saved: Sequence[_Saved], name: str, there: Collection[int], staging: Path) -> None:
     """The label image of a frame and, where pixels do not count for any part, that which says so."""
     things = np.array(sorted(number for one in saved for number in one.part.kept), dtype=np.int32)
     labels: np.ndarray | None = None
@@ -198,7 +200,7 @@ def _join_images(saved: Sequence[_Saved], name: str, staging: Path) -> None:
         if name not in one.names:
             continue
         if (path := inside(one.part.folder, f"instances/{name}.png")).is_file():
-            image = one.map_ids(labels_from_image(read_labels(path)))
+            image = one.map_ids(labels_from_image(read_labels(path)), there)
             labels = image if labels is None else _over(labels, image, things)
         path = inside(one.part.folder, f"valid/{name}.png")
         if path.is_file():
