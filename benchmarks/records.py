@@ -95,6 +95,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "ros": {"runs": Rows(Sources((f"{BENCHMARKS}.ros", f"{CORE}.scene")), ("qos",))},
     # Tasks are imported by name, in processes of their own.
     "batch": {"runs": Rows(Sources((f"{BENCHMARKS}.batch", f"{CORE}.batch")), ("workers", "recordings"))},
+    "flat": {"runs": _rows("flat", identity=("rooms", "size_m"))},
     "following": {"runs": _rows("following", identity=("seed", "condition"))},
     "completion": {
         "objects": _rows("completion_objects", JOINT, ("group", "method")),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.completion_tables import completion
+from benchmarks.flat_tables import flat
 from benchmarks.grasp_tables import grasping
 from benchmarks.growth_tables import association, growth
 from benchmarks.markdown import millimetres, number, place, table
@@ -339,6 +340,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "memory": memory,
     "streaming_memory": streaming_memory,
     "batch": batch,
+    "flat": flat,
     "association": association,
     "growth": growth,
     "decomposition": decomposition,

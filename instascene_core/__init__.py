@@ -19,7 +19,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     errors progress threads                                         layer 0
     transforms camera colors config images untrusted time_budget    layer 1: plain values
     files config_file config_listing pose_conventions local_frame   layer 2
-    weights pipelines geometry owned_folder saved_facts             layer 3
+    weights pipelines geometry owned_folder saved_facts contents    layer 3
     frame gaussians instances                                       layer 4: what one step hands to the next
     objects gaussians_ply corrections                               layer 5
     datasets rendering sparse                                       layer 6
@@ -29,7 +29,7 @@ the same layer, and no two files import each other in a circle (`test/core/test_
     scene                                                           layer 10: the paper in order
     training viewer                                                 layer 11
     export                                                          layer 12
-    batch browser doctor rerun_log terminal                         layer 13
+    batch browser doctor rerun_log terminal tiles                   layer 13
     verbs                                                           layer 14: of the command, a file each
     cli                                                             layer 15
     start                                                           layer 16

@@ -4,7 +4,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from instascene_core.batch.contents import (
+from instascene_core.batch.recordings import Recording
+from instascene_core.config import Config
+from instascene_core.config.batch import BatchConfig
+from instascene_core.contents import (
     code_version,
     content_of,
     digest_of,
@@ -12,9 +15,6 @@ from instascene_core.batch.contents import (
     weights_digest,
     with_absolute_files,
 )
-from instascene_core.batch.recordings import Recording
-from instascene_core.config import Config
-from instascene_core.config.batch import BatchConfig
 from instascene_core.corrections import Corrections
 from instascene_core.datasets import BagTopics, Dataset, open_dataset
 

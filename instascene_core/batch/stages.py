@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from instascene_core.batch.contents import code_version, content_of
 from instascene_core.batch.frozen_files import FrozenFile, is_whole, read_frozen, write_frozen
 from instascene_core.batch.plan import Places, Plan
 from instascene_core.batch.records import (
@@ -29,6 +28,7 @@ from instascene_core.batch.records import (
     write_record,
 )
 from instascene_core.batch.tasks import Task
+from instascene_core.contents import code_version, content_of
 from instascene_core.errors import InputError
 from instascene_core.export.object_loading import load_objects
 from instascene_core.export.saved_scene import put_metrics, require_savable, save_scene

@@ -20,7 +20,8 @@ class SyntheticConfig:
     arc_degrees: Annotated[float, Range(0, 360)] = 360.0  # how far the arcs go round
     arc_start_degrees: Signed = 0.0
     distance: float = 0.0  # metres from camera to pile; 0 = so that the pile fills the image
-    layout: str = "pile"  # a key of synthetic.layouts.LAYOUTS
+    layout: str = "pile"  # a key of synthetic.layouts.LAYOUTS, or "rooms"
+    rooms: Count = 6  # of the layout "rooms"; things and views are shared out among them
     kinds: tuple[str, ...] = ()  # object kinds to choose from; empty = all
     table_size: Positive = 1.2  # metres, side of the square table
     room: bool = True  # floor and walls around the table

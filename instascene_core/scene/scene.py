@@ -257,7 +257,7 @@ class Scene(SceneReading):
         if any(frame.name == other.name for other in state.frames):
             raise InputError(f"A frame named '{frame.name}' is already in the scene.")
         self._begun.end_run()  # it is of other frames from now on
-        if not state.frames:
+        if not state.frames and not state.world_offset.any():  # one that was set holds
             state = placed(state, frame)
         frame = localised(frame, state.world_offset)
         frames = [*state.frames, frame]

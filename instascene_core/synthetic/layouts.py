@@ -6,6 +6,8 @@ import numpy as np
 
 from instascene_core.config import SyntheticConfig
 from instascene_core.errors import InputError
+from instascene_core.synthetic.flat import LAYOUT as FLAT_OF_ROOMS
+from instascene_core.synthetic.flat import flat
 from instascene_core.synthetic.household import (
     ALL_KINDS,
     COMMON,
@@ -161,6 +163,7 @@ def bin_(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     return Plan(drops, fixtures, None, board, ((-x, x), (-y, y)), elevations=(45.0, 80.0))
 
 
+# On a table; the layout FLAT_OF_ROOMS is another kind of scene.
 LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
     "pile": pile,
     "spread": spread,
@@ -175,6 +178,9 @@ LAYOUTS: dict[str, Callable[[SyntheticConfig, np.random.Generator], Plan]] = {
 
 def plan(config: SyntheticConfig, rng: np.random.Generator) -> Plan:
     """The plan of `config.layout`; InputError names the known layouts."""
+    if config.layout == FLAT_OF_ROOMS:
+        return flat(config, rng)
     if config.layout not in LAYOUTS:
-        raise InputError(f"There is no layout '{config.layout}'; known layouts: {', '.join(LAYOUTS)}.")
+        known = ", ".join((*LAYOUTS, FLAT_OF_ROOMS))
+        raise InputError(f"There is no layout '{config.layout}'; known layouts: {known}.")
     return LAYOUTS[config.layout](config, rng)

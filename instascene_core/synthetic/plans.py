@@ -41,6 +41,7 @@ class Plan:
     )
     elevations: tuple[float, float] = (5.0, 88.0)  # degrees from which one sees in
     placed: bool = False  # the drops' poses are final; nothing is let go
+    cameras: np.ndarray | None = None  # [V, 4, 4] world_from_camera; None = arcs around the things
 
 
 def slab(low, high) -> TriangleMesh:

@@ -239,6 +239,7 @@ def _attempt(
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     radius = float(np.linalg.norm(points - target, axis=1).max())
     distance = config.distance or fitting_distance(camera, PILE_FILL * radius)
+    cameras = plan.cameras
     azimuth = rng.uniform(0, 2 * np.pi)
     sun = np.array([0.6 * np.cos(azimuth), 0.6 * np.sin(azimuth), 1.0])
     scene = SyntheticScene(
@@ -247,7 +248,7 @@ def _attempt(
         fixtures=fixtures,
         support=Plane(np.array([0.0, 0.0, 1.0]), plan.support_height),
         camera=camera,
-        poses=arc_poses(_seen_from(config, plan), target, distance, rng),
+        poses=arc_poses(_seen_from(config, plan), target, distance, rng) if cameras is None else cameras,
         light=Light(sun / np.linalg.norm(sun), shadows=config.shadows),
     )
     return _hidden(scene) or scene

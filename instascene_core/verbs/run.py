@@ -1,17 +1,34 @@
 """`instascene run`: from a recording to complete objects."""
 
 import json
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
+from instascene_core.progress import ProgressCallback
 from instascene_core.terminal import progress_bars, summarise, warn
 from instascene_core.verbs.manner import Answer, Manner
+
+if TYPE_CHECKING:
+    from instascene_core.config.tiles import TilesConfig
+    from instascene_core.datasets import Dataset
+    from instascene_core.scene import Scene
+    from instascene_core.tiles import Job
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A scene that was made and saved."""
+
+    failures: Mapping[Any, str]  # id → why an object was not completed
+    problem: InputError | None  # what is wrong with it all the same
+    facts: Mapping[str, Any] = field(default_factory=dict)  # further ones for --json
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,10 @@ class Run:
     """Keep every n-th frame out of training and report PSNR on it (0 = use all)."""
     stop_after: str = "complete"
     """Last stage to run: `reconstruct`, `segment` or `complete`."""
+    tiles: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Rooms and floors are made in tiles, one after another: `auto` (the default: where frames have depth and
+    the cameras roam), `off`, or SIZE, the side of a tile in metres; also NAME=VALUE, a setting of tiles
+    (docs/big_scenes.md). What is done already when a run is stopped is not done again by the next."""
     rerun: str | None = None
     """Also log cameras, images, Gaussians, label images, meshes and stages for the viewer of Rerun: a file
     *.rrd, or `spawn` for a viewer that opens now (the extra `rerun`)."""
@@ -58,16 +79,16 @@ class Run:
     def __call__(self) -> Answer:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
-        from instascene_core.export.saved_scene import require_savable, save_scene
-        from instascene_core.rerun_log import NoLog, RerunLog, both
-        from instascene_core.scene import STAGES, Scene, nothing_found
+        from instascene_core.export.saved_scene import require_savable
+        from instascene_core.scene import STAGES, Scene
         from instascene_core.scene.region import box_of_region
+        from instascene_core.tiles import Job, tiling_of
 
         if self.stop_after not in STAGES:
             raise InputError(f"--stop-after takes one of {', '.join(STAGES)}, not '{self.stop_after}'.")
         if self.hold_out < 0 or self.hold_out == 1:
             raise InputError("--hold-out takes 0 (use all frames) or n >= 2 (keep every n-th out).")
-        topics = bag_topics(self.topics)
+        topics, tiles = bag_topics(self.topics), tiles_config(self.tiles)
         named = {"region": self.region, "completion.prior": self.prior}
         changes = (*self.set, *(f"{key}={value}" for key, value in named.items() if value is not None))
         config = load_config(self.config, changes)
@@ -87,9 +108,27 @@ class Run:
             "corrections": asdict(dataset.corrections),
         }  # fmt: skip
         require_savable(self.output, self.input, dataset.names)
+        with progress_bars() as bars:
+            tiling = tiling_of(dataset, config, tiles, bars)
+            if tiling is None:
+                made = self._one_scene(scene, dataset, bars)
+            else:
+                job = Job(dataset, scene.origin, config, tiles, tiling, self.output, self.stop_after)
+                made = self._in_tiles(job, bars)
+        for instance_id, error in made.failures.items():
+            warn(f"object {instance_id} was not completed: {error}")
+        facts = summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
+        return Answer({**facts, "not_completed": made.failures, **made.facts}, made.problem)
+
+    def _one_scene(self, scene: "Scene", dataset: "Dataset", bars: ProgressCallback) -> "_Made":
+        """All frames in one scene."""
+        from instascene_core.export.saved_scene import save_scene
+        from instascene_core.rerun_log import NoLog, RerunLog, both
+        from instascene_core.scene import nothing_found
+
         log = NoLog() if self.rerun is None else RerunLog(self.rerun)
         held_out = []
-        with closing(log), progress_bars() as bars:
+        with closing(log):
             progress = both(bars, log.progress)
             for index, frame in enumerate(dataset):
                 progress("read", (index + 1) / len(dataset), frame.name)
@@ -103,10 +142,26 @@ class Run:
             if held_out:
                 scene.evaluate_held_out(held_out)
             save_scene(scene, self.output, source=str(self.input), progress=progress)
-        for instance_id, error in failures.items():
-            warn(f"object {instance_id} was not completed: {error}")
-        facts = summarise(self.output, dataset.ground_truth if self.stop_after == "complete" else None)
-        return Answer({**facts, "not_completed": failures}, nothing_found(scene, failures))
+        return _Made(dict(failures), nothing_found(scene, failures))
+
+    def _in_tiles(self, job: "Job", bars: ProgressCallback) -> "_Made":
+        """Tile by tile."""
+        from instascene_core.scene import nothing_delivered
+        from instascene_core.tiles import run_tiles
+
+        if self.hold_out or self.rerun is not None:
+            raise InputError(
+                "--hold-out and --rerun look at one scene, and this recording is made in tiles; leave them "
+                "out, or add --tiles off."
+            )
+        result = run_tiles(job, bars)
+        for name, why in result.failed.items():
+            warn(f"{name} failed: {why}")
+        problem = result.problem()
+        if problem is None and self.stop_after != "reconstruct":
+            problem = nothing_delivered(self.output, completed=self.stop_after == "complete")
+        told = {"done": result.done, "done_earlier": result.earlier, "failed": dict(result.failed)}
+        return _Made(result.not_completed, problem, {"tiles": told})
 
 
 def bag_topics(words: tuple[str, ...]):
@@ -125,3 +180,26 @@ def bag_topics(words: tuple[str, ...]):
             with suppress(ValueError):  # what is no number or true, false is refused with its name
                 given[name] = json.loads(given[name])
     return config_with(BagTopics(), given)
+
+
+def tiles_config(words: tuple[str, ...]) -> "TilesConfig":
+    """From `auto`, `off`, a size in metres and NAME=VALUE words.  Raises InputError."""
+    from instascene_core.config.tiles import TilesConfig
+    from instascene_core.config_file import config_with
+    from instascene_core.untrusted import parse_yaml
+
+    given: dict[str, Any] = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if separator:
+            given[name.strip().removeprefix("tiles.")] = parse_yaml(text, f"'{word}'")
+        elif word in ("auto", "off", "on"):
+            given["when"] = word
+        else:
+            try:
+                given |= {"when": "on", "size_m": float(word)}
+            except ValueError:
+                raise InputError(
+                    f"--tiles takes auto, off, a size in metres or NAME=VALUE, not '{word}'."
+                ) from None
+    return config_with(TilesConfig(), given)

@@ -12,14 +12,20 @@ from instascene_core.verbs.manner import Answer, Manner
 
 @dataclass(frozen=True)
 class Synth:
-    """Generate a procedural tabletop scene with exact ground truth, in the layout `run` reads."""
+    """Generate a procedural scene, a table or a flat, with exact ground truth, in the layout `run` reads."""
 
     output: Annotated[Path, tyro.conf.Positional]
     """Folder to write: new, empty, or with a scene of an earlier `synth`, which is replaced."""
     seed: int = 0
     objects: int = 8
-    """Number of objects on the table."""
+    """Number of objects on the table; of a flat, in all rooms."""
     views: int = 60
+    """Of a flat, in all rooms."""
+    layout: str = "pile"
+    """How things are brought together: pile, spread, twins, contents, thin, shelf, bin, stacks and more on a
+    table, or `rooms`: a flat, rooms with doors between them, furniture, and a walk through."""
+    rooms: int = 6
+    """Of a flat."""
     width: int = 320
     height: int = 240
     sensor: str = "perfect"
@@ -45,6 +51,8 @@ class Synth:
             num_views=self.views,
             width=self.width,
             height=self.height,
+            layout=self.layout,
+            rooms=self.rooms,
             sensor=self.sensor,
             glass_fraction=self.glass,
             mirror_fraction=self.mirrors,

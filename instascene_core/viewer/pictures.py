@@ -1,8 +1,11 @@
 """The pictures a person looks at after a run."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from instascene_core.frame import Frame
+from instascene_core.objects import CompletedObject
 from instascene_core.scene import Scene
 from instascene_core.viewer.snapshot import colorize_labels, orbit_cameras, render_objects, side_by_side
 
@@ -33,9 +36,13 @@ def overview_picture(scene: Scene) -> np.ndarray:
 
 def objects_picture(scene: Scene) -> np.ndarray:
     """All completed objects from four sides, in their colours and by what was observed."""
-    objects = list(scene.objects.values())
     support = scene.instances.support if scene.instances else None
-    up = np.array([0.0, 0.0, 1.0]) if support is None else support.normal
+    return picture_of_objects(list(scene.objects.values()), None if support is None else support.normal)
+
+
+def picture_of_objects(objects: Sequence[CompletedObject], up: np.ndarray | None = None) -> np.ndarray:
+    """The same of objects without their scene.  up: [3], None = z."""
+    up = np.array([0.0, 0.0, 1.0]) if up is None else up
     cameras = orbit_cameras(objects, up)
     panels = [
         (f"{title}, side {side + 1}", render_objects(objects, camera, pose, style))

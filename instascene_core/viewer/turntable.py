@@ -175,7 +175,7 @@ class _Tracer:
             start = 3 + 3 * self.styles.index("color")
             values[:, start : start + 3] = self._textured(triangle, weights, values[:, start : start + 3])
         lit = values[:, 3:] * _light(values[:, :3], pose[:3, :3].astype(np.float32))[:, None]
-        return np.minimum(lit, 255).reshape(len(triangle), -1, 3).transpose(1, 0, 2)
+        return np.minimum(lit, 255).reshape(len(triangle), len(self.styles), 3).transpose(1, 0, 2)
 
     def _textured(self, triangle: np.ndarray, weights: np.ndarray, colors: np.ndarray) -> np.ndarray:
         """`colors` [M, 3] of the vertices, those of the texture where a shape has one."""

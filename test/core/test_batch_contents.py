@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from batch_cases import write_empty
 
-from instascene_core.batch import Plan, Reading, contents
-from instascene_core.batch.contents import code_version, content_of, settings_digest
+from instascene_core import contents
+from instascene_core.batch import Plan, Reading
 from instascene_core.config import Config
 from instascene_core.config.batch import BatchConfig, StageResources
 from instascene_core.config_file import load_config
+from instascene_core.contents import code_version, content_of, settings_digest
 from instascene_core.errors import InputError
 
 

@@ -10,6 +10,7 @@ from instascene_core.colors import GENERATED_COLOR, OBSERVED_COLOR, UNCERTAIN, u
 from instascene_core.config.texture import TextureConfig
 from instascene_core.export.texturing import textured
 from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry.mesh import convex_hull
 from instascene_core.transforms import apply, inverse
 from instascene_core.viewer.report.drawing import all_objects_pictures, objects_pictures
 from instascene_core.viewer.report.images import Pictures
@@ -96,3 +97,12 @@ def test_the_pictures_of_a_report_shrink_with_the_number_of_objects(box, tmp_pat
     assert small.url("object_9_color.webp") == "" and all_objects_pictures([]) == {}
     total = sum(map(len, objects_pictures([box], among=41).values()))
     assert 4 / 3 * 45 * total < 4e6  # a page of 45 objects has some megabytes
+
+
+def test_a_shape_that_no_ray_meets_leaves_its_picture_empty():
+    """A sliver of a thousandth of a pixel, upright between the middle columns."""
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [1e-6, 1e-6, 1.0]
+    sliver = convex_hull(corners)
+    up, front = np.array([0, 0, 1.0]), np.array([1.0, 0, 0])
+    sheet = turntable([clay(sliver)], ("clay",), up, front, (8, 8), heights=(0.0,), views=3)["clay"]
+    assert sheet.shape == (8, 24, 4) and not sheet[..., 3].any()

@@ -1,5 +1,6 @@
 """A whole scene on disk: written and read back."""
 
+from instascene_core.export.saved_scene.joining import Part, join_scenes
 from instascene_core.export.saved_scene.reading import LoadedScene, load_scene
 from instascene_core.export.saved_scene.recording import write_recording
 from instascene_core.export.saved_scene.whole import export_elsewhere
@@ -15,8 +16,10 @@ from instascene_core.export.saved_scene.writing import (
 
 __all__ = [
     "LoadedScene",
+    "Part",
     "export_elsewhere",
     "export_saved",
+    "join_scenes",
     "load_scene",
     "put_metrics",
     "put_object",

@@ -108,7 +108,7 @@ def save_scene(
         write_json(staging / MARKER, description)
         metrics = read_json_object(staging / "metrics.json")
         write_bytes(staging / "report.html", report_page(staging, metrics))
-        sums = _checksums(staging, change.written - {MARKER})
+        sums = checksums(staging, change.written - {MARKER})
         write_json(staging / MARKER, {**description, "checksums_sha256": sums})
         change.stale.update(change.owned)
     return owned_files(folder)
@@ -169,7 +169,7 @@ def _changing(folder: Path) -> Iterator[Change]:
         written, kept = change.written, change.owned - change.stale - {MARKER}
         unlisted = [name for name in kept - sums.keys() if (folder / name).is_file()]
         sums = {name: value for name, value in sums.items() if name in kept}
-        sums |= _checksums(folder, unlisted) | _checksums(change.staging, written)
+        sums |= checksums(folder, unlisted) | checksums(change.staging, written)
         write_json(change.staging / MARKER, {**description, "checksums_sha256": dict(sorted(sums.items()))})
 
 
@@ -281,7 +281,7 @@ def saved_export_config(folder: Path) -> ExportConfig:
     return config_with(ExportConfig(), {k: v for k, v in flatten(settings).items() if k in known})
 
 
-def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of the files `names`."""
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
