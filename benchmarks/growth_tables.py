@@ -70,11 +70,14 @@ def growth(found: dict) -> str:
     for axis in dict.fromkeys(row["axis"] for row in found["runs"]):
         rows = sorted((row for row in found["runs"] if row["axis"] == axis), key=lambda row: row["value"])
         sizes = [row["value"] for row in rows]
-        lines = []
+        lines = [["objects found", *(str(row["instances"]) for row in rows), "–"]]
         for stage in rows[0]["cpu_seconds"]:
-            times = [row["cpu_seconds"][stage] for row in rows]
+            each = stage == "complete"  # how many are found is told above
+            times = [row["cpu_seconds"][stage] / (max(row["completed"], 1) if each else 1) for row in rows]
             lines.append([
-                stage, *(f"{value:.2f}" for value in times), number(exponent(sizes, times), "{:.2f}")
+                stage + ", an object" * each,
+                *(f"{value:.2f}" for value in times),
+                number(exponent(sizes, times), "{:.2f}"),
             ])  # fmt: skip
         header = [axis, *(f"{row['value']:,}{row['mark']}" for row in rows), "p"]
         text.append(table(header, lines))

@@ -285,10 +285,10 @@ def test_sources_of_the_records():
             files = source_files(rows.sources)
             names = {path.name for path in files}
             assert not any(path.samefile(records.__file__) for path in files)
-            # Single objects are not rendered by the kernel, their frames come from meshes; nor is anything
-            # where the 2D segmenter, the check of recordings or written files are measured alone.
-            meshes_or_masks = (("completion", "objects"), ("completion", "views"), ("wholes", "runs"))
-            unrendered = (record, name) in meshes_or_masks or record in (
+            # The kernel has no part where the 2D segmenter, the check of recordings or written files are
+            # measured alone.
+            unrendered = record in (
+                "wholes",
                 "plausibility",
                 "registration",
                 "parsers",

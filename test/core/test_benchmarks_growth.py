@@ -25,11 +25,14 @@ def test_each_axis_doubles_three_times_and_holds_the_base():
 
 def test_the_page_tells_seconds_and_exponents_by_stage():
     rows = [
-        {"axis": "frames", "value": n, "mark": "", "cpu_seconds": {"masks": 0.1 * n, "depth": 0.001}}
+        {"axis": "frames", "value": n, "mark": "", "instances": 3, "completed": 2,
+         "cpu_seconds": {"masks": 0.1 * n, "depth": 0.001, "complete": 4.0}}
         for n in (10, 20, 40, 80)
-    ]
+    ]  # fmt: skip
     page = growth({"runs": rows})
     assert "| masks | 1.00 | 2.00 | 4.00 | 8.00 | 1.00 |" in page
+    assert "| complete, an object | 2.00 | 2.00 | 2.00 | 2.00 | 0.00 |" in page
+    assert "| objects found | 3 | 3 | 3 | 3 | – |" in page
     assert "| depth | 0.00 | 0.00 | 0.00 | 0.00 | – |" in page
 
 

@@ -170,7 +170,8 @@ def test_depth_with_holes_and_nonsense_is_survived(frames):
 def test_all_objects_of_a_scene_are_completed_with_progress_and_cancel(monkeypatch):
     """One that cannot be is told and skipped; cancelling keeps what is complete."""
     instances = SimpleNamespace(objects=[SimpleNamespace(id=k) for k in (4, 7, 9)])
-    scene = Scene(Config(resting=RestingConfig(enabled=False)))  # these are no bodies
+    one_by_one = CompletionConfig(at_once=1)  # several at a time: test_completing.py
+    scene = Scene(Config(completion=one_by_one, resting=RestingConfig(enabled=False)))  # these are no bodies
     scene.state = decomposed = SceneState(
         reconstruction=SimpleNamespace(), decomposition=SimpleNamespace(instances=instances)
     )
