@@ -102,7 +102,7 @@ def filled_network(
 
 def _without_draws() -> AbstractContextManager:
     """Inside, `nn.init.normal_` leaves a tensor as it is: to draw one without memory torch would import its
-    compiler first, which takes seconds."""
+    compiler first, which takes a second."""
     import torch
     from torch.overrides import TorchFunctionMode
 

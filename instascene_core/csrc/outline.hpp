@@ -11,8 +11,6 @@ namespace isk {
 // A convex polygon in the image, in pixels, that holds all of a disk that lies beyond the near plane.
 class Outline {
  public:
-  Outline() = default;
-
   // Gaussian g cut `radius` standard deviations from its mean.  A polygon around the disk is clipped at the
   // near plane in space, then projected: convex sets in front of the camera stay convex.
   Outline(const isk_scene& s, int64_t g, double radius) {

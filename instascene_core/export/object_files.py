@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from instascene_core.config import ExportConfig
 from instascene_core.errors import InputError
 from instascene_core.export import obj, ply
@@ -31,6 +29,7 @@ from instascene_core.export.shapes import placed
 from instascene_core.export.texturing import textured
 from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
+from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject
 from instascene_core.owned_folder import require_writable, writing
 
@@ -179,12 +178,8 @@ COLORED = frozenset(FORMATS) - {"ply", "stl", "collision"}  # those that show a 
 
 
 def _stl(mesh: TriangleMesh) -> bytes:
-    """Binary STL: 80 bytes that say nothing, the number of triangles, and of each its normal and corners."""
-    corners = mesh.vertices[mesh.triangles]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-    rows = np.zeros(
-        len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")]
-    )
-    rows["normal"], rows["corners"] = normals, corners
-    return bytes(80) + np.uint32(len(rows)).astype("<u4").tobytes() + rows.tobytes()
+    """Binary STL (trimesh's other formats are text or a dict)."""
+    data = meshes.to_trimesh(mesh).export(file_type="stl")
+    if not isinstance(data, bytes):
+        raise TypeError(f"trimesh writes STL as {type(data).__name__}, not as bytes.")
+    return data

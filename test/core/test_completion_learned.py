@@ -176,7 +176,7 @@ def test_weights_come_with_the_package_and_are_small():
 
 
 def test_loading_weights_does_not_load_torchs_compiler():
-    """It would for a tensor that is drawn without memory, and takes seconds."""
+    """It would for a tensor that is drawn without memory, and takes a second."""
     code = (
         "import sys\n"
         "from instascene_core.completion.priors.network import load_network\n"

@@ -21,10 +21,10 @@ from instascene_core.export.object_loading import load_object
 from instascene_core.export.readme import README
 from instascene_core.export.room import room_from_json, room_to_json
 from instascene_core.export.saved_scene.depth_images import depth_unit, write_depth
-from instascene_core.export.saved_scene.layout import ESTIMATED, MARKER, README_FILE, SCENE
+from instascene_core.export.saved_scene.layout import ESTIMATED, README_FILE, SCENE
 from instascene_core.export.saved_scene.whole import object_folder, write_whole_scene
-from instascene_core.export.saved_scene.writing import checksums, readable
-from instascene_core.files import write_bytes, write_image, write_json
+from instascene_core.export.saved_scene.writing import readable, seal
+from instascene_core.files import write_bytes, write_image
 from instascene_core.frame import UNLABELLED, image_from_labels, labels_from_image
 from instascene_core.gaussians import GaussianModel
 from instascene_core.gaussians_ply import read_gaussians, write_gaussians
@@ -34,7 +34,7 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.saved_facts import read_scene_facts
 from instascene_core.untrusted import read_json_object
 from instascene_core.viewer.pictures import picture_of_objects
-from instascene_core.viewer.report import PICTURES, report_page
+from instascene_core.viewer.report import PICTURES
 from instascene_core.viewer.report.drawing import all_objects_pictures
 
 
@@ -130,13 +130,7 @@ def join_scenes(
         _copy_views(saved, staging)
         description = _description(saved, names, counts, unit, room_to_json(room, offset), more)
         measured = {**metrics, **_counted(saved, names, counts)}
-        write_json(staging / "metrics.json", measured)
-        write_json(staging / MARKER, description)
-        metrics_read = read_json_object(staging / "metrics.json")
-        write_bytes(staging / "report.html", report_page(staging, metrics_read))
-        sums = checksums(staging, change.written - {MARKER})
-        write_json(staging / MARKER, {**description, "checksums_sha256": sums})
-        change.stale.update(change.owned)
+        seal(change, description, measured)
     progress("join", 1.0, f"{len(objects)} objects")
     return owned_files(folder)
 

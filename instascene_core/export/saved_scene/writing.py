@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,20 +99,26 @@ def save_scene(
             progress("save", 1.0, "frames")
             write_recording(staging / FRAMES, scene.frames, scene.world_offset)
             origin = {"source": FRAMES, "use_depth": True, "use_masks": True}
-        write_json(staging / "metrics.json", scene.metrics)
         progress("save", 1.0, "pictures")
         write_image(staging / "overview.png", overview_picture(scene))
         if scene.objects:
             write_image(staging / "objects.png", objects_picture(scene))
         _write_pictures(staging, scene_pictures(scene, [asset.obj for asset in assets]))
-        description = _description(scene, source, origin, unit, room)
-        write_json(staging / MARKER, description)
-        metrics = read_json_object(staging / "metrics.json")
-        write_bytes(staging / "report.html", report_page(staging, metrics))
-        sums = checksums(staging, change.written - {MARKER})
-        write_json(staging / MARKER, {**description, "checksums_sha256": sums})
-        change.stale.update(change.owned)
+        seal(change, _description(scene, source, origin, unit, room), scene.metrics)
     return owned_files(folder)
+
+
+def seal(change: Change, description: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """The last files of a scene that is written anew: metrics.json, the report of all that is there, and
+    scene.json with the checksums.  What was there before and is not written goes."""
+    staging = change.staging
+    write_json(staging / "metrics.json", metrics)
+    write_json(staging / MARKER, description)
+    measured = read_json_object(staging / "metrics.json")
+    write_bytes(staging / "report.html", report_page(staging, measured))
+    sums = _checksums(staging, change.written - {MARKER})
+    write_json(staging / MARKER, {**description, "checksums_sha256": sums})
+    change.stale.update(change.owned)
 
 
 def _write_pictures(staging: Path, drawn: Mapping[str, bytes]) -> None:
@@ -169,7 +176,7 @@ def _changing(folder: Path) -> Iterator[Change]:
         written, kept = change.written, change.owned - change.stale - {MARKER}
         unlisted = [name for name in kept - sums.keys() if (folder / name).is_file()]
         sums = {name: value for name, value in sums.items() if name in kept}
-        sums |= checksums(folder, unlisted) | checksums(change.staging, written)
+        sums |= _checksums(folder, unlisted) | _checksums(change.staging, written)
         write_json(change.staging / MARKER, {**description, "checksums_sha256": dict(sorted(sums.items()))})
 
 
@@ -281,7 +288,7 @@ def saved_export_config(folder: Path) -> ExportConfig:
     return config_with(ExportConfig(), {k: v for k, v in flatten(settings).items() if k in known})
 
 
-def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of the files `names`."""
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
