@@ -35,7 +35,7 @@ class RestingConfig:
     friction: Positive = 0.6  # coefficient that carrying is judged by
     contacts: Count = 24  # places at which a pair may touch that are looked at
     # What is left is done by moving whole objects
-    max_shift: Positive = 0.002  # of an object
+    max_shift: Positive = 0.002  # of an object, whose place is known to its observed error
     left: Positive = 0.0003  # gaps and overlaps below this move no object: its convex bodies give way
     # Convex bodies
     max_filled: Positive = 0.001  # a hollow that a neighbour reaches into may be filled as deep

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import trimesh
+from scipy.optimize import minimize
 from textured_box import painted_box
 
 from instascene_core.config import Config, RestingConfig
@@ -17,7 +18,8 @@ from instascene_core.instances import InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.scene.resting import lay_to_rest
 from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
-from instascene_core.scene.resting.carrying import carrying, contacts
+from instascene_core.scene.resting.carrying import Contact, carrying, contacts
+from instascene_core.scene.resting.shifts import shifts
 from instascene_core.scene.resting.things import Thing, spread
 
 ONE, TWO, FAR = (InstanceId(k) for k in (1, 2, 3))
@@ -214,6 +216,50 @@ def test_observed_surfaces_that_overlap_are_moved_apart_as_wholes():
     (other,) = result.objects[ONE].hypotheses
     shift = other.vertices - seen[ONE].hypotheses[0].vertices
     assert np.allclose(shift, shift[0]) and np.linalg.norm(shift[0]) == pytest.approx(result.moved[ONE].shift)
+
+
+def three_cubes() -> list[Thing]:
+    """The outer two cannot move; observed to `ERROR`."""
+    bodies = [cube(0.05, at=(x, 0, 0)) for x in (-0.05, 0, 0.05)]
+    none, error = np.zeros(8), np.full(8, ERROR)
+    return [Thing(mesh, none, error, moves=k == 1) for k, mesh in enumerate(bodies)]
+
+
+def contact(upper: int, lower: int, normal, gap: float) -> Contact:
+    return Contact(upper, lower, np.zeros(3), np.asarray(normal, dtype=float), gap)
+
+
+def test_contacts_that_contradict_each_other_move_nothing_far():
+    """A wedge between two that stay: only a long way up would free it, and it is not that far off."""
+    steep = np.array([0.995, 0, 0.1]) / np.linalg.norm([0.995, 0, 0.1])
+    found = [contact(1, 0, steep, -0.0009), contact(1, 2, steep * [-1, 1, 1], -0.0009)]
+    moves = shifts(three_cubes(), found, np.zeros(2, dtype=bool), RestingConfig())
+    assert np.array_equal(moves[[0, 2]], np.zeros((2, 3)))  # they may not
+    assert moves[1, 0] == pytest.approx(0, abs=1e-9) and 0 < moves[1, 2] < ERROR
+    freed = -(-0.0009 + RestingConfig().left) / steep[2]
+    assert freed > 0.005  # metres: what these two contacts alone would ask for
+
+
+def test_moves_are_the_likeliest_ones():
+    """Against a general minimiser, in one dimension too many to guess."""
+    rng = np.random.default_rng(5)
+    things = [replace(one, moves=True) for one in three_cubes()]
+    normals = rng.normal(size=(30, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    pairs, gaps = rng.permuted(np.tile([0, 1, 2], (30, 1)), axis=1)[:, :2], rng.uniform(-0.001, 0.001, 30)
+    pulls, left = rng.uniform(size=30) < 0.4, RestingConfig().left
+    found = [contact(a, b, n, g) for (a, b), n, g in zip(pairs, normals, gaps)]
+
+    def cost(x: np.ndarray) -> float:
+        moves = ERROR * x.reshape(3, 3)
+        gap = gaps + (normals * (moves[pairs[:, 0]] - moves[pairs[:, 1]])).sum(axis=1)
+        beyond = np.minimum(gap + left, 0) + pulls * np.maximum(gap - left, 0)
+        return float(x @ x + (beyond**2).sum() / left**2)
+
+    moves = shifts(things, found, pulls, RestingConfig())
+    best = minimize(cost, np.zeros(9), method="BFGS", options={"gtol": 1e-9})
+    assert np.linalg.norm(moves, axis=1).max() > 1e-4
+    np.testing.assert_allclose(moves, ERROR * best.x.reshape(3, 3), atol=2e-8)
 
 
 def test_the_same_bits_again_and_nothing_without_a_neighbour_or_a_plane():
