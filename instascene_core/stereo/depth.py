@@ -22,7 +22,7 @@ from instascene_core.stereo.views import StereoView, choose_sources, pyramid
 
 logger = logging.getLogger(__name__)
 
-_COARSE_ITERATIONS, _FINEST_ITERATIONS = 4, 3  # of the patches: at the coarser levels, at the finest
+_COARSE_ITERATIONS, _FINEST_ITERATIONS = 4, 2  # of the patches: at the coarser levels, at the finest
 _LEAST_COVERED = 0.01  # share of the pixels; with less, poses or intrinsics are wrong
 _COMPARED = 8  # other frames that a frame's depth is compared with
 

@@ -15,7 +15,7 @@ from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.rendering.library import check, kernel
 from instascene_core.stereo.views import StereoView
 
-SPACING = 1  # pixels between the taps of the window of 5 × 5
+SPACING = 1  # pixels from tap to tap; the window has the black squares of 5 × 5
 GREY_SIGMA = 20.0  # grey levels: what differs more from the middle belongs less to its surface
 LEAST_VARIANCE = 1.0  # grey levels²: flatter windows match anything, so they say nothing
 _LEAST_COSINE = 0.12  # between ray and normal

@@ -25,8 +25,9 @@ def patch_costs(view: StereoView, sources: Sequence[StereoView], inverse: np.nda
 
 def _score(view: StereoView, source: StereoView, row: int, column: int, plane: np.ndarray) -> float:
     """1 − weighted NCC of the window around one pixel and its image in one other view."""
-    offsets = SPACING * np.arange(-_RADIUS, _RADIUS + 1)
-    dy, dx = (grid.ravel() for grid in np.meshgrid(offsets, offsets, indexing="ij"))
+    taps = np.arange(-_RADIUS, _RADIUS + 1)
+    below, right = np.meshgrid(taps, taps, indexing="ij")
+    dy, dx = (SPACING * grid[(below + right) % 2 == 0] for grid in (below, right))  # as on a chessboard
     height, width = view.grey.shape
     own = view.grey[np.clip(row + dy, 0, height - 1), np.clip(column + dx, 0, width - 1)].astype(np.float64)
     weights = np.exp(-np.abs(own - view.grey[row, column]) / GREY_SIGMA)
