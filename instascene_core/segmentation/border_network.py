@@ -75,6 +75,7 @@ def for_inference(network: BorderNetwork) -> nn.Module:
     network = copy.deepcopy(network.eval())
     for module in network.modules():
         if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d):
-            convolution, normalisation = module[0], cast(nn.BatchNorm2d, module[1])
+            convolution = cast(nn.Conv2d, module[0])
+            normalisation = cast(nn.BatchNorm2d, module[1])
             module[0], module[1] = fuse_conv_bn_eval(convolution, normalisation), nn.Identity()
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stub)

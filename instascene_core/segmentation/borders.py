@@ -10,7 +10,6 @@ alone where borders are).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -51,11 +50,10 @@ def doubt_of(labels: np.ndarray) -> Doubt | None:
         there = (slice(max(0, dy), height - max(0, -dy)), slice(max(0, dx), width - max(0, -dx)))
         differs = index[here] != index[there]
         step[0][here][differs], step[1][here][differs] = dy, dx
-    inner = ~step.any(axis=0)
+    inner = np.asarray(~step.any(axis=0))
     if inner.all():
         return None
-    nearest = ndimage.distance_transform_edt(inner, return_distances=False, return_indices=True)
-    row, column = cast(np.ndarray, nearest)
+    _, (row, column) = ndimage.distance_transform_edt(inner, return_indices=True)
     same = index[row, column] == index
     beyond = (row + same * step[0][row, column], column + same * step[1][row, column])
     y, x = np.mgrid[:height, :width]
@@ -83,7 +81,7 @@ def border_input(
         reach = doubt.distance + np.float32(beyond)
         return x + doubt.column * reach, y + doubt.row * reach
 
-    channels = [np.moveaxis(lab / 50 - np.array([1, 0, 0], np.float32), -1, 0)]
+    channels: list[np.ndarray] = [np.moveaxis(lab / 50 - np.array([1, 0, 0], np.float32), -1, 0)]
     for sample in COLOR_SAMPLES:
         for side in (sample, -sample):
             seen = cv2.remap(smooth, *places(side), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -133,7 +133,7 @@ def train(folder: Path, output: Path, how: BorderTraining) -> dict[str, float]:
 def _batch(scenes: Sequence[BorderScene], rng: np.random.Generator, how: BorderTraining) -> list[Example]:
     batch: list[Example] = []
     while len(batch) < how.batch:
-        scene = scenes[rng.integers(len(scenes))]
+        scene = scenes[int(rng.integers(len(scenes)))]
         made = example(scene, int(rng.integers(len(scene.labels))), rng, how)
         if made is not None and made.weight.sum() > MIN_DOUBTFUL:
             batch.append(made)
