@@ -20,6 +20,7 @@ from instascene_core.rendering import PixelTrace, trace
 from instascene_core.scene.label_images import label_images
 from instascene_core.scene.region import kinds_in_region
 from instascene_core.scene.results import IdHistory
+from instascene_core.scene.sharpening import sharpened
 from instascene_core.scene.structure import cluster_of_structure, structure_clusters
 from instascene_core.segmentation import Support
 
@@ -78,6 +79,9 @@ def find_instances(
     ).astype(np.int32)
     images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress, traces=traces)
     found = [int(i) for i in id_of_cluster[: len(result.clusters)]]
+    edges = config.segmentation.fused_surface.edges
+    if edges.label_images:
+        images = sharpened(images, views, found, edges, config.segmentation.max_pixels, progress)
     kind_of = kinds_in_region(found, gaussian_labels, means, views, images, support, config)
     kinds = [kind_of[i] for i in found] + [kind for kind, _ in structure]
     num_views = [c.num_views for c in result.clusters] + [len(views)] * len(structure)

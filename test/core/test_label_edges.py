@@ -1,11 +1,25 @@
-"""Borders of label images brought to the colours' edges: shifted ones come back, exact ones stay."""
+"""Borders of label images brought to where things end: shifted ones come back, exact ones stay."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from instascene_core.camera import PinholeCamera
 from instascene_core.config.segmentation import EdgeConfig
-from instascene_core.frame import UNLABELLED
-from instascene_core.segmentation.edges import band_width, border_offset, snap_to_edges
+from instascene_core.errors import InputError
+from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.scene.sharpening import sharpened
+from instascene_core.segmentation.border_network import (
+    CHANNELS,
+    WEIGHTS,
+    BorderNetwork,
+    for_inference,
+    load_border_network,
+    save_border_network,
+)
+from instascene_core.segmentation.borders import REACH, BorderRefiner, border_input, doubt_of
 
 CONFIG = EdgeConfig()
 
@@ -33,48 +47,127 @@ def iou(found: np.ndarray, truth: np.ndarray, label: int) -> float:
     return both / ((found == label) | (truth == label)).sum()
 
 
-def test_borders_off_by_some_pixels_are_measured_and_brought_back():
+def seen(image: np.ndarray, name: str = "a") -> Frame:
+    height, width = image.shape[:2]
+    camera = PinholeCamera(width, height, 200.0, 200.0, width / 2, height / 2)
+    return Frame(name, 0.0, camera, np.eye(4), image)
+
+
+@pytest.fixture(scope="module")
+def refiner() -> BorderRefiner:
+    return BorderRefiner.from_config(CONFIG)
+
+
+def test_borders_off_by_some_pixels_are_measured_and_brought_back(refiner):
     labels, image = picture()
     off = moved(labels, 3)
-    band = band_width(border_offset([off], [image]), CONFIG)
-    assert 3 < band < 8
-    snapped = snap_to_edges(off, image, band, CONFIG)
+    offset = refiner.offset_of([off], [image])
+    assert 1 < offset < 4
+    found = refiner.refined(off, image, None, offset)
     for label in (4, 7):
         assert iou(off, labels, label) < 0.9
-        assert iou(snapped, labels, label) > 0.97
-    assert set(np.unique(snapped)) == {UNLABELLED, 4, 7}
+        assert iou(found, labels, label) > 0.95
+    assert set(np.unique(found)) == {UNLABELLED, 4, 7}
 
 
-def test_exact_borders_are_left_alone():
+def test_exact_borders_are_left_alone(refiner):
     labels, image = picture(1)
-    band = band_width(border_offset([labels], [image]), CONFIG)
-    assert band < 0.5
-    assert snap_to_edges(labels, image, band, CONFIG) is labels
+    offset = refiner.offset_of([labels], [image])
+    assert offset == 0
+    assert refiner.refined(labels, image, None, offset) is labels
 
 
-def test_only_pixels_near_a_border_change():
+def test_only_pixels_near_a_border_change(refiner):
     labels, image = picture(2)
     far = np.zeros_like(labels, dtype=bool)
     far[50:56, 40:46] = True  # deep in the first disc
     image[far] = (150, 140, 120)  # looks like the table
-    snapped = snap_to_edges(moved(labels, 2), image, 4.0, CONFIG)
-    assert (snapped[far] == 4).all()
+    off = moved(labels, 2)
+    found = refiner.refined(off, image, None, 2.0)
+    changed = found != off
+    assert changed.any() and not changed[far].any()
+    doubt = doubt_of(off)
+    assert doubt is not None and doubt.distance[changed].max() <= REACH
 
 
-def test_a_thing_thinner_than_the_doubt_does_not_vanish():
+@pytest.mark.parametrize("value", [UNLABELLED, 0, 3])
+def test_without_a_border_nothing_changes(value, refiner):
+    _, image = picture()
+    labels = np.full((40, 60), value, dtype=np.int32)
+    assert doubt_of(labels) is None
+    assert refiner.offset_of([labels], [image[:40, :60]]) == 0
+    np.testing.assert_array_equal(refiner.refined(labels, image[:40, :60], None, 3.0), labels)
+
+
+def test_what_lies_beyond_the_nearest_border():
+    labels = np.array([[0, 0, 0, 5, 5, 5, 5], [0, 0, 0, 5, 5, 5, 5]])
+    doubt = doubt_of(labels)
+    assert doubt is not None
+    np.testing.assert_allclose(doubt.distance[0], [2.5, 1.5, 0.5, 0.5, 1.5, 2.5, 3.5])
+    np.testing.assert_array_equal(labels[doubt.beyond][0], [5, 5, 5, 0, 0, 0, 0])
+    np.testing.assert_allclose(doubt.column[0], [1, 1, 1, -1, -1, -1, -1])
+    np.testing.assert_allclose(doubt.row, 0)
+
+
+def test_inputs_compare_a_pixel_with_both_sides():
     labels, image = picture(3)
-    labels[5:8, 20:140], image[5:8, 20:140] = 9, (20, 200, 30)
-    snapped = snap_to_edges(labels, image, 5.0, CONFIG)
-    assert iou(snapped, labels, 9) > 0.9
+    labels, image = labels[40:80, 40:90], image[40:80, 40:90]
+    depth = np.where(labels > 0, 1.0, 1.05).astype(np.float32)
+    depth[0, 0] = 0
+    doubt = doubt_of(labels)
+    assert doubt is not None
+    inputs = border_input(image, depth, labels, doubt, 1.5)
+    assert inputs.shape == (CHANNELS, 40, 50) and np.abs(inputs).max() <= 2
+    measured, distance = inputs[17], inputs[18]
+    assert measured[0, 0] == 0 and measured.sum() == measured.size - 1
+    np.testing.assert_allclose(distance, np.minimum(doubt.distance / REACH, 2), atol=1e-6)
+    without = border_input(image, None, labels, doubt, 1.5)
+    assert not without[15:18].any()
+    np.testing.assert_array_equal(without[:15], inputs[:15])
 
 
-@pytest.mark.parametrize("value", [UNLABELLED, 3])
-def test_an_image_of_one_label_has_no_borders(value):
-    labels, (_, image) = np.full((40, 60), value, dtype=np.int32), picture()
-    assert border_offset([labels], [image[:40, :60]]) == 0
-    assert (snap_to_edges(labels, image[:40, :60], 3.0, CONFIG) == value).all()
-    assert border_offset([], []) == 0
+def test_the_faster_network_says_the_same():
+    network = load_border_network()
+    inputs = torch.randn(1, CHANNELS, 31, 45, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(for_inference(network)(inputs), network(inputs), atol=1e-4, rtol=1e-4)
 
 
-def test_no_band_is_in_doubt_where_the_setting_is_zero():
-    assert band_width(3.0, EdgeConfig(band_offsets=0.0)) == 0
+def test_weights_are_written_and_read(tmp_path):
+    torch.manual_seed(0)
+    network = BorderNetwork((4, 6)).eval()
+    save_border_network(network, tmp_path / "b.safetensors", {})
+    again = load_border_network(tmp_path / "b.safetensors")
+    inputs = torch.zeros(1, CHANNELS, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(inputs), network(inputs), atol=1e-2, rtol=1e-2)
+    with pytest.raises(InputError, match="border network"):
+        load_border_network(WEIGHTS.with_name("contacts.safetensors"))
+    with pytest.raises(InputError, match="no weights"):
+        BorderRefiner.from_config(replace(CONFIG, weights=str(tmp_path / "none.safetensors")))
+
+
+def test_label_images_are_sharpened_and_structure_stays():
+    labels, image = picture()
+    off = moved(labels, 3)
+    images = {"a": np.where(off > 0, off, np.where(np.arange(120)[:, None] < 40, 90, 91)).astype(np.int32)}
+    found = sharpened(images, [seen(image)], [4, 7], CONFIG, 320 * 240)["a"]
+    for label in (4, 7):
+        assert iou(found, labels, label) > 0.95
+    assert set(np.unique(found)) == {4, 7, 90, 91}
+    kept = np.isin(found, (90, 91)) & np.isin(images["a"], (90, 91))
+    np.testing.assert_array_equal(found[kept], images["a"][kept])
+
+
+def test_large_label_images_are_sharpened_at_a_smaller_size():
+    labels, image = picture()
+    double = [np.repeat(np.repeat(array, 2, axis=0), 2, axis=1) for array in (moved(labels, 3), image)]
+    found = sharpened({"a": double[0]}, [seen(double[1])], [4, 7], CONFIG, 160 * 120)["a"]
+    truth = np.repeat(np.repeat(labels, 2, axis=0), 2, axis=1)
+    assert found.shape == truth.shape and min(iou(found, truth, label) for label in (4, 7)) > 0.94
+
+
+def test_exact_label_images_stay():
+    labels, image = picture(1)
+    assert sharpened({"a": labels}, [seen(image)], [4, 7], CONFIG, 320 * 240)["a"] is labels
+    assert sharpened({"a": labels}, [seen(image)], [], CONFIG, 320 * 240)["a"] is labels

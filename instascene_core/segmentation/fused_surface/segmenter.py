@@ -8,7 +8,7 @@ from instascene_core.config.segmentation import FusedSurfaceConfig, MaskConfig, 
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.segmentation.edges import band_width, border_offset, snap_to_edges
+from instascene_core.segmentation.borders import BorderRefiner
 from instascene_core.segmentation.fused_surface.cutters import CutSurface, Cutter
 from instascene_core.segmentation.fused_surface.evidence import from_bytes
 from instascene_core.segmentation.fused_surface.lookup import SurfaceLookup
@@ -23,7 +23,7 @@ class SurfaceSegmenter:
     """Objects on a support, from depth (of a sensor, or rendered from the scene).
 
     `prepare` fuses the surface of all frames and has the cutter cut it into parts; `segment` looks the
-    parts up in a frame and brings their borders to the edges of its colours.
+    parts up in a frame and brings their borders to where things end in it.
     """
 
     needs_depth = True
@@ -55,7 +55,8 @@ class SurfaceSegmenter:
         self._cut: CutSurface | None = None
         self._lookup: SurfaceLookup | None = None
         self._scores: dict[int, float] = {}
-        self._band = 0.0  # pixels beside a border of the labels that are in doubt
+        self._borders = BorderRefiner.from_config(config.edges)
+        self._offset = 0.0  # pixels that borders of the labels lie off
 
     @property
     def ids_are_global(self) -> bool:
@@ -74,7 +75,7 @@ class SurfaceSegmenter:
         if self._cut is not None:
             self._lookup = SurfaceLookup(self._cut.surface, self.support, self._config)
             self._scores = part_scores(self._cut)
-            self._band = self._doubtful_band(small, self._cut, self._lookup)
+            self._offset = self._border_offset(small, self._cut, self._lookup)
         self._prepared = True
         progress("segmentation", 1.0, f"{max(self._scores, default=0)} parts in the fused surface")
 
@@ -90,7 +91,7 @@ class SurfaceSegmenter:
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
         small = limit_size(frame, self._max_pixels)
         labels = self._look_up(small, self._cut, self._lookup)
-        labels = snap_to_edges(labels, small.rgb, self._band, self._config.edges)
+        labels = self._borders.refined(labels, small.rgb, small.depth, self._offset)
         labels = tidy_labels(resize(labels, shape[1], shape[0], smooth=False), self._masks)
         present = np.unique(labels[labels >= 1])
         return LabelImage(labels, {int(i): self._scores[int(i)] for i in present})
@@ -112,12 +113,12 @@ class SurfaceSegmenter:
         labels = np.where(element >= 0, cut.part[element], UNLABELLED).astype(np.int32)
         return self._cutter.complete(labels, foreground)
 
-    def _doubtful_band(self, frames: Sequence[Frame], cut: CutSurface, lookup: SurfaceLookup) -> float:
-        """How near to a border of the looked-up labels a pixel is in doubt, as measured on some frames."""
+    def _border_offset(self, frames: Sequence[Frame], cut: CutSurface, lookup: SurfaceLookup) -> float:
+        """How far borders of the looked-up labels lie off, in pixels, as measured on some frames."""
         with_depth = [frame for frame in frames if frame.depth is not None]
         some = with_depth[:: max(1, len(with_depth) // max(1, self._config.edges.frames))]
         labels = [self._look_up(frame, cut, lookup) for frame in some]
-        return band_width(border_offset(labels, [frame.rgb for frame in some]), self._config.edges)
+        return self._borders.offset_of(labels, [frame.rgb for frame in some])
 
     def _foreground(self, frame: Frame, cut: CutSurface) -> np.ndarray | None:
         """[H, W] probability of being an object, for a frame at the working size; None = geometry decides."""

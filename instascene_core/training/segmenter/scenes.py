@@ -190,8 +190,12 @@ def scene_views(
     count: int,
     kinds: tuple[str, ...] | None = None,
     shares: dict[str, float] | None = None,
+    sensors: dict[str, float] | None = None,
 ) -> Iterator[TrainingView]:
-    """`count` views of one random scene; kinds, shares: as for `random_layout`."""
+    """`count` views of one random scene; kinds, shares: as for `random_layout`.
+
+    sensors: as SENSOR_SHARES, which None takes.
+    """
     prints.renew()
     config, plan, poses = random_layout(rng, kinds, shares)
     clouds = [d.solid.mesh.vertices @ p[:3, :3].T + p[:3, 3] for d, p in zip(plan.drops, poses)]
@@ -215,7 +219,7 @@ def scene_views(
         (45.0, 80.0) if any(f.name == "front" for f in fixtures) or config.layout == "bin" else (8.0, 80.0)
     )
     steep = (5.0, 35.0) if any(f.name in ("top", "shelf top") for f in fixtures) else steep
-    sensor = _SceneSensor.draw(rng)
+    sensor = _SceneSensor.draw(rng, SENSOR_SHARES if sensors is None else sensors)
     placed = [_place_camera(points, clouds, sight, steep, rng) for _ in range(count)]
     recording = sensor.record(np.stack([pose for _, pose in placed]), rng)
     for index, (camera, pose) in enumerate(placed):
@@ -233,8 +237,8 @@ class _SceneSensor:
     name: str
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "_SceneSensor":
-        return _SceneSensor(str(rng.choice(list(SENSOR_SHARES), p=list(SENSOR_SHARES.values()))))
+    def draw(rng: np.random.Generator, shares: dict[str, float]) -> "_SceneSensor":
+        return _SceneSensor(str(rng.choice(list(shares), p=list(shares.values()))))
 
     def record(
         self, poses: np.ndarray, rng: np.random.Generator

@@ -1,0 +1,1 @@
+"""Training of the network that brings borders of labels to where things end in the image."""
