@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from instascene_core.association.masks import TOLERANCE, MaskMatrices
 from instascene_core.config import AssociationConfig
+from instascene_core.geometry.clusters import dbscan
 
 
 @dataclass(frozen=True)
@@ -60,35 +61,14 @@ def candidates_from_groups(
 
 
 def split_by_distance(points: np.ndarray, spacings: float, min_points: int) -> np.ndarray:
-    """DBSCAN whose radius is `spacings` times the median distance to the third neighbour.
+    """`dbscan` with a radius of `spacings` times the median distance to the third neighbour.
 
-    points: [K, 3].  Returns [K] int32 part index; −1 = noise, which joins nothing.  Parts are
-    numbered by their smallest point index.
+    points: [K, 3].  Returns [K] int32 part index; −1 = noise.  Too few points to say are one part.
     """
     if len(points) <= min_points:
         return np.zeros(len(points), dtype=np.int32)
-    tree, count = cKDTree(points), len(points)
-    nearest, _ = tree.query(points, k=min(4, count))
-    radius = spacings * max(float(np.median(nearest[:, -1])), 1e-12)
-    first, second = tree.query_pairs(radius, output_type="ndarray").T
-    first, second = np.concatenate([first, second]), np.concatenate([second, first])
-    core = np.bincount(first, minlength=count) + 1 >= min_points
-    # Connected through core points; the first of these numbers the part.
-    joined = core[first] & core[second]
-    graph = sp.csr_matrix((np.ones(joined.sum(), bool), (first[joined], second[joined])), (count, count))
-    component = sp.csgraph.connected_components(graph, directed=False)[1]
-    members = np.flatnonzero(core)
-    _, seed, number = np.unique(component[members], return_index=True, return_inverse=True)
-    part = np.full(count, count)
-    part[members] = np.argsort(np.argsort(seed))[number]
-    # What is beside a core point goes with it, beside several with the first part.
-    beside = core[second] & ~core[first]
-    np.minimum.at(part, first[beside], part[second[beside]])
-    found = part[part < count]
-    _, seed = np.unique(found, return_index=True)
-    result = np.full(count, -1, dtype=np.int32)
-    result[part < count] = np.argsort(np.argsort(seed))[found]
-    return result
+    nearest, _ = cKDTree(points).query(points, k=min(4, len(points)))
+    return dbscan(points, spacings * max(float(np.median(nearest[:, -1])), 1e-12), min_points)
 
 
 def merge_overlapping(

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from instascene_core.config.following import FollowingConfig
 from instascene_core.frame import Frame
 from instascene_core.geometry import SurfacePoints
+from instascene_core.geometry.clusters import dbscan
 from instascene_core.geometry.depth_maps import edge_keeping_normals
 from instascene_core.scene.following.comparing import Comparison, least_around
 from instascene_core.segmentation import Support
@@ -75,8 +76,6 @@ def things_among(
 
     noise: [N] metres, of the depth of each.
     """
-    from sklearn.cluster import DBSCAN
-
     if len(points) == 0:
         return []
     cells, index = np.unique(
@@ -90,7 +89,7 @@ def things_among(
         colors=_means(points.column("colors"), index, len(cells)).astype(np.float32),
         view=_least(views, index, len(cells)),
     )
-    groups = DBSCAN(eps=_REACH * config.spacing, min_samples=_TOGETHER).fit_predict(merged.positions)
+    groups = dbscan(merged.positions, _REACH * config.spacing, _TOGETHER)
     found = []
     for group in range(groups.max() + 1):
         own = merged.select(groups == group)
