@@ -265,6 +265,7 @@ def test_sources_of_the_records():
         "objects": {"completion", "confidence", "multiview"},
         "views": {"completion", "confidence", "multiview"},
         "pipeline": {
+            "borders",
             "completion",
             "confidence",
             "contacts",
@@ -275,6 +276,7 @@ def test_sources_of_the_records():
         },
     }
     assert set(weights_hashes(completion_scenes.DECOMPOSED)) == {
+        "borders",
         "contacts",
         "objectness",
         "points",

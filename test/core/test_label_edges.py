@@ -171,3 +171,14 @@ def test_exact_label_images_stay():
     labels, image = picture(1)
     assert sharpened({"a": labels}, [seen(image)], [4, 7], CONFIG, 320 * 240)["a"] is labels
     assert sharpened({"a": labels}, [seen(image)], [], CONFIG, 320 * 240)["a"] is labels
+
+
+def test_label_images_stay_where_borders_would_lie_further_off(monkeypatch):
+    labels, image = picture()
+    off = moved(labels, 2)
+    row, column = np.mgrid[:120, :160]
+    monkeypatch.setattr(BorderRefiner, "labels_taken", lambda *_: (row, (column - 3) % 160))
+    frames = [seen(image), seen(image, "b")]
+    images = {"a": off, "b": off}
+    found = sharpened(images, frames, [4, 7], CONFIG, 320 * 240)
+    assert found["a"] is off and found["b"] is off
