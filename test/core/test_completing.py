@@ -14,9 +14,13 @@ from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.progress import no_progress
-from instascene_core.scene.completing import complete_each
+from instascene_core.scene.completing import complete_each, joint_progress
 
 TWO = CompletionConfig(at_once=2)
+
+
+def quiet(number):
+    return no_progress
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +44,7 @@ def test_two_are_made_at_a_time_and_taken_in_order():
         assert threading.current_thread() is here
         taken.append(thing)
 
-    assert complete_each([1, 2, 3], make, take, TWO, no_progress) == {}
+    assert complete_each([1, 2, 3], make, take, TWO, quiet) == {}
     assert taken == [1, 2, 3]
 
 
@@ -52,7 +56,7 @@ def test_what_cannot_be_completed_is_told_and_the_rest_goes_on(at_once):
         return number
 
     taken = []
-    failures = complete_each([1, 2, 3], make, taken.append, replace(TWO, at_once=at_once), no_progress)
+    failures = complete_each([1, 2, 3], make, taken.append, replace(TWO, at_once=at_once), quiet)
     assert (taken, failures) == ([1, 3], {2: "Too little of it was seen."})
 
 
@@ -69,7 +73,8 @@ def test_progress_of_all_grows_to_one_in_the_callers_thread(at_once):
             report("complete", fraction, "meshing")
         return number
 
-    complete_each([4, 5, 6], make, lambda thing: None, replace(TWO, at_once=at_once), progress)
+    complete_each([4, 5, 6], make, lambda thing: None, replace(TWO, at_once=at_once),
+                  joint_progress([4, 5, 6], progress))  # fmt: skip
     fractions = [fraction for fraction, _ in told]
     assert len(told) == 9 and fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
     assert {message for _, message in told} == {f"object {k}: meshing" for k in (4, 5, 6)}
@@ -94,7 +99,7 @@ def test_a_cancel_stops_the_others_and_keeps_what_is_complete():
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        complete_each([1, 2, 3], make, taken.append, TWO, progress)
+        complete_each([1, 2, 3], make, taken.append, TWO, lambda number: progress)
     assert taken == [2]  # of 1 it was asked too early, 3 was stopped or never begun
     assert 1 in stopped
 
@@ -108,7 +113,7 @@ def test_an_error_of_one_is_raised_and_the_complete_ones_stay():
         return number
 
     with pytest.raises(MemoryError):
-        complete_each([1, 2], make, taken.append, TWO, no_progress)
+        complete_each([1, 2], make, taken.append, TWO, quiet)
     assert taken == [1]
 
 
@@ -119,7 +124,7 @@ def test_priors_that_want_everything_get_it_alone():
         assert threading.current_thread() is here
         return number
 
-    complete_each([1, 2], make, lambda thing: None, replace(TWO, prior="multiview"), no_progress)
+    complete_each([1, 2], make, lambda thing: None, replace(TWO, prior="multiview"), quiet)
 
 
 def test_the_same_bits_side_by_side():
@@ -134,7 +139,7 @@ def test_the_same_bits_side_by_side():
         complete_each(
             [2, 3, 4],
             lambda number, report: complete(frames, number, None, config, progress=report),
-            found.append, replace(config, at_once=at_once), no_progress,
+            found.append, replace(config, at_once=at_once), quiet,
         )  # fmt: skip
         return found
 
