@@ -1,7 +1,5 @@
-"""The action that completes several objects: jobs of as many as are made side by side, then one that lays all
-to rest together."""
+"""The action that completes several objects: a job for each, then one that lays them to rest together."""
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,14 +9,11 @@ from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_core.export.object_files import export_object, require_exportable, require_formats
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback
-from instascene_core.scene.completing import objects_at_once
 from instascene_ros.data_folder import folder_under
 from instascene_ros.error_log import describe
 from instascene_ros.publishers import ScenePublishers
 from instascene_ros.request_handling import AlreadyCounted, RequestHandling, feedback
 from instascene_ros.scene_worker import SceneWorker
-
-logger = logging.getLogger(__name__)
 
 
 class CompletingSeries:
@@ -40,13 +35,12 @@ class CompletingSeries:
         snapshot = self._worker.snapshot
         if snapshot.instances is None:
             raise NotReadyError("There are no instances yet; call segment_instances first.")
-        asked = [InstanceId(i) for i in dict.fromkeys(goal.request.instance_ids)]
-        ids = asked or [i.id for i in snapshot.instances.objects]
+        ids = [InstanceId(i) for i in goal.request.instance_ids] or [i.id for i in snapshot.instances.objects]
         if goal.request.formats:  # what cannot be written is refused before the work
             require_formats(self._worker.scene.config.export.of_formats(goal.request.formats))
         with self._publishers.series():
             try:
-                self._complete_all(goal, result, ids)
+                self._each(goal, result, ids, "complete", self._complete)
                 self._rest(goal, result.completed_ids, len(ids))
                 if goal.request.formats:
                     self._each(goal, result, list(result.completed_ids), "files", self._export)
@@ -58,74 +52,15 @@ class CompletingSeries:
                 ) from error
         _tell_failures(result, len(ids))
 
-    def _complete_all(self, goal, result, ids: Sequence[InstanceId]) -> None:
-        """Jobs of as many objects as are completed side by side.  What such a job leaves is tried by itself:
-        there may be memory for one and not for two, and where one fails its own job tells why."""
-        at_once, total = objects_at_once(self._worker.scene.config.completion), len(ids)
-        for first in range(0, total, at_once):
-            group = ids[first : first + at_once]
-            if len(group) > 1:
-                self._side_by_side(goal, result, group, first + 1, total)
-            left = [number for number in group if number not in result.completed_ids]
-            self._each(goal, result, left, "complete", self._complete, (first + 1, total))
-
-    def _side_by_side(self, goal, result, group: Sequence[InstanceId], first: int, total: int) -> None:
-        """A job for several objects; result.completed_ids gets those that are complete by its end.
-
-        first: number of the first one in the series, from 1.
-        """
-        reports = {number: _report(goal, number, index, total) for index, number in enumerate(group, first)}
-        told = [group[0]]  # the one that is told of
-
-        def work(progress: ProgressCallback) -> None:
-            def progress_of(number: InstanceId) -> ProgressCallback:
-                def report(*said) -> None:
-                    told[0] = number
-                    progress(*said)
-
-                return report
-
-            def done(number: InstanceId) -> None:
-                result.completed_ids.append(number)
-                self._worker.publish()
-
-            for number in group:
-                self._require_exportable(goal.request, number)
-            request = goal.request
-            self._worker.scene.complete_each(
-                group, progress_of, request.num_samples or None, request.seed, done
-            )
-
-        try:
-            self._handling.run_for_goal(
-                goal, "complete_instances", work, lambda *said: reports[told[0]](*said)
-            )
-        except Cancelled:
-            raise
-        except Exception as error:  # the worker has counted it
-            logger.info("objects %s are tried one by one: %s", group, describe(error))
-
-    def _each(
-        self,
-        goal,
-        result,
-        ids: Sequence[InstanceId],
-        stage: str,
-        step: Callable[..., None],
-        place: tuple[int, int] | None = None,
-    ) -> None:
-        """A job for each object; note in the result which failed and why.
-
-        place: number of the first one in the series, from 1, and of all; None = these are all.
-        """
-        first, total = place or (1, len(ids))
-        for index, instance_id in enumerate(ids, first):
+    def _each(self, goal, result, ids: Sequence[InstanceId], stage: str, step: Callable[..., None]) -> None:
+        """A job for each object; note in the result which failed and why."""
+        for index, instance_id in enumerate(ids, 1):
 
             def work(progress: ProgressCallback, instance_id: InstanceId = instance_id) -> None:
                 step(goal.request, instance_id, progress)
 
             try:
-                self._job(goal, stage, work, instance_id, index, total)
+                self._job(goal, stage, work, instance_id, index, len(ids))
                 if instance_id not in result.completed_ids:
                     result.completed_ids.append(instance_id)
             except Cancelled:
@@ -144,22 +79,23 @@ class CompletingSeries:
         index: int,
         total: int,
     ) -> None:
-        report = _report(goal, instance_id, index, total)
+        def make_feedback(stage: str, fraction: float, message: str):
+            return CompleteInstances.Feedback(
+                instance_id=instance_id, index=index, total=total, stage=message or stage, progress=fraction
+            )
+
+        report = feedback(goal, make_feedback, every_message=True)
         report(stage, 0.0, "")
         self._handling.run_for_goal(goal, "complete_instances", work, report)
 
     # ── in the worker ─────────────────────────────────────────────────────────────────────────────
 
     def _complete(self, request, instance_id: InstanceId, progress: ProgressCallback) -> None:
-        self._require_exportable(request, instance_id)
         scene = self._worker.scene
+        if request.formats:
+            require_exportable(self._folder(instance_id), scene.config.export.of_formats(request.formats))
         scene.complete(instance_id, request.num_samples or None, request.seed, progress, rest=False)
         self._worker.publish()
-
-    def _require_exportable(self, request, instance_id: InstanceId) -> None:
-        if request.formats:
-            config = self._worker.scene.config.export.of_formats(request.formats)
-            require_exportable(self._folder(instance_id), config)
 
     def _rest(self, goal, ids: Sequence[InstanceId], total: int) -> None:
         """A job that lets those of the objects that are still there lie together."""
@@ -185,17 +121,6 @@ class CompletingSeries:
 
     def _folder(self, instance_id: InstanceId) -> Path:
         return folder_under(self._data_folder, f"objects/{instance_id}")
-
-
-def _report(goal, instance_id: int, index: int, total: int) -> ProgressCallback:
-    """Progress of one object (0: of all together) as feedback of the goal."""
-
-    def make_feedback(stage: str, fraction: float, message: str):
-        return CompleteInstances.Feedback(
-            instance_id=instance_id, index=index, total=total, stage=message or stage, progress=fraction
-        )
-
-    return feedback(goal, make_feedback, every_message=True)
 
 
 def _tell_failures(result, total: int) -> None:

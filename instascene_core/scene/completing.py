@@ -17,12 +17,6 @@ SIDE_BY_SIDE = frozenset({"learned", "carving"})
 
 Complete = Callable[[InstanceId, ProgressCallback], CompletedObject]
 Take = Callable[[CompletedObject], None]
-ProgressOf = Callable[[InstanceId], ProgressCallback]  # how the work on one object is told
-
-
-def objects_at_once(config: CompletionConfig) -> int:
-    """How many objects are completed side by side: as configured, where there are as many threads."""
-    return min(config.at_once, thread_count()) if config.prior in SIDE_BY_SIDE else 1
 
 
 def complete_each(
@@ -30,61 +24,64 @@ def complete_each(
     complete: Complete,
     take: Take,
     config: CompletionConfig,
-    progress_of: ProgressOf,
+    progress: ProgressCallback,
 ) -> dict[InstanceId, str]:
-    """Complete the objects `ids`, `objects_at_once` at a time; by id, why those that could not be were not.
+    """Complete the objects `ids`, `config.at_once` at a time where there are as many threads; by id, why
+    those that could not be were not.
 
     complete: makes one, in any thread.  take: gets each in the calling thread, in the order of `ids`.  The
-    results do not depend on how many are made at a time.  Where a callback of `progress_of` cancels or one
-    object fails, those that are complete by then are taken.
+    results do not depend on how many are made at a time.  Where `progress` cancels or one fails, those that
+    are complete by then are taken.
     """
-    at_once = min(objects_at_once(config), len(ids))
+    told = _Told(ids, progress)
+    at_once = min(config.at_once, thread_count(), len(ids)) if config.prior in SIDE_BY_SIDE else 1
     if at_once > 1:
-        return _side_by_side(ids, complete, take, at_once, progress_of)
+        return _side_by_side(told, complete, take, at_once)
     failures = {}
-    for instance_id in ids:
+    for index, instance_id in enumerate(ids):
         try:
-            take(complete(instance_id, progress_of(instance_id)))
+            take(complete(instance_id, told.of(index)))
         except InputError as error:
             failures[instance_id] = str(error)
+        told.shares[index] = 1.0
     return failures
 
 
-def joint_progress(ids: Sequence[InstanceId], progress: ProgressCallback) -> ProgressOf:
-    """Tells `progress` how far all objects are together."""
-    shares = dict.fromkeys(ids, 0.0)
+class _Told:
+    """How far all objects are together."""
 
-    def of(instance_id: InstanceId) -> ProgressCallback:
+    def __init__(self, ids: Sequence[InstanceId], progress: ProgressCallback) -> None:
+        self.ids, self.progress = ids, progress
+        self.shares = [0.0] * len(ids)  # of each object that is done
+
+    def of(self, index: int) -> ProgressCallback:
+        """The callback for one object."""
+
         def report(stage: str, fraction: float, message: str = "") -> None:
-            shares[instance_id] = fraction
-            progress(stage, sum(shares.values()) / len(ids), f"object {instance_id}: {message}")
+            self.shares[index] = fraction
+            done = sum(self.shares) / len(self.ids)
+            self.progress(stage, done, f"object {self.ids[index]}: {message}")
 
         return report
 
-    return of
 
-
-def _side_by_side(
-    ids: Sequence[InstanceId], complete: Complete, take: Take, at_once: int, progress_of: ProgressOf
-) -> dict[InstanceId, str]:
+def _side_by_side(told: _Told, complete: Complete, take: Take, at_once: int) -> dict[InstanceId, str]:
     import instascene_core.geometry.open3d_loader  # noqa: F401 (once, before the threads)
 
     events: SimpleQueue[Callable[[], None]] = SimpleQueue()  # what the calling thread is to do
     stopped = threading.Event()
 
-    def work(instance_id: InstanceId) -> CompletedObject:
-        told = progress_of(instance_id)
-
+    def work(index: int) -> CompletedObject:
         def report(stage: str, fraction: float, message: str = "") -> None:
             if stopped.is_set():
                 raise Cancelled
-            events.put(lambda: told(stage, fraction, message))
+            events.put(lambda: told.of(index)(stage, fraction, message))
 
-        return complete(instance_id, report)
+        return complete(told.ids[index], report)
 
     failures: dict[InstanceId, str] = {}
     with workers(at_once) as pool:
-        made = [pool.submit(work, instance_id) for instance_id in ids]
+        made = [pool.submit(work, index) for index in range(len(told.ids))]
         for future in made:
             future.add_done_callback(lambda _: events.put(lambda: None))  # wakes who waits for it
         taken = 0
@@ -92,10 +89,11 @@ def _side_by_side(
             for taken, future in enumerate(made):
                 while not (future.done() and events.empty()):
                     events.get()()
+                told.shares[taken] = 1.0
                 try:
                     take(future.result())
                 except InputError as error:
-                    failures[ids[taken]] = str(error)
+                    failures[told.ids[taken]] = str(error)
             return failures
         except BaseException:
             stopped.set()

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from instascene_core.rendering import choose_device, device_name
 from instascene_core.scene import editing, following, removal
 from instascene_core.scene.begun import BegunWork, Limits
 from instascene_core.scene.checking import RecordingCheck
-from instascene_core.scene.completing import ProgressOf, complete_each, joint_progress
+from instascene_core.scene.completing import complete_each
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
 from instascene_core.scene.reading import SceneReading
@@ -219,35 +219,20 @@ class Scene(SceneReading):
         if self.state.decomposition is None:
             self.segment(progress)
         ids = [instance.id for instance in self.require_instances().objects]
-        failures = self.complete_each(ids, joint_progress(ids, progress), num_samples, seed)
-        progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
-        self.state = self._rested(self.state, set(ids) - set(failures), progress)
-        return failures
+        known, completed = self.state.require_decomposition(), set()
+        clock = Stopwatch("complete")
 
-    def complete_each(
-        self,
-        ids: Sequence[InstanceId],
-        progress_of: ProgressOf,
-        num_samples: int | None = None,
-        seed: int | None = None,
-        done: Callable[[InstanceId], None] = lambda number: None,
-    ) -> dict[InstanceId, str]:
-        """Complete instances of the latest decomposition, several at a time, each as it is by itself (see
-        `lay_to_rest`); by id, why those that could not be were not.
-
-        progress_of: the callback for one of them.  done: told each one that the scene has.
-        """
-        known, clock = self.state.require_decomposition(), Stopwatch("complete")
+        def make(instance_id: InstanceId, report: ProgressCallback) -> CompletedObject:
+            return complete(known, instance_id, self.config, report, num_samples=num_samples, seed=seed)
 
         def take(result: CompletedObject) -> None:
             self.state = self.state.with_object(self._placed(result), clock.metrics())
-            done(result.instance_id)
+            completed.add(result.instance_id)
 
-        how = {"num_samples": num_samples, "seed": seed}
-        return complete_each(
-            ids, lambda number, report: complete(known, number, self.config, report, **how), take,
-            self.config.completion, progress_of,
-        )  # fmt: skip
+        failures = complete_each(ids, make, take, self.config.completion, progress)
+        progress("complete", 1.0, f"{len(ids) - len(failures)} of {len(ids)} objects")
+        self.state = self._rested(self.state, completed, progress)
+        return failures
 
     def _placed(self, result: CompletedObject) -> CompletedObject:
         """With the world's offset, where there is one."""

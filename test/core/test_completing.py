@@ -14,13 +14,9 @@ from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ObservingConfig
 from instascene_core.errors import Cancelled, InputError
 from instascene_core.progress import no_progress
-from instascene_core.scene.completing import complete_each, joint_progress
+from instascene_core.scene.completing import complete_each
 
 TWO = CompletionConfig(at_once=2)
-
-
-def quiet(number):
-    return no_progress
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +40,7 @@ def test_two_are_made_at_a_time_and_taken_in_order():
         assert threading.current_thread() is here
         taken.append(thing)
 
-    assert complete_each([1, 2, 3], make, take, TWO, quiet) == {}
+    assert complete_each([1, 2, 3], make, take, TWO, no_progress) == {}
     assert taken == [1, 2, 3]
 
 
@@ -56,7 +52,7 @@ def test_what_cannot_be_completed_is_told_and_the_rest_goes_on(at_once):
         return number
 
     taken = []
-    failures = complete_each([1, 2, 3], make, taken.append, replace(TWO, at_once=at_once), quiet)
+    failures = complete_each([1, 2, 3], make, taken.append, replace(TWO, at_once=at_once), no_progress)
     assert (taken, failures) == ([1, 3], {2: "Too little of it was seen."})
 
 
@@ -73,8 +69,7 @@ def test_progress_of_all_grows_to_one_in_the_callers_thread(at_once):
             report("complete", fraction, "meshing")
         return number
 
-    complete_each([4, 5, 6], make, lambda thing: None, replace(TWO, at_once=at_once),
-                  joint_progress([4, 5, 6], progress))  # fmt: skip
+    complete_each([4, 5, 6], make, lambda thing: None, replace(TWO, at_once=at_once), progress)
     fractions = [fraction for fraction, _ in told]
     assert len(told) == 9 and fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
     assert {message for _, message in told} == {f"object {k}: meshing" for k in (4, 5, 6)}
@@ -99,7 +94,7 @@ def test_a_cancel_stops_the_others_and_keeps_what_is_complete():
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        complete_each([1, 2, 3], make, taken.append, TWO, lambda number: progress)
+        complete_each([1, 2, 3], make, taken.append, TWO, progress)
     assert taken == [2]  # of 1 it was asked too early, 3 was stopped or never begun
     assert 1 in stopped
 
@@ -113,7 +108,7 @@ def test_an_error_of_one_is_raised_and_the_complete_ones_stay():
         return number
 
     with pytest.raises(MemoryError):
-        complete_each([1, 2], make, taken.append, TWO, quiet)
+        complete_each([1, 2], make, taken.append, TWO, no_progress)
     assert taken == [1]
 
 
@@ -124,7 +119,7 @@ def test_priors_that_want_everything_get_it_alone():
         assert threading.current_thread() is here
         return number
 
-    complete_each([1, 2], make, lambda thing: None, replace(TWO, prior="multiview"), quiet)
+    complete_each([1, 2], make, lambda thing: None, replace(TWO, prior="multiview"), no_progress)
 
 
 def test_the_same_bits_side_by_side():
@@ -139,7 +134,7 @@ def test_the_same_bits_side_by_side():
         complete_each(
             [2, 3, 4],
             lambda number, report: complete(frames, number, None, config, progress=report),
-            found.append, replace(config, at_once=at_once), quiet,
+            found.append, replace(config, at_once=at_once), no_progress,
         )  # fmt: skip
         return found
 

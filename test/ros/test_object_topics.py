@@ -1,8 +1,5 @@
 """Topics about completed objects at the real node: what subscribers get, early and late."""
 
-import threading
-import time
-
 import numpy as np
 import pytest
 import rclpy
@@ -18,8 +15,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
-from instascene_core.scene import completing
-from instascene_core.scene import scene as scene_module
 from instascene_ros.scene_messages import OBJECT_CLOUD_TYPE
 
 ALL = QoSProfile(
@@ -164,45 +159,6 @@ def test_a_series_tells_each_object_by_itself_then_at_rest_and_then_with_its_fil
         size = message.dimensions
         assert np.allclose(np.ptp(mesh.vertices, axis=0), (size.x, size.y, size.z), atol=1e-5)
     assert {f.instance_id for f in feedback} == {RED, BLUE, 0}
-
-
-def test_a_series_completes_several_side_by_side_and_tells_of_each(client, monkeypatch):
-    both, complete_one, made = threading.Barrier(2, timeout=20), scene_module.complete, []
-
-    def meeting(known, number, *given, **how):
-        made.append(number)
-        both.wait()  # each waits for the other
-        return complete_one(known, number, *given, **how)
-
-    monkeypatch.setattr(scene_module, "complete", meeting)
-    monkeypatch.setattr(completing, "thread_count", lambda: 2)
-    heard, feedback = client.listen(CompletedObject, "completed_objects", ALL), []
-    goal = client.send_goal(CompleteInstances, "complete_instances", feedback, num_samples=1)
-    outcome = result_of(goal)
-    assert outcome.result.success and list(outcome.result.completed_ids) == [RED, BLUE]
-    assert sorted(made) == sorted([RED, BLUE])  # once each
-    wait_for(lambda: len(heard) == 4, 10, "each object twice")
-    assert [m.instance_id for m in heard] == [RED, BLUE] * 2
-    assert {(f.instance_id, f.index, f.total) for f in feedback} == {(RED, 1, 2), (BLUE, 2, 2), (0, 2, 2)}
-
-
-def test_where_there_is_no_memory_for_two_each_is_completed_by_itself(client, monkeypatch):
-    beside, complete_one = threading.Lock(), scene_module.complete
-
-    def alone(known, number, *given, **how):
-        if not beside.acquire(blocking=False):
-            raise MemoryError("not enough for two")
-        try:
-            time.sleep(0.3)
-            return complete_one(known, number, *given, **how)
-        finally:
-            beside.release()
-
-    monkeypatch.setattr(scene_module, "complete", alone)
-    monkeypatch.setattr(completing, "thread_count", lambda: 2)
-    outcome = result_of(client.send_goal(CompleteInstances, "complete_instances", num_samples=1))
-    assert outcome.result.success, outcome.result.message
-    assert sorted(outcome.result.completed_ids) == sorted([RED, BLUE])
 
 
 def test_a_series_without_any_success_is_aborted_and_says_which_failed(client):
