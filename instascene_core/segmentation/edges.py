@@ -20,7 +20,7 @@ def border_offset(labels: Sequence[np.ndarray], colors: Sequence[np.ndarray]) ->
     """
     profile = np.zeros(2 * REACH + 1)
     for image, rgb in zip(labels, colors, strict=True):
-        lab, image = _lab(rgb), np.maximum(image, 0)
+        lab, image = cielab(rgb), np.maximum(image, 0)
         for axis in (0, 1):
             gradient = np.linalg.norm(np.diff(lab, axis=axis), axis=-1)
             border = np.diff(image, axis=axis) != 0
@@ -34,7 +34,7 @@ def border_offset(labels: Sequence[np.ndarray], colors: Sequence[np.ndarray]) ->
     return float(np.sqrt((peak * np.arange(-REACH, REACH + 1) ** 2).sum() / peak.sum()))
 
 
-def _lab(rgb: np.ndarray) -> np.ndarray:
+def cielab(rgb: np.ndarray) -> np.ndarray:
     """[H, W, 3] float32 CIE Lab in 8 bits: lightness counts 2.55 times."""
     import cv2
 

@@ -19,7 +19,9 @@ from instascene_core.segmentation.border_network import (
     load_border_network,
     save_border_network,
 )
-from instascene_core.segmentation.borders import REACH, BorderRefiner, border_input, doubt_of
+from instascene_core.segmentation.borders import REACH, BorderRefiner, Way, border_input, doubt_of
+from instascene_core.segmentation.color_vote import snap_to_edges
+from instascene_core.segmentation.edges import border_offset
 
 CONFIG = EdgeConfig()
 
@@ -68,6 +70,39 @@ def test_borders_off_by_some_pixels_are_measured_and_brought_back(refiner):
         assert iou(off, labels, label) < 0.9
         assert iou(found, labels, label) > 0.95
     assert set(np.unique(found)) == {UNLABELLED, 4, 7}
+
+
+def test_the_way_is_taken_that_brings_borders_nearest_to_edges(refiner):
+    """Whichever it is, borders lie no further off than they did, and not as by the other ways."""
+    labels, image = picture()
+    view, off = seen(image), moved(labels, 3)
+    best = refiner.best_way([off], [view])
+    assert best.by != "nothing" and best.offset == pytest.approx(border_offset([off], [image]))
+    left = {
+        by: border_offset([refiner.moved(off, image, None, Way(by, best.offset))], [image])
+        for by in ("nothing", "network", "vote")
+    }
+    assert left[best.by] == min(left.values()) < 0.8 * left["nothing"]
+    assert refiner.best_way([], []) == Way()
+    assert np.array_equal(refiner.moved(off, image, None, Way()), off)
+
+
+def test_the_network_is_no_way_where_borders_seem_exact():
+    labels, image = picture(1)
+    strict = BorderRefiner.from_config(replace(CONFIG, least_offset=100.0))
+    assert strict.best_way([moved(labels, 3)], [seen(image)]).by == "vote"
+
+
+def test_the_vote_brings_borders_back_and_keeps_what_is_thinner_than_the_doubt():
+    labels, image = picture()
+    found = snap_to_edges(moved(labels, 3), image, 5.0)
+    for label in (4, 7):
+        assert iou(found, labels, label) > 0.95
+    labels, image = picture(3)
+    labels[5:8, 20:140], image[5:8, 20:140] = 9, (20, 200, 30)
+    assert iou(snap_to_edges(labels, image, 5.0), labels, 9) > 0.9
+    whole = np.full((40, 60), 3, dtype=np.int32)
+    assert (snap_to_edges(whole, image[:40, :60], 3.0) == 3).all()
 
 
 def test_exact_borders_are_left_alone(refiner):

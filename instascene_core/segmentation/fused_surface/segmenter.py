@@ -8,7 +8,7 @@ from instascene_core.config.segmentation import FusedSurfaceConfig, MaskConfig, 
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.images import resize
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.segmentation.borders import BorderRefiner
+from instascene_core.segmentation.borders import BorderRefiner, Way
 from instascene_core.segmentation.fused_surface.cutters import CutSurface, Cutter
 from instascene_core.segmentation.fused_surface.evidence import from_bytes
 from instascene_core.segmentation.fused_surface.lookup import SurfaceLookup
@@ -56,7 +56,7 @@ class SurfaceSegmenter:
         self._lookup: SurfaceLookup | None = None
         self._scores: dict[int, float] = {}
         self._borders = BorderRefiner.from_config(config.edges)
-        self._offset = 0.0  # pixels that borders of the labels lie off
+        self._way = Way()  # of moving the labels' borders
 
     @property
     def ids_are_global(self) -> bool:
@@ -75,7 +75,7 @@ class SurfaceSegmenter:
         if self._cut is not None:
             self._lookup = SurfaceLookup(self._cut.surface, self.support, self._config)
             self._scores = part_scores(self._cut)
-            self._offset = self._border_offset(small, self._cut, self._lookup)
+            self._way = self._way_to_edges(small, self._cut, self._lookup)
         self._prepared = True
         progress("segmentation", 1.0, f"{max(self._scores, default=0)} parts in the fused surface")
 
@@ -91,7 +91,7 @@ class SurfaceSegmenter:
             return LabelImage(nothing, {}, (f"Nothing stands out from the structure in '{frame.name}'.",))
         small = limit_size(frame, self._max_pixels)
         labels = self._look_up(small, self._cut, self._lookup)
-        labels = self._borders.refined(labels, small.rgb, small.depth, self._offset)
+        labels = self._borders.moved(labels, small.rgb, small.depth, self._way)
         labels = tidy_labels(resize(labels, shape[1], shape[0], smooth=False), self._masks)
         present = np.unique(labels[labels >= 1])
         return LabelImage(labels, {int(i): self._scores[int(i)] for i in present})
@@ -113,12 +113,11 @@ class SurfaceSegmenter:
         labels = np.where(element >= 0, cut.part[element], UNLABELLED).astype(np.int32)
         return self._cutter.complete(labels, foreground)
 
-    def _border_offset(self, frames: Sequence[Frame], cut: CutSurface, lookup: SurfaceLookup) -> float:
-        """How far borders of the looked-up labels lie off, in pixels, as measured on some frames."""
+    def _way_to_edges(self, frames: Sequence[Frame], cut: CutSurface, lookup: SurfaceLookup) -> Way:
+        """How borders of the looked-up labels are best moved, as measured on some frames."""
         with_depth = [frame for frame in frames if frame.depth is not None]
         some = with_depth[:: max(1, len(with_depth) // max(1, self._config.edges.frames))]
-        labels = [self._look_up(frame, cut, lookup) for frame in some]
-        return self._borders.offset_of(labels, [frame.rgb for frame in some])
+        return self._borders.best_way([self._look_up(frame, cut, lookup) for frame in some], some)
 
     def _foreground(self, frame: Frame, cut: CutSurface) -> np.ndarray | None:
         """[H, W] probability of being an object, for a frame at the working size; None = geometry decides."""
