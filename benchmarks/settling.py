@@ -42,8 +42,9 @@ from instascene_core.scene.resting.bodies import BodiesBudget, collision_bodies
 from instascene_core.synthetic import generate_scene
 
 # Nobody tunes on them; 801, 803 and d1 are for that.  64917 came for 64915, which was looked at before
-# the last rule: pairs deeper than `max_generated` move no surface.
-SEEDS = (64911, 64912, 64913, 64914, 64917)
+# the last rule: pairs deeper than `max_generated` move no surface.  64918 came for 64911, whose shifts were
+# seen before these became the likeliest ones.
+SEEDS = (64918, 64912, 64913, 64914, 64917)
 SECONDS = 2.0
 FOUND_IOU = 0.5
 FORMATS = ("ply", "collision", "mjcf")

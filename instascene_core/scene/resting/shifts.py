@@ -44,7 +44,7 @@ def shifts(
 def _place_error(thing: Thing, config: RestingConfig) -> float:
     """Metres that the object as a whole may be off: the median error of its observed surface, and `left`
     where nothing of it was seen."""
-    seen = thing.error[thing.generated <= 0.5]
+    seen = thing.error[~thing.loose]
     return max(float(np.median(seen)), config.grain) if len(seen) else config.left
 
 
