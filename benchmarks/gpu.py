@@ -1,16 +1,21 @@
-"""The CUDA backend against the CPU kernel: `python -m benchmarks.gpu [--seed 1] [--quick]`.
+"""The CUDA backend against the CPU kernel: `python -m benchmarks.gpu [--recording FOLDER] [--quick]`.
 
 Prints and writes to benchmarks/results/gpu.json: quantiles of the difference of images and gradients,
-rendering frames per second at 1280×720 with 500k Gaussians, forward + backward times, and the seconds in
-which training on the GPU reaches what the CPU ends with.  Without a GPU it says so in one sentence and
-measures nothing.
+rendering frames per second at 1280×720 with 500k Gaussians, forward + backward times, the seconds in which
+training on the GPU reaches what the CPU ends with, and the whole job on a recording, reconstructed on either.
+Without a GPU it says so in one sentence and measures nothing.
 """
 
 import argparse
+import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -113,10 +118,28 @@ def training(seed: int, iterations: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def run(seed: int, quick: bool) -> dict[str, object]:
+def whole_job(recording: Path, device: str) -> dict:
+    """`instascene run`, reconstructed on a device: seconds by stage and in all, and what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "instascene_core.start", "run", str(recording), "--quiet"]
+        command += ["--output", str(Path(folder) / "out"), "--set", f"reconstruction.device={device}"]
+        start = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds = time.perf_counter() - start
+        metrics = json.loads((Path(folder) / "out" / "metrics.json").read_text())
+    accuracy = metrics.get("accuracy", {})
+    return {
+        "recording": recording.name, "device": device, "cores": os.cpu_count(), "frames": metrics["frames"],
+        "seconds": seconds, "stages": metrics["seconds"], "psnr": metrics["psnr"],
+        "peak_memory_mb": metrics["peak_memory_mb"], "instances": metrics["instances"],
+        "mean_volume_iou": accuracy.get("mean_volume_iou_all"),
+    }  # fmt: skip
+
+
+def run(seed: int, quick: bool, recordings: list[Path]) -> dict[str, object]:
     """All measurements, printed as they come."""
     show = sys.stdout.write
-    found: dict[str, object] = {"gpu": device_name(GPU), "gsplat": GSPLAT_VERSION}
+    found: dict = {"gpu": device_name(GPU), "gsplat": GSPLAT_VERSION}
     parities: list[dict[str, object]] = []
     found.update(quantiles=QUANTILES, parity=parities)
     show(f"{found['gpu']}, gsplat {GSPLAT_VERSION}, torch {torch.__version__}\n")
@@ -138,19 +161,27 @@ def run(seed: int, quick: bool) -> dict[str, object]:
         f"{trained['gpu_seconds_to_cpu_psnr']:.1f} s, {trained['gpu_psnr']:.2f} dB after "
         f"{trained['gpu_seconds']:.1f} s\n"
     )
+    found["jobs"] = []
+    for recording in recordings:
+        for device in ("cpu", "cuda"):
+            found["jobs"].append(job := whole_job(recording, device))
+            stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in job["stages"].items())
+            show(f"{recording.name} on {device}: {job['seconds']:.1f} s ({stages}), {job['psnr']:.2f} dB, ")
+            show(f"mean IoU {job['mean_volume_iou']}\n")
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1, help="of the procedural scene trained on")
+    parser.add_argument("--recording", type=Path, action="append", default=[], help="for the whole job")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, nothing written")
     arguments = parser.parse_args()
     if problem := cuda_problem():
         sys.stdout.write(f"Nothing measured: {problem}\n")
         return
     made_by = provenance_of("gpu")
-    found = run(arguments.seed, arguments.quick)
+    found = run(arguments.seed, arguments.quick, arguments.recording)
     if not arguments.quick:
         write_results(RESULTS / "gpu.json", "gpu", found, made_by)
 

@@ -36,7 +36,10 @@ _streaming = _rows("streaming", (*DECOMPOSITION, *COMPLETION))
 # By file and list.  A list that is absent here (a summary) is computed from the rows of the others.
 RECORDS: dict[str, dict[str, Rows]] = {
     "kernel": dict.fromkeys(("kernel", "iteration", "utilisation", "twin"), _kernel),
-    "gpu": dict.fromkeys(("parity", "speed", "training"), _gpu),
+    "gpu": {
+        **dict.fromkeys(("parity", "speed", "training"), _gpu),
+        "jobs": _rows("gpu", identity=("recording", "device")),
+    },
     "registration": {"runs": _rows("registration")},
     "reconstruction": {"runs": _reconstruction},
     "reconstruction_speed": {"runs": _reconstruction},

@@ -165,7 +165,14 @@ def test_benchmarks_write_through_the_one_writer(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "speed", lambda *_: dict.fromkeys(speeds, 1))
     trained = ("cpu_seconds", "cpu_psnr", "gpu_seconds_to_cpu_psnr", "gpu_psnr", "gpu_seconds")
     monkeypatch.setattr(gpu, "training", lambda *_: dict.fromkeys(trained, 1.0))
-    assert [row["scene"] for row in written(gpu, name="gpu")["parity"]] == ["surface", "fog"]
+    job = {"seconds": 1.0, "stages": {"masks": 1.0}, "psnr": 30.0, "mean_volume_iou": None}
+    monkeypatch.setattr(gpu, "whole_job", lambda of, on: {"recording": of.name, "device": on, **job})
+    found = written(gpu, "--recording", "table", name="gpu")
+    assert [row["scene"] for row in found["parity"]] == ["surface", "fog"]
+    assert [(row["recording"], row["device"]) for row in found["jobs"]] == [
+        ("table", "cpu"),
+        ("table", "cuda"),
+    ]
 
     monkeypatch.setattr(streaming, "stream", lambda *_: RUN)
     monkeypatch.setattr(streaming, "endless", lambda *_: {"frames": 2000})
