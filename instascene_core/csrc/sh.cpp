@@ -159,7 +159,8 @@ void backpropagate(const Arguments& a, int threads, const float* colors, const f
       for (int k = 1; k < K; ++k)
         g_dir += grad[k] * fma(g[0], sh[3 * k], fma(g[1], sh[3 * k + 1], g[2] * sh[3 * k + 2]));
       const V3 g_mean = (g_dir - d.unit * dot(d.unit, g_dir)) * d.inv_norm;
-      const Mask finite = (d.inv_norm - d.inv_norm) == F(0.0f);
+      // A broken Gaussian must not reach the camera's sum; its NaN does not survive `direction`'s norm.
+      const Mask finite = (g_mean.x - g_mean.x) + (g_mean.y - g_mean.y) + (g_mean.z - g_mean.z) == F(0.0f);
       const V3 kept = {zero_unless(finite, g_mean.x), zero_unless(finite, g_mean.y),
                        zero_unless(finite, g_mean.z)};
       camera_sum += store_gradients<K>(a, first, g, y, kept, g_sh, g_means);

@@ -28,7 +28,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import ModuleType
 
@@ -102,15 +102,15 @@ class Tiles:
 class CudaRendering:
     """The images of one view, differentiable, and what later passes need."""
 
-    images: RasterImages  # median_depth and distortion None unless asked for
     view: RasterView
     splats: Splats
+    images: RasterImages = field(init=False)  # median_depth and distortion None unless asked for
 
     @property
     def visible(self) -> torch.Tensor:
         """[N] bool: the Gaussian's box reaches the image."""
         result = torch.zeros(len(self.view.means), dtype=torch.bool, device=self.view.means.device)
-        result[self.splats.ids] = True
+        result[self.splats.ids] = self.splats.box_radius[:, 0] > 0
         return result
 
     @cached_property
@@ -140,12 +140,19 @@ def render(
 
     `screen` [N] is filled when gradients flow back.  The median depth costs a channel, the distortion a pass.
     """
-    splats = project(view, screen)
-    rendering = CudaRendering(_blank_images(view), view, splats)
-    if len(splats.ids):
-        features = torch.cat([view.colors[splats.ids], splats.offset[:, None].to(view.colors)], dim=1)
-        by_lists = bool(splats.crossing.any())
-        sums = (_sums_of_lists if by_lists else _sums_by_gsplat)(rendering, features, median_depth)
+    return blend(view, project(view, screen), median_depth, distortion)
+
+
+def blend(view: RasterView, splats: Splats, median_depth: bool, distortion: bool) -> CudaRendering:
+    """`render` of Gaussians that are projected already."""
+    rendering = CudaRendering(view, splats)
+    shown, crossing = torch.stack([(splats.box_radius > 0).any(), splats.crossing.any()]).tolist()
+    if not shown:
+        rendering.images = _blank_images(view)
+    else:
+        colors = view.colors.index_select(0, splats.ids)
+        features = torch.cat([colors, splats.offset[:, None].to(colors)], dim=1)
+        sums = (_sums_of_lists if crossing else _sums_by_gsplat)(rendering, features, median_depth)
         rendering.images = _images(view, sums)
         if distortion:
             rendering.images.distortion = rendering.lists.distortion()

@@ -5,12 +5,19 @@ import torch
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering.cuda import CudaRendering, render
+from instascene_core.rendering.cuda import CudaRendering, blend
+from instascene_core.rendering.cuda_graphs import Recorder
 from instascene_core.rendering.sh import sh_colors
+from instascene_core.rendering.splats import Splats, project
 from instascene_core.rendering.training_pass import ModelGradients, rendered
 from instascene_core.rendering.view import NEAR_PLANE, ImageGradients, RasterImages, RasterView, pose_tensor
 
 _TRAINED = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
+
+
+def recordable(tensor: torch.Tensor) -> bool:
+    """Whether CUDA graphs can take it: on a GPU (one that only says so has none), and not empty."""
+    return tensor.is_cuda and len(tensor) > 0
 
 
 class CudaTrainingPass:
@@ -22,6 +29,7 @@ class CudaTrainingPass:
 
     def __init__(self) -> None:
         self._leaves: dict[str, torch.Tensor] = {}
+        self._recorder = Recorder()
         self._rendering: CudaRendering | None = None
         self._screen: torch.Tensor | None = None
         self._image_gradients: ImageGradients | None = None
@@ -47,22 +55,22 @@ class CudaTrainingPass:
         leaves = {name: getattr(gaussians, name).detach().requires_grad_() for name in _TRAINED}
         pose = pose_tensor(world_from_camera, like.device).to(like.dtype).requires_grad_()
         degree = gaussians.sh_degree if sh_degree is None else min(sh_degree, gaussians.sh_degree)
-        colors = sh_colors(leaves["means"], leaves["sh"], pose[:3, 3], degree)
+        self._leaves = {**leaves, "world_from_camera": pose}
         view = RasterView(
             leaves["means"],
             leaves["quaternions"],
             leaves["log_scales"],
             leaves["logit_opacities"],
-            colors,
+            like,
             pose,
             camera,
             None if background is None else background.detach().clone(),  # it may step before `backward`
             near,
         )
-        self._leaves, self._screen = {**leaves, "world_from_camera": pose}, like.new_zeros(len(like))
-        self._rendering = render(view, self._screen, median_depth=False, distortion=False)
+        splats, view.colors = self._project(view, leaves, degree)
+        self._rendering = blend(view, splats, median_depth=False, distortion=False)
         images = self._rendering.images
-        self._image_gradients = ImageGradients.zeros(camera, colors.shape[1], images.color.dtype, like.device)
+        self._image_gradients = ImageGradients.zeros(camera, 3, images.color.dtype, like.device)
         return RasterImages(  # median_depth and distortion were not asked for
             images.color.detach().contiguous(),
             images.alpha.detach().contiguous(),
@@ -71,6 +79,19 @@ class CudaTrainingPass:
             images.normal.detach().contiguous(),
             None,
         )
+
+    def _project(
+        self, view: RasterView, leaves: dict[str, torch.Tensor], degree: int
+    ) -> tuple[Splats, torch.Tensor]:
+        """The Gaussians as the view shows them, and their colours [N, 3]; `_screen` takes their pull."""
+        if recordable(view.means):
+            pose = view.world_from_camera
+            recorded = self._recorder.projection(leaves, pose, view.camera, view.near, degree)
+            self._screen = recorded.screen
+            return recorded(leaves, pose)
+        self._screen = torch.zeros_like(view.means[:, 0])
+        colors = sh_colors(view.means, leaves["sh"], view.world_from_camera[:3, 3], degree)
+        return project(view, self._screen), colors
 
     @property
     def visible(self) -> torch.Tensor:

@@ -20,6 +20,8 @@ from instascene_core.rendering import fused_torch
 from instascene_core.rendering.library import check, kernel, num_threads, pointer
 from instascene_core.rendering.view import SurfaceImages
 
+_BETAS, _EPSILON = (0.9, 0.999), 1e-15
+
 
 def write_photometric(
     image: torch.Tensor,
@@ -109,8 +111,8 @@ def adam_step(
     square: torch.Tensor,
     step: int,
     learning_rate: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    epsilon: float = 1e-15,
+    betas: tuple[float, float] = _BETAS,
+    epsilon: float = _EPSILON,
     chosen: torch.Tensor | None = None,
 ) -> None:
     """One step of Adam (Kingma and Ba 2015) in place on `parameter` [N, …] and its moments.
@@ -136,6 +138,23 @@ def adam_step(
             1 - betas[1] ** step, num_threads(),
         )
     )  # fmt: skip
+
+
+def adam_steps(
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    means: list[torch.Tensor],
+    squares: list[torch.Tensor],
+    step: int,
+    learning_rates: list[float],
+) -> None:
+    """`adam_step` of several parameters on one device, each with a learning rate of its own."""
+    if parameters and parameters[0].device.type != "cpu":
+        fused_torch.adam_steps(parameters, gradients, means, squares, step, learning_rates, _BETAS, _EPSILON)
+        return
+    together = zip(parameters, gradients, means, squares, learning_rates, strict=True)
+    for parameter, gradient, mean, square, rate in together:
+        adam_step(parameter, gradient, mean, square, step, rate)
 
 
 def _require(like: torch.Tensor, tensor: torch.Tensor, name: str) -> None:

@@ -5,6 +5,8 @@ kernel functions in `rendering.fused`, which training on the CPU uses.  Images a
 [0, 1], depth is z-depth in the world's unit, normals point toward the camera.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -13,6 +15,8 @@ from instascene_core.camera import PinholeCamera
 
 _SSIM_RADIUS, _SSIM_SIGMA = 5, 1.5
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+_bell = [math.exp(-0.5 * (i / _SSIM_SIGMA) ** 2) for i in range(-_SSIM_RADIUS, _SSIM_RADIUS + 1)]
+_SSIM_WINDOW = [height / sum(_bell) for height in _bell]
 
 
 def photometric_loss(
@@ -30,11 +34,11 @@ def ssim_map(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Structural similarity [H, W, C] (Wang et al. 2004; 11×11 Gaussian window, zeros outside)."""
     channels = image.shape[-1]
     x, y = (t.permute(2, 0, 1)[None] for t in (image, target))
-    stacked = torch.cat([x, y, x * x, y * y, x * y], dim=1)  # [1, 5C, H, W]
-    mean_x, mean_y, xx, yy, xy = _blur(stacked).split(channels, dim=1)
-    var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
-    numerator = (2 * mean_x * mean_y + _SSIM_C1) * (2 * cov + _SSIM_C2)
-    denominator = (mean_x**2 + mean_y**2 + _SSIM_C1) * (var_x + var_y + _SSIM_C2)
+    stacked = torch.cat([x, y, x * x + y * y, x * y], dim=1)  # [1, 4C, H, W]
+    mean_x, mean_y, squares, product = _blur(stacked).split(channels, dim=1)
+    mean_squares, mean_product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
+    numerator = (2 * mean_product + _SSIM_C1) * (2 * (product - mean_product) + _SSIM_C2)
+    denominator = (mean_squares + _SSIM_C1) * (squares - mean_squares + _SSIM_C2)
     return (numerator / denominator)[0].permute(1, 2, 0).to(image.dtype)
 
 
@@ -42,10 +46,8 @@ def _blur(images: torch.Tensor) -> torch.Tensor:
     """Gaussian window means of [1, C, H, W], separable, zero-padded."""
     # On a GPU, convolutions of float32 round to ten bits (TF32): too few for the variances made of them.
     work = images.double() if images.device.type == "cuda" else images
-    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=work.dtype, device=work.device)
-    kernel = torch.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
-    kernel = (kernel / kernel.sum()).expand(work.shape[1], 1, -1)
     groups = work.shape[1]
+    kernel = work.new_tensor(_SSIM_WINDOW).expand(groups, 1, -1)
     rows = functional.conv2d(work, kernel[:, :, None, :], padding=(0, _SSIM_RADIUS), groups=groups)
     return functional.conv2d(rows, kernel[:, :, :, None], padding=(_SSIM_RADIUS, 0), groups=groups)
 
@@ -73,14 +75,14 @@ def ray_planes(camera: PinholeCamera, like: torch.Tensor) -> torch.Tensor:
 def _plane_normals(depth: torch.Tensor, rays: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(normals [3, H−2, W−2], known [H−2, W−2] bool) of the inner pixels."""
     points = rays * depth
-    ax, ay, az = points[:, 2:, 1:-1] - points[:, :-2, 1:-1]
-    bx, by, bz = points[:, 1:-1, 2:] - points[:, 1:-1, :-2]
-    cross = torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    down = points[:, 2:, 1:-1] - points[:, :-2, 1:-1]
+    right = points[:, 1:-1, 2:] - points[:, 1:-1, :-2]
+    cross = torch.linalg.cross(down, right, dim=0)
     has = depth > 0
     known = has[1:-1, 2:] & has[1:-1, :-2] & has[2:, 1:-1] & has[:-2, 1:-1]
     # The cross product is of the size of a squared pixel: far below any fixed epsilon on small scenes.
     length = torch.sqrt((cross * cross).sum(0) + 1e-30)
-    return cross / length * known, known
+    return cross * (known / length), known
 
 
 def normal_consistency_loss(

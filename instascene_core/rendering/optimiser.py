@@ -3,7 +3,7 @@
 import torch
 
 from instascene_core.gaussians import GaussianModel
-from instascene_core.rendering.fused import adam_step
+from instascene_core.rendering.fused import adam_steps
 
 PARAMETERS = ("means", "quaternions", "log_scales", "logit_opacities", "sh")
 
@@ -33,11 +33,11 @@ class GaussianOptimiser:
     def step(self, gradients: dict[str, torch.Tensor], learning_rates: dict[str, float]) -> None:
         """One Adam step; both arguments by parameter name."""
         self._steps += 1
-        for name, tensor in self._tensors.items():
-            adam_step(
-                tensor, gradients[name], self._first[name], self._second[name], self._steps,
-                learning_rates[name],
-            )  # fmt: skip
+        values, given, first, second = (
+            [by_name[name] for name in PARAMETERS]
+            for by_name in (self._tensors, gradients, self._first, self._second)
+        )
+        adam_steps(values, given, first, second, self._steps, [learning_rates[name] for name in PARAMETERS])
 
     def rebuild(self, keep: torch.Tensor, new: dict[str, torch.Tensor] | None = None) -> None:
         """Keep the rows at `keep` (bool mask or int64 indices), then append `new` (name → rows).

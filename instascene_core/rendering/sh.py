@@ -1,5 +1,8 @@
 """Spherical-harmonics colours of Gaussians seen from a camera."""
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch.autograd.function import once_differentiable
 
@@ -78,22 +81,67 @@ def evaluate_sh(
     return _EvaluateSh.apply(means, sh, position, degree)
 
 
-def sh_colors(means: torch.Tensor, sh: torch.Tensor, position: torch.Tensor, degree: int) -> torch.Tensor:
-    """The same in plain torch, on any device and in any precision; real harmonics as in 3DGS files."""
+def sh_colors(
+    means: torch.Tensor,
+    sh: torch.Tensor,
+    position: torch.Tensor,
+    degree: int,
+    factors: Sequence[torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """The same in plain torch, on any device and in any precision; real harmonics as in 3DGS files.
+
+    The harmonics of a band are homogeneous polynomials of the direction: a product of its powers with a
+    constant matrix, which takes a GPU fewer launches than writing them out.  factors: `band_factors`, where
+    they are at hand.
+    """
+    factors = band_factors(means, degree) if factors is None else factors
     # A broken Gaussian is not drawn; here its NaN would reach the gradient of `position`.
-    x, y, z = torch.nn.functional.normalize(means.nan_to_num() - position, dim=-1).unbind(-1)
-    basis = [
-        0.28209479177387814 * torch.ones_like(x),
-        -0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x,
-        1.0925484305920792 * x * y, -1.0925484305920792 * y * z,
-        0.31539156525252005 * (2 * z * z - x * x - y * y), -1.0925484305920792 * x * z,
-        0.5462742152960396 * (x * x - y * y),
-        -0.5900435899266435 * y * (3 * x * x - y * y), 2.890611442640554 * x * y * z,
-        -0.4570457994644658 * y * (4 * z * z - x * x - y * y),
-        0.3731763325901154 * z * (2 * z * z - 3 * x * x - 3 * y * y),
-        -0.4570457994644658 * x * (4 * z * z - x * x - y * y),
-        1.445305721320277 * z * (x * x - y * y), -0.5900435899266435 * x * (x * x - 3 * y * y),
-    ]  # fmt: skip
-    count = (degree + 1) ** 2
-    weights = torch.stack(basis[:count], dim=-1)  # [N, K]
-    return (torch.einsum("nk,nkc->nc", weights, sh[:, :count]) + 0.5).clamp(min=0)
+    direction = torch.nn.functional.normalize(means.nan_to_num() - position, dim=-1)
+    constant = sh[:, 0] * _BAND_0 + 0.5
+    if degree == 0:
+        return constant.clamp(min=0)
+    powers, weights = direction, []
+    for band in range(1, degree + 1):
+        if band > 1:  # all products of `band` components
+            powers = (powers[:, :, None] * direction[:, None]).reshape(len(means), -1)
+        weights.append(powers @ factors[band - 1])
+    weights = torch.cat(weights, dim=-1) if degree > 1 else weights[0]  # [N, K − 1]
+    return (constant + (weights[:, None] @ sh[:, 1 : (degree + 1) ** 2])[:, 0]).clamp(min=0)
+
+
+def band_factors(like: torch.Tensor, degree: int) -> list[torch.Tensor]:
+    """Of the bands 1 to `degree` the factors [3^band, 2 · band + 1], of the type and device of `like`."""
+    return [like.new_tensor(_BANDS[b]).reshape(3**b, 2 * b + 1) for b in range(1, degree + 1)]
+
+
+_BAND_0 = 0.28209479177387814
+# By harmonic the factors of products of x, y, z.
+_POLYNOMIALS: dict[int, list[dict[str, float]]] = {
+    1: [{"y": -0.4886025119029199}, {"z": 0.4886025119029199}, {"x": -0.4886025119029199}],
+    2: [
+        {"xy": 1.0925484305920792},
+        {"yz": -1.0925484305920792},
+        {"zz": 2 * 0.31539156525252005, "xx": -0.31539156525252005, "yy": -0.31539156525252005},
+        {"xz": -1.0925484305920792},
+        {"xx": 0.5462742152960396, "yy": -0.5462742152960396},
+    ],
+    3: [
+        {"xxy": -3 * 0.5900435899266435, "yyy": 0.5900435899266435},
+        {"xyz": 2.890611442640554},
+        {"yzz": -4 * 0.4570457994644658, "xxy": 0.4570457994644658, "yyy": 0.4570457994644658},
+        {"zzz": 2 * 0.3731763325901154, "xxz": -3 * 0.3731763325901154, "yyz": -3 * 0.3731763325901154},
+        {"xzz": -4 * 0.4570457994644658, "xxx": 0.4570457994644658, "xyy": 0.4570457994644658},
+        {"xxz": 1.445305721320277, "yyz": -1.445305721320277},
+        {"xxx": -0.5900435899266435, "xyy": 3 * 0.5900435899266435},
+    ],
+}
+
+
+def _factors(band: int) -> list[float]:
+    """[3^band · (2 · band + 1)] of the products of `band` components (rows, the last turns fastest)."""
+    harmonics = _POLYNOMIALS[band]
+    products = ["".join(letters) for letters in itertools.product("xyz", repeat=band)]
+    return [polynomial.get(product, 0.0) for product in products for polynomial in harmonics]
+
+
+_BANDS = {band: _factors(band) for band in _POLYNOMIALS}

@@ -2,10 +2,14 @@
 
 The CUDA backend's counterpart of `csrc/projection.cpp`, differentiable by autograd and running on any device.
 Formulas: Huang et al. 2024 (2DGS), section 4.2.
+
+What a GPU needs for a view of some ten thousand disks is the launches of its kernels, not their work: so few
+large operations here, in place of many plain ones.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn.functional import normalize
@@ -33,18 +37,44 @@ class Splats:
 
     ids: torch.Tensor  # [V] int64
     mean: torch.Tensor  # [V, 2] projected centre
-    depth: torch.Tensor  # [V] metres, z of the centre
     opacity: torch.Tensor  # [V]
     normal: torch.Tensor  # [V, 3] unit, away from the camera
     offset: torch.Tensor  # [V] metres ≥ 0: normal · centre
-    u: torch.Tensor  # [V, 2]
-    v: torch.Tensor  # [V, 2]
-    q: torch.Tensor  # [V, 3]: q0, qx, qy
     matrix: torch.Tensor  # [V, 3, 3] homogeneous pixel from (u, v, 1), u and v in standard deviations
     edge_on: torch.Tensor  # [V] bool: only the screen filter shows
     crossing: torch.Tensor  # [V] bool: its plane may be hit behind the camera or before the near plane
     box_center: torch.Tensor  # [V, 2] of the axis-aligned box that holds every pixel the splat reaches
-    box_radius: torch.Tensor  # [V, 2] whole pixels
+    box_radius: torch.Tensor  # [V, 2] whole pixels; 0 = shows nowhere
+    center: torch.Tensor  # [V, 3] metres
+    tangents: torch.Tensor  # [V, 2, 3] unit
+    scales: torch.Tensor  # [V, 2] metres
+    focal: torch.Tensor  # [2] pixels
+
+    @property
+    def depth(self) -> torch.Tensor:
+        """[V] metres, z of the centre."""
+        return self.center[:, 2]
+
+    # What only some passes need.  The first to ask may not follow gradients; a later one may.
+    @cached_property
+    @torch.enable_grad()
+    def u(self) -> torch.Tensor:
+        """[V, 2]"""
+        across = torch.linalg.cross(self.tangents[:, 1], self.center)
+        return across[:, :2] / self.scales[:, :1] / self.focal
+
+    @cached_property
+    @torch.enable_grad()
+    def v(self) -> torch.Tensor:
+        """[V, 2]"""
+        across = torch.linalg.cross(self.center, self.tangents[:, 0])
+        return across[:, :2] / self.scales[:, 1:] / self.focal
+
+    @cached_property
+    @torch.enable_grad()
+    def q(self) -> torch.Tensor:
+        """[V, 3]: q0, qx, qy."""
+        return torch.cat([(self.offset / self.depth)[:, None], self.normal[:, :2] / self.focal], dim=1)
 
 
 @dataclass
@@ -62,23 +92,36 @@ def project(view: RasterView, screen: torch.Tensor | None = None) -> Splats:
 
     Left out are Gaussians nearer than the near plane, fainter than ALPHA_MIN, not finite, outside the image.
     """
-    rotation, position = view.world_from_camera[:3, :3].double(), view.world_from_camera[:3, 3].double()
-    ids = _drawable(view, rotation.detach(), position.detach())
-    p = (view.means[ids].double() - position) @ rotation  # row vectors: Rᵀ (x − t)
-    axes = _axes(view.quaternions[ids].double()) @ rotation  # [V, 3, 3]: rows tangent u, tangent v, normal
-    scales, opacity = (
-        view.log_scales[ids].double().clamp(-60, 60).exp(),
-        view.logit_opacities[ids].double().sigmoid(),
-    )
+    lens, pose = Lens.of(view.camera, view.means), view.world_from_camera.double()
+    parameters = [view.means, view.quaternions, view.log_scales, view.logit_opacities[:, None]]
     with torch.no_grad():
-        low, high, crossing = _boxes(view, p, axes, scales, opacity)
-        limit = low.new_tensor([view.camera.width, view.camera.height])
-        inside = ((high > 0) & (low < limit)).all(dim=-1)
-        low, high = low[inside].clamp(min=-1), torch.minimum(high[inside], limit + 1)
-        box = (low, high, crossing[inside])
-    return _splats(
-        view.camera, ids[inside], p[inside], axes[inside], scales[inside], opacity[inside], box, screen
-    )
+        reach = _reach(lens, view.near, pose, torch.cat(parameters, dim=1).double())
+        ids = torch.nonzero(reach.drawable).flatten()
+        reach = reach.of(ids)
+    rows = torch.cat([values.index_select(0, ids) for values in parameters], dim=1)
+    return _splats(lens, ids, _placed(rows.double(), lens, pose), reach, screen)
+
+
+def project_all(
+    lens: "Lens", near: float, parameters: list[torch.Tensor], pose: torch.Tensor, screen: torch.Tensor
+) -> Splats:
+    """As `project` with a row for every Gaussian; boxes of those that are left out have radius 0.
+
+    No size hangs on the values, and nothing looks at them: a CUDA graph can hold it.
+    parameters: means [N, 3], quaternions [N, 4], log_scales [N, 2] and logit_opacities [N];
+    pose [4, 4] world_from_camera.
+    """
+    means, quaternions, log_scales, logit_opacities = parameters
+    rows = torch.cat([means, quaternions, log_scales, logit_opacities[:, None]], dim=1).double()
+    pose = pose.double()
+    with torch.no_grad():
+        reach = _reach(lens, near, pose, rows)
+        # What is left out is moved to before the camera, where nothing becomes infinite.
+        harmless = rows.new_zeros(rows.shape[1])
+        harmless[:3], harmless[3] = pose[:3, 3] + pose[:3, 2], 1.0
+    rows = torch.where(reach.drawable[:, None], rows, harmless)
+    ids = torch.arange(len(rows), device=rows.device)
+    return _splats(lens, ids, _placed(rows, lens, pose), reach, screen)
 
 
 def pixel_hits(
@@ -107,108 +150,173 @@ def pixel_hits(
     return Hits(torch.where(alpha >= ALPHA_MIN, alpha, 0.0), inverse)
 
 
-@torch.no_grad()
-def _drawable(view: RasterView, rotation: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """[…] int64: Gaussians in front of the near plane, opaque enough and finite."""
-    depth = (view.means.double() - position) @ rotation[:, 2]
-    finite = torch.isfinite(view.means).all(-1) & torch.isfinite(view.log_scales).all(-1)
-    finite &= torch.isfinite(view.quaternions).all(-1)
-    return torch.nonzero(
-        (depth > view.near) & (view.logit_opacities.sigmoid() >= ALPHA_MIN) & finite
-    ).flatten()
+@dataclass
+class Lens:
+    """A camera and its numbers, float64, moved to the device at once."""
+
+    camera: PinholeCamera
+    focal: torch.Tensor  # [2] pixels
+    middle: torch.Tensor  # [2] pixels, the principal point
+    size: torch.Tensor  # [2] pixels
+    matrix: torch.Tensor  # [3, 3]
+    inward: torch.Tensor  # [3, 5]: what faces into the frustum, the normals of its sides and its axis
+    quadratic: torch.Tensor  # [16, 9]: rows of a rotation from products of a quaternion's components
+
+    @classmethod
+    def of(cls, camera: PinholeCamera, like: torch.Tensor) -> "Lens":
+        """On the device of `like`."""
+        fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
+        right, bottom = camera.width - cx, camera.height - cy
+        numbers = [fx, fy, cx, cy, camera.width, camera.height]
+        numbers += [fx, 0, cx, 0, fy, cy, 0, 0, 1]
+        numbers += [fx, -fx, 0, 0, 0, 0, 0, fy, -fy, 0, cx, right, cy, bottom, fx]
+        numbers = like.new_tensor(numbers + _QUADRATIC, dtype=torch.float64)
+        focal, middle, size, matrix, inward, quadratic = numbers.split([2, 2, 2, 9, 15, 144])
+        matrices = (matrix.reshape(3, 3), inward.reshape(3, 5), quadratic.reshape(16, 9))
+        return cls(camera, focal, middle, size, *matrices)
 
 
-def _axes(quaternions: torch.Tensor) -> torch.Tensor:
-    """[V, 3, 3], rows: tangent u, tangent v, normal, world frame."""
-    w, x, y, z = normalize(quaternions, dim=-1).unbind(-1)
-    rows = (
-        1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y),
-        2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x),
-        2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y),
+def _quadratic() -> list[float]:
+    """For w, x, y, z the factors of w·w, w·x, … z·z (rows) in the nine elements of the rotation less 1.
+
+    Rows of the rotation: tangent u, tangent v, normal.
+    """
+    w, x, y, z = range(4)
+    elements = (
+        [(y, y, -2), (z, z, -2)], [(x, y, 2), (w, z, 2)], [(x, z, 2), (w, y, -2)],
+        [(x, y, 2), (w, z, -2)], [(x, x, -2), (z, z, -2)], [(y, z, 2), (w, x, 2)],
+        [(x, z, 2), (w, y, 2)], [(y, z, 2), (w, x, -2)], [(x, x, -2), (y, y, -2)],
     )  # fmt: skip
-    return torch.stack(rows, dim=-1).reshape(-1, 3, 3)
+    factors = [[0.0] * 9 for _ in range(16)]
+    for column, terms in enumerate(elements):
+        for first, second, factor in terms:
+            factors[4 * first + second][column] = float(factor)
+    return [factor for row in factors for factor in row]
 
 
-def _boxes(
-    view: RasterView, p: torch.Tensor, axes: torch.Tensor, scales: torch.Tensor, opacity: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+_QUADRATIC = _quadratic()
+
+
+@dataclass
+class _Placed:
+    """Disks in the camera's frame, float64."""
+
+    center: torch.Tensor  # [V, 3] metres
+    axes: torch.Tensor  # [V, 3, 3]: rows tangent u, tangent v, normal
+    scales: torch.Tensor  # [V, 2] metres
+    opacity: torch.Tensor  # [V]
+
+
+def _placed(rows: torch.Tensor, lens: Lens, world_from_camera: torch.Tensor) -> _Placed:
+    """rows [V, 10]: means, quaternions, log scales, logit opacities."""
+    rotation, position = world_from_camera[:3].split([3, 1], dim=1)
+    mean, quaternion, log_scales, logit_opacity = rows.split([3, 4, 2, 1], dim=1)
+    quaternion = normalize(quaternion, dim=-1)
+    products = (quaternion[:, :, None] * quaternion[:, None]).reshape(-1, 16)
+    turns = (products @ lens.quadratic).reshape(-1, 3, 3) @ rotation
+    return _Placed(
+        center=(mean - position.T) @ rotation,  # row vectors: Rᵀ (x − t)
+        axes=turns + rotation,
+        scales=log_scales.clamp(-60, 60).exp(),
+        opacity=logit_opacity.sigmoid()[:, 0],
+    )
+
+
+@dataclass
+class _Reach:
+    """Where disks may show."""
+
+    low: torch.Tensor  # [V, 2] corners in pixels, at the image's border where they lie outside
+    high: torch.Tensor  # [V, 2]
+    crossing: torch.Tensor  # [V] bool, of Splats
+    drawable: torch.Tensor  # [V] bool
+
+    def of(self, ids: torch.Tensor) -> "_Reach":
+        """Of some of the disks."""
+        return _Reach(*(values.index_select(0, ids) for values in vars(self).values()))
+
+
+@torch.no_grad()
+def _reach(lens: Lens, near: float, pose: torch.Tensor, rows: torch.Tensor) -> _Reach:
+    """Of all disks; rows [N, 10] as of `_placed`."""
+    disks = _placed(rows, lens, pose)
+    low, high, crossing = _boxes(lens, near, disks)
+    inside = ((high > 0) & (low < lens.size)).all(dim=-1) & rows.isfinite().all(dim=-1)
+    drawable = inside & (disks.center[:, 2] > near) & (disks.opacity >= ALPHA_MIN)
+    return _Reach(low.clamp(min=-1), torch.minimum(high, lens.size + 1), crossing & drawable, drawable)
+
+
+def _boxes(lens: Lens, near: float, disks: _Placed) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Corners [V, 2] in pixels of where alpha reaches ALPHA_MIN, by the disk or by the screen filter.
 
     And `crossing` [V] of Splats.
     """
-    camera = view.camera
-    radius = torch.sqrt(2 * torch.log(opacity / ALPHA_MIN).clamp(min=0) + 1e-4)  # a little enlarged
-    rims = axes[:, :2] * (scales * radius[:, None])[..., None]  # [V, 2, 3]
-    z, focal = p[:, 2:], p.new_tensor([camera.fx, camera.fy])
-    mean = focal * p[:, :2] / z + p.new_tensor([camera.cx, camera.cy])
+    camera, p = lens.camera, disks.center
+    radius = torch.sqrt(2 * torch.log(disks.opacity / ALPHA_MIN).clamp(min=0) + 1e-4)  # a little enlarged
+    rims = disks.axes[:, :2] * (disks.scales * radius[:, None])[..., None]  # [V, 2, 3]
+    z, slope = p[:, 2:], p[:, :2] / p[:, 2:]
+    mean = torch.addcmul(lens.middle, slope, lens.focal)
     circle = radius[:, None] / LOW_PASS**0.5
     # Dual conic of the projected disk, about the mean; without bounds where it comes near the camera's plane.
-    flat = focal * (rims[..., :2] - (p[:, :2] / z)[:, None] * rims[..., 2:])  # [V, 2, 2]
-    reach2 = (rims[..., 2] ** 2).sum(1, keepdim=True)
-    bounded = z**2 - reach2 > 1e-3 * z**2
-    clear = torch.where(bounded, z**2 - reach2, 1.0)
-    shift = -(flat * rims[..., 2:]).sum(1) / clear
-    half = torch.sqrt((shift**2 + (flat**2).sum(1) / clear).clamp(min=0))
-    half = torch.where(bounded, half, torch.inf)
-    shown = _may_show(camera, p, rims)[:, None]
+    deep = rims[..., 2:]
+    flat = lens.focal * torch.addcmul(rims[..., :2], slope[:, None], deep, value=-1)  # [V, 2, 2]
+    reach2, square = (deep * deep).sum(1), z * z
+    clear = square - reach2
+    clear = torch.where(clear > 1e-3 * square, clear, torch.nan)
+    shift = -(flat * deep).sum(1) / clear
+    half = torch.sqrt((shift * shift + (flat * flat).sum(1) / clear).clamp(min=0))
+    shift, half = shift.nan_to_num(0.0), half.nan_to_num(torch.inf)
+    spread = rims @ lens.inward  # [V, 2, 5]
+    spread = torch.sqrt((spread * spread).sum(1))
+    along = p @ lens.inward  # [V, 5]
+    least = -1e-3 * camera.fx * p.norm(dim=-1, keepdim=True)
+    shown = (spread + along > least).all(-1, keepdim=True)
     low = mean + torch.minimum(torch.where(shown, shift - half, 0.0), -circle)
     high = mean + torch.maximum(torch.where(shown, shift + half, 0.0), circle)
     # Hit behind the camera is what the disk's mirror image through its centre would show in front; hit before
     # the near plane is what comes that close to the centre.
     right, bottom = max(camera.cx, camera.width - camera.cx), max(camera.cy, camera.height - camera.cy)
     corner = math.hypot(right / camera.fx, bottom / camera.fy, 1)  # length of the longest ray
-    close = (axes[:, 2] * p).sum(-1).abs() < 1.01 * view.near * corner
-    through = z[:, 0] - reach2[:, 0].sqrt() < 1.01 * view.near
-    return low, high, through & (close | _may_show(camera, -p, rims))
+    close = (disks.axes[:, 2] * p).sum(-1).abs() < 1.01 * near * corner
+    through = (z - reach2.sqrt())[:, 0] < 1.01 * near
+    return low, high, through & (close | (spread - along > least).all(-1))
 
 
-def _may_show(camera: PinholeCamera, center: torch.Tensor, rims: torch.Tensor) -> torch.Tensor:
-    """[V] bool: the ellipse about `center` [V, 3] with half axes `rims` [V, 2, 3] may reach the frustum."""
-    inward = center.new_tensor(
-        [
-            [camera.fx, 0, camera.cx],
-            [-camera.fx, 0, camera.width - camera.cx],
-            [0, camera.fy, camera.cy],
-            [0, -camera.fy, camera.height - camera.cy],
-            [0, 0, camera.fx],
-        ]
-    )
-    nearest = center @ inward.T + torch.sqrt(((rims @ inward.T) ** 2).sum(1))  # [V, 5]: largest distances
-    return (nearest > -1e-3 * camera.fx * center.norm(dim=-1, keepdim=True)).all(-1)
-
-
-def _splats(camera, ids, p, axes, scales, opacity, box, screen) -> Splats:
-    focal, inv_z = p.new_tensor([camera.fx, camera.fy]), 1 / p[:, 2:]
-    tu, tv, normal = axes.unbind(1)
-    plane = (normal * p).sum(-1)
-    sign = torch.where(plane >= 0, 1.0, -1.0).double()
-    normal, offset = normal * sign[:, None], plane * sign
+def _splats(
+    lens: Lens, ids: torch.Tensor, disks: _Placed, reach: _Reach, screen: torch.Tensor | None
+) -> Splats:
+    p = disks.center
+    tangents, normal = disks.axes.split([2, 1], dim=1)
+    plane = (normal[:, 0] * p).sum(-1, keepdim=True)
+    normal = torch.where(plane < 0, -normal[:, 0], normal[:, 0])
+    offset = plane.abs()[:, 0]
     edge_on = offset.detach() < EDGE_ON
-    mean = focal * p[:, :2] * inv_z + p.new_tensor([camera.cx, camera.cy])
-    spans = torch.stack([tu * scales[:, :1], tv * scales[:, 1:]], dim=1)  # [V, 2, 3]
+    across, deep = p.split([2, 1], dim=1)
+    mean = torch.addcmul(lens.middle, across / deep, lens.focal)
     # Edge-on disks have no intersections: a speck facing the camera leaves all to the screen filter.
     speck = _SPECK * torch.eye(3, dtype=p.dtype, device=p.device)[:2]
-    spans = torch.where(edge_on[:, None, None], speck, spans)
-    intrinsics = p.new_tensor([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
-    matrix = intrinsics @ torch.cat([spans, p[:, None]], dim=1).transpose(1, 2)
+    spans = torch.where(edge_on[:, None, None], speck, tangents * disks.scales[..., None])
+    matrix = lens.matrix @ torch.cat([spans, p[:, None]], dim=1).transpose(1, 2)
     if screen is not None:
         mean, matrix = _Footprint.apply(mean, matrix, screen, ids)
-    low, high, crossing = box
+    # Boxes of what is not drawn may be infinite, or no numbers at all.
+    shown, low, high = reach.drawable[:, None], reach.low, reach.high
+    radius = torch.where(shown, torch.ceil((high - low) / 2).clamp(min=1), 0.0)
     return Splats(
         ids=ids,
         mean=mean,
-        depth=p[:, 2],
-        opacity=opacity,
+        opacity=disks.opacity,
         normal=normal,
         offset=offset,
-        u=torch.linalg.cross(tv, p)[:, :2] / scales[:, :1] / focal,
-        v=torch.linalg.cross(p, tu)[:, :2] / scales[:, 1:] / focal,
-        q=torch.cat([(offset * inv_z[:, 0])[:, None], normal[:, :2] / focal], dim=1),
         matrix=matrix,
         edge_on=edge_on,
-        crossing=crossing,
-        box_center=(low + high) / 2,
-        box_radius=torch.ceil((high - low) / 2).clamp(min=1).to(torch.int32),
+        crossing=reach.crossing,
+        box_center=torch.where(shown, (low + high) / 2, 0.0),
+        box_radius=radius.to(torch.int32),
+        center=p,
+        tangents=tangents,
+        scales=disks.scales,
+        focal=lens.focal,
     )
 
 

@@ -31,6 +31,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.rendering import (
     TrainingPass,
     cuda,
+    cuda_training_pass,
     fused,
     fused_torch,
     rasterize,
@@ -51,6 +52,17 @@ SCENES = scenes()
 def stand_in(monkeypatch):
     """gsplat's four functions, on the CPU."""
     monkeypatch.setattr(cuda, "gsplat", lambda: gsplat_stand_in)
+
+
+PROBLEM = cuda.cuda_problem()
+real = pytest.param("real", marks=pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM)))
+
+
+@pytest.fixture
+def stand_in_without_gpu(monkeypatch):
+    """gsplat where it can be used, else its stand-in."""
+    if PROBLEM is not None:
+        monkeypatch.setattr(cuda, "gsplat", lambda: gsplat_stand_in)
 
 
 def leaf(tensor, dtype=torch.float64):
@@ -255,6 +267,38 @@ def test_the_training_pass_is_the_kernels(stand_in):
         assert not (visible & ~also_visible).any()
 
 
+@pytest.mark.parametrize("where", ["cpu", real])
+def test_recorded_projections_are_those_that_are_computed(where, stand_in_without_gpu, monkeypatch):
+    """Steps of changing values and poses through one record; broken Gaussians and such behind the camera."""
+    if where == "cpu":
+        monkeypatch.setattr(torch.cuda, "make_graphed_callables", lambda function, _samples: function)
+        monkeypatch.setattr(cuda_training_pass, "recordable", lambda tensor: True)
+    device = torch.device("cpu" if where == "cpu" else "cuda")
+    recorded, plain = CudaTrainingPass(), TrainingPass()
+    for step in range(3):
+        scene = random_scene(300, seed=5 + step)
+        model, pose = scene.gaussians, scene.pose
+        model.means[0], model.quaternions[1, 2], model.log_scales[2, 0] = torch.nan, torch.inf, torch.nan
+        model.means[3] = torch.from_numpy(pose[:3, 3] - 0.1 * pose[:3, 2])  # behind the camera
+        model.means[4] = torch.from_numpy(pose[:3, 3])
+        found = []
+        for passes, of in ((plain, model), (recorded, model.to(device))):
+            images = passes.render(of, scene.camera, pose)
+            passes.image_gradients.color.copy_(images.color)
+            passes.image_gradients.depth.fill_(0.01)
+            passes.image_gradients.normal.copy_(images.normal)
+            gradients = passes.backward()
+            gradients.world_from_camera = by_rigid_motion(
+                torch.from_numpy(pose).float(), gradients.world_from_camera
+            )
+            found.append({k: v.detach().cpu().clone() for k, v in vars(gradients).items()})
+            found[-1] |= {name: getattr(images, name).cpu().clone() for name in ("color", "depth", "normal")}
+        for name, ours in found[0].items():
+            assert torch.isfinite(found[1][name]).all(), name
+            # The kernel's gradient of a broken mean is as broken as the mean.
+            assert deviation(found[1][name], ours.double().nan_to_num()) < 2e-3, name
+
+
 def test_torch_losses_are_the_fused_ones():
     generator = torch.Generator().manual_seed(0)
     height, width = 40, 33
@@ -379,9 +423,6 @@ def test_the_stored_numbers_are_the_twins_and_the_kernels(stand_in):
 
 
 # ── on a GPU ──────────────────────────────────────────────────────────────────────────────────────────────
-
-PROBLEM = cuda.cuda_problem()
-real = pytest.param("real", marks=pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM)))
 
 
 @pytest.fixture(params=["pretended", real])
