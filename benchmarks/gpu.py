@@ -121,7 +121,8 @@ def training(seed: int, iterations: int) -> dict[str, object]:
 def whole_job(recording: Path, device: str) -> dict:
     """`instascene run`, reconstructed on a device: seconds by stage and in all, and what came of it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "instascene_core.start", "run", str(recording), "--quiet"]
+        code = "import sys; from instascene_core.start import main; sys.argv[0] = 'instascene'; main()"
+        command = [sys.executable, "-c", code, "run", str(recording), "--quiet"]
         command += ["--output", str(Path(folder) / "out"), "--set", f"reconstruction.device={device}"]
         start = time.perf_counter()
         subprocess.run(command, check=True)
