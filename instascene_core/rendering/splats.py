@@ -118,7 +118,8 @@ def project_all(
         reach = _reach(lens, near, pose, rows)
         # What is left out is moved to before the camera, where nothing becomes infinite.
         harmless = rows.new_zeros(rows.shape[1])
-        harmless[:3], harmless[3] = pose[:3, 3] + pose[:3, 2], 1.0
+        harmless[:3] = pose[:3, 3] + pose[:3, 2]
+        harmless[3:4].fill_(1.0)
     rows = torch.where(reach.drawable[:, None], rows, harmless)
     ids = torch.arange(len(rows), device=rows.device)
     return _splats(lens, ids, _placed(rows, lens, pose), reach, screen)

@@ -58,13 +58,6 @@ PROBLEM = cuda.cuda_problem()
 real = pytest.param("real", marks=pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM)))
 
 
-@pytest.fixture
-def stand_in_without_gpu(monkeypatch):
-    """gsplat where it can be used, else its stand-in."""
-    if PROBLEM is not None:
-        monkeypatch.setattr(cuda, "gsplat", lambda: gsplat_stand_in)
-
-
 def leaf(tensor, dtype=torch.float64):
     return tensor.detach().clone().to(dtype).requires_grad_()
 
@@ -268,9 +261,10 @@ def test_the_training_pass_is_the_kernels(stand_in):
 
 
 @pytest.mark.parametrize("where", ["cpu", real])
-def test_recorded_projections_are_those_that_are_computed(where, stand_in_without_gpu, monkeypatch):
+def test_recorded_projections_are_those_that_are_computed(where, monkeypatch):
     """Steps of changing values and poses through one record; broken Gaussians and such behind the camera."""
     if where == "cpu":
+        monkeypatch.setattr(cuda, "gsplat", lambda: gsplat_stand_in)
         monkeypatch.setattr(torch.cuda, "make_graphed_callables", lambda function, _samples: function)
         monkeypatch.setattr(cuda_training_pass, "recordable", lambda tensor: True)
     device = torch.device("cpu" if where == "cpu" else "cuda")
