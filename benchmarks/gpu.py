@@ -137,7 +137,7 @@ def whole_job(recording: Path, device: str) -> dict:
     }  # fmt: skip
 
 
-def run(seed: int, quick: bool, recordings: list[Path]) -> dict[str, object]:
+def run(seed: int, quick: bool, recordings: list[Path], devices: list[str]) -> dict[str, object]:
     """All measurements, printed as they come."""
     show = sys.stdout.write
     found: dict = {"gpu": device_name(GPU), "gsplat": GSPLAT_VERSION}
@@ -164,7 +164,7 @@ def run(seed: int, quick: bool, recordings: list[Path]) -> dict[str, object]:
     )
     found["jobs"] = []
     for recording in recordings:
-        for device in ("cpu", "cuda"):
+        for device in devices:
             found["jobs"].append(job := whole_job(recording, device))
             stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in job["stages"].items())
             show(f"{recording.name} on {device}: {job['seconds']:.1f} s ({stages}), {job['psnr']:.2f} dB, ")
@@ -176,13 +176,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1, help="of the procedural scene trained on")
     parser.add_argument("--recording", type=Path, action="append", default=[], help="for the whole job")
+    parser.add_argument(
+        "--devices", nargs="+", default=["cpu", "cuda"], choices=["cpu", "cuda"], help="of the job"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repeats, nothing written")
     arguments = parser.parse_args()
     if problem := cuda_problem():
         sys.stdout.write(f"Nothing measured: {problem}\n")
         return
     made_by = provenance_of("gpu")
-    found = run(arguments.seed, arguments.quick, arguments.recording)
+    found = run(arguments.seed, arguments.quick, arguments.recording, arguments.devices)
     if not arguments.quick:
         write_results(RESULTS / "gpu.json", "gpu", found, made_by)
 

@@ -107,7 +107,13 @@ def reconstruct(
         if trainer.iteration % 20 == 0:
             progress("reconstruct", trainer.fraction, trainer.message)
     progress("reconstruct", 1.0, trainer.message)
-    return replace(trainer.result(), estimated_depth=estimated)
+    result = trainer.result()
+    if not bool(torch.isfinite(result.gaussians.means).any()):
+        raise RuntimeError(
+            f"Training on {result.device} has lost all Gaussians: none has a finite position after "
+            f"{result.iterations} iterations."
+        )
+    return replace(result, estimated_depth=estimated)
 
 
 class Trainer:

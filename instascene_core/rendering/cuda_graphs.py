@@ -35,13 +35,13 @@ class RecordedProjection:
     ) -> None:
         means = leaves["means"]
         self.screen = torch.zeros(len(means), device=means.device)  # |dL/d projected mean|, after `backward`
-        self._lens = Lens.of(camera, means)
-        factors = band_factors(means, degree)
+        # What the graphs read besides their inputs must live as long as they do.
+        self._lens, self._factors = Lens.of(camera, means), band_factors(means, degree)
 
         def compute(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
             *parameters, sh, pose = tensors
             splats = project_all(self._lens, near, parameters, pose, self.screen)
-            colors = sh_colors(parameters[0], sh, pose[:3, 3], degree, factors)
+            colors = sh_colors(parameters[0], sh, pose[:3, 3], degree, self._factors)
             return (colors, *(getattr(splats, name) for name in _DIFFERENTIABLE + _OTHERS))
 
         samples = tuple(tensor.detach().clone().requires_grad_() for tensor in (*leaves.values(), pose))

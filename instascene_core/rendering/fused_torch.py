@@ -1,12 +1,19 @@
-"""`rendering.fused` for tensors on a GPU: the same functions, by autograd over `losses.py`."""
+"""`rendering.fused` for tensors on a GPU: the same functions, by autograd over `losses.py`.
 
-from collections.abc import Callable
+There a loss and its gradients are one CUDA graph (`cuda_graphs.py` says why).
+"""
+
+import threading
+from collections.abc import Callable, Sequence
 
 import torch
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.rendering import losses
+from instascene_core.rendering.recorded import RecordedFunction
 from instascene_core.rendering.view import SurfaceImages
+
+MAX_GRAPHS = 16  # losses times sizes of images
 
 
 def write_photometric(
@@ -16,9 +23,8 @@ def write_photometric(
     ssim_weight: float,
     valid: torch.Tensor | None,
 ) -> float:
-    value, (found,) = _value_and_gradients(
-        lambda x: losses.photometric_loss(x, target, ssim_weight, valid), [image]
-    )
+    given = [target] if valid is None else [target, valid]
+    value, (found,) = _value_and_gradients(_photometric, (ssim_weight,), [image], given)
     if gradient is not None:
         gradient.copy_(found)
     return value
@@ -31,12 +37,9 @@ def add_normal_consistency(
     weight: float,
     gradients: SurfaceImages,
 ) -> float:
-    value, found = _value_and_gradients(
-        lambda normal, depth, alpha: (
-            weight * losses.normal_consistency_loss(normal, depth, alpha, camera, world_from_camera)
-        ),
-        [images.normal, images.depth, images.alpha],
-    )
+    surface = [images.normal, images.depth, images.alpha]
+    pose = world_from_camera.to(images.normal)
+    value, found = _value_and_gradients(_normal_consistency, (camera, weight), surface, [pose])
     for target, gradient in zip((gradients.normal, gradients.depth, gradients.alpha), found):
         target += gradient
     return value
@@ -50,9 +53,7 @@ def add_depth_loss(
     gradient: torch.Tensor,
     tolerance: float,
 ) -> float:
-    value, (found,) = _value_and_gradients(
-        lambda x: weight * losses.depth_loss(x, measured, trust, tolerance), [depth]
-    )
+    value, (found,) = _value_and_gradients(_depth, (weight, tolerance), [depth], [measured, trust])
     gradient += found
     return value
 
@@ -105,10 +106,53 @@ def adam_steps(
     torch._foreach_addcdiv_(parameters, means, roots, shares)  # pyright: ignore[reportPrivateImportUsage]
 
 
-@torch.enable_grad()
+def _photometric(settings: tuple, image: torch.Tensor, target: torch.Tensor, valid=None) -> torch.Tensor:
+    (ssim_weight,) = settings
+    return losses.photometric_loss(image, target, ssim_weight, valid)
+
+
+def _normal_consistency(settings: tuple, normal, depth, alpha, pose) -> torch.Tensor:
+    camera, weight = settings
+    return weight * losses.normal_consistency_loss(normal, depth, alpha, camera, pose)
+
+
+def _depth(settings: tuple, depth, measured, trust) -> torch.Tensor:
+    weight, tolerance = settings
+    return weight * losses.depth_loss(depth, measured, trust, tolerance)
+
+
 def _value_and_gradients(
-    loss: Callable[..., torch.Tensor], images: list[torch.Tensor]
-) -> tuple[float, tuple[torch.Tensor, ...]]:
-    leaves = [image.detach().requires_grad_() for image in images]
-    value = loss(*leaves)
-    return float(value.detach()), torch.autograd.grad(value, leaves)
+    loss: Callable[..., torch.Tensor],
+    settings: tuple,
+    images: list[torch.Tensor],
+    given: list[torch.Tensor],
+) -> tuple[float, Sequence[torch.Tensor]]:
+    """`loss(settings, *images, *given)` and its gradients by the images, which the next call overwrites."""
+    count = len(images)
+
+    @torch.enable_grad()
+    def compute(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors[:count]]
+        value = loss(settings, *leaves, *tensors[count:])
+        return value.detach(), *torch.autograd.grad(value, leaves)
+
+    tensors = [*images, *given]
+    if tensors[0].is_cuda:  # a tensor that only says that it is on a GPU has no graphs
+        key = (loss, settings, *((tensor.shape, tensor.dtype) for tensor in tensors))
+        if key not in (graphs := _graphs_of_thread()):
+            graphs[key] = RecordedFunction(compute, tensors)
+        value, *gradients = graphs[key](*tensors)
+    else:
+        value, *gradients = compute(*tensors)
+    return float(value), gradients
+
+
+_of_thread = threading.local()
+
+
+def _graphs_of_thread() -> dict[tuple, RecordedFunction]:
+    """Graphs write where they wrote before, so every thread has its own."""
+    graphs = _of_thread.__dict__.setdefault("graphs", {})
+    if len(graphs) > MAX_GRAPHS:
+        graphs.clear()
+    return graphs

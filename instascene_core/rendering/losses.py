@@ -5,8 +5,6 @@ kernel functions in `rendering.fused`, which training on the CPU uses.  Images a
 [0, 1], depth is z-depth in the world's unit, normals point toward the camera.
 """
 
-import math
-
 import numpy as np
 import torch
 from torch.nn import functional
@@ -15,8 +13,6 @@ from instascene_core.camera import PinholeCamera
 
 _SSIM_RADIUS, _SSIM_SIGMA = 5, 1.5
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
-_bell = [math.exp(-0.5 * (i / _SSIM_SIGMA) ** 2) for i in range(-_SSIM_RADIUS, _SSIM_RADIUS + 1)]
-_SSIM_WINDOW = [height / sum(_bell) for height in _bell]
 
 
 def photometric_loss(
@@ -46,8 +42,10 @@ def _blur(images: torch.Tensor) -> torch.Tensor:
     """Gaussian window means of [1, C, H, W], separable, zero-padded."""
     # On a GPU, convolutions of float32 round to ten bits (TF32): too few for the variances made of them.
     work = images.double() if images.device.type == "cuda" else images
+    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=work.dtype, device=work.device)
+    kernel = torch.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
     groups = work.shape[1]
-    kernel = work.new_tensor(_SSIM_WINDOW).expand(groups, 1, -1)
+    kernel = (kernel / kernel.sum()).expand(groups, 1, -1)
     rows = functional.conv2d(work, kernel[:, :, None, :], padding=(0, _SSIM_RADIUS), groups=groups)
     return functional.conv2d(rows, kernel[:, :, :, None], padding=(_SSIM_RADIUS, 0), groups=groups)
 

@@ -177,3 +177,9 @@ def test_given_normals_straighten_what_nothing_else_holds(frames):
     without, held = (evaluate(reconstruct(f, loose).gaussians, unseen).summary() for f in (frames, guessed))
     assert held["normal_error"] < 0.38 * without["normal_error"]
     assert held["depth_error"] < 0.73 * without["depth_error"]
+
+
+def test_a_training_that_loses_all_gaussians_says_so():
+    config = ReconstructionConfig(iterations=3, means_lr=float("nan"))
+    with pytest.raises(RuntimeError, match="lost all Gaussians"):
+        reconstruct(tabletop_frames(3, 32, 24), config)

@@ -42,7 +42,7 @@ from instascene_core.rendering.cuda_training_pass import CudaTrainingPass
 from instascene_core.rendering.sh import sh_colors
 from instascene_core.rendering.splats import pixel_hits, project
 from instascene_core.rendering.trace import _by_cuda as trace_by_backend
-from instascene_core.rendering.view import RasterView
+from instascene_core.rendering.view import ImageGradients, RasterView
 
 logger = logging.getLogger(__name__)  # `pytest -o log_cli_level=INFO` shows the quantiles on a GPU
 SCENES = scenes()
@@ -327,6 +327,34 @@ def test_torch_losses_are_the_fused_ones():
         sums.append(torch.cat([given.normal.flatten(), given.depth.flatten(), given.alpha.flatten()]))
     assert values[1] == pytest.approx(values[0], rel=1e-4)
     assert deviation(sums[1], sums[0].double()) < 1e-3
+
+
+@pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
+def test_recorded_losses_are_those_that_are_computed():
+    """More than once with other values, and with another pose and size in between."""
+    generator = torch.Generator().manual_seed(0)
+    for seed, height in ((1, 40), (2, 40), (3, 24), (4, 40)):
+        camera = PinholeCamera(33, height, 50.0, 60.0, 14.0, 12.0)
+        pose = torch.from_numpy(random_scene(10, seed=seed).pose)
+        color, target, normal = (torch.rand(height, 33, 3, generator=generator) for _ in range(3))
+        depth, measured, trust, alpha = (torch.rand(height, 33, generator=generator) for _ in range(4))
+        valid = torch.rand(height, 33, generator=generator) > 0.2
+        found = []
+        for device in ("cpu", "cuda"):
+            images = ImageGradients.zeros(camera, 3, torch.float32, torch.device(device))
+            images.normal.copy_(normal), images.depth.copy_(1 + depth), images.alpha.copy_(alpha)
+            gradients = ImageGradients.zeros(camera, 3, torch.float32, torch.device(device))
+            seen = [t.to(device) for t in (color, target, valid, 1 + measured, trust)]
+            values = [
+                fused.write_photometric(*seen[:2], gradients.color, 0.3, seen[2] if seed % 2 else None),
+                fused.add_normal_consistency(images, camera, pose, 0.05, gradients),
+                fused.add_depth_loss(images.depth, *seen[3:], 0.5, gradients.depth),
+            ]
+            found.append((values, {k: v.cpu() for k, v in vars(gradients).items()}))
+        (ours, by_kernel), (theirs, by_graph) = found
+        assert theirs == pytest.approx(ours, rel=1e-4)
+        for name in ("color", "normal", "depth", "alpha"):
+            assert deviation(by_graph[name], by_kernel[name].double()) < 1e-3, name
 
 
 @pytest.mark.parametrize("chosen", [None, torch.arange(50) % 3 == 0])
