@@ -85,10 +85,10 @@ class CudaTrainingPass:
     ) -> tuple[Splats, torch.Tensor]:
         """The Gaussians as the view shows them, and their colours [N, 3]; `_screen` takes their pull."""
         if recordable(view.means):
-            pose = view.world_from_camera
-            recorded = self._recorder.projection(leaves, pose, view.camera, view.near, degree)
-            self._screen = recorded.screen
-            return recorded(leaves, pose)
+            splats, colors, self._screen = self._recorder.project(
+                leaves, view.world_from_camera, view.camera, view.near, degree
+            )
+            return splats, colors
         self._screen = torch.zeros_like(view.means[:, 0])
         colors = sh_colors(view.means, leaves["sh"], view.world_from_camera[:3, 3], degree)
         return project(view, self._screen), colors

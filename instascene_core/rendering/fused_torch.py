@@ -38,8 +38,8 @@ def add_normal_consistency(
     gradients: SurfaceImages,
 ) -> float:
     surface = [images.normal, images.depth, images.alpha]
-    pose = world_from_camera.to(images.normal)
-    value, found = _value_and_gradients(_normal_consistency, (camera, weight), surface, [pose])
+    given = [world_from_camera.to(images.normal), losses.ray_planes(camera, images.depth)]
+    value, found = _value_and_gradients(_normal_consistency, (weight,), surface, given)
     for target, gradient in zip((gradients.normal, gradients.depth, gradients.alpha), found):
         target += gradient
     return value
@@ -111,9 +111,9 @@ def _photometric(settings: tuple, image: torch.Tensor, target: torch.Tensor, val
     return losses.photometric_loss(image, target, ssim_weight, valid)
 
 
-def _normal_consistency(settings: tuple, normal, depth, alpha, pose) -> torch.Tensor:
-    camera, weight = settings
-    return weight * losses.normal_consistency_loss(normal, depth, alpha, camera, pose)
+def _normal_consistency(settings: tuple, normal, depth, alpha, pose, rays) -> torch.Tensor:
+    (weight,) = settings
+    return weight * losses.normal_consistency(normal, depth, alpha, rays, pose)
 
 
 def _depth(settings: tuple, depth, measured, trust) -> torch.Tensor:

@@ -96,7 +96,18 @@ def normal_consistency_loss(
     `world_from_camera`), alpha [H, W] = Σᵢ ωᵢ, N the normal of the depth image: disks come to lie in
     the surface that they show together.  Pixels without N do not count.
     """
-    surface, known = _plane_normals(depth, ray_planes(camera, depth))
+    return normal_consistency(normal, depth, alpha, ray_planes(camera, depth), world_from_camera)
+
+
+def normal_consistency(
+    normal: torch.Tensor,
+    depth: torch.Tensor,
+    alpha: torch.Tensor,
+    rays: torch.Tensor,
+    world_from_camera: np.ndarray | torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`normal_consistency_loss` for the rays [3, H, W] of a camera (`ray_planes`)."""
+    surface, known = _plane_normals(depth, rays)
     if world_from_camera is not None:
         rotation = torch.as_tensor(world_from_camera)[:3, :3].to(normal)
         normal = normal @ rotation

@@ -92,7 +92,8 @@ def project(view: RasterView, screen: torch.Tensor | None = None) -> Splats:
 
     Left out are Gaussians nearer than the near plane, fainter than ALPHA_MIN, not finite, outside the image.
     """
-    lens, pose = Lens.of(view.camera, view.means), view.world_from_camera.double()
+    numbers = view.means.new_tensor(Lens.numbers(view.camera), dtype=torch.float64)
+    lens, pose = Lens.of(numbers), view.world_from_camera.double()
     parameters = [view.means, view.quaternions, view.log_scales, view.logit_opacities[:, None]]
     with torch.no_grad():
         reach = _reach(lens, view.near, pose, torch.cat(parameters, dim=1).double())
@@ -153,28 +154,32 @@ def pixel_hits(
 
 @dataclass
 class Lens:
-    """A camera and its numbers, float64, moved to the device at once."""
+    """The numbers of a camera, on the device of what it looks at."""
 
-    camera: PinholeCamera
     focal: torch.Tensor  # [2] pixels
     middle: torch.Tensor  # [2] pixels, the principal point
     size: torch.Tensor  # [2] pixels
+    corner: torch.Tensor  # [1] length of the longest ray to the image at depth 1
     matrix: torch.Tensor  # [3, 3]
     inward: torch.Tensor  # [3, 5]: what faces into the frustum, the normals of its sides and its axis
     quadratic: torch.Tensor  # [16, 9]: rows of a rotation from products of a quaternion's components
 
-    @classmethod
-    def of(cls, camera: PinholeCamera, like: torch.Tensor) -> "Lens":
-        """On the device of `like`."""
+    @staticmethod
+    def numbers(camera: PinholeCamera) -> list[float]:
+        """All of them, to be moved to a device at once: a tensor of them is what `of` takes."""
         fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
         right, bottom = camera.width - cx, camera.height - cy
-        numbers = [fx, fy, cx, cy, camera.width, camera.height]
-        numbers += [fx, 0, cx, 0, fy, cy, 0, 0, 1]
-        numbers += [fx, -fx, 0, 0, 0, 0, 0, fy, -fy, 0, cx, right, cy, bottom, fx]
-        numbers = like.new_tensor(numbers + _QUADRATIC, dtype=torch.float64)
-        focal, middle, size, matrix, inward, quadratic = numbers.split([2, 2, 2, 9, 15, 144])
+        corner = math.hypot(max(cx, right) / fx, max(cy, bottom) / fy, 1)
+        matrix = [fx, 0, cx, 0, fy, cy, 0, 0, 1]
+        inward = [fx, -fx, 0, 0, 0, 0, 0, fy, -fy, 0, cx, right, cy, bottom, fx]
+        return [fx, fy, cx, cy, camera.width, camera.height, corner, *matrix, *inward, *_QUADRATIC]
+
+    @classmethod
+    def of(cls, numbers: torch.Tensor) -> "Lens":
+        """numbers: float64."""
+        focal, middle, size, corner, matrix, inward, quadratic = numbers.split([2, 2, 2, 1, 9, 15, 144])
         matrices = (matrix.reshape(3, 3), inward.reshape(3, 5), quadratic.reshape(16, 9))
-        return cls(camera, focal, middle, size, *matrices)
+        return cls(focal, middle, size, corner, *matrices)
 
 
 def _quadratic() -> list[float]:
@@ -252,7 +257,7 @@ def _boxes(lens: Lens, near: float, disks: _Placed) -> tuple[torch.Tensor, torch
 
     And `crossing` [V] of Splats.
     """
-    camera, p = lens.camera, disks.center
+    p = disks.center
     radius = torch.sqrt(2 * torch.log(disks.opacity / ALPHA_MIN).clamp(min=0) + 1e-4)  # a little enlarged
     rims = disks.axes[:, :2] * (disks.scales * radius[:, None])[..., None]  # [V, 2, 3]
     z, slope = p[:, 2:], p[:, :2] / p[:, 2:]
@@ -270,15 +275,13 @@ def _boxes(lens: Lens, near: float, disks: _Placed) -> tuple[torch.Tensor, torch
     spread = rims @ lens.inward  # [V, 2, 5]
     spread = torch.sqrt((spread * spread).sum(1))
     along = p @ lens.inward  # [V, 5]
-    least = -1e-3 * camera.fx * p.norm(dim=-1, keepdim=True)
+    least = -1e-3 * lens.focal[:1] * p.norm(dim=-1, keepdim=True)
     shown = (spread + along > least).all(-1, keepdim=True)
     low = mean + torch.minimum(torch.where(shown, shift - half, 0.0), -circle)
     high = mean + torch.maximum(torch.where(shown, shift + half, 0.0), circle)
     # Hit behind the camera is what the disk's mirror image through its centre would show in front; hit before
     # the near plane is what comes that close to the centre.
-    right, bottom = max(camera.cx, camera.width - camera.cx), max(camera.cy, camera.height - camera.cy)
-    corner = math.hypot(right / camera.fx, bottom / camera.fy, 1)  # length of the longest ray
-    close = (disks.axes[:, 2] * p).sum(-1).abs() < 1.01 * near * corner
+    close = (disks.axes[:, 2] * p).sum(-1).abs() < 1.01 * near * lens.corner
     through = (z - reach2.sqrt())[:, 0] < 1.01 * near
     return low, high, through & (close | (spread - along > least).all(-1))
 
