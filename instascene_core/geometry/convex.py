@@ -33,7 +33,7 @@ def few_vertices(
             outside = weight * (points @ body.equations[:, :3].T + body.equations[:, 3]).max(axis=1)
             outside[chosen] = -np.inf
             chosen.append(int(outside.argmax()))
-            body.add_points(points[chosen[-1:]])
+            body.add_points(points[chosen[-1:]])  # type: ignore (scipy: its stubs lack it)
         return meshes.convex_hull(points[chosen])
     except (QhullError, InputError):  # flat: what is chosen first spans no volume
         return hull
