@@ -33,7 +33,7 @@ from instascene_core.export.texturing import textured
 from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.geometry.convex import PartsBudget, convex_parts
+from instascene_core.geometry.convex_parts import PartsBudget, convex_parts
 from instascene_core.objects import CompletedObject
 from instascene_core.rendering import rasterize
 from instascene_core.scene import Scene

@@ -32,7 +32,7 @@ from instascene_core.export.scene_files import PlacedAsset, WholeScene, write_sc
 from instascene_core.export.settling import Settled, settle
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.geometry.convex import PartsBudget, convex_parts
+from instascene_core.geometry.convex_parts import PartsBudget, convex_parts
 from instascene_core.instances import InstanceId
 from instascene_core.metrics import volume_iou
 from instascene_core.objects import CompletedObject

@@ -188,7 +188,6 @@ def _refusal(error: ValidationError, given: Mapping[str, Any]) -> str:
 # Settings whose last word changed as well when they moved.
 _RENAMED = {
     "completion.convex_max_triangles": "completion.convex_parts.max_triangles",
-    "completion.convex_threshold": "completion.convex_parts.threshold",
     "completion.max_convex_parts": "completion.convex_parts.max_parts",
     "completion.max_points": "completion.observing.max_points",
     "completion.max_triangles": "completion.meshing.max_triangles",

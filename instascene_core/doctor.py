@@ -33,7 +33,6 @@ LIBRARIES = (
     ("open3d", ("open3d-cpu", "open3d"), True, "pip install open3d-cpu libusb-package"),
     ("trimesh", ("trimesh",), True, "pip install trimesh"),
     ("manifold3d", ("manifold3d",), True, "pip install manifold3d"),
-    ("coacd", ("coacd",), True, "convex collision parts: pip install coacd"),
     ("xatlas", ("xatlas",), True, "textures: pip install xatlas"),
     ("safetensors", ("safetensors",), True, "pip install safetensors"),
     ("diffusers", ("diffusers",), False, "completion.prior multiview: pip install diffusers"),

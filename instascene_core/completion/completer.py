@@ -35,7 +35,7 @@ from instascene_core.errors import InputError, is_out_of_memory
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.geometry.convex import PartsBudget, convex_parts
+from instascene_core.geometry.convex_parts import PartsBudget, convex_parts
 from instascene_core.instances import Instance, InstanceId
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback, no_progress
@@ -133,7 +133,7 @@ def complete_observation(
     view = view_selection.next_best_view(observation, mesh, facts.observed, config.next_view)
     # 6. Convex parts for collision checks.
     progress("complete", 0.75, "convex parts")
-    parts = convex_parts(mesh, PartsBudget(**asdict(config.convex_parts)), seed)
+    parts = convex_parts(mesh, PartsBudget(**asdict(config.convex_parts)))
     progress("complete", 1.0, f"instance {observation.instance_id} is complete")
     duration_s = time.perf_counter() - start
     return _completed(guess, mesh, others, facts, view, parts, instance, config.confidence, duration_s)

@@ -305,13 +305,13 @@ class LearnedConfig:
 class ConvexPartsConfig:
     """Convex parts for collision checks."""
 
-    threshold: Positive = 0.1  # concavity left in a part at first, relative to the object's size
     max_parts: Count = 64  # of an object; 1 = its hull
     max_vertices: Annotated[int, Range(8)] = 60  # of a part: GPU physics takes no more than 64
-    max_triangles: Count = 500  # of the mesh that is decomposed
-    # Where the parts lie farther off the surface than both, they are made anew with a finer threshold
+    max_triangles: Count = 2000  # of the mesh that is divided
+    # The parts may lie as far off the surface as the larger of both
     max_error: Positive = 0.003  # metres
     max_error_share: Share = 0.03  # of the diagonal of the object's box
+    aim: Share = 0.7  # share of that which they are made to: fitting them to neighbours adds some
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
+from instascene_core.geometry.convex import sides
 from instascene_core.geometry.mesh import TriangleMesh
 
 
@@ -17,19 +17,6 @@ class Overlap:
     normal: np.ndarray  # [3] unit, from the first body toward the second
     first: float  # metres along the normal: where the first body ends ...
     second: float  # ... and the second begins: `depth` less
-
-
-def sides(body: TriangleMesh) -> np.ndarray:
-    """[F, 4] unit normals and offsets of a convex body's sides: negative inside.
-
-    Raises InputError for a flat one.
-    """
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        return ConvexHull(body.vertices, qhull_options="Qt Pp").equations
-    except QhullError as error:
-        raise InputError("A convex body is flat.") from error
 
 
 def overlap(a: TriangleMesh, b: TriangleMesh) -> Overlap | None:

@@ -28,7 +28,7 @@ TABLE_PLANE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX, CAN, MUG, BOWL = 2, 3, 4, 5
 FAST = CompletionConfig(
     observing=ObservingConfig(max_voxels=150_000),
-    convex_parts=ConvexPartsConfig(threshold=0.2, max_triangles=250),
+    convex_parts=ConvexPartsConfig(max_triangles=250, aim=1.0),
 )
 COARSE = CompletionConfig(
     observing=ObservingConfig(max_voxels=60_000),

@@ -35,7 +35,7 @@ from instascene_core.weights import write_weights
 TABLE = Plane(np.array([0.0, 0.0, 1.0]), 0.0)
 BOX = 2  # its label; 1 is the table
 CONFIG = CompletionConfig(
-    observing=ObservingConfig(max_voxels=60_000), convex_parts=ConvexPartsConfig(threshold=1.0, max_parts=1)
+    observing=ObservingConfig(max_voxels=60_000), convex_parts=ConvexPartsConfig(max_parts=1)
 )
 
 

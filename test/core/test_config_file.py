@@ -178,6 +178,7 @@ def test_a_name_of_another_section_or_of_before_is_told_its_path(old, new):
         ("segmentation.sam2_points_per_side", "segmentation.public.sam2.points_per_side"),
         ("reconstruction.iterations", "reconstruction.iterations"),
         ("completion.telepathy", None),
+        ("completion.convex_parts.threshold", None),
     ],
 )
 def test_moved_settings_are_found(old, new):

@@ -9,7 +9,8 @@ import trimesh
 from instascene_core.config.completion import ConvexPartsConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.geometry.convex import PartsBudget, convex_parts, few_vertices, surface_error
+from instascene_core.geometry.convex import few_vertices, surface_error
+from instascene_core.geometry.convex_parts import PartsBudget, convex_parts
 
 BUDGET = PartsBudget(**vars(ConvexPartsConfig()))
 
@@ -62,8 +63,58 @@ def test_a_bowl_holds_something():
 
 def test_the_budget_is_kept():
     parts = convex_parts(bowl(), replace(BUDGET, max_parts=6, max_vertices=12))
-    assert len(parts) <= 6 and max(len(p.vertices) for p in parts) <= 12
+    assert 2 <= len(parts) <= 6 and max(len(p.vertices) for p in parts) <= 12
     assert len(convex_parts(bowl(), replace(BUDGET, max_parts=1))) == 1
+
+
+def test_a_ball_rolls_to_the_middle_of_a_bowl_and_stays():
+    import mujoco
+
+    parts = convex_parts(bowl(), BUDGET)
+    hulls = "".join(f'<mesh name="p{k}" vertex="{points(part)}"/>' for k, part in enumerate(parts))
+    geoms = "".join(f'<geom type="mesh" mesh="p{k}"/>' for k in range(len(parts)))
+    model = mujoco.MjModel.from_xml_string(
+        f"<mujoco><asset>{hulls}</asset><worldbody>{geoms}"
+        '<body pos="0.03 0 0.07"><freejoint/><geom type="sphere" size="0.015" density="500"'
+        ' condim="6" friction="1 0.005 0.005"/></body></worldbody></mujoco>'
+    )
+    data = mujoco.MjData(model)
+    while data.time < 2:
+        mujoco.mj_step(model, data)
+    assert np.linalg.norm(data.qpos[:2]) < 0.02 and 0.015 < data.qpos[2] < 0.03
+
+
+def points(part: TriangleMesh) -> str:
+    return " ".join(f"{x:.6f}" for x in part.vertices.ravel())
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+def test_a_thin_ring_and_a_pan_stay_open(cuts):
+    """A wall of 2 mm; with a rod for a handle that runs away from it.  First halves of a ring are no better
+    than the ring, so a search by what one cut saves would not come far."""
+    ring = trimesh.creation.annulus(r_min=0.088, r_max=0.09, height=0.04, sections=60)
+    solids = [ring]
+    if cuts:
+        floor = trimesh.creation.cylinder(radius=0.089, height=0.002, sections=60)
+        rod = trimesh.creation.box(bounds=[[0.089, -0.01, 0.01], [0.25, 0.01, 0.015]])
+        solids += [floor.apply_translation([0, 0, -0.019]), rod]
+    mesh = meshes.from_trimesh(trimesh.boolean.union(solids))
+    parts = convex_parts(mesh, BUDGET)
+    assert surface_error(mesh, parts) <= BUDGET.allowed(mesh)
+    assert len(parts) <= 30
+    middle = np.array([[0.03, 0.0, z] for z in (-0.005, 0.01, 0.019)])
+    assert min(meshes.signed_distance(part, middle).min() for part in parts) > 0.005
+
+
+def test_bodies_that_are_apart_share_no_part():
+    one = trimesh.creation.box((1, 1, 1))
+    other = one.copy().apply_translation([3, 0, 0])
+    parts = convex_parts(meshes.from_trimesh(trimesh.util.concatenate([one, other])), BUDGET)
+    assert [meshes.volume(part) for part in parts] == pytest.approx([1, 1])
+    beside = convex_parts(
+        meshes.from_trimesh(trimesh.util.concatenate([one, other])), replace(BUDGET, max_error_share=1.0)
+    )
+    assert len(beside) == 1
 
 
 def test_the_error_is_how_far_surfaces_are_apart():

@@ -85,6 +85,19 @@ def test_few_vertices_are_kept_where_they_matter():
     assert len(low.vertices) <= 40 and off[0] < 0.5 * off[1]
 
 
+def test_a_body_beside_another_is_no_worse_than_a_few_millimetres_far_from_it():
+    """Many points at its foot, where the table is, must not take all vertices from its round top."""
+    ball = trimesh.creation.icosphere(4, 0.05).vertices + np.array([0, 0, 0.05])
+    angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    foot = np.stack([0.04 * np.cos(angles), 0.04 * np.sin(angles), np.zeros(400)], axis=1)
+    body = meshes.convex_hull(np.concatenate([ball, foot]))
+    ((kept,),) = collision_bodies([body], [(body,)], [[TABLE]], BUDGET)
+    assert len(kept.vertices) <= 60
+    off = meshes.signed_distance(kept, body.vertices)
+    assert off.max() < 5e-3  # 12 mm, where what is far does not count
+    assert off[body.vertices[:, 2] < 1e-6].max() < 3e-4
+
+
 def test_bodies_do_not_overlap_and_what_a_hull_fills_is_divided():
     """A post in the corner of an L, whose hull fills the corner."""
     l_shape = trimesh.boolean.union(

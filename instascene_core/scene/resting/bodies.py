@@ -14,10 +14,11 @@ import numpy as np
 from instascene_core.errors import InputError
 from instascene_core.geometry import Plane, TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.geometry.convex import few_vertices
-from instascene_core.geometry.convex_pairs import Overlap, covering, cut, overlap, sides
+from instascene_core.geometry.convex import few_vertices, sides
+from instascene_core.geometry.convex_pairs import Overlap, covering, cut, overlap
 
 GRAIN = 1e-5  # metres: what overlaps by less is apart
+FAR = 0.1  # as much counts what is far from every neighbour, beside what touches one
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,10 @@ def _reduced(body: _Body, bodies: Sequence[_Body], budget: BodiesBudget) -> tupl
     def matters(points: np.ndarray) -> np.ndarray:
         gaps = [np.abs(other.distance(points)) for other in others]
         gaps += [np.abs(plane.height(points)) for plane in body.planes]
-        return 1 / (np.min(gaps, axis=0) + budget.touch) if gaps else np.ones(len(points))
+        if not gaps:
+            return np.ones(len(points))
+        # Not less: a body may be no use to what comes near later because of what it touches now.
+        return np.maximum(budget.touch / (np.min(gaps, axis=0) + budget.touch), FAR)
 
     few = [few_vertices(part, budget.max_vertices, matters) for part in body.parts.values()]
     return _solid(few) or tuple(few)
