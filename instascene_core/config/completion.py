@@ -311,7 +311,8 @@ class ConvexPartsConfig:
     # The parts may lie as far off the surface as the larger of both
     max_error: Positive = 0.003  # metres
     max_error_share: Share = 0.03  # of the diagonal of the object's box
-    aim: Share = 0.7  # share of that which they are made to: fitting them to neighbours adds some
+    # Share of that which they are made to: fitting them to neighbours adds some
+    aim: Annotated[float, Range(0.1, 1)] = 0.7
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ LEAST_VOLUME = 1e-7  # of the mesh: a smaller piece is dropped
 GRAIN = 1e-6  # metres: pieces nearer than this touch
 SHARES = (0.5, 0.3, 0.7)  # of a piece's length: where it may be cut
 MARGIN = 0.02  # of a piece's length: no cut is nearer to its end
-PROGRESS = 0.95  # factor on the largest error that a round must reach, or less is sought
+PROGRESS = 0.95  # factor on the largest error that a round must reach, or more is allowed
 COARSER = 1.25  # factor on the error that is sought, where the budget does not suffice for less
 
 
@@ -167,11 +167,14 @@ class _Division:
     def joined(self, pieces: list[_Piece], goal: float) -> list[_Piece]:
         """Neighbours in one hull, those first that fill least, as long as it is off by no more."""
         alive, queue, numbers = dict(enumerate(pieces)), [], itertools.count(len(pieces))
+        reach = (
+            goal if len(pieces) > self.budget.max_parts else GRAIN
+        )  # bodies that are apart may be too many
 
         def offer(first: int, second: int) -> None:
             a, b = alive[first].hull.vertices, alive[second].hull.vertices
             gap = np.maximum(a.min(axis=0) - b.max(axis=0), b.min(axis=0) - a.max(axis=0)).max()
-            if gap <= GRAIN:
+            if gap <= reach:
                 hull = meshes.convex_hull(np.concatenate([a, b]))
                 filled = meshes.volume(hull) - alive[first].volume - alive[second].volume
                 heapq.heappush(queue, (filled, first, second, hull))

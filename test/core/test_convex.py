@@ -133,3 +133,10 @@ def test_a_ball_of_few_vertices_is_nearly_the_ball():
     assert len(small.vertices) == 60 and meshes.is_watertight(small)
     assert meshes.volume(small) > 0.85 * meshes.volume(ball)
     assert few_vertices(small, 60) is small
+
+
+def test_more_bodies_than_parts_share_some():
+    boxes = [trimesh.creation.box((1, 1, 1)).apply_translation([x, 0, 0]) for x in (0, 3, 20)]
+    mesh = meshes.from_trimesh(trimesh.util.concatenate(boxes))
+    parts = convex_parts(mesh, replace(BUDGET, max_parts=2))
+    assert sorted(meshes.volume(part) for part in parts) == pytest.approx([1, 4])
