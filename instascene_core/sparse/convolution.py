@@ -18,7 +18,8 @@ def convolve(features: torch.Tensor, weight: torch.Tensor, pairs: Pairs) -> torc
 
 
 def _accumulate(rows: torch.Tensor, weights: list[torch.Tensor], pairs: Pairs) -> torch.Tensor:
-    total = None
+    if rows.is_cuda:
+        return gathered(rows, pairs) @ torch.cat(weights)
     if pairs.centre is not None:
         total = rows @ weights[pairs.centre]
     else:
@@ -27,6 +28,15 @@ def _accumulate(rows: torch.Tensor, weights: list[torch.Tensor], pairs: Pairs) -
         if k != pairs.centre and len(inputs):
             total.index_add_(0, outputs, rows.index_select(0, inputs) @ weights[k])
     return total
+
+
+def gathered(rows: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """[num_outputs, K · C]: side by side what each output sees, of rows [num_inputs, C], 0 where it sees none.
+
+    One product instead of one a place: on a GPU starting 27 of them takes longer than they do.
+    """
+    padded = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+    return padded[pairs.table].flatten(1)
 
 
 class _Convolution(torch.autograd.Function):
@@ -45,8 +55,10 @@ class _Convolution(torch.autograd.Function):
         gradient, pairs = gradients[0].contiguous(), ctx.pairs
         of_features = of_weight = None
         if ctx.needs_input_grad[0]:
-            of_features = _accumulate(gradient, [w.T for w in weight], pairs.transposed())
-        if ctx.needs_input_grad[1]:
+            of_features = _accumulate(gradient, [w.T for w in weight], pairs.transposed)
+        if ctx.needs_input_grad[1] and features.is_cuda:
+            of_weight = (gathered(features, pairs).T @ gradient).reshape(weight.shape)
+        elif ctx.needs_input_grad[1]:
             of_weight = torch.zeros_like(weight)
             for k, (inputs, outputs) in enumerate(zip(pairs.inputs, pairs.outputs)):
                 if k == pairs.centre:
