@@ -6,7 +6,7 @@ A GPU takes a step in less time than one core needs to make the next batch.
 import multiprocessing
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ T = TypeVar("T")
 AHEAD = 3  # batches that are made or waiting, a process
 
 
-def made_ahead(make: Callable[[int], T], first: int, workers: int) -> Iterator[T]:
+def made_ahead(make: Callable[[int], T], first: int, workers: int) -> Generator[T, None, None]:
     """make(first), make(first + 1), … without end; workers: processes that make them, 0 = this one.
 
     What is made must follow from the number alone, whoever makes it.  `make` is pickled for the processes:

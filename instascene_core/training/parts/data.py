@@ -133,7 +133,11 @@ class Showings:
         return batch_of([shown(things[i], rng, self.showing) for i in chosen])
 
     def _of_pair(self, first: int) -> int:
-        return len(self.seeds[first : first + 2]) * _things_in(shard_path(self.folder, self.seeds[0])) // self.size
+        return (
+            len(self.seeds[first : first + 2])
+            * _things_in(shard_path(self.folder, self.seeds[0]))
+            // self.size
+        )
 
     def _things(self, seed: int, step: int) -> list[Thing]:
         path = shard_path(self.folder, seed)

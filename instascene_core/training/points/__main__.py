@@ -92,7 +92,9 @@ def _add_train(verbs) -> None:
     parser = verbs.add_parser("train", help="train, or go on from the checkpoint beside the output")
     parser.add_argument("data", type=Path, help="folder of the prepared scenes")
     parser.add_argument("--output", type=Path, required=True, help="weights to write (.safetensors)")
-    parser.add_argument("--preset", choices=list(PRESETS), default="table", help="wide: for a GPU; room: as for ScanNet")
+    parser.add_argument(
+        "--preset", choices=list(PRESETS), default="table", help="wide: for a GPU; room: as for ScanNet"
+    )
     parser.add_argument("--architecture", choices=list(DECODERS), default=usual.network.architecture)
     parser.add_argument("--start", choices=["learned", "sampled"], default=usual.network.decoder.start)
     parser.add_argument("--steps", type=int, default=usual.steps)

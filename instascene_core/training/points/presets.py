@@ -10,7 +10,7 @@ from instascene_core.training.points.train import PointsTraining
 
 TABLE = PointsTraining()
 
-# Twice as wide, for a GPU: 7 MB, and the network remains the smaller part of a scene's time beside superpoints.
+# Twice as wide, for a GPU: 7 MB; finding superpoints still takes the larger part of a scene's time.
 WIDE = replace(
     TABLE,
     batch=8,
