@@ -38,7 +38,7 @@ from instascene_core.training.parts.things import Thing, thing_of
 # Those of the kinds kept out of training that know their parts.
 KINDS = (*(k for k in HELD_OUT if k not in ("board", "soap", "vase", "weight")), *HELD_OUT_ASSEMBLIES)
 SEEN = ("all sides", "half")
-FIRST_SEED = 31_000  # looked at by nobody before the figures were made
+FIRST_SEED = 47_000  # looked at by nobody before the figures were made
 HANDLES = Path(__file__).with_name("contactdb_handles.json")
 FOUND = 0.5  # IoU from which a handle is found
 FALSE = 0.05  # of the surface called handle, from which a thing without one has a false one

@@ -11,8 +11,8 @@ class PartsConfig:
     object's bounding box is 1."""
 
     weights: str = ""  # of a network of your own; empty = those of the package
-    points: Count = 3000  # taken from the surface; the network was trained on 450 to 800 of a thing ...
-    passes: Count = 5  # ... so they go through it in parts, each turned otherwise, and the answers are joined
+    points: Count = 3000  # taken from the surface; the network was trained on 800 to 2000 of a thing ...
+    passes: Count = 2  # ... so they go through it in parts, each turned otherwise, and the answers are joined
     seed: Seed = 0  # of the points
     bandwidth: Positive = 0.2  # of the mean shift of the points moved to their instances' centres
     # By how much those centres are pushed away from the centre of all points of their name, so that clusters

@@ -10,7 +10,9 @@ from points_cases import tabletop, tiny_network
 
 from instascene_core.config.points import PointsConfig, ReadingConfig
 from instascene_core.errors import InputError
+from instascene_core.files import TEMPORARY
 from instascene_core.segmentation.points_network.files import load_points_network
+from instascene_core.segmentation.points_network.network import PointsNetwork
 from instascene_core.synthetic.unseen import HELD_OUT
 from instascene_core.training.checkpoint import Standing, load_checkpoint, save_checkpoint
 from instascene_core.training.points import procedural
@@ -25,7 +27,7 @@ from instascene_core.training.points.prepared import (
     write_prepared,
 )
 from instascene_core.training.points.presets import PRESETS
-from instascene_core.training.points.train import PointsTraining, train, training_scenes
+from instascene_core.training.points.train import PointsTraining, step_batch, train, training_scenes
 
 TINY = PointsTraining(steps=4, held_back=1, batch=2, network=tiny_network("kernel"), checkpoint_every_s=1e9)
 
@@ -146,6 +148,28 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     assert load_checkpoint(path, one, optimiser) == Standing(7, 1.5)
     with pytest.raises(InputError, match="not a checkpoint of this training"):
         load_checkpoint(path, other, torch.optim.AdamW(other.parameters()))
+
+
+def test_what_a_step_sees_follows_from_its_number(folder):
+    one, two, other = (step_batch(folder, TINY, 0.01, step) for step in (5, 5, 6))
+    torch.testing.assert_close(one[0].features, two[0].features, rtol=0, atol=0)
+    torch.testing.assert_close(one[1][0].masks, two[1][0].masks, rtol=0, atol=0)
+    assert one[0].features.shape != other[0].features.shape
+
+
+def test_scenes_that_are_being_written_are_none_yet(folder):
+    (folder / f"{TEMPORARY}x.npz").write_bytes(b"PK")
+    assert [path.stem for path in prepared_scenes(folder)] == [f"scene_{i}" for i in range(4)]
+
+
+def test_weights_so_far_come_with_a_checkpoint(folder, tmp_path):
+    train(folder, tmp_path / "w.safetensors", dataclasses.replace(TINY, checkpoint_every_s=0.0))
+    assert load_points_network(tmp_path / "w.interim.safetensors").config == TINY.network
+
+
+def test_wide_weights_stay_below_ten_megabytes():
+    config = dataclasses.replace(PRESETS["wide"].network, architecture="kernel")
+    assert 5e6 < 2 * sum(p.numel() for p in PointsNetwork(config).parameters()) < 10e6
 
 
 def test_all_held_back_is_said(folder):
