@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from instascene_core.parts.boxes import in_boxes, rows_in_boxes
+
 
 @dataclass(frozen=True)
 class FusionParts:
@@ -29,11 +31,11 @@ def region_features(
     features: [N, C]; probabilities: [N, K], rows sum to 1; counts: points of each thing, Σ = N.
     With m_k = Σ_i p_ik f_i / Σ_i p_ik over the points i of the thing, the result is Σ_k p_k m_k.
     """
-    mixed = []
-    for f, p in zip(features.split(list(counts)), probabilities.split(list(counts)), strict=True):
-        weight = p.sum(dim=0).clamp_min(1e-12)
-        mixed.append(p @ (p.T @ f / weight[:, None]))
-    return torch.cat(mixed)
+    rows = rows_in_boxes(counts, features.device)
+    f, p = in_boxes(features, counts, rows), in_boxes(probabilities, counts, rows)
+    weight = p.sum(dim=1).clamp_min(1e-12)
+    mixed = p @ (p.transpose(1, 2) @ f / weight[..., None])
+    return mixed.flatten(0, 1).index_select(0, rows)
 
 
 class OffsetHead(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from instascene_core.parts.boxes import in_boxes, rows_in_boxes
 from instascene_core.parts.network import PartPrediction
 from instascene_core.parts.samples import UNKNOWN, PartBatch
 
@@ -43,9 +44,6 @@ def mean_of_things(values: torch.Tensor, known: torch.Tensor, counts: Sequence[i
 
     A thing without known points counts as 0.
     """
-    split = list(counts)
-    means = [
-        (v * k).sum() / k.sum().clamp_min(1.0)
-        for v, k in zip(values.split(split), known.split(split), strict=True)
-    ]
-    return torch.stack(means).mean()
+    rows = rows_in_boxes(counts, values.device)
+    total = in_boxes(values * known, counts, rows).sum(dim=1)
+    return (total / in_boxes(known, counts, rows).sum(dim=1).clamp_min(1.0)).mean()

@@ -51,6 +51,13 @@ class PartBatch:
     instance_centre: torch.Tensor  # [L, N, 3] float32
     region_centre: torch.Tensor  # [L, N, 3] float32
 
+    def to(self, device: str | torch.device) -> "PartBatch":
+        """The same on another device."""
+        return PartBatch(
+            self.points.to(device), self.normals.to(device), self.counts,
+            self.semantic.to(device), self.instance_centre.to(device), self.region_centre.to(device),
+        )  # fmt: skip
+
 
 def in_unit_ball(points: np.ndarray) -> np.ndarray:
     """[N, 3] float32: the points' bounding box centred, its half diagonal 1.

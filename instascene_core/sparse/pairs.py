@@ -28,12 +28,22 @@ class Pairs:
     num_outputs: int
     centre: int | None = None  # the place where row i sees row i, for all rows
 
+    @cached_property
     def transposed(self) -> "Pairs":
         """The same with inputs and outputs exchanged: of the transposed convolution."""
         return replace(
             self, inputs=self.outputs, outputs=self.inputs,
             num_inputs=self.num_outputs, num_outputs=self.num_inputs,
         )  # fmt: skip
+
+    @cached_property
+    def table(self) -> torch.Tensor:
+        """[num_outputs, K] int64: which input row each output row sees at each place, num_inputs = none."""
+        places = len(self.inputs)
+        table = self.inputs[0].new_full((self.num_outputs, places), self.num_inputs)
+        for k, (inputs, outputs) in enumerate(zip(self.inputs, self.outputs)):
+            table[outputs, k] = inputs
+        return table
 
 
 def neighbour_pairs(voxels: Voxels) -> Pairs:
@@ -85,4 +95,4 @@ class Pyramid:
     @cached_property
     def up(self) -> list[Pairs]:
         """From level i + 1 to level i."""
-        return [pairs.transposed() for pairs in self.down]
+        return [pairs.transposed for pairs in self.down]

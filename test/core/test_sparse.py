@@ -13,6 +13,7 @@ from instascene_core.sparse import (
     Pyramid,
     SparseUNet,
     SubmanifoldConv,
+    convolution,
     convolve,
     voxelize,
 )
@@ -50,6 +51,13 @@ def dense_kernel(weight: torch.Tensor) -> torch.Tensor:
 
 def leaf(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(len(shape)))
+
+
+@pytest.fixture(params=["a place after the other", "at once"], autouse=True)
+def way(request, monkeypatch):
+    """Both ways of reckoning: that of CPUs and that of GPUs."""
+    if request.param == "at once":
+        monkeypatch.setattr(convolution, "at_once", lambda rows: True)
 
 
 def test_submanifold_is_conv3d_at_the_occupied_cells():

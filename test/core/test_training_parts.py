@@ -16,11 +16,12 @@ from instascene_core.synthetic.anatomy import LEVEL_NAMES
 from instascene_core.synthetic.household import make
 from instascene_core.synthetic.unseen import HELD_OUT
 from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
+from instascene_core.training.ahead import made_ahead
 from instascene_core.training.parts import train as training
 from instascene_core.training.parts.data import (
     PLAIN,
     Showing,
-    batches,
+    Showings,
     half_seen_rows,
     read_shard,
     shard_path,
@@ -82,8 +83,33 @@ def test_a_thing_shown_plainly_is_the_thing(data):
 
 
 def test_a_pass_shows_every_thing_once(data):
-    counts = [len(b.counts) for b in batches(data, range(3), 3, np.random.default_rng(0), PLAIN)]
-    assert counts == [3] * 6
+    passes = Showings(data, (0, 1, 2), 3, seed=0, showing=PLAIN)
+    assert passes.per_epoch() == 6
+    for epoch in (0, 1):
+        batches = [passes.batch(6 * epoch + number) for number in range(6)]
+        assert [len(batch.counts) for batch in batches] == [3] * 6
+        # Turned and in another order, but no two things have the same labels here.
+        shown_labels = {bytes(np.sort(one.numpy().sum(axis=0))) for b in batches for one in split(b)}
+        assert len(shown_labels) == 18
+
+
+def split(batch):
+    return batch.semantic.split(batch.counts, dim=1)
+
+
+def test_a_shard_that_is_not_there_yet_is_replaced(data):
+    passes = Showings(data, (0, 1, 7), 3, seed=0, showing=PLAIN)
+    one, two = passes.batch(4), passes.batch(4)  # the turn of the third
+    assert len(one.counts) == 3
+    torch.testing.assert_close(one.points, two.points, rtol=0, atol=0)
+
+
+def test_batches_made_ahead_are_those_made_in_time(data):
+    passes = Showings(data, (0, 1, 2), 3, seed=0, showing=Showing(points=(100, 150)))
+    ahead = made_ahead(passes.batch, 5, workers=2)
+    for step, batch in zip(range(5, 9), ahead):
+        torch.testing.assert_close(batch.points, passes.batch(step).points, rtol=0, atol=0)
+    ahead.close()
 
 
 def config(epochs: int) -> PartTraining:

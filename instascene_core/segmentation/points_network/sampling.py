@@ -9,6 +9,8 @@ def farthest_points(positions: torch.Tensor, count: int) -> torch.Tensor:
     """[min(count, N)] int64 index of points [N, 3], each the farthest from those before; the first is the one
     farthest from the mean."""
     count = min(count, len(positions))
+    if positions.is_cuda:  # step by step a GPU is slower than one core
+        return farthest_points(positions.cpu(), count).to(positions.device)
     chosen = torch.empty(count, dtype=torch.int64, device=positions.device)
     squared = ((positions - positions.mean(dim=0)) ** 2).sum(dim=1)
     near = torch.full_like(squared, float("inf"))

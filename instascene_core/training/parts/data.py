@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -99,21 +100,61 @@ def half_seen_rows(thing: Thing, rng: np.random.Generator) -> np.ndarray:
     return rows if len(rows) >= FEWEST else np.arange(len(thing.points))
 
 
-def batches(
-    folder: Path,
-    seeds: Sequence[int],
-    size: int,
-    rng: np.random.Generator,
-    showing: Showing,
-    in_order: bool = False,
-) -> Iterator[PartBatch]:
-    """One pass over all things in random order, two shards mixed at a time.
+@dataclass(frozen=True)
+class Showings:
+    """What the steps of a training see: passes over all things in random order, two shards mixed at a time.
 
-    in_order: take the shards as they are numbered, for a first pass while they are still being made.
+    The first pass takes the shards as they are numbered, while they are still being made; a shard that is
+    not there at its turn is replaced by one that is.
     """
-    order = list(seeds) if in_order else [int(seed) for seed in rng.permutation(list(seeds))]
-    for start in range(0, len(order), 2):
-        things = [t for seed in order[start : start + 2] for t in read_shard(shard_path(folder, seed))]
-        places = rng.permutation(len(things))
-        for first in range(0, len(places) - size + 1, size):
-            yield batch_of([shown(things[i], rng, showing) for i in places[first : first + size]])
+
+    folder: Path
+    seeds: tuple[int, ...]  # of the shards
+    size: int  # things of a batch
+    seed: int
+    showing: Showing
+
+    def per_epoch(self) -> int:
+        """How many batches a pass has; all shards hold as many things as the first."""
+        return sum(self._of_pair(i) for i in range(0, len(self.seeds), 2))
+
+    def batch(self, step: int) -> PartBatch:
+        """That of a step; it follows from the seed, the step and the files there."""
+        epoch, number = divmod(step, self.per_epoch())
+        rng = np.random.default_rng([self.seed, epoch])
+        order = list(self.seeds) if epoch == 0 else [int(seed) for seed in rng.permutation(self.seeds)]
+        pair = 0
+        while number >= self._of_pair(pair):
+            number, pair = number - self._of_pair(pair), pair + 2
+        things = [thing for seed in order[pair : pair + 2] for thing in self._things(seed, step)]
+        places = np.random.default_rng([self.seed, epoch, pair]).permutation(len(things))
+        chosen = places[number * self.size : (number + 1) * self.size]
+        rng = np.random.default_rng([self.seed, 54, step, 0])
+        return batch_of([shown(things[i], rng, self.showing) for i in chosen])
+
+    def _of_pair(self, first: int) -> int:
+        return (
+            len(self.seeds[first : first + 2])
+            * _things_in(shard_path(self.folder, self.seeds[0]))
+            // self.size
+        )
+
+    def _things(self, seed: int, step: int) -> list[Thing]:
+        path = shard_path(self.folder, seed)
+        if not path.is_file():
+            there = [one for one in self.seeds if shard_path(self.folder, one).is_file()]
+            if there:
+                # Stays the same for some steps, so that few files are read.
+                rng = np.random.default_rng([self.seed, seed, step // 8])
+                path = shard_path(self.folder, there[rng.integers(len(there))])
+        return _kept(path)
+
+
+@lru_cache(4)
+def _kept(path: Path) -> list[Thing]:
+    return read_shard(path)
+
+
+@lru_cache(1)
+def _things_in(path: Path) -> int:
+    return len(read_shard(path))

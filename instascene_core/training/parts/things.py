@@ -74,7 +74,7 @@ def _seen_by_cameras(
     mesh: TriangleMesh, points: np.ndarray, normals: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """[N] uint8: bit c is set where nothing lies between the point and camera c."""
-    import open3d
+    from instascene_core.geometry.open3d_loader import open3d
 
     scene = open3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(

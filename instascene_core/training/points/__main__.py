@@ -36,9 +36,10 @@ def _train(arguments: argparse.Namespace) -> None:
     losses = plain.losses
     if arguments.no_decorrelation:
         losses = replace(losses, same_query=0.0, other_queries=0.0)
+    said = {name: getattr(arguments, name) for name in _PLAIN}
     config = replace(
         plain,
-        **{name: getattr(arguments, name) for name in _PLAIN},
+        **{name: value for name, value in said.items() if value is not None},
         losses=losses,
         network=replace(network, architecture=arguments.architecture, decoder=decoder),
     )
@@ -55,7 +56,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{len(paths)} scenes, {found.seconds:.2f} s each\n")
 
 
-_PLAIN = ("seed", "steps", "minutes", "batch", "learning_rate", "held_back", "initial")
+_PLAIN = ("seed", "steps", "minutes", "batch", "learning_rate", "held_back", "initial", "workers")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,14 +92,17 @@ def _add_train(verbs) -> None:
     parser = verbs.add_parser("train", help="train, or go on from the checkpoint beside the output")
     parser.add_argument("data", type=Path, help="folder of the prepared scenes")
     parser.add_argument("--output", type=Path, required=True, help="weights to write (.safetensors)")
-    parser.add_argument("--preset", choices=list(PRESETS), default="table", help="room: as for ScanNet")
+    parser.add_argument(
+        "--preset", choices=list(PRESETS), default="table", help="wide: for a GPU; room: as for ScanNet"
+    )
     parser.add_argument("--architecture", choices=list(DECODERS), default=usual.network.architecture)
     parser.add_argument("--start", choices=["learned", "sampled"], default=usual.network.decoder.start)
     parser.add_argument("--steps", type=int, default=usual.steps)
     parser.add_argument("--minutes", type=float, default=0.0, help="end after this long; 0 = all steps")
-    parser.add_argument("--batch", type=int, default=usual.batch, help="scenes a step")
-    parser.add_argument("--learning-rate", type=float, default=usual.learning_rate)
-    parser.add_argument("--held-back", type=int, default=usual.held_back, help="scenes only looked at")
+    parser.add_argument("--batch", type=int, help="scenes a step; left out = the preset's")
+    parser.add_argument("--learning-rate", type=float, help="left out = the preset's")
+    parser.add_argument("--held-back", type=int, help="scenes only looked at; left out = the preset's")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead, for a GPU")
     parser.add_argument("--initial", default="", help="weights to start from; empty = random ones")
     parser.add_argument("--no-decorrelation", action="store_true", help="for the ablation")
     parser.add_argument("--seed", type=int, default=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.files import atomic_path
+from instascene_core.files import TEMPORARY, atomic_path
 from instascene_core.segmentation.points_network.cloud import PointCloud
 
 NOTHING, VOID = 0, -1  # in `instance`: of no object; not annotated
@@ -79,8 +79,8 @@ def selected(scene: PreparedScene, index: np.ndarray) -> PreparedScene:
 
 
 def prepared_scenes(folder: Path) -> list[Path]:
-    """The files of a folder in order.  Raises InputError where there are none."""
-    paths = sorted(Path(folder).glob("*.npz"))
+    """The files of a folder in order, those that are whole.  Raises InputError where there are none."""
+    paths = sorted(p for p in Path(folder).glob("*.npz") if not p.name.startswith(TEMPORARY))
     if not paths:
         raise InputError(f"There are no prepared scenes (*.npz) in '{folder}'; make them with `prepare`.")
     return paths
