@@ -4,14 +4,14 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from instascene_core.completion.priors.multiview.inputs import Given, Known, condition, encode
+from instascene_core.completion.priors.multiview.inputs import Known, condition, encode
 from instascene_core.completion.priors.multiview.network import (
     SPREAD,
     WIDTHS,
@@ -22,7 +22,8 @@ from instascene_core.completion.priors.multiview.noise import STEPS, make_solver
 from instascene_core.completion.priors.multiview.sampling import lookups
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path
-from instascene_core.training.multiview.data import VALIDATION, halved, shuffle_examples, turned
+from instascene_core.training.ahead import made_ahead
+from instascene_core.training.multiview.data import halved, read_shard, training_shards, turned
 from instascene_core.training.multiview.examples import SIDE, Example
 from instascene_core.training.multiview.scores import score_network
 
@@ -69,7 +70,7 @@ class Draw:
     weight: torch.Tensor  # [N, GENERATED, H, W] of the loss
 
     def to(self, device: str) -> "Draw":
-        fine, coarse = (tuple(tensor.to(device) for tensor in pair) for pair in self.lookups)
+        fine, coarse = ((cells.to(device), valid.to(device)) for cells, valid in self.lookups)
         tensors = (self.conditions, self.start, self.truth, self.weight)
         return Draw((fine, coarse), *(tensor.to(device) for tensor in tensors))
 
@@ -150,7 +151,8 @@ class Trainer:
         self.config, self.checkpoint = config, checkpoint
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network, self.averaged = (MultiviewNetwork(config.widths) for _ in range(2))
-        self.network.train(), self.averaged.eval()
+        self.network.train()
+        self.averaged.eval()
         for network in (self.network, self.averaged):
             network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.averaged.load_state_dict(self.network.state_dict())
@@ -187,7 +189,8 @@ class Trainer:
         self.optimiser.step()
         keep = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            means, now = list(self.averaged.parameters()), list(self.network.parameters())
+            means: list[torch.Tensor] = list(self.averaged.parameters())
+            now: list[torch.Tensor] = list(self.network.parameters())
             torch._foreach_lerp_(means, now, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
         return total
 
@@ -237,12 +240,12 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     The checkpoint (suffix .checkpoint) and the learning curve (suffix .csv) lie beside `output`.
     """
     output = Path(output)
-    if not any(int(p.stem[6:]) < VALIDATION for p in Path(data).glob("views_*.npz")):
+    if not training_shards(data):
         raise InputError(f"There are no training examples in '{data}'; make them first.")
     trainer = Trainer(config, output.with_suffix(".checkpoint"))
     began = time.monotonic() - trainer.seconds
     saved = scored = time.monotonic()
-    objects = _objects(data, config, trainer)
+    objects = made_ahead(partial(make_draws, Path(data), config), trainer.step, config.workers)
     shown: list[float] = []
     while True:
         trainer.seconds = time.monotonic() - began
@@ -251,7 +254,7 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
             done = max(done, trainer.seconds / 60 / config.minutes)
         if done >= 1:
             break
-        shown = [*shown[-499:], trainer.update([next(objects) for _ in range(config.batch)], done)]
+        shown = [*shown[-499:], trainer.update(next(objects), done)]
         if trainer.step % 50 == 0:
             each = trainer.seconds / trainer.step
             logger.info(
@@ -267,37 +270,19 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     return _record(output, trainer, float(np.mean(shown)) if shown else float("nan"), data)
 
 
-def _objects(data: Path, config: TrainingConfig, trainer: Trainer) -> Iterator[Draw]:
-    """Objects to learn from, without end; half the side at first."""
-    for half in (True, False):
-        stream = Objects(data, config, half, trainer.step)
-        loader = torch.utils.data.DataLoader(
-            stream, batch_size=None, num_workers=config.workers, prefetch_factor=4 if config.workers else None,
-            multiprocessing_context="spawn" if config.workers else None,
-        )  # fmt: skip
-        for drawn in loader:
-            if half and trainer.step >= config.half_steps:
-                break
-            yield drawn
+def make_draws(data: Path, config: TrainingConfig, step: int) -> list[Draw]:
+    """The objects of a step: what they are follows from the seed, the step and the shards that are there."""
+    rng = np.random.default_rng([config.seed, 1, step])
+    present = training_shards(data)
+    drawn = []
+    for _ in range(config.batch):
+        shard = _shard(present[int(rng.integers(len(present)))])
+        example = shard[int(rng.integers(len(shard)))]
+        drawn.append(draw(rng, halved(example) if step < config.half_steps else example, config))
+    return drawn
 
 
-class Objects(torch.utils.data.IterableDataset):
-    """What is learned from, in the order that follows from the seed and the worker; shards that come into the
-    folder meanwhile are learned from as well."""
-
-    def __init__(self, data: Path, config: TrainingConfig, half: bool, first: int) -> None:
-        self.data, self.config, self.half, self.first = data, config, half, first
-
-    def __iter__(self) -> Iterator[Draw]:
-        torch.set_num_threads(1)
-        worker = torch.utils.data.get_worker_info()
-        number = 0 if worker is None else worker.id
-        passes = 0
-        while True:
-            rng = np.random.default_rng([self.config.seed, 2, self.first, number, passes])
-            for example in shuffle_examples(self.data, rng):
-                yield draw(rng, halved(example) if self.half else example, self.config)
-            passes += 1
+_shard = lru_cache(maxsize=32)(read_shard)  # some 15 MB each
 
 
 def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str, float]:
