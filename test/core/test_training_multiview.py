@@ -1,7 +1,9 @@
 """Training of the multi-view model: painted bodies, what cameras saw of them, the loop and its checkpoint."""
 
 import csv
+import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from instascene_core.completion.priors.multiview.inputs import CONDITIONS, GENER
 from instascene_core.completion.priors.multiview.network import MultiviewNetwork, load_network, side_of
 from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
+from instascene_core.training.ahead import made_ahead
 from instascene_core.training.multiview import train as training
 from instascene_core.training.multiview.bodies import (
     HELD_OUT_SHAPES,
@@ -146,7 +149,7 @@ def test_the_loss_of_a_start_that_is_right_is_small_and_grows_with_its_error(exa
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero():
     config = TrainingConfig(steps=1000, warm_up=10, run_down=0.3)
-    rates = [rate_at(step, config) for step in (0, 9, 500, 700, 850, 1000)]
+    rates = [rate_at(step, step / 1000, config) for step in (0, 9, 500, 700, 850, 1000)]
     assert rates == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
 
 
@@ -168,6 +171,23 @@ def test_a_training_goes_on_where_it_was_stopped(data, tmp_path):
     assert training.Trainer(TINY, output.with_suffix(".checkpoint")).step == 3
     with output.with_suffix(".csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "3"]
+
+
+def test_what_a_step_sees_hangs_on_its_number_not_on_who_makes_it(data):
+    make = partial(training.make_draws, data, replace(TINY, batch=2))
+    alone = itertools.islice(made_ahead(make, 3, workers=0), 2)
+    by_others = made_ahead(make, 3, workers=2)
+    for ours, theirs in zip(alone, by_others, strict=False):
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one.conditions, other.conditions) and torch.equal(one.truth, other.truth)
+    by_others.close()
+
+
+def test_a_training_may_end_by_the_clock(data, tmp_path):
+    config = replace(TINY, steps=1000, minutes=1e-6, widths=(32, 32, 64))
+    train(data, tmp_path / "multiview.safetensors", config)
+    network, notes = load_network(tmp_path / "multiview.safetensors")
+    assert network.widths == (32, 32, 64) and int(notes["steps"]) <= 1
 
 
 def test_training_without_examples_says_so(tmp_path):

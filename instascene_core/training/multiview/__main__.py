@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("--half-steps", type=int, default=TrainingConfig.half_steps, help="at half the side")
     parser.add_argument("--batch", type=int, default=TrainingConfig.batch, help="objects a step")
     parser.add_argument("--rate", type=float, default=TrainingConfig.learning_rate, help="peak learning rate")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end after this long; 0 = all steps")
+    parser.add_argument("--widths", type=int, nargs=3, default=TrainingConfig.widths, help="of the network")
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare examples")
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -52,6 +55,9 @@ def main() -> None:
             half_steps=args.half_steps,
             batch=args.batch,
             learning_rate=args.rate,
+            minutes=args.minutes,
+            widths=tuple(args.widths),
+            workers=args.workers,
         )
         train(args.data, args.output, config)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,17 +58,9 @@ def read_shard(path: Path) -> list[Example]:
     ]
 
 
-def shuffle_examples(
-    folder: Path, rng: np.random.Generator, skip: int = 0, at_once: int = 6
-) -> Iterator[Example]:
-    """One pass over the training examples that are there (shards may still be made meanwhile), shuffled among
-    `at_once` shards; the first `skip` groups of shards are left out."""
-    present = sorted(p for p in Path(folder).glob("views_*.npz") if int(p.stem[6:]) < VALIDATION)
-    order = rng.permutation(len(present))
-    for start in range(skip * at_once, len(order), at_once):
-        examples = [e for k in order[start : start + at_once] for e in read_shard(present[k])]
-        for k in rng.permutation(len(examples)):
-            yield examples[k]
+def training_shards(folder: Path) -> list[Path]:
+    """The shards to learn from that are there; others may still be made meanwhile."""
+    return sorted(p for p in Path(folder).glob("views_*.npz") if int(p.stem[6:]) < VALIDATION)
 
 
 def halved(example: Example) -> Example:

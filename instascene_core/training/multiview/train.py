@@ -4,20 +4,26 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from instascene_core.completion.priors.multiview.inputs import Given, Known, condition, encode
-from instascene_core.completion.priors.multiview.network import SPREAD, MultiviewNetwork, save_network
+from instascene_core.completion.priors.multiview.inputs import Known, condition, encode
+from instascene_core.completion.priors.multiview.network import (
+    SPREAD,
+    WIDTHS,
+    MultiviewNetwork,
+    save_network,
+)
 from instascene_core.completion.priors.multiview.noise import STEPS, make_solver, shares
 from instascene_core.completion.priors.multiview.sampling import lookups
 from instascene_core.errors import InputError
 from instascene_core.files import atomic_path
-from instascene_core.training.multiview.data import VALIDATION, halved, shuffle_examples, turned
+from instascene_core.training.ahead import made_ahead
+from instascene_core.training.multiview.data import halved, read_shard, training_shards, turned
 from instascene_core.training.multiview.examples import SIDE, Example
 from instascene_core.training.multiview.scores import score_network
 
@@ -30,6 +36,9 @@ class TrainingConfig:
 
     seed: int = 0
     steps: int = 32_000
+    minutes: float = 0.0  # end (with the learning rate run down) after this long; 0 = all steps
+    widths: tuple[int, ...] = WIDTHS  # of the network
+    workers: int = 0  # processes that prepare examples; 0 = the training itself does
     half_steps: int = 6_000  # of them, at first, on images of half the side
     batch: int = 1  # objects whose gradients are summed, one after the other
     learning_rate: float = 5e-4
@@ -52,13 +61,18 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Draw:
-    """One object with its noise, as the network takes it."""
+    """One object as the network takes it."""
 
-    given: Given
+    lookups: tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     conditions: torch.Tensor  # [N, CONDITIONS, H, W]
     start: torch.Tensor  # [N, GENERATED, H, W]
     truth: torch.Tensor  # [N, GENERATED, H, W]
     weight: torch.Tensor  # [N, GENERATED, H, W] of the loss
+
+    def to(self, device: str) -> "Draw":
+        fine, coarse = ((cells.to(device), valid.to(device)) for cells, valid in self.lookups)
+        tensors = (self.conditions, self.start, self.truth, self.weight)
+        return Draw((fine, coarse), *(tensor.to(device) for tensor in tensors))
 
 
 def draw(rng: np.random.Generator, example: Example, config: TrainingConfig) -> Draw:
@@ -80,7 +94,7 @@ def draw(rng: np.random.Generator, example: Example, config: TrainingConfig) -> 
     weight[:, :3] = np.where(beside, config.background, np.where(known.valid, config.known, 1.0))[:, None]
     weight[:, 3] = np.where(beside, config.background, config.depth)
     weight[:, 4] = config.coverage
-    return Draw(given, *(torch.from_numpy(a) for a in (conditions, start, truth, weight)))
+    return Draw(lookups(given), *(torch.from_numpy(a) for a in (conditions, start, truth, weight)))
 
 
 def _sources(rng: np.random.Generator, seen: np.ndarray, config: TrainingConfig) -> int:
@@ -117,7 +131,7 @@ def loss_of(network: MultiviewNetwork, drawn: Draw, step: int, noise: torch.Tens
             drawn.conditions,
             (alpha, sigma),
             torch.tensor([step], device=device),
-            *(tuple(t.to(device) for t in pair) for pair in lookups(drawn.given)),
+            *drawn.lookups,
         )
     scale = (alpha**2 * SPREAD**2 + sigma**2) / SPREAD**2
     return scale * ((v - wanted) ** 2 * drawn.weight).sum() / drawn.weight.sum()
@@ -136,7 +150,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.checkpoint = config, checkpoint
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network, self.averaged = MultiviewNetwork().train(), MultiviewNetwork().eval()
+        self.network, self.averaged = (MultiviewNetwork(config.widths) for _ in range(2))
+        self.network.train()
+        self.averaged.eval()
         for network in (self.network, self.averaged):
             network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.averaged.load_state_dict(self.network.state_dict())
@@ -147,25 +163,24 @@ class Trainer:
         if checkpoint.is_file():
             self._resume()
 
-    def update(self, examples: list[Example]) -> float:
-        """One step on the mean of the examples' losses, returned."""
-        config, rng = self.config, np.random.default_rng([self.config.seed, 1, self.step])
+    def update(self, drawn: list[Draw], done: float) -> float:
+        """One step on the mean of the objects' losses, returned; done: share of the run that is over."""
+        config, rng = self.config, np.random.default_rng([self.config.seed, 3, self.step])
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * rate_at(self.step, config)
+            group["lr"] = config.learning_rate * rate_at(self.step, done, config)
         self.optimiser.zero_grad()
-        total = 0.0
-        for example in examples:
-            if self.step < config.half_steps:
-                example = halved(example)
-            drawn = draw(rng, example, config)
-            tensors = (drawn.conditions, drawn.start, drawn.truth, drawn.weight)
-            drawn = Draw(drawn.given, *(t.to(self.device) for t in tensors))
-            noise = torch.from_numpy(rng.standard_normal(drawn.truth.shape, dtype=np.float32)).to(self.device)
+        losses = []
+        for one in drawn:
+            one = one.to(self.device)
+            seed = int(rng.integers(2**62))
+            generator = torch.Generator(self.device).manual_seed(seed)
+            noise = torch.randn(one.truth.shape, generator=generator, device=self.device)
             pure = rng.uniform() < config.pure_noise
             step = STEPS - 1 if pure else int(rng.integers(STEPS))
-            loss = loss_of(self.network, drawn, step, noise) / len(examples)
+            loss = loss_of(self.network, one, step, noise) / len(drawn)
             loss.backward()
-            total += float(loss.detach())
+            losses.append(loss.detach())
+        total = float(torch.stack(losses).sum())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.step += 1
         if not torch.isfinite(norm):
@@ -174,8 +189,9 @@ class Trainer:
         self.optimiser.step()
         keep = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, now in zip(self.averaged.parameters(), self.network.parameters()):
-                mean.lerp_(now, 1 - keep)
+            means: list[torch.Tensor] = list(self.averaged.parameters())
+            now: list[torch.Tensor] = list(self.network.parameters())
+            torch._foreach_lerp_(means, now, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
         return total
 
     def save(self) -> None:
@@ -212,9 +228,9 @@ class Trainer:
         logger.info("going on from step %d", self.step)
 
 
-def rate_at(step: int, config: TrainingConfig) -> float:
+def rate_at(step: int, done: float, config: TrainingConfig) -> float:
     """Share of the peak learning rate: up, level, and linearly down to zero."""
-    left = (config.steps - step) / max(1, config.run_down * config.steps)
+    left = (1.0 - done) / max(1e-9, config.run_down)
     return float(min(1.0, (step + 1) / config.warm_up, max(0.0, left)))
 
 
@@ -224,16 +240,21 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     The checkpoint (suffix .checkpoint) and the learning curve (suffix .csv) lie beside `output`.
     """
     output = Path(output)
-    if not any(int(p.stem[6:]) < VALIDATION for p in Path(data).glob("views_*.npz")):
+    if not training_shards(data):
         raise InputError(f"There are no training examples in '{data}'; make them first.")
     trainer = Trainer(config, output.with_suffix(".checkpoint"))
     began = time.monotonic() - trainer.seconds
     saved = scored = time.monotonic()
-    examples = _endless(data, config, trainer)
+    objects = made_ahead(partial(make_draws, Path(data), config), trainer.step, config.workers)
     shown: list[float] = []
-    while trainer.step < config.steps:
+    while True:
         trainer.seconds = time.monotonic() - began
-        shown = [*shown[-499:], trainer.update([next(examples) for _ in range(config.batch)])]
+        done = trainer.step / config.steps
+        if config.minutes:
+            done = max(done, trainer.seconds / 60 / config.minutes)
+        if done >= 1:
+            break
+        shown = [*shown[-499:], trainer.update(next(objects), done)]
         if trainer.step % 50 == 0:
             each = trainer.seconds / trainer.step
             logger.info(
@@ -249,11 +270,19 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
     return _record(output, trainer, float(np.mean(shown)) if shown else float("nan"), data)
 
 
-def _endless(data: Path, config: TrainingConfig, trainer: Trainer) -> Iterator[Example]:
-    passes = 0
-    while True:
-        yield from shuffle_examples(data, np.random.default_rng([config.seed, 2, trainer.step, passes]))
-        passes += 1
+def make_draws(data: Path, config: TrainingConfig, step: int) -> list[Draw]:
+    """The objects of a step: what they are follows from the seed, the step and the shards that are there."""
+    rng = np.random.default_rng([config.seed, 1, step])
+    present = training_shards(data)
+    drawn = []
+    for _ in range(config.batch):
+        shard = _shard(present[int(rng.integers(len(present)))])
+        example = shard[int(rng.integers(len(shard)))]
+        drawn.append(draw(rng, halved(example) if step < config.half_steps else example, config))
+    return drawn
+
+
+_shard = lru_cache(maxsize=32)(read_shard)  # some 15 MB each
 
 
 def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str, float]:
