@@ -14,7 +14,9 @@ class GaussianOptimiser:
     Moments follow their rows; new rows start without momentum.
     """
 
-    def __init__(self, gaussians: GaussianModel) -> None:
+    def __init__(self, gaussians: GaussianModel, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        """betas: how much the mean gradient and the mean square keep of themselves a step."""
+        self._betas = betas
         self._tensors = {
             name: getattr(gaussians, name).detach().float().contiguous().clone() for name in PARAMETERS
         }
@@ -36,7 +38,7 @@ class GaussianOptimiser:
         for name, tensor in self._tensors.items():
             adam_step(
                 tensor, gradients[name], self._first[name], self._second[name], self._steps,
-                learning_rates[name],
+                learning_rates[name], self._betas,
             )  # fmt: skip
 
     def rebuild(self, keep: torch.Tensor, new: dict[str, torch.Tensor] | None = None) -> None:
