@@ -60,6 +60,7 @@ class ReconstructionConfig:
     # Pose refinement, for poses some pixels off; exact ones lose a little.  Lengths are relative to the
     # typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
+    pose_iterations: Count = 1200  # in place of `iterations`: a pose moves only when its frame's turn comes
     pose_start: Share = 0.1  # fraction of the run before which poses stay as given
     pose_rotation_lr: Rate = 4e-3  # radians
     pose_translation_lr: Rate = 6e-3  # over the typical depth

@@ -89,6 +89,8 @@ def reconstruct(
     start = time.perf_counter()
     time_budget_s = config.time_budget_s if time_budget_s is None else time_budget_s
     end = start + time_budget_s if time_budget_s > 0 else math.inf
+    if iterations is None:
+        iterations = config.pose_iterations if config.refine_poses else config.iterations
     depth_weight, estimated = config.depth_weight, ()
     if initial is None:
         count = int(FIRST_SHARE * gaussian_budget(frames, config))
@@ -99,7 +101,7 @@ def reconstruct(
     config = replace(
         config,
         depth_weight=depth_weight,
-        iterations=config.iterations if iterations is None else iterations,
+        iterations=iterations,
         time_budget_s=time_budget_s,
     )
     require_time(end, "initialised")
