@@ -254,7 +254,7 @@ def untrained_weights(folder: Path) -> Path:
 
 def measure(case: Case, methods: Sequence[str], weights: Path | None) -> list[dict]:
     """A row for each method; empty where the object cannot be completed or all of it was seen."""
-    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1, threshold=1.0))
+    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
     try:
         observation = observe(case.frames, TARGET, Plane(UP, 0.0), UP, config)
         result = complete_observation(observation, make_prior("learned", config), config, 1, 0)

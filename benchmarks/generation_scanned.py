@@ -122,7 +122,7 @@ def measure(
     number: int, given: list[Frame], others: list[Frame], support: Plane | None, weights: Path | None
 ) -> dict[str, tuple[float, float]]:
     """PSNR of unseen pixels and seconds by method; empty where too few are compared."""
-    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1, threshold=1.0))
+    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
     up = np.array([0.0, 0.0, 1.0])
     try:
         observation = observe(given, InstanceId(number), support, up, config)

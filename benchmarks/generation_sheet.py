@@ -36,7 +36,7 @@ logger = logging.getLogger("benchmarks.generation_sheet")
 
 def row_of(case: Case, weights: Path | None) -> np.ndarray:
     """[SIDE, W, 3] float in [0, 1]: the pictures of one body side by side."""
-    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1, threshold=1.0))
+    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
     observation = observe(case.frames, TARGET, Plane(UP, 0.0), UP, config)
     result = complete_observation(observation, make_prior("learned", config), config, 1, 0)
     prior = MultiviewPrior(LearnedPrior.from_config(config), config.multiview, config.next_view, weights)

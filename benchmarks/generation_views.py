@@ -51,7 +51,7 @@ def measure(group: str, index: int, views: int, truth: Truth, weights: Path | No
     """Figures of one body; None where it cannot be completed."""
     case = make_case(group, index, views, APART)
     config = CompletionConfig(
-        convex_parts=ConvexPartsConfig(max_parts=1, threshold=1.0), multiview=MultiviewConfig(steps=STEPS)
+        convex_parts=ConvexPartsConfig(max_parts=1), multiview=MultiviewConfig(steps=STEPS)
     )
     try:
         observation = observe(case.frames, TARGET, Plane(UP, 0.0), UP, config)
