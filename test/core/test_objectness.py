@@ -1,24 +1,14 @@
 """The merge tree, what is known of its nodes, and the choice of objects among them."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from instascene_core.config.segmentation import FusedSurfaceConfig, NetworkConfig, SegmentationConfig
+from instascene_core.config.segmentation import FusedSurfaceConfig, SegmentationConfig
 from instascene_core.errors import InputError
-from instascene_core.segmentation.fused_surface import cutters
-from instascene_core.segmentation.fused_surface.contacts import (
-    NUM_FEATURES,
-    ContactModel,
-    PatchPairs,
-    load_contact_model,
-)
-from instascene_core.segmentation.fused_surface.cutters import NetworkCutter
+from instascene_core.segmentation.fused_surface.contacts import load_contact_model
 from instascene_core.segmentation.fused_surface.cutting import tidy_objects
-from instascene_core.segmentation.fused_surface.evidence import Evidence
 from instascene_core.segmentation.fused_surface.nodes import (
     NUM_NODE_FEATURES,
     Nodes,
@@ -28,14 +18,11 @@ from instascene_core.segmentation.fused_surface.nodes import (
 from instascene_core.segmentation.fused_surface.objectness import (
     FORMAT,
     WEIGHTS,
-    ObjectnessModel,
     choose_objects,
     load_objectness_model,
 )
-from instascene_core.segmentation.fused_surface.surface import FusedSurface
-from instascene_core.segmentation.fused_surface.tree import MergeTree, merge_tree, ways_to_merge
+from instascene_core.segmentation.fused_surface.tree import MergeTree, merge_tree
 from instascene_core.segmentation.graph import Links, join
-from instascene_core.segmentation.network import FrameNetwork
 from instascene_core.training.segmenter.evidence import gather_scene
 from instascene_core.training.segmenter.objectness import (
     ObjectnessTraining,
@@ -133,72 +120,6 @@ def test_twins_stay_two_and_halves_become_one():
     assert choose(0.1, 0.2, 0.1) == [-1, -1]
 
 
-def test_patches_merge_in_two_ways():
-    ends = np.array([0, 0]), np.array([1, 2])
-    links = Links(*ends, np.array([9.0, 0.25]), np.array([0.5, 0.1]), np.ones(2, bool))
-    plain, level = ways_to_merge(links)
-    assert plain is links
-    np.testing.assert_allclose(level.weight, [3, 0.5])
-    np.testing.assert_array_equal(level.cut, links.cut)
-
-
-def chain_of_four(right_cut: float) -> Evidence:
-    """Four patches of 20 × 20 elements in a row; only the middle contact is likely to part two objects."""
-    x, y = (a.ravel().astype(float) for a in np.meshgrid(np.arange(80), np.arange(20), indexing="ij"))
-    positions = np.stack([x, y, 0 * x], axis=1)
-    up, grey = np.tile([0.0, 0, 1], (len(x), 1)), np.full((len(x), 3), 50.0)
-    surface = FusedSurface(positions, up, grey, np.full(len(x), 5), np.ones(len(x)), 1.0)
-    patch = (x // 20).astype(np.int64)
-    features = np.zeros((3, NUM_FEATURES), np.float32)
-    features[:, 0] = [-3.0, 3.0, right_cut]
-    ends = np.arange(3), np.arange(1, 4)
-    pairs = PatchPairs(*ends, np.ones(3, bool), np.full(3, 20.0), np.zeros(3), features)
-    return Evidence(surface, np.zeros((0, 2), int), patch, pairs, (), {}, np.zeros(len(x)))
-
-
-class FirstFeature(ContactModel):
-    """Log odds as the first feature has them."""
-
-    def __init__(self) -> None:
-        super().__init__({})
-
-    def log_odds(self, features):
-        return features[:, 0].astype(np.float64)
-
-
-class LikesHalves(ObjectnessModel):
-    """Expects nothing of patches and much of what two of them make."""
-
-    def __init__(self) -> None:
-        super().__init__([])
-
-    def expected_iou(self, features):
-        return np.where(np.abs(features[:, 0] - np.log(800) / 4) < 1e-3, 0.9, 0.1)
-
-
-def test_the_tree_whose_objects_are_worth_most_is_taken(monkeypatch):
-    config = replace(SURFACE, evidence=replace(SURFACE.evidence, contact_log_odds=0.0))
-    cutter = NetworkCutter(
-        FrameNetwork(torch.nn.Identity()), FirstFeature(), LikesHalves(), config, NetworkConfig()
-    )
-    evidence = chain_of_four(-2.0)
-
-    def wrong(links):  # the middle first: only one half can be made
-        return replace(links, cut=np.array([0.5, 0.0, 0.6]))
-
-    for ways, halves in (
-        ((lambda links: links), 2),
-        (wrong, 1),
-    ):
-        monkeypatch.setattr(cutters, "ways_to_merge", lambda links, ways=ways: (ways(links),))
-        part, _ = cutter._objects_among(evidence, [], None, None)
-        assert len(np.unique(part[part >= 0])) == halves
-    monkeypatch.setattr(cutters, "ways_to_merge", lambda links: (wrong(links), links))
-    part, expected = cutter._objects_among(evidence, [], None, None)
-    assert part[0] == part[799] != part[800] == part[-1]
-    np.testing.assert_allclose(expected, 0.9)
-
-
 def test_leftovers_join_what_they_touch_and_large_ones_stay_out():
     pairs = np.array([[8, 11], *([i, i + 1] for i in range(29))])
     part = np.array([0] * 10 + [-1] * 3 + [1] * 7 + [-1] * 10)
@@ -216,6 +137,8 @@ def scenes():
 
 
 def test_nodes_are_described_without_a_unit_of_length(scenes):
+    from dataclasses import replace
+
     from instascene_core.geometry import Plane
     from instascene_core.segmentation import Support
 

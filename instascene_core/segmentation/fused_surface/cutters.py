@@ -23,7 +23,7 @@ from instascene_core.segmentation.fused_surface.mask_votes import combine, votes
 from instascene_core.segmentation.fused_surface.nodes import describe_nodes
 from instascene_core.segmentation.fused_surface.objectness import ObjectnessModel, choose_nodes, parts_of
 from instascene_core.segmentation.fused_surface.surface import FusedSurface, fuse_surface
-from instascene_core.segmentation.fused_surface.tree import merge_tree, ways_to_merge
+from instascene_core.segmentation.fused_surface.tree import merge_tree
 from instascene_core.segmentation.graph import Links, join
 from instascene_core.segmentation.network import FrameNetwork
 from instascene_core.segmentation.support import Support, plane_of
@@ -159,28 +159,17 @@ class NetworkCutter:
         links = links_of_pairs(pairs, odds, config)
         if config.choice == "threshold":
             return join(links, count, config.max_evidence_cut)[evidence.patch], None
-        # The tree whose best choice of objects is worth most; of equals the first.
-        merged = [self._choose(evidence, links, order, support) for order in ways_to_merge(links)]
-        best = max(merged, key=lambda choice: choice.worth)
-        return best.part[evidence.patch], best.expected_iou[evidence.patch]
-
-    def _choose(
-        self, evidence: Evidence, links: Links, order: Links, support: Support | None
-    ) -> "_ChosenObjects":
-        """The objects that are worth most among the nodes of the tree in which patches merge by `order`."""
-        config, pairs = self._config.evidence, evidence.pairs
-        tree = merge_tree(order, int(evidence.patch.max()) + 1)
+        tree = merge_tree(links, count)
         nodes = describe_nodes(
             evidence.surface, evidence.patch, pairs, links, tree, evidence.border_share, support,
             min_elements=self._config.min_part_elements, min_parent_cut=config.min_parent_cut,
         )  # fmt: skip
         expected = self._objectness.expected_iou(nodes.features)
         chosen = choose_nodes(tree, nodes, expected, config.false_cost)
+        part = parts_of(tree, chosen)[evidence.patch]
         judged = np.zeros(tree.size)
         judged[nodes.index] = expected
-        part = parts_of(tree, chosen)
-        of_part = np.where(part >= 0, np.append(judged[chosen], 0.0)[part], 0.0)
-        return _ChosenObjects(part, of_part, float((judged[chosen] - config.false_cost).sum()))
+        return part, np.where(part >= 0, np.append(judged[chosen], 0.0)[part], 0.0)
 
     def foreground(self, frame: Frame, support: Support | None) -> np.ndarray | None:
         return self._network.predict(frame, self._up, plane_of(support)).foreground
@@ -189,15 +178,6 @@ class NetworkCutter:
         assert foreground is not None  # the network says one for every frame
         least = self._network_config.min_foreground
         return fill_foreground(labels, foreground, least, self._config.evidence.fill_pixels)
-
-
-@dataclass(frozen=True)
-class _ChosenObjects:
-    """What was chosen in one tree."""
-
-    part: np.ndarray  # [P] int64 object of every patch, −1 where it is of none
-    expected_iou: np.ndarray  # [P] float64 overlap with a true object that is expected of it, 0 without one
-    worth: float  # sum over the objects of their expected overlap less what a false one costs
 
 
 def opinion_log_odds(

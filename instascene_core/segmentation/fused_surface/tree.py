@@ -1,19 +1,13 @@
 """The merge tree: which patches join first, second, …, until everything that touches is one.
 
-Every object is one node of a good tree; which node is left to `objectness`.  No one order is good for every
-scene: a thing that joins a wrong neighbour too soon is a node of none of what follows.  So the patches
-are merged in two orders, and `objectness` says which tree holds the better objects.
+Every object is one node of a good tree; which node is left to `objectness`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from instascene_core.segmentation.graph import Links, merge_order
-
-# Of the evidence's weight, in the second order: long contacts have less of a say beside short ones.  Chosen
-# among four orders, see the model card of the segmenter.
-LESSER_POWER = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,11 +62,6 @@ class MergeTree:
         order = np.empty(self.leaves, dtype=np.int64)
         order[start[: self.leaves]] = np.arange(self.leaves)
         return order, start, start + length
-
-
-def ways_to_merge(links: Links) -> tuple[Links, ...]:
-    """The links as they are, and with weights nearer to each other: patches merge in another order then."""
-    return links, replace(links, weight=links.weight**LESSER_POWER)
 
 
 def merge_tree(links: Links, count: int) -> MergeTree:
