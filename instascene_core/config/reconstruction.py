@@ -12,7 +12,7 @@ class ReconstructionConfig:
 
     # What trains: "auto" takes a CUDA GPU where gsplat and one are there, else the CPU
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    iterations: Count = 500  # one view each
+    iterations: Count = 1200  # one view each
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
     seed: Seed = 0  # of the order of the views and of new Gaussians
     # Memory: training starts with `gaussians_per_pixel` × pixels of a training image, may grow by a
@@ -30,20 +30,18 @@ class ReconstructionConfig:
     distortion_weight: float = 0.0  # of disks that lie scattered along a ray
     depth_weight: float = 0.5  # of a sensor's depth
     stereo_depth_weight: float = 0.2  # of depth estimated from the images
-    # Adam.  Rates are high at the start, so that few iterations suffice, and decay exponentially; the means'
-    # rate is relative to the typical depth of the scene
-    means_lr: Rate = 1e-3
+    # Adam; the means' rate is relative to the typical depth of the scene and decays exponentially
+    means_lr: Rate = 1.6e-4
     means_lr_final_share: Share = 0.02  # of the rate, at the end of the run
-    quaternions_lr: Rate = 0.02  # of the disks' rotations
-    scales_lr: Rate = 0.05  # of the logarithms of their sizes
-    opacities_lr: Rate = 0.3  # of the logits of their opacities
-    sh_lr: Rate = 0.012  # of their colours
-    lr_final_share: Share = 0.15  # of these four rates, at the end of the run
+    quaternions_lr: Rate = 1e-3  # of the disks' rotations
+    scales_lr: Rate = 5e-3  # of the logarithms of their sizes
+    opacities_lr: Rate = 0.05  # of the logits of their opacities
+    sh_lr: Rate = 2.5e-3  # of their colours
     sh_degree: int = 1  # of the spherical harmonics: 0 = the same colour from everywhere
     # Densification
     # "budgeted" holds the maximum, "gradient" is the paper's
     densification: Literal["budgeted", "gradient"] = "budgeted"
-    refine_every: Count = 40  # iterations
+    refine_every: Count = 100  # iterations
     refine_until: Share = 0.7  # fraction of the run
     densify_growth: Share = 0.1  # share added a refinement (budgeted)
     densify_gradient: float = 2e-4  # pull above which a Gaussian is densified (gradient)
@@ -53,14 +51,13 @@ class ReconstructionConfig:
     # A gain and an offset per frame.  Colours fit better, geometry does not; views not trained on, whose
     # exposure is not known, come out worse.
     exposure: bool = False
-    exposure_lr: Rate = 5e-3  # of gains and offsets
+    exposure_lr: Rate = 2e-3  # of gains and offsets
     # What shows where nothing is reconstructed: one learned colour; False = black
     learn_background: bool = True
     background_lr: Rate = 2e-3  # of that colour
     # Pose refinement, for poses some pixels off; exact ones lose a little.  Lengths are relative to the
     # typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
-    pose_iterations: Count = 1200  # in place of `iterations`: a pose moves only when its frame's turn comes
     pose_start: Share = 0.1  # fraction of the run before which poses stay as given
     pose_rotation_lr: Rate = 4e-3  # radians
     pose_translation_lr: Rate = 6e-3  # over the typical depth

@@ -32,8 +32,6 @@ from instascene_core.time_budget import require_time, within
 logger = logging.getLogger(__name__)
 
 FIRST_SHARE = 0.75  # of the budget is placed at the start; the rest goes where the images want more
-# Of Adam: the usual memory of a thousand steps would outlast a run's changing resolution and rates.
-_BETAS = (0.8, 0.99)
 _RESET_OPACITY = 2.0  # opacity after a reset over the opacity that is culled
 
 
@@ -89,8 +87,6 @@ def reconstruct(
     start = time.perf_counter()
     time_budget_s = config.time_budget_s if time_budget_s is None else time_budget_s
     end = start + time_budget_s if time_budget_s > 0 else math.inf
-    if iterations is None:
-        iterations = config.pose_iterations if config.refine_poses else config.iterations
     depth_weight, estimated = config.depth_weight, ()
     if initial is None:
         count = int(FIRST_SHARE * gaussian_budget(frames, config))
@@ -101,7 +97,7 @@ def reconstruct(
     config = replace(
         config,
         depth_weight=depth_weight,
-        iterations=iterations,
+        iterations=config.iterations if iterations is None else iterations,
         time_budget_s=time_budget_s,
     )
     require_time(end, "initialised")
@@ -138,7 +134,7 @@ class Trainer:
         self._start = time.perf_counter() if start is None else start
         self._frames = frames
         self._device = choose_device(config.device)
-        self._optimiser = GaussianOptimiser(initial.to(self._device), _BETAS)
+        self._optimiser = GaussianOptimiser(initial.to(self._device))
         self._depth_scale = typical_depth(initial, frames)
         self._views: dict[float, dict[str, View]] = {}  # by factor and frame name
         self._generator = np.random.default_rng(config.seed)
@@ -273,18 +269,18 @@ class Trainer:
 
     def _learning_rates(self, fraction: float) -> dict[str, float]:
         config = self.config
-        decay = config.lr_final_share**fraction
+        decay = config.means_lr_final_share**fraction
         return {
-            "means": config.means_lr * config.means_lr_final_share**fraction * self._depth_scale,
-            "quaternions": config.quaternions_lr * decay,
-            "log_scales": config.scales_lr * decay,
-            "logit_opacities": config.opacities_lr * decay,
-            "sh": config.sh_lr * decay,
+            "means": config.means_lr * decay * self._depth_scale,
+            "quaternions": config.quaternions_lr,
+            "log_scales": config.scales_lr,
+            "logit_opacities": config.opacities_lr,
+            "sh": config.sh_lr,
         }
 
     def _grow_sh(self, fraction: float) -> None:
         degree = self._optimiser.model.sh_degree
-        if degree < self.config.sh_degree and fraction >= degree * 0.2:
+        if degree < self.config.sh_degree and fraction > (degree + 1) * 0.2:
             self._optimiser.raise_sh_degree()
 
     def _next_index(self) -> int:

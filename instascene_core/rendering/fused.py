@@ -147,15 +147,14 @@ def adam_steps(
     squares: list[torch.Tensor],
     step: int,
     learning_rates: list[float],
-    betas: tuple[float, float] = _BETAS,
 ) -> None:
     """`adam_step` of several parameters on one device, each with a learning rate of its own."""
     if parameters and parameters[0].device.type != "cpu":
-        fused_torch.adam_steps(parameters, gradients, means, squares, step, learning_rates, betas, _EPSILON)
+        fused_torch.adam_steps(parameters, gradients, means, squares, step, learning_rates, _BETAS, _EPSILON)
         return
     together = zip(parameters, gradients, means, squares, learning_rates, strict=True)
     for parameter, gradient, mean, square, rate in together:
-        adam_step(parameter, gradient, mean, square, step, rate, betas)
+        adam_step(parameter, gradient, mean, square, step, rate)
 
 
 def _require(like: torch.Tensor, tensor: torch.Tensor, name: str) -> None:

@@ -14,9 +14,7 @@ class GaussianOptimiser:
     Moments follow their rows; new rows start without momentum.
     """
 
-    def __init__(self, gaussians: GaussianModel, betas: tuple[float, float] = (0.9, 0.999)) -> None:
-        """betas: how much the mean gradient and the mean square keep of themselves a step."""
-        self._betas = betas
+    def __init__(self, gaussians: GaussianModel) -> None:
         self._tensors = {
             name: getattr(gaussians, name).detach().float().contiguous().clone() for name in PARAMETERS
         }
@@ -39,8 +37,7 @@ class GaussianOptimiser:
             [by_name[name] for name in PARAMETERS]
             for by_name in (self._tensors, gradients, self._first, self._second)
         )
-        rates = [learning_rates[name] for name in PARAMETERS]
-        adam_steps(values, given, first, second, self._steps, rates, self._betas)
+        adam_steps(values, given, first, second, self._steps, [learning_rates[name] for name in PARAMETERS])
 
     def rebuild(self, keep: torch.Tensor, new: dict[str, torch.Tensor] | None = None) -> None:
         """Keep the rows at `keep` (bool mask or int64 indices), then append `new` (name → rows).

@@ -66,7 +66,7 @@ def test_same_seed_same_bits(frames):
 
 
 def test_continues_from_given_gaussians(frames, result):
-    more = reconstruct(frames, SMALL, initial=result.gaussians, iterations=20, begin=0.5)
+    more = reconstruct(frames, SMALL, initial=result.gaussians, iterations=20)
     assert more.iterations == 20
     assert more.psnr_train > result.psnr_train - 0.5
 
@@ -114,7 +114,7 @@ def test_exposure_changes_are_taken_out(frames):
     ]
     quick = replace(SMALL, iterations=60, finer_at=())
     plain = reconstruct(flickering, quick).psnr_train
-    compensated = reconstruct(flickering, replace(quick, exposure=True, exposure_lr=0.01)).psnr_train
+    compensated = reconstruct(flickering, replace(quick, exposure=True, exposure_lr=0.02)).psnr_train
     assert compensated > plain + 2.1
 
 
@@ -129,10 +129,10 @@ def test_a_backdrop_is_learned_as_one_colour(frames):
     black = reconstruct(train, replace(SMALL, learn_background=False))
     assert np.allclose(learned.background.numpy() * 255, color, atol=8) and black.background is None
     figures, without = (evaluate(r.gaussians, unseen, r.background).summary() for r in (learned, black))
-    assert figures["psnr"] > without["psnr"] + 8.5
-    assert figures["depth_error"] < 0.6 * without["depth_error"]
+    assert figures["psnr"] > without["psnr"] + 13
+    assert figures["depth_error"] < without["depth_error"]
     blind = reconstruct([f.with_(depth=None) for f in train], SMALL)
-    assert evaluate(blind.gaussians, unseen, blind.background).summary()["psnr"] > without["psnr"] + 5
+    assert evaluate(blind.gaussians, unseen, blind.background).summary()["psnr"] > without["psnr"] + 10
 
 
 def test_gradient_strategy_trains_too(frames):
@@ -147,7 +147,7 @@ def test_opacity_reset_is_survived_by_what_the_images_need(frames):
     plain = reconstruct(frames, config, iterations=150)
     often = replace(config, opacity_reset_every=60)  # the last time just before refinement ends
     at_reset, reset = (reconstruct(frames, often, iterations=n).gaussians for n in (60 + 42, 150))
-    assert at_reset.opacities.median() < plain.gaussians.opacities.median() - 0.28
+    assert at_reset.opacities.median() < plain.gaussians.opacities.median() - 0.32
     assert reset.opacities.median() > at_reset.opacities.median()
     assert 0.95 * len(plain.gaussians) < len(reset) <= len(plain.gaussians)
     assert evaluate(reset, frames[:3]).summary()["psnr"] > 25
@@ -172,12 +172,11 @@ def test_given_normals_straighten_what_nothing_else_holds(frames):
     from instascene_core.geometry.depth_maps import normals_from_depth
 
     guessed = [f.with_(normals=normals_from_depth(f.depth, f.camera).normals) for f in frames]
-    # Normals leave the depth open to drift: where nothing else holds it, means have to be slow.
-    loose = replace(SMALL, depth_weight=0.0, normal_weight=0.0, normal_prior_weight=4.0, means_lr=1.6e-4)
+    loose = replace(SMALL, depth_weight=0.0, normal_weight=0.0, normal_prior_weight=4.0)
     unseen = tabletop_frames(12, phase=0.5)[:4]
     without, held = (evaluate(reconstruct(f, loose).gaussians, unseen).summary() for f in (frames, guessed))
     assert held["normal_error"] < 0.38 * without["normal_error"]
-    assert held["depth_error"] < 1.3 * without["depth_error"]
+    assert held["depth_error"] < 0.73 * without["depth_error"]
 
 
 def test_a_training_that_loses_all_gaussians_says_so():
