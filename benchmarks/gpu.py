@@ -97,9 +97,9 @@ def speed(count: int, width: int, height: int, repeats: int) -> dict[str, float]
     return found
 
 
-def seconds_to(psnr: float, result: ReconstructionResult) -> float:
-    """When training first was at `psnr`; infinite where it never was."""
-    return next((entry.seconds for entry in result.history if entry.psnr >= psnr), float("inf"))
+def seconds_to(psnr: float, result: ReconstructionResult) -> float | None:
+    """When training first was at `psnr`; None where it never was."""
+    return next((entry.seconds for entry in result.history if entry.psnr >= psnr), None)
 
 
 def training(seed: int, iterations: int) -> dict[str, object]:
@@ -157,10 +157,11 @@ def run(seed: int, quick: bool, recordings: list[Path], devices: list[str]) -> d
         show(f"{size}: {entry['render_ms']:.2f} ms ({entry['frames_per_second']:.0f} frames/s), forward + ")
         show(f"backward {entry['forward_backward_ms']:.2f} ms, {entry['peak_gpu_mb']:.0f} MB\n")
     found["training"] = trained = training(seed, 200 if quick else ReconstructionConfig.iterations)
+    reached = trained["gpu_seconds_to_cpu_psnr"]
     show(
-        f"training: CPU {trained['cpu_seconds']:.1f} s to {trained['cpu_psnr']:.2f} dB, GPU there after "
-        f"{trained['gpu_seconds_to_cpu_psnr']:.1f} s, {trained['gpu_psnr']:.2f} dB after "
-        f"{trained['gpu_seconds']:.1f} s\n"
+        f"training: CPU {trained['cpu_seconds']:.1f} s to {trained['cpu_psnr']:.2f} dB, GPU "
+        f"{'never there' if reached is None else f'there after {reached:.1f} s'}, "
+        f"{trained['gpu_psnr']:.2f} dB after {trained['gpu_seconds']:.1f} s\n"
     )
     found["jobs"] = []
     for recording in recordings:

@@ -266,6 +266,7 @@ def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
         if time.monotonic() - scored > config.score_every_s:
             _record(output, trainer, float(np.mean(shown)), data)
             scored = time.monotonic()
+    objects.close()
     trainer.save()
     return _record(output, trainer, float(np.mean(shown)) if shown else float("nan"), data)
 
