@@ -23,7 +23,7 @@ from instascene_core.completion.confidence.model import (
 )
 from instascene_core.completion.confidence.sightings import compare_with_views
 from instascene_core.completion.observing.observation import observe
-from instascene_core.config import CompletionConfig
+from instascene_core.config import CompletionConfig, Config
 from instascene_core.config.completion import ConfidenceConfig, ConvexPartsConfig, ObservingConfig
 from instascene_core.errors import InputError
 from instascene_core.geometry import Plane, TriangleMesh
@@ -263,6 +263,12 @@ def test_a_layout_that_does_not_come_out_is_an_outcome(monkeypatch):
     monkeypatch.setattr(jobs, "generate_scene", fails)
     facts = jobs.run_job(jobs.job_of(88001))
     assert facts["rows"] == [] and facts["reason"] == "The objects fell off."
+
+
+def test_a_job_does_without_what_changes_no_mesh():
+    small = jobs.cheap(Config())
+    assert small.completion.convex_parts.max_parts == 1 and small.plausibility.check == "skip"
+    assert small.completion.prior == Config().completion.prior
 
 
 @pytest.mark.slow

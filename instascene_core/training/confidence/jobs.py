@@ -93,7 +93,7 @@ def cheap(config: Config) -> Config:
     completion = replace(
         config.completion,
         observing=replace(config.completion.observing, max_voxels=MAX_VOXELS),
-        convex_parts=replace(config.completion.convex_parts, threshold=100.0, max_parts=1),
+        convex_parts=replace(config.completion.convex_parts, max_parts=1),
         next_view=replace(config.completion.next_view, azimuths=1, elevations=(30.0,)),
     )
     reconstruction = replace(config.reconstruction, iterations=ITERATIONS)
