@@ -20,12 +20,21 @@ class Standing:
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, standing: Standing
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    standing: Standing,
+    averaged: nn.Module | None = None,
 ) -> None:
-    """Atomically; a reader of the file gets either the last or this."""
+    """Atomically; a reader of the file gets either the last or this.
+
+    averaged: the running average of the network's weights, where the training keeps one.
+    """
     from safetensors.torch import save
 
-    state = {f"network.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    state = {}
+    for kind, module in _modules(network, averaged).items():
+        state.update({f"{kind}.{k}": v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
     for i, entry in optimiser.state_dict()["state"].items():
         state.update({f"adam.{i}.{k}": torch.as_tensor(v).cpu().contiguous() for k, v in entry.items()})
     notes = {"step": str(standing.step), "seconds": str(standing.seconds)}
@@ -33,25 +42,29 @@ def save_checkpoint(
         temporary.write_bytes(save(state, metadata=notes))
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> Standing:
-    """Fill both from the file; Standing() where there is none.  InputError where it is of another network."""
+def load_checkpoint(
+    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: nn.Module | None = None
+) -> Standing:
+    """Fill all from the file; Standing() where there is none.  InputError where it is of another network."""
     if not path.is_file():
         return Standing()
     from safetensors import SafetensorError, safe_open
 
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    state: dict[str, torch.Tensor] = {}
+    modules = _modules(network, averaged)
+    states: dict[str, dict[str, torch.Tensor]] = {kind: {} for kind in modules}
     try:
         with safe_open(str(path), framework="pt") as file:
             notes: Mapping[str, str] = file.metadata()
             for name in file.keys():  # noqa: SIM118
                 kind, rest = name.split(".", 1)
-                if kind == "network":
-                    state[rest] = file.get_tensor(name)
-                else:
+                if kind == "adam":
                     index, key = rest.split(".")
                     moments.setdefault(int(index), {})[key] = file.get_tensor(name)
-        network.load_state_dict(state)
+                else:
+                    states[kind][rest] = file.get_tensor(name)
+        for kind, module in modules.items():
+            module.load_state_dict(states[kind])
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": moments, "param_groups": groups})
         return Standing(int(notes["step"]), float(notes["seconds"]))
@@ -59,3 +72,8 @@ def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
         raise InputError(
             f"'{path}' is not a checkpoint of this training; remove it, or write to another file."
         ) from error
+
+
+def _modules(network: nn.Module, averaged: nn.Module | None) -> dict[str, nn.Module]:
+    """By the first part of their tensors' names in the file."""
+    return {"network": network} | ({} if averaged is None else {"averaged": averaged})

@@ -1,6 +1,5 @@
 """The training loop: losses on distances and their doubt, averaged weights, checkpoints, a learning curve."""
 
-import csv
 import json
 import logging
 import time
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 
 from instascene_core.completion.priors.network import CLIP, HEADS, CompletionNetwork, save_network
 from instascene_core.errors import InputError
-from instascene_core.files import atomic_path
+from instascene_core.training.averaged import AveragedTrainer, add_to_curve
 from instascene_core.training.completion.data import VALIDATION, shard_path, shuffle_examples
 from instascene_core.training.completion.observations import Example
 from instascene_core.training.completion.scores import score_network
@@ -88,85 +87,33 @@ def loss_of(outputs, inputs: torch.Tensor, truth: torch.Tensor, config: Training
 # --- loop ---
 
 
-class Trainer:
-    """Network, its running average and its optimiser, with a checkpoint."""
+class Trainer(AveragedTrainer[CompletionNetwork]):
+    """The network in training."""
 
     def __init__(self, config: TrainingConfig, checkpoint: Path) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.checkpoint = config, checkpoint
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network, self.averaged = CompletionNetwork().train(), CompletionNetwork().eval()
-        layout = torch.channels_last_3d
-        for network in (self.network, self.averaged):
-            network.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue] not in torch
-        self.averaged.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        self.config = config
+        super().__init__(
+            CompletionNetwork(),
+            CompletionNetwork(),
+            checkpoint,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            average=config.average,
+            layout=torch.channels_last_3d,
         )
-        self.step, self.seconds = 0, 0.0
-        if checkpoint.is_file():
-            self._resume()
 
     def update(self, examples: list[Example], rate: float) -> float:
         """One step on the mean of the examples' losses, returned."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad()
-        losses = []
-        for example in examples:
-            inputs = torch.from_numpy(example.inputs)[None].to(self.device)
-            inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-            truth = torch.from_numpy(example.distance)[None].to(self.device)
-            with torch.autocast(self.device, torch.bfloat16):
-                outputs = self.network(inputs)
-            loss = loss_of(outputs, inputs, truth, self.config) / len(examples)
-            loss.backward()
-            losses.append(float(loss.detach()))
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.step += 1
-        if not torch.isfinite(norm):
-            sizes = [example.distance.shape for example in examples]
-            logger.warning("step %d: a gradient is not finite, left out (%s: %s)", self.step, losses, sizes)
-            return sum(losses)
-        self.optimiser.step()
-        keep = min(self.config.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, now in zip(self.averaged.parameters(), self.network.parameters()):
-                mean.lerp_(now, 1 - keep)
-        return sum(losses)
+        return self.descend((self._loss(example) / len(examples) for example in examples), rate)
 
-    def save(self) -> None:
-        """Weights, their average and Adam's moments as safetensors."""
-        from safetensors.torch import save
-
-        state = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
-        state.update({f"averaged.{k}": v.contiguous().clone() for k, v in self.averaged.state_dict().items()})
-        for i, entry in self.optimiser.state_dict()["state"].items():
-            state.update({f"adam.{i}.{k}": torch.as_tensor(v).contiguous() for k, v in entry.items()})
-        notes = {"step": str(self.step), "seconds": str(self.seconds)}
-        with atomic_path(self.checkpoint) as temporary:
-            temporary.write_bytes(save(state, metadata=notes))
-
-    def _resume(self) -> None:
-        from safetensors import safe_open
-
-        moments: dict[int, dict] = {}
-        states: dict[str, dict] = {"network": {}, "averaged": {}}
-        with safe_open(str(self.checkpoint), framework="pt") as file:
-            metadata = file.metadata()
-            for name in file.keys():  # noqa: SIM118
-                kind, rest = name.split(".", 1)
-                if kind == "adam":
-                    index, key = rest.split(".")
-                    moments.setdefault(int(index), {})[key] = file.get_tensor(name)
-                else:
-                    states[kind][rest] = file.get_tensor(name)
-        self.network.load_state_dict(states["network"])
-        self.averaged.load_state_dict(states["averaged"])
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
-        logger.info("going on from step %d", self.step)
+    def _loss(self, example: Example) -> torch.Tensor:
+        inputs = torch.from_numpy(example.inputs)[None].to(self.device)
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+        truth = torch.from_numpy(example.distance)[None].to(self.device)
+        with torch.autocast(self.device, torch.bfloat16):
+            outputs = self.network(inputs)
+        return loss_of(outputs, inputs, truth, self.config)
 
 
 def train(data: Path, output: Path, config: TrainingConfig) -> dict[str, float]:
@@ -256,13 +203,5 @@ def _write(output: Path, trainer: Trainer, config: TrainingConfig, scores: dict[
 
 def _record(output: Path, trainer: Trainer, loss: float, scores: dict[str, float]) -> None:
     """Add a line to the learning curve."""
-    path = output.with_suffix(".csv")
     row = {"step": trainer.step, "minutes": round(trainer.seconds / 60, 1), "loss": round(loss, 4)}
-    row.update({name: round(value, 4) for name, value in scores.items()})
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    logger.info("%s", row)
+    add_to_curve(output.with_suffix(".csv"), row | {name: round(value, 4) for name, value in scores.items()})

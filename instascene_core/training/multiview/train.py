@@ -1,6 +1,5 @@
 """The training loop of the multi-view model: checkpoints, averaged weights, scores on held-out kinds."""
 
-import csv
 import json
 import logging
 import time
@@ -21,8 +20,8 @@ from instascene_core.completion.priors.multiview.network import (
 from instascene_core.completion.priors.multiview.noise import STEPS, make_solver, shares
 from instascene_core.completion.priors.multiview.sampling import lookups
 from instascene_core.errors import InputError
-from instascene_core.files import atomic_path
 from instascene_core.training.ahead import made_ahead
+from instascene_core.training.averaged import AveragedTrainer, add_to_curve
 from instascene_core.training.multiview.data import halved, read_shard, training_shards, turned
 from instascene_core.training.multiview.examples import SIDE, Example
 from instascene_core.training.multiview.scores import score_network
@@ -143,89 +142,35 @@ _SOLVER = make_solver("ddim")
 # --- loop ---
 
 
-class Trainer:
-    """Network, its running average and its optimiser, with a checkpoint."""
+class Trainer(AveragedTrainer[MultiviewNetwork]):
+    """The model in training."""
 
     def __init__(self, config: TrainingConfig, checkpoint: Path) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.checkpoint = config, checkpoint
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network, self.averaged = (MultiviewNetwork(config.widths) for _ in range(2))
-        self.network.train()
-        self.averaged.eval()
-        for network in (self.network, self.averaged):
-            network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.averaged.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        self.config = config
+        super().__init__(
+            MultiviewNetwork(config.widths),
+            MultiviewNetwork(config.widths),
+            checkpoint,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            average=config.average,
+            layout=torch.channels_last,
         )
-        self.step, self.seconds = 0, 0.0
-        if checkpoint.is_file():
-            self._resume()
 
     def update(self, drawn: list[Draw], done: float) -> float:
         """One step on the mean of the objects' losses, returned; done: share of the run that is over."""
-        config, rng = self.config, np.random.default_rng([self.config.seed, 3, self.step])
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * rate_at(self.step, done, config)
-        self.optimiser.zero_grad()
-        losses = []
-        for one in drawn:
-            one = one.to(self.device)
-            seed = int(rng.integers(2**62))
-            generator = torch.Generator(self.device).manual_seed(seed)
-            noise = torch.randn(one.truth.shape, generator=generator, device=self.device)
-            pure = rng.uniform() < config.pure_noise
-            step = STEPS - 1 if pure else int(rng.integers(STEPS))
-            loss = loss_of(self.network, one, step, noise) / len(drawn)
-            loss.backward()
-            losses.append(loss.detach())
-        total = float(torch.stack(losses).sum())
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.step += 1
-        if not torch.isfinite(norm):
-            logger.warning("step %d: a gradient is not finite, left out", self.step)
-            return total
-        self.optimiser.step()
-        keep = min(config.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            means: list[torch.Tensor] = list(self.averaged.parameters())
-            now: list[torch.Tensor] = list(self.network.parameters())
-            torch._foreach_lerp_(means, now, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
-        return total
+        rng = np.random.default_rng([self.config.seed, 3, self.step])
+        rate = self.config.learning_rate * rate_at(self.step, done, self.config)
+        return self.descend((self._loss(one.to(self.device), rng) / len(drawn) for one in drawn), rate)
 
-    def save(self) -> None:
-        """Weights, their average and Adam's moments as safetensors."""
-        from safetensors.torch import save
-
-        state = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
-        state.update({f"averaged.{k}": v.contiguous().clone() for k, v in self.averaged.state_dict().items()})
-        for i, entry in self.optimiser.state_dict()["state"].items():
-            state.update({f"adam.{i}.{k}": torch.as_tensor(v).contiguous() for k, v in entry.items()})
-        notes = {"step": str(self.step), "seconds": str(self.seconds)}
-        with atomic_path(self.checkpoint) as temporary:
-            temporary.write_bytes(save(state, metadata=notes))
-
-    def _resume(self) -> None:
-        from safetensors import safe_open
-
-        moments: dict[int, dict] = {}
-        states: dict[str, dict] = {"network": {}, "averaged": {}}
-        with safe_open(str(self.checkpoint), framework="pt") as file:
-            metadata = file.metadata()
-            for name in file.keys():  # noqa: SIM118
-                kind, rest = name.split(".", 1)
-                if kind == "adam":
-                    index, key = rest.split(".")
-                    moments.setdefault(int(index), {})[key] = file.get_tensor(name)
-                else:
-                    states[kind][rest] = file.get_tensor(name)
-        self.network.load_state_dict(states["network"])
-        self.averaged.load_state_dict(states["averaged"])
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
-        logger.info("going on from step %d", self.step)
+    def _loss(self, one: Draw, rng: np.random.Generator) -> torch.Tensor:
+        """At a noise step that is drawn."""
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(one.truth.shape, generator=generator, device=self.device)
+        pure = rng.uniform() < self.config.pure_noise
+        step = STEPS - 1 if pure else int(rng.integers(STEPS))
+        return loss_of(self.network, one, step, noise)
 
 
 def rate_at(step: int, done: float, config: TrainingConfig) -> float:
@@ -298,14 +243,6 @@ def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str
         "scores": json.dumps(scores),
     }
     save_network(trainer.averaged, output, notes)
-    path = output.with_suffix(".csv")
     row = {"step": trainer.step, "minutes": round(trainer.seconds / 60, 1), "loss": round(loss, 4)}
-    row.update({name: round(value, 3) for name, value in scores.items()})
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    logger.info("%s", row)
+    add_to_curve(output.with_suffix(".csv"), row | {name: round(value, 3) for name, value in scores.items()})
     return scores
