@@ -12,6 +12,21 @@ class MissingDependencyError(InputError):
     """An optional library is absent; the message says what to install."""
 
 
+class needs:
+    """`with needs("mujoco", "Settling needs MuJoCo; …"): import mujoco`: MissingDependencyError with that
+    sentence where the package is absent.  Whatever else fails inside is raised as it is."""
+
+    def __init__(self, package: str, sentence: str) -> None:
+        self._package, self._sentence = package, sentence
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == self._package:
+            raise MissingDependencyError(self._sentence) from error
+
+
 class NotReadyError(InputError):
     """The request came before the scene it needs exists; the message says what to call first."""
 

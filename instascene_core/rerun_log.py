@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from instascene_core.colors import instance_color, observed_colors
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback
@@ -178,10 +178,6 @@ def _points(state: SceneState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _rerun() -> Any:
     """The module; MissingDependencyError that says how to install it."""
-    try:
+    with needs("rerun", "--rerun needs the Rerun SDK; install it with `pip install rerun-sdk`."):
         import rerun  # pyright: ignore[reportMissingImports] (optional: the extra rerun)
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--rerun needs the Rerun SDK; install it with `pip install rerun-sdk`."
-        ) from error
     return rerun

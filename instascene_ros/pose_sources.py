@@ -12,7 +12,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 
 from instascene_core.datasets.pose_track import LONGEST_GAP_S, interpolate
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_ros.conversions import (
     matrix_from_numbers,
     matrix_from_pose,
@@ -140,12 +140,11 @@ class TfPoses:
     """tf: map_frame ← the image's frame_id at the image's stamp."""
 
     def __init__(self, node, map_frame: str) -> None:
-        try:
+        with needs(
+            "tf2_ros",
+            "pose_source 'tf' needs tf2_ros; install ros-<distro>-tf2-ros or use pose_source 'topic'.",
+        ):
             from tf2_ros import Buffer, TransformListener
-        except ImportError as error:
-            raise MissingDependencyError(
-                "pose_source 'tf' needs tf2_ros; install ros-<distro>-tf2-ros or use pose_source 'topic'."
-            ) from error
         self._map_frame = map_frame
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)

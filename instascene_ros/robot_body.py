@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
 
@@ -32,12 +32,11 @@ class RobotBody:
     """
 
     def __init__(self, urdf: str) -> None:
-        try:
+        with needs(
+            "yourdfpy",
+            "self_filter needs yourdfpy to read robot_description; pip install 'instascene[robot]'.",
+        ):
             import yourdfpy  # pyright: ignore[reportMissingImports] (optional: the extra `robot`)
-        except ImportError as error:
-            raise MissingDependencyError(
-                "self_filter needs yourdfpy to read robot_description; pip install 'instascene[robot]'."
-            ) from error
         try:
             self._urdf: Any = yourdfpy.URDF.load(io.StringIO(urdf))
         except Exception as error:  # of XML, of meshes: the library's own kinds

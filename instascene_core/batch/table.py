@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from instascene_core.batch.records import Record
-from instascene_core.errors import MissingDependencyError
+from instascene_core.errors import needs
 from instascene_core.files import atomic_path
 
 AT_A_TIME = 20_000  # rows held and written: a group of the file
@@ -107,11 +107,10 @@ def _flat(thing: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arrow() -> tuple[Any, Any]:
-    try:
+    with needs(
+        "pyarrow",
+        "The table of a batch needs pyarrow, which is not installed; pip install 'instascene[batch]'.",
+    ):
         import pyarrow  # pyright: ignore[reportMissingImports] (optional: the extra batch)
         import pyarrow.parquet  # pyright: ignore[reportMissingImports] (optional: the extra batch)
-    except ImportError as error:
-        raise MissingDependencyError(
-            "The table of a batch needs pyarrow, which is not installed; pip install 'instascene[batch]'."
-        ) from error
     return pyarrow, pyarrow.parquet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.frame import Frame, image_from_labels
 from instascene_core.transforms import quaternion_from_matrix
 
@@ -53,13 +53,9 @@ def write_bag(
 
 class _BagWriter:
     def __init__(self, path: Path, storage: str, depth_encoding: str, map_frame: str) -> None:
-        try:
+        with needs("rosbags", "Writing a rosbag2 needs rosbags; install it with `pip install rosbags`."):
             from rosbags.rosbag2 import StoragePlugin, Writer
             from rosbags.typesys import Stores, get_typestore
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Writing a rosbag2 needs rosbags; install it with `pip install rosbags`."
-            ) from error
         plugins = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
         if storage not in plugins:
             raise InputError(f"Storage '{storage}' is not one of {', '.join(plugins)}.")

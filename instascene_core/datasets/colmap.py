@@ -17,7 +17,7 @@ from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.images import read_kept, read_labels, read_rgb
 from instascene_core.datasets.listed_files import find_listed, label_file, unique_names, without_missing
 from instascene_core.datasets.remarks import Remarks
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.transforms import inverse, require_rigid
 
 logger = logging.getLogger(__name__)
@@ -181,12 +181,8 @@ def lens_from_colmap(camera) -> LensModel:
 
 
 def _read_model(model: Path):
-    try:
+    with needs("pycolmap", "Reading a COLMAP model needs pycolmap; install it with `pip install pycolmap`."):
         import pycolmap
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading a COLMAP model needs pycolmap; install it with `pip install pycolmap`."
-        ) from error
     points = any((model / f"points3D{suffix}").is_file() for suffix in (".bin", ".txt"))
     if not points:
         raise InputError(f"The COLMAP model {model} has no points3D file.")

@@ -15,7 +15,7 @@ from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.remarks import Remarks
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.untrusted import one_line
 
 logger = logging.getLogger(__name__)
@@ -109,13 +109,9 @@ class _Bag:
     """An open bag whose errors are sentences; closed when it is no longer used."""
 
     def __init__(self, paths: list[Path]) -> None:
-        try:
+        with needs("rosbags", "Reading a rosbag2 needs rosbags; install it with `pip install rosbags`."):
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Reading a rosbag2 needs rosbags; install it with `pip install rosbags`."
-            ) from error
         self._path = paths[0]
         for path in paths:
             require_sound(path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.owned_folder import finish
 
 SCENE = "scene.xml"
@@ -93,10 +93,8 @@ def _penetrations(model: Any, data: Any) -> np.ndarray:
 
 
 def _mujoco() -> Any:
-    try:
+    with needs(
+        "mujoco", "Settling needs MuJoCo, which is not installed: pip install 'instascene[synthetic]'."
+    ):
         import mujoco
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Settling needs MuJoCo, which is not installed: pip install 'instascene[synthetic]'."
-        ) from error
     return mujoco

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.progress import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,8 @@ def map_images(images: Path, work: Path, ordered: bool, one_camera: bool, progre
 
 def require_pycolmap() -> Any:
     """The module; MissingDependencyError that says how to install it."""
-    try:
+    with needs("pycolmap", "Estimating poses needs pycolmap; install it with `pip install pycolmap`."):
         import pycolmap
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Estimating poses needs pycolmap; install it with `pip install pycolmap`."
-        ) from error
     return pycolmap
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.errors import MissingDependencyError, NothingFound
+from instascene_core.errors import NothingFound, needs
 from instascene_core.frame import Frame
 from instascene_core.images import is_blank
 from instascene_core.progress import ProgressCallback, no_progress
@@ -41,12 +41,8 @@ def triangulate(frames: list[Frame], progress: ProgressCallback = no_progress) -
     Raises NothingFound when too few points come out (texture, poses or intrinsics are at fault), and
     MissingDependencyError without pycolmap.
     """
-    try:
+    with needs("pycolmap", "Images without depth need pycolmap; install it with `pip install pycolmap`."):
         import pycolmap
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Images without depth need pycolmap; install it with `pip install pycolmap`."
-        ) from error
     pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value  # it writes to stderr by itself
     names = [f"{i:05d}.png" for i in range(len(frames))]
     with tempfile.TemporaryDirectory(prefix="instascene_") as folder:

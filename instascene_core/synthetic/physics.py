@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from instascene_core.errors import MissingDependencyError
+from instascene_core.errors import needs
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.synthetic.solids import Solid
 from instascene_core.transforms import matrix_from_quaternion, quaternion_from_matrix
@@ -87,12 +87,10 @@ def poses_as_planned(drops: list[Drop]) -> np.ndarray:
 
 
 def _load_mujoco() -> Any:  # a compiled module without types
-    try:
+    with needs(
+        "mujoco", "Procedural scenes need mujoco; install it with `pip install 'instascene[synthetic]'`."
+    ):
         import mujoco
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Procedural scenes need mujoco; install it with `pip install 'instascene[synthetic]'`."
-        ) from error
     return mujoco
 
 

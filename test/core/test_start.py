@@ -1,6 +1,7 @@
 """The command's first second and its last line: Ctrl-C, no memory, a full disk, brackets in tables."""
 
 import errno
+import importlib
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 
 from instascene_core import cli
 from instascene_core.doctor import Finding
-from instascene_core.errors import InputError, outside_cause
+from instascene_core.errors import InputError, MissingDependencyError, needs, outside_cause
 from instascene_core.terminal import warn
 
 INTERRUPTED_AT = """
@@ -97,3 +98,15 @@ def test_tables_and_notes_keep_their_brackets(monkeypatch, capsys):
     said = capsys.readouterr().out
     for text in ("gsplat [gpu]", advice, "see [/tmp/a] [red]"):
         assert text in said
+
+
+def test_a_missing_package_is_one_sentence_and_another_fault_is_not(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)  # as if it were not installed
+    sentence = "Settling needs MuJoCo."
+    with pytest.raises(MissingDependencyError, match=sentence), needs("mujoco", sentence):
+        import mujoco  # noqa: F401
+    with pytest.raises(ImportError, match="nowhere"), needs("mujoco", sentence):
+        importlib.import_module("nowhere")
+    with needs("json", "There is no JSON."):
+        import json
+    assert json.loads("1") == 1

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from instascene_core.colors import linear
-from instascene_core.errors import MissingDependencyError
+from instascene_core.errors import needs
 from instascene_core.export.descriptions.model import Model, SceneModel, StaticBox, Uri, quaternion
 from instascene_core.export.inertia import Inertial
 from instascene_core.geometry import TriangleMesh
@@ -19,17 +19,13 @@ LABEL = "object"  # what it is, as far as that is known
 
 def require_usd() -> Any:
     """The module pxr; MissingDependencyError where usd-core is not installed."""
-    try:
+    with needs("pxr", "USD is written by usd-core, which is not installed: pip install 'instascene[usd]'."):
         import pxr.Usd
         import pxr.UsdGeom
         import pxr.UsdLux
         import pxr.UsdPhysics
         import pxr.UsdShade
         import pxr.Vt
-    except ImportError as error:
-        raise MissingDependencyError(
-            "USD is written by usd-core, which is not installed: pip install 'instascene[usd]'."
-        ) from error
     return pxr
 
 

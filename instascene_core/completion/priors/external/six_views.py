@@ -18,7 +18,7 @@ from instascene_core.completion.priors.prior import Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.external import SixViewsConfig
 from instascene_core.config.multiview import MultiviewConfig
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.geometry import TriangleMesh
 from instascene_core.pipelines import NO_LICENCE, licence_of
 from instascene_core.progress import ProgressCallback, no_progress
@@ -55,14 +55,10 @@ class SixViewsPrior:
 
     @cached_property
     def _model(self):
-        try:
+        with needs(
+            "diffusers", "The prior 'zero123plus' needs diffusers; install it with `pip install diffusers`."
+        ):
             from instascene_core.completion.priors.external.zero123plus import Zero123Plus
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "diffusers":
-                raise
-            raise MissingDependencyError(
-                "The prior 'zero123plus' needs diffusers; install it with `pip install diffusers`."
-            ) from error
         return Zero123Plus(Path(self.config.checkpoint))
 
     def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:

@@ -25,7 +25,7 @@ from instascene_core.completion.priors.prior import Prediction
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import NextViewConfig
 from instascene_core.config.multiview import MultiviewConfig
-from instascene_core.errors import InputError, MissingDependencyError, is_out_of_memory
+from instascene_core.errors import InputError, is_out_of_memory, needs
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.progress import ProgressCallback, no_progress
@@ -75,14 +75,10 @@ class MultiviewPrior:
 
     @cached_property
     def _network(self):
-        try:
+        with needs(
+            "diffusers", "The prior 'multiview' needs diffusers; install it with `pip install diffusers`."
+        ):
             from instascene_core.completion.priors.multiview.network import WEIGHTS, load_network, side_of
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "diffusers":
-                raise
-            raise MissingDependencyError(
-                "The prior 'multiview' needs diffusers; install it with `pip install diffusers`."
-            ) from error
         network, notes = load_network(self.weights or WEIGHTS)
         return network, side_of(notes)
 

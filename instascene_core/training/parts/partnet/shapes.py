@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from instascene_core.errors import InputError, MissingDependencyError
+from instascene_core.errors import InputError, needs
 from instascene_core.parts.samples import UNKNOWN
 from instascene_core.untrusted import read_json
 
@@ -76,12 +76,8 @@ def shapes_of(root: Path, category: str, split: str) -> Iterator[PartNetShape]:
 
 
 def _from_h5(folder: Path, split: str, names: Sequence[Sequence[str]]) -> Iterator[PartNetShape]:
-    try:
+    with needs("h5py", "PartNet's files need h5py; install it with `pip install instascene[partnet]`."):
         import h5py  # pyright: ignore[reportMissingImports] (optional: the extra partnet)
-    except ImportError as error:
-        raise MissingDependencyError(
-            "PartNet's files need h5py; install it with `pip install instascene[partnet]`."
-        ) from error
     paths = sorted(folder.glob(f"{split}-*.h5"))
     if not paths:
         raise InputError(f"There is no {split}-00.h5 in '{folder}'.")
