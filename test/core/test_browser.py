@@ -267,7 +267,8 @@ def test_view_without_viser_names_the_report(saved, tmp_path, capsys, monkeypatc
 
 # ── in a browser ──────────────────────────────────────────────────────────────────────────────────
 
-# What viser 1.1 itself says on a click into any scene with splats, also one of 500 that it made by itself
+# What viser (up to 1.1.1) says when it first draws splats: it gives the corners of their squares two
+# coordinates, and three.js asks for a third when it looks whether they are in view.  Nothing hangs on it.
 OWN_ERROR = "THREE.BufferGeometry.computeBoundingSphere(): Computed radius is NaN"
 
 
