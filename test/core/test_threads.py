@@ -1,6 +1,9 @@
 """The same bits for one thread and for several, step by step and through the whole job."""
 
 import hashlib
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +53,15 @@ def test_one_thread_is_one_and_is_given_back(threads):
         assert torch.get_num_threads() == 1
         raise ValueError
     assert torch.get_num_threads() == 3
+
+
+def test_products_of_numpy_have_no_threads_of_their_own():
+    """OpenBLAS makes its threads when it is loaded; they would spin beside those that work."""
+    code = "import instascene_core, numpy, scipy.linalg, os; print(len(os.listdir('/proc/self/task')))"
+    settings = {**os.environ, "OMP_NUM_THREADS": "2"}  # what OpenBLAS follows otherwise
+    settings.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True)
+    assert done.stdout.strip() == "1", done.stderr
 
 
 def test_the_gradient_of_the_background(threads):
