@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.transforms import lengths
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def vertex_normals(mesh: TriangleMesh) -> np.ndarray:
         [np.bincount(mesh.triangles.ravel(), np.repeat(face[:, k], 3), len(mesh.vertices)) for k in range(3)],
         axis=-1,
     )
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-30)
+    return normals / np.maximum(lengths(normals), 1e-30)[..., None]
 
 
 def surface_from_field(field: np.ndarray, level: float = 0.0) -> TriangleMesh:
@@ -283,7 +284,7 @@ def smooth(mesh: TriangleMesh, iterations: int, max_move: np.ndarray | float) ->
         for factor in (0.5, -0.53):
             vertices = vertices + factor * (average @ vertices - vertices)
     move = vertices - mesh.vertices
-    length = np.linalg.norm(move, axis=1)
+    length = lengths(move)
     scale = np.minimum(1.0, np.asarray(max_move) / np.maximum(length, 1e-30))
     return TriangleMesh(mesh.vertices + move * scale[:, None], mesh.triangles)
 

@@ -7,7 +7,7 @@ import numpy as np
 from instascene_core.camera import PinholeCamera
 from instascene_core.colors import instance_color, observed_colors
 from instascene_core.objects import CompletedObject
-from instascene_core.transforms import look_at
+from instascene_core.transforms import dots, lengths, look_at
 
 BACKDROP = 245
 
@@ -43,9 +43,9 @@ def render_objects(
         objects, geometry[hit], hits["primitive_ids"].numpy()[hit], hits["primitive_uvs"].numpy()[hit], style
     )
     normals = hits["primitive_normals"].numpy()[hit]
-    towards = -directions[hit] / np.linalg.norm(directions[hit], axis=1, keepdims=True)
+    towards = -directions[hit] / lengths(directions[hit])[:, None]
     # A headlight slightly above the camera keeps every visible face lit and edges readable.
-    shade = 0.35 + 0.65 * np.abs((normals * towards).sum(axis=1))
+    shade = 0.35 + 0.65 * np.abs(dots(normals, towards))
     image.reshape(-1, 3)[hit] = np.clip(colors * shade[:, None], 0, 255).astype(np.uint8)
     return image
 

@@ -21,6 +21,7 @@ from instascene_core.export.texturing.views import Sighting, look, sightings
 from instascene_core.frame import Frame
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject, Texture
+from instascene_core.transforms import lengths
 
 EXPOSURE_POINTS = 3000  # vertices by which frames are compared
 
@@ -54,7 +55,7 @@ def _observed_colors(
     gains = exposure_gains(views, mesh.vertices[::step], normals[::step], scale, config)
     points = texels.interpolated(mesh.triangles, mesh.vertices)
     directions = texels.interpolated(mesh.triangles, normals)
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
+    directions /= np.maximum(lengths(directions), 1e-30)[:, None]
     colors, total = np.zeros((len(points), 3)), np.zeros(len(points))
     best = np.zeros(len(points))
     for view, gain in zip(views, gains):

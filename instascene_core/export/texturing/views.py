@@ -12,7 +12,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.open3d_loader import open3d
-from instascene_core.transforms import apply, inverse
+from instascene_core.transforms import apply, inverse, lengths
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def look(
     toward = view.world_from_camera[:3, 3] - points
     facing = np.einsum("nc,nc->n", toward, normals)
     index = np.flatnonzero(facing > 0)  # cheap, and half of the surface looks away
-    distance = np.linalg.norm(toward[index], axis=1)
+    distance = lengths(toward[index])
     cosine = facing[index] / np.maximum(distance, 1e-30)
     steep = cosine > config.min_cosine
     index, cosine = index[steep], cosine[steep]

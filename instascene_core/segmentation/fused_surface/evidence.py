@@ -21,6 +21,7 @@ from instascene_core.segmentation.fused_surface.surface import FusedSurface, fus
 from instascene_core.segmentation.graph import Links, affinity_links
 from instascene_core.segmentation.network import STEPS, FrameNetwork
 from instascene_core.segmentation.support import Support, plane_of
+from instascene_core.transforms import dots, lengths
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,8 @@ def _share_at_border(elements: Sequence[np.ndarray], count: int, width: int) -> 
 def _facing(surface: FusedSurface, frame: Frame, least: float) -> np.ndarray:
     """[K] cosine at which the frame's camera sees each element, at least `least`."""
     toward = frame.world_from_camera[:3, 3] - surface.positions
-    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-    return np.clip((toward * surface.normals).sum(axis=1), least, 1.0)
+    toward /= lengths(toward)[:, None]
+    return np.clip(dots(toward, surface.normals), least, 1.0)
 
 
 def _objects_of(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface | None:

@@ -12,6 +12,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry.depth_maps import smooth_geometry
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.support import Support
+from instascene_core.transforms import dots, lengths
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _smooth(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface:
     """Move every element along its normal onto the mean of its like-oriented neighbours."""
     tree = cKDTree(surface.positions)
     pairs = tree.query_pairs(config.smoothing_spacings * surface.spacing, output_type="ndarray")
-    alignment = (surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1)
+    alignment = dots(surface.normals[pairs[:, 0]], surface.normals[pairs[:, 1]])
     alike = alignment > config.smoothing_alignment
     first, second = pairs[alike].T
     weight = surface.views.astype(np.float64)
@@ -138,4 +139,4 @@ def _smooth(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """[N, 3] at length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors / np.maximum(lengths(vectors), 1e-12)[:, None]
