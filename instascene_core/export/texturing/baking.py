@@ -56,15 +56,17 @@ def _observed_colors(
     points = texels.interpolated(mesh.triangles, mesh.vertices)
     directions = texels.interpolated(mesh.triangles, normals)
     directions /= np.maximum(lengths(directions), 1e-30)[:, None]
-    colors, total = np.zeros((len(points), 3)), np.zeros(len(points))
+    colors, total = np.zeros((3, len(points))), np.zeros(len(points))
     best = np.zeros(len(points))
     for view, gain in zip(views, gains):
         index, weight, color = look(view, points, directions, scale, config)
         powered = weight**config.sharpening
-        colors[index] += powered[:, None] * (gain * color)
+        for channel in range(3):
+            colors[channel, index] += powered * (gain[channel] * color[:, channel])
         total[index] += powered
         best[index] = np.maximum(best[index], weight)
-    return np.clip(colors / np.maximum(total, 1e-300)[:, None], 0, 255), np.where(total > 0, best, 0)
+    colors = np.clip(colors / np.maximum(total, 1e-300), 0, 255).T
+    return np.ascontiguousarray(colors), np.where(total > 0, best, 0)
 
 
 def as_texture(atlas: Atlas, texels: Texels, colors: np.ndarray, observed: float) -> Texture:
