@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.camera import PinholeCamera
-from instascene_core.transforms import dots, lengths
+from instascene_core.transforms import cross, dots, lengths
 
 # Rows and columns of an image, both with a start and a stop.
 Part = tuple[slice, slice]
@@ -187,7 +187,7 @@ def edge_keeping_normals(depth: np.ndarray, camera: PinholeCamera, part: Part | 
     along_u[..., 0] += depth / camera.fx
     along_v = rays * dv[..., None]
     along_v[..., 1] += depth / camera.fy
-    normals = np.cross(along_v, along_u)
+    normals = cross(along_v, along_u)
     length = lengths(normals)[..., None]
     return np.where(length > 0, normals / np.maximum(length, 1e-20), [0.0, 0.0, -1.0])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.transforms import lengths
+from instascene_core.transforms import cross, lengths
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def from_trimesh(mesh) -> TriangleMesh:
 def volume(mesh: TriangleMesh) -> float:
     """Enclosed volume in m³ (negative when the triangles face inward)."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+    return float(np.einsum("ij,ij->i", a, cross(b, c)).sum() / 6)
 
 
 def is_watertight(mesh: TriangleMesh) -> bool:
@@ -83,7 +83,7 @@ def triangle_components(mesh: TriangleMesh) -> tuple[int, np.ndarray]:
 def vertex_normals(mesh: TriangleMesh) -> np.ndarray:
     """Unit normals [V, 3], area-weighted over the adjacent triangles."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
+    face = cross(b - a, c - a)
     normals = np.stack(
         [np.bincount(mesh.triangles.ravel(), np.repeat(face[:, k], 3), len(mesh.vertices)) for k in range(3)],
         axis=-1,
@@ -378,9 +378,9 @@ def smallest_rectangle(points: np.ndarray, up: np.ndarray) -> np.ndarray:
 
     up = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
     helper = np.eye(3)[np.argmin(np.abs(up))]
-    x = np.cross(helper, up)
+    x = cross(helper, up)
     x /= np.linalg.norm(x)
-    y = np.cross(up, x)
+    y = cross(up, x)
     flat = points @ np.stack([x, y], axis=1)  # [N, 2]
     try:
         flat = flat[ConvexHull(flat).vertices]

@@ -7,6 +7,7 @@ from instascene_core.errors import InputError
 from instascene_core.transforms import (
     OPENGL_FROM_OPENCV,
     apply,
+    cross,
     dots,
     image_motion,
     inverse,
@@ -106,6 +107,8 @@ def test_lengths_and_products_are_numpys_to_the_last_bit(shape, dtype):
     np.testing.assert_array_equal(lengths(a), np.linalg.norm(a, axis=-1))
     np.testing.assert_array_equal(dots(a, b), (a * b).sum(axis=-1))
     assert lengths(a).dtype == dots(a, b).dtype == dtype
+    if shape[-1] == 3:
+        np.testing.assert_array_equal(cross(a, b), np.cross(a, b))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -9,7 +9,7 @@ from instascene_core.completion.observing.observation import Observation
 from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
-from instascene_core.transforms import lengths
+from instascene_core.transforms import cross, lengths
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,5 @@ def spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarr
 def mean_over_surface(mesh: TriangleMesh, values: np.ndarray) -> float:
     """Mean over the surface of a value per vertex [V]."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    area = lengths(np.cross(b - a, c - a))
+    area = lengths(cross(b - a, c - a))
     return float((area * values[mesh.triangles].mean(axis=1)).sum() / max(area.sum(), 1e-30))
