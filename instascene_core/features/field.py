@@ -75,7 +75,7 @@ def train_features(
     member_labels = np.repeat(np.arange(len(clusters)), [len(c) for c in clusters])
 
     adam = _Adam(features, config)
-    choice = _Choice(samples, members, member_labels, config, generator)
+    choice = _Choice(samples, num_gaussians, members, member_labels, config, generator)
     convergence = _ConvergenceCheck(clusters, config)
     # What the next step takes does not hang on this one, nor do a step's two losses on each other.
     with ThreadPoolExecutor(1) as beside:
@@ -175,13 +175,15 @@ class _Choice:
     def __init__(
         self,
         samples: PixelSamples,
+        num_gaussians: int,
         members: np.ndarray,
         member_labels: np.ndarray,
         config: FeaturesConfig,
         generator: np.random.Generator,
     ) -> None:
         """members: [M] the clusters' Gaussians; member_labels: [M] their clusters."""
-        self._samples, self._members, self._member_labels = samples, members, member_labels
+        self._samples, self._num_gaussians = samples, num_gaussians
+        self._members, self._member_labels = members, member_labels
         self._config, self._generator = config, generator
         self._usable = np.flatnonzero(np.diff(samples.view_start) > 0)
         self._drawn = 0
@@ -191,7 +193,7 @@ class _Choice:
         drawn, pick = self._draw()
         matrices = [samples.weights[rows] for rows, _ in drawn]
         picked = self._members[pick]
-        chosen = np.zeros(samples.weights.shape[1], dtype=bool)
+        chosen = np.zeros(self._num_gaussians, dtype=bool)
         for indices in (*(matrix.indices for matrix in matrices), picked):
             chosen[indices] = True
         shown = np.flatnonzero(chosen)

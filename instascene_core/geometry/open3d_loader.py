@@ -30,7 +30,7 @@ class _Late(ModuleType):
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
         with _EXECUTING:
             if type(self) is _Late:
-                self.__class__ = ModuleType
+                self.__class__ = ModuleType  # type: ignore (a plain module from now on)
                 spec = self.__spec__
                 assert spec is not None and isinstance(spec.loader, _LateLoader)
                 spec.loader.execute(self)
