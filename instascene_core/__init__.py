@@ -65,6 +65,9 @@ if TYPE_CHECKING:
 # OpenMP's threads otherwise spin after each parallel section, which on shared or few cores steals the
 # time of whoever works next.  Read when torch loads its OpenMP, so it must be set before that.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# numpy's and scipy's OpenBLAS would divide every product of matrices among threads of its own, which spin
+# after it.  The products here are long and thin, and objects and frames are worked on side by side anyway.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded
 
 __version__ = "0.1.0"
 

@@ -83,11 +83,16 @@ class PinholeCamera:
         )
         return pixels, z
 
+    def shows(self, pixels: np.ndarray) -> np.ndarray:
+        """[...] bool: whether pixels [..., 2] lie in the image; those that are NaN do not."""
+        u, v = pixels[..., 0], pixels[..., 1]
+        return (u >= 0) & (u < self.width) & (v >= 0) & (v < self.height)
+
     def locate(self, points: np.ndarray) -> "PixelsOfPoints":
         """The pixels that show camera-frame points [N, 3]."""
         pixels, z = self.project(points)
         with np.errstate(invalid="ignore"):
-            inside = np.all((pixels >= 0) & (pixels < (self.width, self.height)), axis=1)  # not where NaN
+            inside = self.shows(pixels)
         column, row = np.where(inside[:, None], pixels, 0).astype(int).T
         return PixelsOfPoints(row, column, z, inside)
 

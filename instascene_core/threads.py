@@ -5,9 +5,14 @@ where threads share a sum: in convolutions on coarse grids, in products and mean
 in the end (a voxel, a triangle), so a network is applied by one thread, and to several frames at a time.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @contextmanager
@@ -41,3 +46,26 @@ def workers(count: int) -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)  # threads that begin from now on take the number set last
+
+
+def side_by_side(
+    work: Callable[[Item], Made], items: Sequence[Item], at_once: int | None = None
+) -> Generator[Made, None, None]:
+    """What `work` makes of each item, in their order; `at_once` of them (None = `thread_count()`) are worked
+    on at a time, and hardly more are made than have been taken.
+
+    work: may run in any thread, with one thread of torch's, and its results must not depend on that.  Close
+    the generator (`contextlib.closing`) where it may not be taken to its end.
+    """
+    at_once = min(thread_count() if at_once is None else at_once, len(items))
+    if at_once < 2:
+        yield from map(work, items)
+        return
+    with workers(at_once) as pool:
+        ahead: deque = deque()
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > at_once:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

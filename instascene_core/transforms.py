@@ -66,7 +66,36 @@ def image_motion(poses: np.ndarray, given: np.ndarray, depth: float) -> np.ndarr
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Transform points [..., 3] by one rigid transform [4, 4]."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    moved = points @ matrix[:3, :3].T
+    for axis in range(3):  # numpy takes three times as long for all three at once
+        moved[..., axis] += matrix[axis, 3]
+    return moved
+
+
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """[...] of vectors [..., 2 or 3], as `np.linalg.norm` of the last axis gives them, to the last bit.
+
+    numpy's sums along so short an axis take several times as long.
+    """
+    return np.sqrt(dots(vectors, vectors))
+
+
+def dots(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """[...] products of vectors [..., 2 or 3], as `(first * second).sum(axis=-1)` to the last bit."""
+    total = first[..., 0] * second[..., 0]
+    for axis in range(1, first.shape[-1]):
+        total += first[..., axis] * second[..., axis]
+    return total
+
+
+def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """[..., 3] vector products of [..., 3], as `np.cross` to the last bit, without its overhead."""
+    product = np.empty(np.broadcast_shapes(first.shape, second.shape), np.result_type(first, second))
+    for axis in range(3):
+        after, last = (axis + 1) % 3, (axis + 2) % 3
+        np.multiply(first[..., after], second[..., last], out=product[..., axis])
+        product[..., axis] -= first[..., last] * second[..., after]
+    return product
 
 
 def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:

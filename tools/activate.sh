@@ -43,5 +43,6 @@ else
   export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"
   export MPLCONFIGDIR="${MPLCONFIGDIR:-$INSTASCENE_ROOT/.cache/matplotlib}"
   export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+  export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
 fi
 unset _instascene_file _instascene_shell _instascene_libs

@@ -7,6 +7,7 @@ matrix W (pixel × Gaussian), and rendered features are W·f.  An iteration is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.threads import one_thread
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from instascene_core.rendering.trace import PixelTrace
 
 
@@ -72,30 +75,18 @@ def train_features(
     member_labels = np.repeat(np.arange(len(clusters)), [len(c) for c in clusters])
 
     adam = _Adam(features, config)
-    usable = np.flatnonzero(np.diff(samples.view_start) > 0)
+    choice = _Choice(samples, num_gaussians, members, member_labels, config, generator)
     convergence = _ConvergenceCheck(clusters, config)
-    for iteration in range(config.iterations):
-        # (1) One view's pixels; (2) every few iterations the pixels of neighbouring views together.
-        batches: list[tuple[np.ndarray, float]] = []
-        if len(usable) and config.view_weight > 0:
-            view = int(generator.choice(usable))
-            rows = samples.rows_of(range(view, view + 1), config.pixels_per_batch, generator)
-            batches.append((rows, config.view_weight))
-        if len(usable) and config.cross_view_weight > 0 and iteration % config.cross_view_every == 0:
-            view = int(generator.choice(usable))
-            around = range(max(0, view - config.cross_view_span),
-                           min(len(traces), view + config.cross_view_span + 1))  # fmt: skip
-            rows = samples.rows_of(around, config.pixels_per_batch, generator)
-            batches.append((rows, config.cross_view_weight))
-        # (3) Gaussians of the 3D instances.
-        pick = np.zeros(0, dtype=np.int64)
-        if config.cluster_weight > 0:
-            pick = generator.integers(0, len(members), min(config.gaussians_per_batch, len(members)))
-        _step(adam, samples, batches, members[pick], member_labels[pick], config)
-        if (iteration + 1) % config.check_every == 0:
-            progress("features", (iteration + 1) / config.iterations, f"iteration {iteration + 1}")
-            if convergence.reached(adam.all()):
-                break
+    # What the next step takes does not hang on this one, nor do a step's two losses on each other.
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(choice.next)
+        for iteration in range(1, config.iterations + 1):
+            batch, coming = coming.result(), beside.submit(choice.next)
+            _step(adam, batch, config, beside)
+            if iteration % config.check_every == 0:
+                progress("features", iteration / config.iterations, f"iteration {iteration}")
+                if convergence.reached(adam.all()):
+                    break
     progress("features", 1.0, "")
     features = adam.all()
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)
@@ -167,43 +158,99 @@ def sample_pixels(
     return PixelSamples(matrix, np.concatenate(labels), np.cumsum(counts))
 
 
-def _step(
-    adam: _Adam,
-    samples: PixelSamples,
-    batches: Sequence[tuple[np.ndarray, float]],
-    picked: np.ndarray,
-    labels: np.ndarray,
-    config: FeaturesConfig,
-) -> None:
-    """One step on batches of pixels (rows of `samples`, weight of the loss) and on Gaussians [G] with their
-    clusters' labels [G].  Only the Gaussians that these show have a gradient."""
+@dataclass(frozen=True)
+class _Batch:
+    """What one step looks at; Gaussians are counted among those that it shows."""
+
+    shown: np.ndarray  # [S] indices of the Gaussians, ascending
+    # Per set of pixels: weights [P, S], labels [P] and the weight of its loss
+    pixels: Sequence[tuple[sp.csr_matrix, np.ndarray, float]]
+    gaussians: np.ndarray  # [G] places in `shown`
+    labels: np.ndarray  # [G] their clusters
+
+
+class _Choice:
+    """Draws the batches of one step after another."""
+
+    def __init__(
+        self,
+        samples: PixelSamples,
+        num_gaussians: int,
+        members: np.ndarray,
+        member_labels: np.ndarray,
+        config: FeaturesConfig,
+        generator: np.random.Generator,
+    ) -> None:
+        """members: [M] the clusters' Gaussians; member_labels: [M] their clusters."""
+        self._samples, self._num_gaussians = samples, num_gaussians
+        self._members, self._member_labels = members, member_labels
+        self._config, self._generator = config, generator
+        self._usable = np.flatnonzero(np.diff(samples.view_start) > 0)
+        self._drawn = 0
+
+    def next(self) -> _Batch:
+        samples = self._samples
+        drawn, pick = self._draw()
+        matrices = [samples.weights[rows] for rows, _ in drawn]
+        picked = self._members[pick]
+        chosen = np.zeros(self._num_gaussians, dtype=bool)
+        for indices in (*(matrix.indices for matrix in matrices), picked):
+            chosen[indices] = True
+        shown = np.flatnonzero(chosen)
+        place = np.cumsum(chosen) - 1
+        pixels = []
+        for matrix, (rows, weight) in zip(matrices, drawn, strict=True):
+            shape = (len(rows), len(shown))
+            own = sp.csr_matrix((matrix.data, place[matrix.indices], matrix.indptr), shape=shape)
+            pixels.append((own, samples.labels[rows], weight))
+        return _Batch(shown, pixels, place[picked], self._member_labels[pick])
+
+    def _draw(self) -> tuple[list[tuple[np.ndarray, float]], np.ndarray]:
+        """(rows of the samples and the weight of their loss, for each set of pixels; [G] of the members)."""
+        config, generator, usable = self._config, self._generator, self._usable
+        # (1) One view's pixels; (2) every few iterations the pixels of neighbouring views together.
+        drawn: list[tuple[np.ndarray, float]] = []
+        if len(usable) and config.view_weight > 0:
+            view = int(generator.choice(usable))
+            rows = self._samples.rows_of(range(view, view + 1), config.pixels_per_batch, generator)
+            drawn.append((rows, config.view_weight))
+        if len(usable) and config.cross_view_weight > 0 and self._drawn % config.cross_view_every == 0:
+            view, views = int(generator.choice(usable)), len(self._samples.view_start) - 1
+            around = range(
+                max(0, view - config.cross_view_span), min(views, view + config.cross_view_span + 1)
+            )
+            rows = self._samples.rows_of(around, config.pixels_per_batch, generator)
+            drawn.append((rows, config.cross_view_weight))
+        self._drawn += 1
+        # (3) Gaussians of the 3D instances.
+        if config.cluster_weight <= 0:
+            return drawn, np.zeros(0, dtype=np.int64)
+        count = min(config.gaussians_per_batch, len(self._members))
+        return drawn, generator.integers(0, len(self._members), count)
+
+
+def _step(adam: _Adam, batch: _Batch, config: FeaturesConfig, beside: Executor) -> None:
+    """One step on a batch.  Only the Gaussians that it shows have a gradient."""
     import torch
 
-    matrices = [samples.weights[rows] for rows, _ in batches]
-    chosen = np.zeros(len(adam), dtype=bool)
-    for indices in (*(matrix.indices for matrix in matrices), picked):
-        chosen[indices] = True
-    shown = np.flatnonzero(chosen)
-    place = np.cumsum(chosen) - 1
-    raw = torch.from_numpy(adam.take(shown))  # [S, D]
+    raw = torch.from_numpy(adam.take(batch.shown))  # [S, D]
     norms = raw.norm(dim=1, keepdim=True).clamp_min(1e-8)
     unit = raw / norms
+    pulls = beside.submit(_gaussian_gradient, unit, batch, config) if len(batch.gaussians) else None
     gradient = torch.zeros_like(unit)
-    for matrix, (rows, weight) in zip(matrices, batches, strict=True):
-        shape = (len(rows), len(shown))
-        own = sp.csr_matrix((matrix.data, place[matrix.indices], matrix.indptr), shape=shape)
-        _pixel_step(unit, gradient, own, samples.labels[rows], weight, config)
-    if len(picked):
-        _gaussian_step(unit, gradient, place[picked], labels, config)
+    for matrix, labels, weight in batch.pixels:
+        gradient += _pixel_gradient(unit, matrix, labels, weight, config)
+    if pulls is not None:
+        gradient.index_add_(0, torch.from_numpy(batch.gaussians), pulls.result())
     # Through the normalisation of f.
     gradient = (gradient - unit * (gradient * unit).sum(1, keepdim=True)) / norms
-    adam.step(shown, gradient.numpy())
+    adam.step(batch.shown, gradient.numpy())
 
 
-def _pixel_step(
-    unit, gradient, matrix: sp.csr_matrix, labels: np.ndarray, weight: float, config: FeaturesConfig
-) -> None:
-    """Add weight · ∂L_CF/∂f of rendered pixels to `gradient` [S, D], in place; matrix: [P, S] weights."""
+def _pixel_gradient(
+    unit, matrix: sp.csr_matrix, labels: np.ndarray, weight: float, config: FeaturesConfig
+) -> Tensor:
+    """[S, D] weight · ∂L_CF/∂f of rendered pixels; matrix: [P, S] weights."""
     import torch
 
     rendered = torch.from_numpy(matrix @ unit.numpy()).requires_grad_()
@@ -212,17 +259,17 @@ def _pixel_step(
         normalised, torch.from_numpy(labels), config.alpha, config.min_temperature
     )
     (pixel_gradient,) = torch.autograd.grad(loss, rendered)
-    gradient += torch.from_numpy(matrix.T @ pixel_gradient.numpy())
+    return torch.from_numpy(matrix.T @ pixel_gradient.numpy())
 
 
-def _gaussian_step(unit, gradient, rows: np.ndarray, labels: np.ndarray, config: FeaturesConfig) -> None:
+def _gaussian_gradient(unit, batch: _Batch, config: FeaturesConfig) -> Tensor:
+    """[G, D] ∂L_CF/∂f of the batch's Gaussians, by their weight."""
     import torch
 
-    index = torch.from_numpy(rows)
-    chosen = unit[index].requires_grad_()
-    loss = contrastive_loss(chosen, torch.from_numpy(labels), config.alpha, config.min_temperature)
+    chosen = unit[torch.from_numpy(batch.gaussians)].requires_grad_()
+    loss = contrastive_loss(chosen, torch.from_numpy(batch.labels), config.alpha, config.min_temperature)
     (row_gradient,) = torch.autograd.grad(config.cluster_weight * loss, chosen)
-    gradient.index_add_(0, index, row_gradient)
+    return row_gradient
 
 
 def _initial_features(clusters, num_gaussians: int, config: FeaturesConfig, generator) -> np.ndarray:
@@ -262,33 +309,38 @@ class _Adam:
     def __init__(self, values: np.ndarray, config: FeaturesConfig) -> None:
         """values: [N, D] float32 to begin with."""
         self._now = 0
-        # [N, 3, D] values, m, v: what belongs to a row lies side by side
-        self._state = np.stack([values, np.zeros_like(values), np.zeros_like(values)], axis=1)
-        self._taken = self._state[:0]
+        # Values, m, v [N, D] each, and those rows of them that were taken last
+        self._state = (values.copy(), np.zeros_like(values), np.zeros_like(values))
+        self._taken = tuple(column[:0] for column in self._state)
         self._seen = np.zeros(len(values), dtype=np.int64)  # the step up to which a row has been moved
         step = np.arange(1, config.iterations + 1)
         rate = config.learning_rate * config.final_learning_rate ** ((step - 1) / config.iterations)
         # What m / √v moves in a step, bias corrections included; entry 0 is no step.
         self._rate = np.append(0.0, rate * np.sqrt(1 - self.SECOND**step) / (1 - self.FIRST**step))
-        self._fading = self.FIRST / np.sqrt(self.SECOND)  # of m / √v, a step
+        fading = self.FIRST / np.sqrt(self.SECOND)  # of m / √v, a step
         # [T + 1] what m / √v of a row moves after step t until the last, where nothing is added to it
         self._ahead = np.zeros(config.iterations + 1)
         for t in range(config.iterations, 0, -1):
-            self._ahead[t - 1] = self._fading * (self._rate[t] + self._ahead[t])
+            self._ahead[t - 1] = fading * (self._rate[t] + self._ahead[t])
+        # [T + 1] what is left of m / √v, of m and of v after so many steps
+        steps = np.arange(config.iterations + 1)
+        self._faded = tuple(factor**steps for factor in (fading, self.FIRST, self.SECOND))
 
     def __len__(self) -> int:
-        return len(self._state)
+        return len(self._seen)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """[K, D] the rows as they are after all steps so far."""
-        seen, state = self._seen[rows], self._state[rows]
-        steps = self._now - seen
-        left = self._ahead[seen] - self._fading**steps * self._ahead[self._now]
-        self._move(state, left[:, None])
-        state[:, 1] *= (self.FIRST**steps)[:, None].astype(np.float32)
-        state[:, 2] *= (self.SECOND**steps)[:, None].astype(np.float32)
-        self._taken = state
-        return state[:, 0].copy()
+        now = self._now
+        at = np.arange(now + 1)  # the step at which a row was seen: few, so each factor is computed once
+        both, first, second = (faded[now - at] for faded in self._faded)
+        left = self._ahead[: now + 1] - both * self._ahead[now]
+        seen = self._seen[rows]
+        values, m, v = self._taken = tuple(np.take(column, rows, axis=0) for column in self._state)
+        self._move(self._taken, left.astype(np.float32)[seen, None])
+        m *= first.astype(np.float32)[seen, None]
+        v *= second.astype(np.float32)[seen, None]
+        return values.copy()
 
     def all(self) -> np.ndarray:
         """[N, D] all rows as they are after all steps so far."""
@@ -297,14 +349,23 @@ class _Adam:
     def step(self, rows: np.ndarray, gradient: np.ndarray) -> None:
         """One step: the gradient [K, D] of the rows that `take` was asked for last; 0 of the others."""
         self._now += 1
-        state = self._taken
-        state[:, 1] = np.float32(self.FIRST) * state[:, 1] + np.float32(1 - self.FIRST) * gradient
-        state[:, 2] = np.float32(self.SECOND) * state[:, 2] + np.float32(1 - self.SECOND) * gradient**2
-        self._move(state, self._rate[self._now])
-        self._state[rows], self._seen[rows] = state, self._now
+        _, m, v = self._taken
+        m *= np.float32(self.FIRST)
+        m += np.float32(1 - self.FIRST) * gradient
+        v *= np.float32(self.SECOND)
+        v += np.float32(1 - self.SECOND) * gradient**2
+        self._move(self._taken, np.float32(self._rate[self._now]))
+        for column, taken in zip(self._state, self._taken, strict=True):
+            column[rows] = taken
+        self._seen[rows] = self._now
 
-    def _move(self, state: np.ndarray, far: np.ndarray | float) -> None:
-        state[:, 0] -= np.float32(far) * state[:, 1] / (np.sqrt(state[:, 2]) + np.float32(self.EPSILON))
+    def _move(self, taken: Sequence[np.ndarray], far: np.ndarray | np.float32) -> None:
+        values, m, v = taken
+        moved = far * m
+        root = np.sqrt(v)
+        root += np.float32(self.EPSILON)
+        moved /= root
+        values -= moved
 
 
 class _ConvergenceCheck:

@@ -1,12 +1,14 @@
 """Convex bodies that stand for a closed mesh in collisions, and how far they are from it."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
 from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.mesh import TriangleMesh
+from instascene_core.transforms import cross, lengths
 
 SAMPLES = 3000  # of the surface, for the error
 
@@ -74,15 +76,19 @@ def sides(body: TriangleMesh) -> np.ndarray:
 
 def surface_points(mesh: TriangleMesh, count: int = SAMPLES) -> np.ndarray:
     """[count, 3] points evenly over the surface, always the same ones."""
-    rng = np.random.default_rng(0)
     area = _areas(mesh)
     share = np.cumsum(area) / area.sum()
     triangle = np.searchsorted(share, (np.arange(count) + 0.5) / count).clip(0, len(area) - 1)
-    weight = rng.dirichlet((1, 1, 1), count)
-    return np.einsum("nk,nkc->nc", weight, mesh.vertices[mesh.triangles[triangle]])
+    return np.einsum("nk,nkc->nc", _weights(count), mesh.vertices[mesh.triangles[triangle]])
+
+
+@lru_cache(maxsize=4)
+def _weights(count: int) -> np.ndarray:
+    """[count, 3] barycentric: even over a triangle, always the same."""
+    return np.random.default_rng(0).dirichlet((1, 1, 1), count)
 
 
 def _areas(mesh: TriangleMesh) -> np.ndarray:
     """[F] square metres."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return 0.5 * lengths(cross(b - a, c - a))

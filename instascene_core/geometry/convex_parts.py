@@ -3,6 +3,7 @@
 import heapq
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class _Piece:
     error: float  # metres
     worst: np.ndarray  # [3] where the hull is farthest outside of the mesh
 
+    @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hull's lowest and highest coordinates, [3] each."""
+        return self.hull.vertices.min(axis=0), self.hull.vertices.max(axis=0)
+
 
 def convex_parts(mesh: TriangleMesh, budget: PartsBudget) -> tuple[TriangleMesh, ...]:
     """Convex pieces that together cover a closed mesh, but for what few vertices leave out; always the same.
@@ -90,9 +96,13 @@ class _Division:
         solid = meshes.as_manifold(self.simple)
         return self._pieces([] if solid is None else solid.decompose())
 
-    def piece(self, solid: Any, hull: TriangleMesh) -> _Piece:
-        """A piece by its hull: how far that fills what is free, and what its few vertices leave out."""
-        (error, worst), part = self._filled(hull), few_vertices(hull, self.budget.max_vertices)
+    def piece(self, solid: Any, hull: TriangleMesh, filled: tuple[float, np.ndarray] | None = None) -> _Piece:
+        """A piece by its hull: how far that fills what is free, and what its few vertices leave out.
+
+        filled: of `_filled`, where that is known.
+        """
+        error, worst = self._filled(hull) if filled is None else filled
+        part = few_vertices(hull, self.budget.max_vertices)
         if part is not hull:
             planes = sides(part)
             error = max(error, float((hull.vertices @ planes[:, :3].T + planes[:, 3]).max()))
@@ -172,11 +182,11 @@ class _Division:
         )  # bodies that are apart may be too many
 
         def offer(first: int, second: int) -> None:
-            a, b = alive[first].hull.vertices, alive[second].hull.vertices
-            gap = np.maximum(a.min(axis=0) - b.max(axis=0), b.min(axis=0) - a.max(axis=0)).max()
-            if gap <= reach:
-                hull = meshes.convex_hull(np.concatenate([a, b]))
-                filled = meshes.volume(hull) - alive[first].volume - alive[second].volume
+            one, other = alive[first], alive[second]
+            (low, high), (other_low, other_high) = one.box, other.box
+            if np.maximum(low - other_high, other_low - high).max() <= reach:
+                hull = meshes.convex_hull(np.concatenate([one.hull.vertices, other.hull.vertices]))
+                filled = meshes.volume(hull) - one.volume - other.volume
                 heapq.heappush(queue, (filled, first, second, hull))
 
         for second in alive:
@@ -184,9 +194,9 @@ class _Division:
                 offer(first, second)
         while queue:
             _, first, second, hull = heapq.heappop(queue)
-            if first not in alive or second not in alive or self._filled(hull)[0] > goal:
+            if first not in alive or second not in alive or (filled := self._filled(hull))[0] > goal:
                 continue
-            if (both := self.piece(None, hull)).error <= goal:
+            if (both := self.piece(None, hull, filled)).error <= goal:
                 del alive[first], alive[second]
                 others, number = list(alive), next(numbers)
                 alive[number] = both

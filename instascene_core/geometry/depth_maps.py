@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.camera import PinholeCamera
+from instascene_core.transforms import cross, dots, lengths
 
 # Rows and columns of an image, both with a start and a stop.
 Part = tuple[slice, slice]
@@ -69,9 +70,9 @@ def normals_from_depth(depth: np.ndarray, camera: PinholeCamera, radius: int = 2
     slope_y = (xx * yw - xy * xw) / determinant
     fitted = mean_w + slope_x * (x - mean_x) + slope_y * (y - mean_y)  # 1/z of the plane at the pixel
     normals = np.stack([slope_x, slope_y, fitted - slope_x * x - slope_y * y], axis=-1)
-    normals /= -np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)  # toward the camera
+    normals /= -np.maximum(lengths(normals), 1e-12)[..., None]  # toward the camera
 
-    cosine = -(normals * rays).sum(-1) / np.linalg.norm(rays, axis=-1)
+    cosine = -dots(normals, rays) / lengths(rays)
     residual = np.abs(inverse - fitted) / np.maximum(inverse, 1e-12)
     valid = enough & (cosine > _MIN_COSINE) & (residual < _MAX_RELATIVE_RESIDUAL)
     return DepthNormals(np.where(valid[..., None], normals, 0).astype(np.float32), valid)
@@ -186,8 +187,8 @@ def edge_keeping_normals(depth: np.ndarray, camera: PinholeCamera, part: Part | 
     along_u[..., 0] += depth / camera.fx
     along_v = rays * dv[..., None]
     along_v[..., 1] += depth / camera.fy
-    normals = np.cross(along_v, along_u)
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    normals = cross(along_v, along_u)
+    length = lengths(normals)[..., None]
     return np.where(length > 0, normals / np.maximum(length, 1e-20), [0.0, 0.0, -1.0])
 
 

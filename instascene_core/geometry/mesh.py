@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.transforms import cross, lengths
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def from_trimesh(mesh) -> TriangleMesh:
 def volume(mesh: TriangleMesh) -> float:
     """Enclosed volume in m³ (negative when the triangles face inward)."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+    return float(np.einsum("ij,ij->i", a, cross(b, c)).sum() / 6)
 
 
 def is_watertight(mesh: TriangleMesh) -> bool:
@@ -82,12 +83,12 @@ def triangle_components(mesh: TriangleMesh) -> tuple[int, np.ndarray]:
 def vertex_normals(mesh: TriangleMesh) -> np.ndarray:
     """Unit normals [V, 3], area-weighted over the adjacent triangles."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
+    face = cross(b - a, c - a)
     normals = np.stack(
         [np.bincount(mesh.triangles.ravel(), np.repeat(face[:, k], 3), len(mesh.vertices)) for k in range(3)],
         axis=-1,
     )
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-30)
+    return normals / np.maximum(lengths(normals), 1e-30)[..., None]
 
 
 def surface_from_field(field: np.ndarray, level: float = 0.0) -> TriangleMesh:
@@ -283,7 +284,7 @@ def smooth(mesh: TriangleMesh, iterations: int, max_move: np.ndarray | float) ->
         for factor in (0.5, -0.53):
             vertices = vertices + factor * (average @ vertices - vertices)
     move = vertices - mesh.vertices
-    length = np.linalg.norm(move, axis=1)
+    length = lengths(move)
     scale = np.minimum(1.0, np.asarray(max_move) / np.maximum(length, 1e-30))
     return TriangleMesh(mesh.vertices + move * scale[:, None], mesh.triangles)
 
@@ -377,9 +378,9 @@ def smallest_rectangle(points: np.ndarray, up: np.ndarray) -> np.ndarray:
 
     up = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
     helper = np.eye(3)[np.argmin(np.abs(up))]
-    x = np.cross(helper, up)
+    x = cross(helper, up)
     x /= np.linalg.norm(x)
-    y = np.cross(up, x)
+    y = cross(up, x)
     flat = points @ np.stack([x, y], axis=1)  # [N, 2]
     try:
         flat = flat[ConvexHull(flat).vertices]

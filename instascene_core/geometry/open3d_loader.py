@@ -6,18 +6,57 @@ scikit-learn, more than half of what importing it takes; they are loaded when so
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
+from types import ModuleType
 
 from instascene_core.errors import MissingDependencyError
 
 LATER = ("open3d.ml", "open3d.visualization")
 
 
-class _LazyFinder(MetaPathFinder):
+class _Late(ModuleType):
+    """A module that is executed when somebody first asks for a name that it does not have yet.
+
+    importlib's own LazyLoader executes one as soon as anything of it is looked at.  `inspect` looks at the
+    file of every module there is, and importing torch calls that.
+    """
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):  # a question about the module, not for what is in it
+            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
+        with _EXECUTING:
+            if type(self) is _Late:
+                self.__class__ = ModuleType  # type: ignore (a plain module from now on)
+                spec = self.__spec__
+                assert spec is not None and isinstance(spec.loader, _LateLoader)
+                spec.loader.execute(self)
+        return getattr(self, name)
+
+
+_EXECUTING = threading.RLock()
+
+
+class _LateLoader(Loader):
+    """Makes a module as `loader` does, but executes it only when asked."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Late(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+    def execute(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+
+
+class _LateFinder(MetaPathFinder):
     """Finds the modules of LATER as such that are executed when something of them is first used."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target=None) -> ModuleSpec | None:
@@ -25,14 +64,14 @@ class _LazyFinder(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = LazyLoader(spec.loader)
+            spec.loader = _LateLoader(spec.loader)
         return spec
 
 
 @contextmanager
 def _putting_off() -> Iterator[None]:
     """Inside, the modules of LATER are imported without being executed."""
-    finder = _LazyFinder()
+    finder = _LateFinder()
     sys.meta_path.insert(0, finder)
     try:
         yield

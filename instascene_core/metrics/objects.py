@@ -17,6 +17,7 @@ from instascene_core.instances import InstanceId
 from instascene_core.metrics.segmentation import hits, match, share
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.threads import side_by_side
 from instascene_core.transforms import apply
 from instascene_core.untrusted import read_json
 
@@ -89,9 +90,12 @@ def compare_objects(
     )
     iou = iou.reshape(len(things), len(truths))
     partner = {t: p for p, t in match(iou) if iou[p, t] >= FOUND_IOU}
-    rows = []
-    for t, (mesh, row) in enumerate(truths):
-        rows.append(_accuracy(row, things[partner[t]], mesh) if t in partner else row)
+
+    def compared(t: int) -> ObjectAccuracy:
+        mesh, row = truths[t]
+        return _accuracy(row, things[partner[t]], mesh) if t in partner else row
+
+    rows = list(side_by_side(compared, range(len(truths))))
     found = [row for row in rows if row.instance_id is not None]
     exact = _exact(iou, things, truths, {(p, t): rows[t].volume_iou for t, p in partner.items()})
     hit = {threshold: hits(exact, threshold) for threshold in (0.5, 0.75)}

@@ -4,6 +4,7 @@ Composes the packages association and features, which do not know each other.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from instascene_core.scene.results import IdHistory
 from instascene_core.scene.sharpening import sharpened
 from instascene_core.scene.structure import cluster_of_structure, structure_clusters
 from instascene_core.segmentation import Support
+from instascene_core.threads import side_by_side
 
 
 @dataclass(frozen=True)
@@ -146,13 +148,15 @@ def trace_views(
     Memory: 8 bytes an entry, at most 1 / min_weight entries a pixel, and 4 to 8 on scenes as
     trained: 60 views of 320×240 take about 0.2 GB, whatever the size of the images.
     """
-    traces = []
-    for _, view in told(views, progress, "trace"):
+
+    def of_view(view: Frame) -> PixelTrace:
         camera = view.camera.limited(max_pixels)
         full = trace(gaussians, camera, view.world_from_camera, weight_min=min_weight)
         half = {name: getattr(full, name).astype(np.float16) for name in ("weights", "transmittance")}
-        traces.append(replace(full, **half))
-    return traces
+        return replace(full, **half)
+
+    with closing(side_by_side(of_view, views)) as each:
+        return [found for _, found in zip(told(views, progress, "trace"), each)]
 
 
 def _mask_scores(found: association.Association, scores: Sequence[Mapping[int, float]]) -> list[float]:

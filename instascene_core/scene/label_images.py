@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from instascene_core.gaussians import GaussianModel
 from instascene_core.ownership.by_gaussians import evidence_of, label_pixels
 from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.rendering import PixelTrace, trace
+from instascene_core.threads import side_by_side
 
 DISK_REACH = 4.0  # standard deviations; the renderer draws a little over 3
 RIM_PIXELS = 4  # its screen filter makes small disks this wide at most
@@ -27,18 +29,20 @@ def label_images(
     *,
     traces: Sequence[PixelTrace] = (),
 ) -> dict[str, np.ndarray]:
-    """Frame name → [H, W] int32 instance ids at the frame's own resolution, one view in memory at a time.
+    """Frame name → [H, W] int32 instance ids at the frame's own resolution, a view a thread in memory.
 
     traces: of the same views, by `trace_views`; taken where they are as large as the setting asks for.
     """
-    images = {}
-    for index, view in told(views, progress, "labels"):
+
+    def of_view(index: int) -> np.ndarray:
+        view, known = views[index], traces[index] if traces else None
         small = view.camera.limited(config.max_trace_pixels)
-        known = traces[index] if traces else None
         if known is not None and (known.width, known.height) != (small.width, small.height):
             known = None
-        images[view.name] = _label_image(view, gaussians, gaussian_labels, config, known)
-    return images
+        return _label_image(view, gaussians, gaussian_labels, config, known)
+
+    with closing(side_by_side(of_view, range(len(views)))) as each:
+        return {view.name: image for (_, view), image in zip(told(views, progress, "labels"), each)}
 
 
 def _label_image(

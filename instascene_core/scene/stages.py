@@ -8,7 +8,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.scene.decomposition import find_instances
 from instascene_core.scene.dense_views import dense_views
 from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
+from instascene_core.threads import side_by_side
 from instascene_core.time_budget import within
 
 logger = logging.getLogger(__name__)
@@ -170,13 +171,13 @@ def _masks(
         config.segmentation, views, support, progress, up=up, seek_support=False
     )
     metrics["mask_warnings"], masks, scores = 0, [], []
-    for _, view in told(views, progress, "masks"):
-        found = segmenter.segment(view)
-        masks.append(found.labels)
-        scores.append(found.scores)
-        for warning in found.warnings:
-            logger.warning("%s", warning)
-        metrics["mask_warnings"] += len(found.warnings)
+    with closing(side_by_side(segmenter.segment, views, None if segmenter.side_by_side else 1)) as each:
+        for _, found in zip(told(views, progress, "masks"), each):
+            masks.append(found.labels)
+            scores.append(found.scores)
+            for warning in found.warnings:
+                logger.warning("%s", warning)
+            metrics["mask_warnings"] += len(found.warnings)
     # The built-in masks are cut in the fused surface; association still checks them view by view.
     return masks, scores, segmenter.name == "labels" and segmenter.ids_are_global
 

@@ -22,7 +22,7 @@ from instascene_core.frame import Frame
 from instascene_core.segmentation.border_network import CHANNELS, for_inference, load_border_network
 from instascene_core.segmentation.color_vote import band_width, snap_to_edges
 from instascene_core.segmentation.edges import border_offset
-from instascene_core.threads import one_thread
+from instascene_core.threads import one_thread, side_by_side
 
 # What the weights were trained with.
 REACH = 7.0  # pixels beside a border in which labels are in doubt
@@ -139,7 +139,8 @@ class BorderRefiner:
             ways.append(Way("network", offset))
 
         def left(way: Way) -> float:
-            moved = (self.moved(one, view.rgb, view.depth, way) for one, view in zip(labels, views))
+            pairs = list(zip(labels, views))
+            moved = side_by_side(lambda pair: self.moved(pair[0], pair[1].rgb, pair[1].depth, way), pairs)
             return border_offset(list(moved), colors)
 
         return min(ways, key=left)

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from instascene_core.frame import UNLABELLED
 from instascene_core.segmentation.edges import cielab
+from instascene_core.transforms import dots
 
 # Set on household scenes through four simulated sensors (seeds 70001, 70003, 70007).
 SHARP_OFFSET = 0.85  # pixels that borders without error lie off, as it is measured
@@ -51,7 +52,7 @@ def snap_to_edges(labels: np.ndarray, rgb: np.ndarray, band: float) -> np.ndarra
             if dy * dy + dx * dx > reach * reach:
                 continue
             there = (row + dy, column + dx)
-            unlike = ((lab[there] - own) ** 2).sum(axis=1) / (2 * COLOR_DIFFERENCE**2)
+            unlike = dots(off := lab[there] - own, off) / (2 * COLOR_DIFFERENCE**2)
             weight = np.exp(-unlike - (dy * dy + dx * dx) / (2 * band**2)) * trust[there]
             votes[voter, index[there]] += weight
     snapped = labels.copy()

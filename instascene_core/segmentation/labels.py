@@ -60,6 +60,7 @@ class GivenLabels:
 
     name = "labels"
     needs_depth = False
+    side_by_side = True
 
     def __init__(self, ids_are_global: bool, min_pixels: int) -> None:
         self.ids_are_global = ids_are_global

@@ -21,6 +21,7 @@ class PropagatedLabels:
 
     name = "labels"
     needs_depth = True
+    side_by_side = False
     ids_are_global = False
 
     def __init__(self, given: GivenLabels, surface: SurfaceSegmenter, known_share: float) -> None:

@@ -24,6 +24,7 @@ class Segmenter(Protocol):
 
     name: str
     needs_depth: bool  # without depth a frame gets no masks
+    side_by_side: bool  # whether `segment` may run in several threads at a time
 
     @property
     def ids_are_global(self) -> bool:

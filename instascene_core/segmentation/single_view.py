@@ -28,6 +28,7 @@ class NetworkSegmenter:
     name = "network"
     ids_are_global = False
     needs_depth = True
+    side_by_side = False
 
     def __init__(
         self,

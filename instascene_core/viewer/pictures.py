@@ -7,7 +7,7 @@ import numpy as np
 from instascene_core.frame import Frame
 from instascene_core.objects import CompletedObject
 from instascene_core.scene import Scene
-from instascene_core.viewer.snapshot import colorize_labels, orbit_cameras, render_objects, side_by_side
+from instascene_core.viewer.snapshot import colorize_labels, orbit_cameras, render_styles, side_by_side
 
 MESH_STYLES = (("completed meshes", "color"), ("blue observed, orange generated", "observed"))
 
@@ -27,10 +27,8 @@ def overview_picture(scene: Scene) -> np.ndarray:
                 ("instances", colorize_labels(np.where(np.isin(labels, ids), labels, -1), frame.rgb))
             )
         if objects:
-            panels += [
-                (title, render_objects(objects, frame.camera, frame.world_from_camera, style))
-                for title, style in MESH_STYLES
-            ]
+            titles, styles = zip(*MESH_STYLES)
+            panels += zip(titles, render_styles(objects, frame.camera, frame.world_from_camera, styles))
     return side_by_side(panels, height=280, columns=len(panels) // len(frames))
 
 
@@ -44,10 +42,12 @@ def picture_of_objects(objects: Sequence[CompletedObject], up: np.ndarray | None
     """The same of objects without their scene.  up: [3], None = z."""
     up = np.array([0.0, 0.0, 1.0]) if up is None else up
     cameras = orbit_cameras(objects, up)
+    titles, styles = zip(*MESH_STYLES)
+    sides = [render_styles(objects, camera, pose, styles) for camera, pose in cameras]
     panels = [
-        (f"{title}, side {side + 1}", render_objects(objects, camera, pose, style))
-        for title, style in MESH_STYLES
-        for side, (camera, pose) in enumerate(cameras)
+        (f"{title}, side {side + 1}", picture)
+        for title, pictures in zip(titles, zip(*sides))
+        for side, picture in enumerate(pictures)
     ]
     return side_by_side(panels, height=300, columns=len(cameras))
 

@@ -7,7 +7,7 @@ import numpy as np
 from instascene_core.camera import PinholeCamera
 from instascene_core.colors import instance_color, observed_colors
 from instascene_core.objects import CompletedObject
-from instascene_core.transforms import look_at
+from instascene_core.transforms import dots, lengths, look_at
 
 BACKDROP = 245
 
@@ -24,13 +24,24 @@ def render_objects(
     style: "color" = the objects' own vertex colours, "instance" = one colour an instance,
     "observed" = blue where observed, orange where generated.
     """
+    return render_styles(objects, camera, world_from_camera, (style,), backdrop)[0]
+
+
+def render_styles(
+    objects: Sequence[CompletedObject],
+    camera: PinholeCamera,
+    world_from_camera: np.ndarray,
+    styles: Sequence[str],
+    backdrop: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """A picture a style, as of `render_objects`; the rays are cast once."""
     from instascene_core.geometry.open3d_loader import open3d as o3d
 
     height, width = camera.height, camera.width
     image = np.full((height, width, 3), BACKDROP, dtype=np.uint8) if backdrop is None else backdrop.copy()
     objects = [o for o in objects if len(o.mesh.triangles)]
     if not objects:
-        return image
+        return [image.copy() for _ in styles]
     scene = o3d.t.geometry.RaycastingScene()
     for o in objects:
         scene.add_triangles(o.mesh.vertices.astype(np.float32), o.mesh.triangles.astype(np.uint32))
@@ -39,15 +50,17 @@ def render_objects(
     hits = scene.cast_rays(np.concatenate([origins, directions], axis=1).astype(np.float32))
     geometry = hits["geometry_ids"].numpy()
     hit = np.flatnonzero(geometry < len(objects))
-    colors = _hit_colors(
-        objects, geometry[hit], hits["primitive_ids"].numpy()[hit], hits["primitive_uvs"].numpy()[hit], style
-    )
+    triangles, uvs = (hits[name].numpy()[hit] for name in ("primitive_ids", "primitive_uvs"))
     normals = hits["primitive_normals"].numpy()[hit]
-    towards = -directions[hit] / np.linalg.norm(directions[hit], axis=1, keepdims=True)
+    towards = -directions[hit] / lengths(directions[hit])[:, None]
     # A headlight slightly above the camera keeps every visible face lit and edges readable.
-    shade = 0.35 + 0.65 * np.abs((normals * towards).sum(axis=1))
-    image.reshape(-1, 3)[hit] = np.clip(colors * shade[:, None], 0, 255).astype(np.uint8)
-    return image
+    shade = 0.35 + 0.65 * np.abs(dots(normals, towards))
+    pictures = []
+    for style in styles:
+        colors = _hit_colors(objects, geometry[hit], triangles, uvs, style)
+        pictures.append(image.copy())
+        pictures[-1].reshape(-1, 3)[hit] = np.clip(colors * shade[:, None], 0, 255).astype(np.uint8)
+    return pictures
 
 
 def _hit_colors(objects, geometry_ids, triangle_ids, uvs, style) -> np.ndarray:

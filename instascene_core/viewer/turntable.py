@@ -12,7 +12,7 @@ from instascene_core.colors import instance_color, observed_colors, uncertainty_
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry.mesh import vertex_normals
 from instascene_core.objects import CompletedObject
-from instascene_core.transforms import look_at
+from instascene_core.transforms import lengths, look_at
 
 VIEWS = 8  # around
 ABOVE, BELOW = 24.0, -38.0  # degrees over the horizon: the rows of a sheet
@@ -208,5 +208,5 @@ def _light(normals: np.ndarray, world_from_camera: np.ndarray) -> np.ndarray:
     right, down, ahead = world_from_camera.T
     lamp = LAMP[0] * right + LAMP[1] * down + LAMP[2] * ahead
     key, below, away = (np.einsum("nc,c->n", normals, axis) for axis in (lamp, down, ahead))
-    facing = np.where(away > 0, -1.0, 1.0) / np.maximum(np.linalg.norm(normals, axis=1), 1e-9)
+    facing = np.where(away > 0, -1.0, 1.0) / np.maximum(lengths(normals), 1e-9)
     return (0.58 + 0.46 * np.maximum(key * facing, 0) - 0.1 * below * facing).astype(np.float32)

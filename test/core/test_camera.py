@@ -21,6 +21,12 @@ def test_projection_of_known_points():
     np.testing.assert_array_equal(depth, points[:, 2])
 
 
+def test_which_pixels_lie_in_the_image():
+    """At its borders: the upper and left ones are inside; nowhere is outside."""
+    pixels = np.array([[0.0, 0.0], [7.9, 5.9], [8.0, 3.0], [3.0, 6.0], [-0.1, 3.0], [3.0, np.nan]])
+    np.testing.assert_array_equal(CAMERA.shows(pixels), [True, True, False, False, False, False])
+
+
 def test_the_pixels_that_show_known_points():
     """In the image; left of it; behind the camera; at its right border, which is outside."""
     points = np.array([[0.0, 0.0, 2.0], [-1.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.7, 0.0, 2.0]])

@@ -14,7 +14,7 @@ from instascene_core.export.texturing.atlas import pack
 from instascene_core.export.texturing.charts import cut_into_charts
 from instascene_core.export.texturing.exposure import exposure_gains
 from instascene_core.export.texturing.texels import covered_texels
-from instascene_core.export.texturing.views import sightings
+from instascene_core.export.texturing.views import _bilinear, sightings
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
@@ -161,3 +161,12 @@ def test_many_charts_get_an_image_in_which_they_fit():
     atlas = pack(cut_into_charts(meshes.from_trimesh(trimesh.util.concatenate(pieces))), 1e-3, 64, 4)
     assert np.isfinite(atlas.places).all() and atlas.size > 64 and atlas.texel < 0.01
     assert atlas.places.min() >= 0 and atlas.places.max() <= atlas.size
+
+
+def test_colours_between_pixels_are_mixed_by_hand():
+    """Pixel centres lie at .5; the image's last column and row are reached from the pixels before them."""
+    image = np.arange(24, dtype=np.float32).reshape(2, 4, 3)  # a channel grows by 3 a column and 12 a row
+    places = np.array([[0.5, 0.5], [1.5, 0.5], [1.0, 0.5], [0.5, 1.5], [3.5, 1.5], [2.25, 1.25]])
+    steps = np.array([0, 3, 1.5, 12, 21, 3 * 1.75 + 12 * 0.75])
+    np.testing.assert_allclose(_bilinear(image, places), steps[:, None] + np.arange(3), rtol=1e-6)
+    assert _bilinear(image, places).dtype == np.float32

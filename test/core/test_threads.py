@@ -1,6 +1,11 @@
 """The same bits for one thread and for several, step by step and through the whole job."""
 
 import hashlib
+import os
+import subprocess
+import sys
+import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,7 +21,7 @@ from instascene_core.reconstruction.background import weighted_sum
 from instascene_core.rendering.trace import PixelTrace
 from instascene_core.scene import Scene
 from instascene_core.segmentation.network import FrameNetwork, load_network
-from instascene_core.threads import one_thread
+from instascene_core.threads import one_thread, side_by_side
 from instascene_core.transforms import look_at
 
 
@@ -50,6 +55,55 @@ def test_one_thread_is_one_and_is_given_back(threads):
         assert torch.get_num_threads() == 1
         raise ValueError
     assert torch.get_num_threads() == 3
+
+
+def test_items_are_worked_on_side_by_side_and_come_in_order(threads):
+    threads(2)
+    both, begun = threading.Barrier(2, timeout=20), []
+
+    def work(item):
+        begun.append(item)
+        if item < 2:
+            both.wait()  # each waits for the other
+        return item, torch.get_num_threads()
+
+    with closing(side_by_side(work, range(9))) as made:
+        assert next(made) == (0, 1)
+        assert len(begun) < 9, "hardly more are made than are taken"
+        assert list(made) == [(item, 1) for item in range(1, 9)]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("at_once", [None, 1])
+def test_what_fails_is_raised_and_the_rest_is_not_begun(threads, at_once):
+    threads(2)
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 1:
+            raise ValueError("one")
+        return item
+
+    with pytest.raises(ValueError, match="one"), closing(side_by_side(work, range(50), at_once)) as made:
+        list(made)
+    assert len(begun) < 10
+    assert torch.get_num_threads() == 2
+
+
+def test_one_thread_works_in_the_callers(threads):
+    threads(1)
+    here = threading.current_thread()
+    assert list(side_by_side(lambda item: threading.current_thread() is here, range(3))) == [True] * 3
+
+
+def test_products_of_numpy_have_no_threads_of_their_own():
+    """OpenBLAS makes its threads when it is loaded; they would spin beside those that work."""
+    code = "import instascene_core, numpy, scipy.linalg, os; print(len(os.listdir('/proc/self/task')))"
+    settings = {**os.environ, "OMP_NUM_THREADS": "2"}  # what OpenBLAS follows otherwise
+    settings.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True)
+    assert done.stdout.strip() == "1", done.stderr
 
 
 def test_the_gradient_of_the_background(threads):

@@ -7,8 +7,11 @@ from instascene_core.errors import InputError
 from instascene_core.transforms import (
     OPENGL_FROM_OPENCV,
     apply,
+    cross,
+    dots,
     image_motion,
     inverse,
+    lengths,
     look_at,
     matrix_from_quaternion,
     quaternion_from_matrix,
@@ -95,3 +98,23 @@ def test_require_rigid_repairs_rounding():
 def test_require_rigid_names_the_culprit(matrix, words):
     with pytest.raises(InputError, match=f"The pose of 'a'.*{words}"):
         require_rigid(matrix, "The pose of 'a'")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3,), (1000, 3), (20, 30, 3), (1000, 2)])
+def test_lengths_and_products_are_numpys_to_the_last_bit(shape, dtype):
+    a, b = np.random.default_rng(0).normal(size=(2, *shape)).astype(dtype)
+    np.testing.assert_array_equal(lengths(a), np.linalg.norm(a, axis=-1))
+    np.testing.assert_array_equal(dots(a, b), (a * b).sum(axis=-1))
+    assert lengths(a).dtype == dots(a, b).dtype == dtype
+    if shape[-1] == 3:
+        np.testing.assert_array_equal(cross(a, b), np.cross(a, b))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3,), (1000, 3), (20, 30, 3)])
+def test_apply_is_product_and_sum_to_the_last_bit(shape, dtype):
+    points, matrix = np.random.default_rng(1).normal(size=shape).astype(dtype), rigid()
+    kept = points.copy()
+    np.testing.assert_array_equal(apply(matrix, points), points @ matrix[:3, :3].T + matrix[:3, 3])
+    np.testing.assert_array_equal(points, kept)

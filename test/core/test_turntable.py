@@ -14,6 +14,7 @@ from instascene_core.geometry.mesh import convex_hull
 from instascene_core.transforms import apply, inverse
 from instascene_core.viewer.report.drawing import all_objects_pictures, objects_pictures
 from instascene_core.viewer.report.images import Pictures
+from instascene_core.viewer.snapshot import orbit_cameras, render_objects, render_styles
 from instascene_core.viewer.turntable import VIEWS, clay, shape_of, turntable
 
 
@@ -46,6 +47,15 @@ def test_every_side_is_whole_in_its_picture(box):
             assert ((alpha > 0) & (alpha < 255)).sum() > 20  # its outline is smooth
     opposite = sheet[:48, :64, 3].astype(int) - sheet[:48, 4 * 64 : 5 * 64, 3]
     assert np.abs(opposite).mean() < 8  # a box looks the same from the other side
+
+
+def test_two_styles_at_once_are_the_two_pictures(box):
+    camera, pose = orbit_cameras([box], np.array([0.0, 0.0, 1.0]), size=60)[0]
+    backdrop = np.full((60, 60, 3), 7, dtype=np.uint8)
+    both = render_styles([box], camera, pose, ("color", "observed"), backdrop)
+    for picture, style in zip(both, ("color", "observed"), strict=True):
+        np.testing.assert_array_equal(picture, render_objects([box], camera, pose, style, backdrop))
+    assert (both[0] != both[1]).any() and (backdrop == 7).all()
 
 
 def test_below_shows_what_was_generated(box):

@@ -12,6 +12,7 @@ from instascene_core.completion.explanations.shapes import perpendicular
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.config.completion import OutlineConfig
 from instascene_core.geometry import SurfacePoints
+from instascene_core.transforms import dots, lengths
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Axis:
         """Radius and height [...] in metres of points [..., 3]."""
         offset = points - self.point
         height = offset @ self.direction
-        return np.linalg.norm(offset - height[..., None] * self.direction, axis=-1), height
+        return lengths(offset - height[..., None] * self.direction), height
 
     def angle(self, points: np.ndarray) -> np.ndarray:
         """[...] radians."""
@@ -84,8 +85,8 @@ class Outline:
         radius, height = axis.profile(points.positions)
         radial = points.positions - axis.point - height[:, None] * axis.direction
         radial /= np.maximum(radius, 1e-12)[:, None]
-        normals = np.stack([(points.normals * radial).sum(axis=1), points.normals @ axis.direction], axis=1)
-        length = np.linalg.norm(normals, axis=1)
+        normals = np.stack([dots(points.normals, radial), points.normals @ axis.direction], axis=1)
+        length = lengths(normals)
         fits = length > config.min_normal  # a normal across the half plane is no body of revolution's
         if rings is not None:  # an empty ring holds something else at this place
             fits &= ~rings.empty(radius, height)
@@ -130,12 +131,12 @@ class Outline:
         from scipy.spatial import cKDTree
 
         pairs = cKDTree(self.places).query_pairs(limit, output_type="ndarray")
-        opposed = (self.normals[pairs[:, 0]] * self.normals[pairs[:, 1]]).sum(axis=1) < self._config.opposed
+        opposed = dots(self.normals[pairs[:, 0]], self.normals[pairs[:, 1]]) < self._config.opposed
         pairs = pairs[opposed]
         offset = self.places[pairs[:, 1]] - self.places[pairs[:, 0]]
-        along = np.abs((offset * self.normals[pairs[:, 0]]).sum(axis=1))
-        behind = (offset * self.normals[pairs[:, 0]]).sum(axis=1) < 0
-        straight = behind & (along > self._config.straight * np.linalg.norm(offset, axis=1))
+        along = np.abs(dots(offset, self.normals[pairs[:, 0]]))
+        behind = dots(offset, self.normals[pairs[:, 0]]) < 0
+        straight = behind & (along > self._config.straight * lengths(offset))
         if not straight.any():
             return None, 0.0
         share = len(np.unique(pairs[straight])) / len(self.places)
@@ -170,8 +171,8 @@ def _straighten(
     every = np.arange(len(places))
     first = np.concatenate([pairs[:, 0], pairs[:, 1], every])
     second = np.concatenate([pairs[:, 1], pairs[:, 0], every])
-    share = weight[second] * (1 - (np.linalg.norm(places[first] - places[second], axis=1) / radius) ** 2)
-    share = share * np.clip((normals[first] * normals[second]).sum(axis=1) - same_side, 0, None)
+    share = weight[second] * (1 - (lengths(places[first] - places[second]) / radius) ** 2)
+    share = share * np.clip(dots(normals[first], normals[second]) - same_side, 0, None)
     total = np.maximum(np.bincount(first, share, len(places)), 1e-12)
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -179,7 +180,7 @@ def _straighten(
         return np.stack(columns, axis=1) / total[:, None]
 
     middle, facing = mean(places), _unit(mean(normals))
-    onto = ((middle - places) * facing).sum(axis=1, keepdims=True)
+    onto = dots(middle - places, facing)[:, None]
     return places + onto * facing, facing, total
 
 
@@ -191,7 +192,7 @@ def _dense(
     from scipy.spatial import cKDTree
 
     pairs = cKDTree(places).query_pairs(radius, output_type="ndarray")
-    alike = (normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(axis=1) > config.same_side
+    alike = dots(normals[pairs[:, 0]], normals[pairs[:, 1]]) > config.same_side
     dense = np.ones(len(places), dtype=bool)
     for share, (first, second) in ((config.density_same_side, pairs[alike].T), (config.density, pairs.T)):
         densest = density.copy()
@@ -202,4 +203,4 @@ def _dense(
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors / np.maximum(lengths(vectors), 1e-12)[:, None]

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from instascene_core.errors import InputError
-from instascene_core.transforms import apply, inverse
+from instascene_core.transforms import apply, inverse, lengths
 
 
 class Shape(Protocol):
@@ -43,7 +43,7 @@ class Box:
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         excess = np.abs(apply(inverse(self.world_from_box), points)) - self.half
-        return np.linalg.norm(np.maximum(excess, 0), axis=-1) + np.minimum(excess.max(axis=-1), 0)
+        return lengths(np.maximum(excess, 0)) + np.minimum(excess.max(axis=-1), 0)
 
     def surface(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         step = np.sqrt(8 * (self.half * np.roll(self.half, 1)).sum() / count)
@@ -87,9 +87,9 @@ class Cylinder:
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         offset = points - self.center
         along = offset @ self.axis
-        across = np.linalg.norm(offset - along[..., None] * self.axis, axis=-1)
+        across = lengths(offset - along[..., None] * self.axis)
         excess = np.stack([across - self.radius, np.abs(along) - self.half], axis=-1)
-        return np.linalg.norm(np.maximum(excess, 0), axis=-1) + np.minimum(excess.max(axis=-1), 0)
+        return lengths(np.maximum(excess, 0)) + np.minimum(excess.max(axis=-1), 0)
 
     def surface(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         r, h = self.radius, self.half
@@ -125,7 +125,7 @@ class Sphere:
     kind = "sphere"
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(points - self.center, axis=-1) - self.radius
+        return lengths(points - self.center) - self.radius
 
     def surface(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         k = np.arange(count) + 0.5  # Fibonacci's spiral

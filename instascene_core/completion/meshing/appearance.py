@@ -9,6 +9,7 @@ from instascene_core.completion.observing.observation import Observation
 from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
+from instascene_core.transforms import cross, lengths
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarr
         return colors
     t = mesh.triangles
     a, b = np.concatenate([t[:, 0], t[:, 1], t[:, 2]]), np.concatenate([t[:, 1], t[:, 2], t[:, 0]])
-    length = np.linalg.norm(mesh.vertices[a] - mesh.vertices[b], axis=1) + 1e-12
+    length = lengths(mesh.vertices[a] - mesh.vertices[b]) + 1e-12
     graph = coo_matrix((length, (a, b)), shape=(len(mesh.vertices),) * 2).tocsr()
     _, _, source = dijkstra(
         graph, directed=False, indices=np.flatnonzero(known), return_predecessors=True, min_only=True
@@ -99,5 +100,5 @@ def spread_along_surface(mesh: TriangleMesh, colors: np.ndarray, known: np.ndarr
 def mean_over_surface(mesh: TriangleMesh, values: np.ndarray) -> float:
     """Mean over the surface of a value per vertex [V]."""
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    area = lengths(cross(b - a, c - a))
     return float((area * values[mesh.triangles].mean(axis=1)).sum() / max(area.sum(), 1e-30))

@@ -13,7 +13,7 @@ from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.depth_maps import depth_slopes
 from instascene_core.geometry.tsdf import TARGET, DepthView, visible_box
-from instascene_core.transforms import apply, inverse
+from instascene_core.transforms import apply, dots, inverse, lengths
 
 
 def settle(observation: Observation, mesh: TriangleMesh, config: SheetsConfig) -> TriangleMesh:
@@ -73,11 +73,10 @@ def _reading(
     target, how far along the normal the surface lies (metres), and the cosine between ray and normal."""
     local = apply(inverse(view.world_from_camera), vertices)
     facing = normals @ view.world_from_camera[:3, :3]
-    cosine = -(local * facing).sum(axis=1) / np.maximum(np.linalg.norm(local, axis=1), 1e-12)
+    cosine = -dots(local, facing) / np.maximum(lengths(local), 1e-12)
     pixels, depth = view.camera.project(local)
     with np.errstate(invalid="ignore"):
-        inside = (depth > 1e-6) & (pixels >= 0).all(axis=1)
-        inside &= (pixels < (view.camera.width, view.camera.height)).all(axis=1) & (cosine > min_cosine)
+        inside = (depth > 1e-6) & view.camera.shows(pixels) & (cosine > min_cosine)
     index = np.flatnonzero(inside)
     column, row = pixels[index].astype(int).T
     mine = view.what[row, column] == TARGET
@@ -87,7 +86,7 @@ def _reading(
     measured = measured + down[row, column] * (pixels[index, 1] - row - 0.5)
     # The ray meets the surface at `measured`; its way there, seen along the normal.
     way = local[index] * (measured / depth[index] - 1)[:, None]
-    return index, (way * facing[index]).sum(axis=1), cosine[index]
+    return index, dots(way, facing[index]), cosine[index]
 
 
 def _through(mesh: TriangleMesh, normals: np.ndarray, start: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from instascene_core.config.meshing import AppearanceConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import BORDER, TARGET, DepthView
+from instascene_core.transforms import lengths
 
 # Colours [N, 3] (0 … 255) at world points [N, 3]; NaN where none is known.
 ColorLookup = Callable[[np.ndarray], np.ndarray]
@@ -56,7 +57,7 @@ def collect_samples(observation: Observation, mesh: TriangleMesh, config: Appear
     )
     a, b, c = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
+    normals /= np.maximum(lengths(normals), 1e-30)[:, None]
     reach = max(
         config.ray_voxels * observation.grid.voxel,
         config.ray_noise * observation.noise,
@@ -87,7 +88,7 @@ def _view_samples(
     pixels, triangles = pixels[hit], cast["primitive_ids"].numpy()[hit].astype(np.int64)
     directions, depth = directions[hit], depth[hit]
     uv = cast["primitive_uvs"].numpy()[hit].astype(np.float64)
-    cosine = -np.einsum("pc,pc->p", normals[triangles], directions) / np.linalg.norm(directions, axis=1)
+    cosine = -np.einsum("pc,pc->p", normals[triangles], directions) / lengths(directions)
     footprint = depth / view.camera.fx
     weight = np.clip(cosine, config.min_cosine, 1) ** 2 * (scale / footprint) ** 2
     # At a border the pixel mixes two things; it counts only where nothing better is known.
@@ -113,7 +114,7 @@ def fit_samples(mesh: TriangleMesh, samples: Samples, config: AppearanceConfig) 
         typical = float(np.median(normal.diagonal()[normal.diagonal() > 0]))
         normal = normal + config.fit_smoothness * min(1.0, typical) * smooth + diags(np.full(size, 1e-6))
         colors = _conjugate_gradients(normal, weighted @ samples.colors + 1e-6 * colors, colors)
-        residual = np.linalg.norm(matrix @ colors - samples.colors, axis=1)
+        residual = lengths(matrix @ colors - samples.colors)
         scale = max(config.fit_min_residual, config.fit_residuals * float(np.median(residual)))
         weight = samples.weight / (1 + (residual / scale) ** 2)
     return colors
@@ -180,7 +181,7 @@ def split_where_colors_bend(
             break
         pairs, of_triangle = meshes.edges(mesh)
         a, b = mesh.vertices[pairs[:, 0]], mesh.vertices[pairs[:, 1]]
-        length = np.linalg.norm(b - a, axis=1)
+        length = lengths(b - a)
         error = np.zeros(len(pairs))
         long = np.flatnonzero(length > shortest)
         error[long] = _bend(colors, a[long], b[long])

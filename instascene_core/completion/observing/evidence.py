@@ -31,7 +31,7 @@ from instascene_core.geometry.tsdf import (
 )
 from instascene_core.instances import InstanceId
 from instascene_core.ownership.by_surface import adopt_surface, surroundings
-from instascene_core.transforms import apply, inverse
+from instascene_core.transforms import apply, dots, inverse, lengths
 
 
 def views_of_instance(
@@ -171,7 +171,7 @@ def _is_flying(depth: np.ndarray, share: float) -> np.ndarray:
 
 def _facing_weight(rays: np.ndarray, normals: np.ndarray, least: float) -> np.ndarray:
     """[h, w] in [least, 1]: cosine between the surface normal and the ray (both [h, w, 3])."""
-    cosine = -(normals * rays).sum(axis=-1) / np.linalg.norm(rays, axis=-1)
+    cosine = -dots(normals, rays) / lengths(rays)
     return np.clip(cosine, least, 1.0)
 
 
@@ -273,7 +273,7 @@ def _votes(
         local = apply(inverse(view.world_from_camera), points.positions)
         pixels, z = view.camera.project(local)
         with np.errstate(invalid="ignore"):
-            inside = (pixels >= 0).all(1) & (pixels < (view.camera.width, view.camera.height)).all(1)
+            inside = view.camera.shows(pixels)
         column, row = pixels[inside].astype(int).T
         offset = pixels[inside] - (column + 0.5)[:, None] * [1, 0] - (row + 0.5)[:, None] * [0, 1]
         if not len(row):
@@ -291,7 +291,7 @@ def _votes(
         through[inside] += (difference > band) & (what != NOTHING) & (what != BORDER)
         foreign = points.column("view")[inside] != index
         toward = view.world_from_camera[:3, 3] - points.positions[inside]
-        cosine = (toward * points.normals[inside]).sum(axis=1) / np.linalg.norm(toward, axis=1)
+        cosine = dots(toward, points.normals[inside]) / lengths(toward)
         residuals.append(difference[near & (what == TARGET) & foreign & (cosine > config.min_side_cosine)])
     return mine, other, through, np.concatenate(residuals)
 

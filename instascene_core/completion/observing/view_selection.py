@@ -17,7 +17,7 @@ from instascene_core.config.completion import NextViewConfig
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 from instascene_core.geometry.tsdf import BORDER, NOTHING, TARGET, DepthView
-from instascene_core.transforms import apply, inverse, look_at
+from instascene_core.transforms import apply, inverse, lengths, look_at
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _generated_points(
     mean), and their normals [N, 3]."""
     corners = mesh.vertices[mesh.triangles]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    doubled = np.linalg.norm(cross, axis=1)
+    doubled = lengths(cross)
     generated = (observed[mesh.triangles].mean(axis=1) < limit) & (doubled > 0)
     if not generated.any():
         return np.zeros((0, 3)), np.zeros((0, 3))
@@ -211,7 +211,7 @@ def _depth_of_points(
     depth = np.full(camera.width * camera.height, np.inf, dtype=np.float32)
     pixels, z = camera.project(apply(inverse(pose), points))
     with np.errstate(invalid="ignore"):
-        inside = (z > 1e-6) & (pixels >= 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
+        inside = (z > 1e-6) & camera.shows(pixels)
     column, row = pixels[inside].astype(int).T
     np.minimum.at(depth, row * camera.width + column, z[inside].astype(np.float32))
     image = depth.reshape(camera.height, camera.width)
@@ -226,7 +226,7 @@ def _facing(pose: np.ndarray, points: np.ndarray, normals: np.ndarray, least: fl
     """[N] bool: which surface points [N, 3] with normals [N, 3] the camera does not see at a grazing
     angle, that is with a cosine of at least `least`."""
     toward = pose[:3, 3] - points
-    cosine = np.einsum("nc,nc->n", toward, normals) / np.linalg.norm(toward, axis=1)
+    cosine = np.einsum("nc,nc->n", toward, normals) / lengths(toward)
     return cosine > least
 
 

@@ -6,6 +6,7 @@ file that is not of an earlier save.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -100,12 +101,18 @@ def save_scene(
             write_recording(staging / FRAMES, scene.frames, scene.world_offset)
             origin = {"source": FRAMES, "use_depth": True, "use_masks": True}
         progress("save", 1.0, "pictures")
-        write_image(staging / "overview.png", overview_picture(scene))
-        if scene.objects:
-            write_image(staging / "objects.png", objects_picture(scene))
-        _write_pictures(staging, scene_pictures(scene, [asset.obj for asset in assets]))
+        with ThreadPoolExecutor(1) as beside:
+            sheets = beside.submit(_write_sheets, scene, staging)
+            _write_pictures(staging, scene_pictures(scene, [asset.obj for asset in assets]))
+            sheets.result()
         seal(change, _description(scene, source, origin, unit, room), scene.metrics)
     return owned_files(folder)
+
+
+def _write_sheets(scene: Scene, staging: Path) -> None:
+    write_image(staging / "overview.png", overview_picture(scene))
+    if scene.objects:
+        write_image(staging / "objects.png", objects_picture(scene))
 
 
 def seal(change: Change, description: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:

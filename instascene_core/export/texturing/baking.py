@@ -21,6 +21,7 @@ from instascene_core.export.texturing.views import Sighting, look, sightings
 from instascene_core.frame import Frame
 from instascene_core.geometry import mesh as meshes
 from instascene_core.objects import CompletedObject, Texture
+from instascene_core.transforms import lengths
 
 EXPOSURE_POINTS = 3000  # vertices by which frames are compared
 
@@ -54,16 +55,18 @@ def _observed_colors(
     gains = exposure_gains(views, mesh.vertices[::step], normals[::step], scale, config)
     points = texels.interpolated(mesh.triangles, mesh.vertices)
     directions = texels.interpolated(mesh.triangles, normals)
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
-    colors, total = np.zeros((len(points), 3)), np.zeros(len(points))
+    directions /= np.maximum(lengths(directions), 1e-30)[:, None]
+    colors, total = np.zeros((3, len(points))), np.zeros(len(points))
     best = np.zeros(len(points))
     for view, gain in zip(views, gains):
         index, weight, color = look(view, points, directions, scale, config)
         powered = weight**config.sharpening
-        colors[index] += powered[:, None] * (gain * color)
+        for channel in range(3):
+            colors[channel, index] += powered * (gain[channel] * color[:, channel])
         total[index] += powered
         best[index] = np.maximum(best[index], weight)
-    return np.clip(colors / np.maximum(total, 1e-300)[:, None], 0, 255), np.where(total > 0, best, 0)
+    colors = np.clip(colors / np.maximum(total, 1e-300), 0, 255).T
+    return np.ascontiguousarray(colors), np.where(total > 0, best, 0)
 
 
 def as_texture(atlas: Atlas, texels: Texels, colors: np.ndarray, observed: float) -> Texture:

@@ -21,6 +21,8 @@ from instascene_core.segmentation.fused_surface.surface import FusedSurface, fus
 from instascene_core.segmentation.graph import Links, affinity_links
 from instascene_core.segmentation.network import STEPS, FrameNetwork
 from instascene_core.segmentation.support import Support, plane_of
+from instascene_core.threads import side_by_side
+from instascene_core.transforms import dots, lengths
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def collect_evidence(
         return None
     neighbours = neighbour_pairs(surface, config.patches)
     lookup = SurfaceLookup(surface, support, config)
-    elements = tuple(lookup.find_elements(frame, share) for frame, share in zip(frames, shares))
+    given = list(zip(frames, shares))
+    elements = tuple(side_by_side(lambda pair: lookup.find_elements(*pair), given))
     least = config.evidence.min_facing
     trust = [_facing(surface, frame, least)[element] for frame, element in zip(frames, elements)]
     views = [ViewOfSurface(*view) for view in zip(elements, affinities, trust)]
@@ -82,7 +85,7 @@ def collect_evidence(
     patch = grow_patches(surface, neighbours, config.patches, drawn)
     progress("segmentation", 0.8, f"joining {int(patch.max()) + 1} patches")
     contacts = patch_contacts(surface, neighbours, patch, config.creases)
-    seen = [_links_of_patches(view, patch) for view in views]
+    seen = list(side_by_side(lambda view: _links_of_patches(view, patch), views))
     pairs = describe_pairs(surface, neighbours, patch, border, contacts, seen)
     border_share = _share_at_border(elements, len(surface.positions), config.evidence.image_border_pixels)
     return Evidence(surface, neighbours, patch, pairs, elements, foreground, border_share)
@@ -107,9 +110,12 @@ def border_between(neighbours: np.ndarray, views: Sequence[ViewOfSurface], borde
     wanted = neighbours.min(axis=1).astype(np.int64) * size + neighbours.max(axis=1)
     order = np.argsort(wanted)
     total, cut = np.zeros(len(neighbours)), np.zeros(len(neighbours))
-    for view in views:
+
+    def links_of(view: ViewOfSurface) -> Links:
         affinities = from_bytes(view.affinities[:border_steps])
-        links = affinity_links(view.elements, affinities, view.trust, STEPS[:border_steps])
+        return affinity_links(view.elements, affinities, view.trust, STEPS[:border_steps])
+
+    for links in side_by_side(links_of, views):
         keys = links.first * size + links.second
         at = np.searchsorted(wanted, keys, sorter=order)
         at = order[np.minimum(at, len(order) - 1)]
@@ -162,8 +168,8 @@ def _share_at_border(elements: Sequence[np.ndarray], count: int, width: int) -> 
 def _facing(surface: FusedSurface, frame: Frame, least: float) -> np.ndarray:
     """[K] cosine at which the frame's camera sees each element, at least `least`."""
     toward = frame.world_from_camera[:3, 3] - surface.positions
-    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-    return np.clip((toward * surface.normals).sum(axis=1), least, 1.0)
+    toward /= lengths(toward)[:, None]
+    return np.clip(dots(toward, surface.normals), least, 1.0)
 
 
 def _objects_of(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface | None:

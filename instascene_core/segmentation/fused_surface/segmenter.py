@@ -17,6 +17,7 @@ from instascene_core.segmentation.network import limit_size
 from instascene_core.segmentation.segmenter import LabelImage, Segmenter
 from instascene_core.segmentation.single_view import require_depth
 from instascene_core.segmentation.support import Support, find_support
+from instascene_core.threads import side_by_side
 
 
 class SurfaceSegmenter:
@@ -27,6 +28,7 @@ class SurfaceSegmenter:
     """
 
     needs_depth = True
+    side_by_side = True
 
     def __init__(
         self,
@@ -117,7 +119,8 @@ class SurfaceSegmenter:
         """How borders of the looked-up labels are best moved, as measured on some frames."""
         with_depth = [frame for frame in frames if frame.depth is not None]
         some = with_depth[:: max(1, len(with_depth) // max(1, self._config.edges.frames))]
-        return self._borders.best_way([self._look_up(frame, cut, lookup) for frame in some], some)
+        looked_up = side_by_side(lambda frame: self._look_up(frame, cut, lookup), some)
+        return self._borders.best_way(list(looked_up), some)
 
     def _foreground(self, frame: Frame, cut: CutSurface) -> np.ndarray | None:
         """[H, W] probability of being an object, for a frame at the working size; None = geometry decides."""

@@ -1,6 +1,7 @@
 """One surface from all views: averaged points with normals and colours."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from instascene_core.frame import Frame
 from instascene_core.geometry.depth_maps import smooth_geometry
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.support import Support
+from instascene_core.threads import side_by_side
+from instascene_core.transforms import dots, lengths
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,18 @@ def fuse_surface(
     structure is one.  Opposite sides of a thin wall share grid cells, so cells are kept apart by the
     main direction of the normal as well.
     """
+
+    def of_frame(index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        share = None if foreground is None else foreground[index]
+        return None if frames[index].depth is None else _samples(frames[index], support, share, config)
+
     samples, footprint = [], []
-    for index, frame in enumerate(frames):
-        progress("segmentation", 0.5 + 0.2 * index / len(frames), f"fusing {frame.name}")
-        if frame.depth is None:
-            continue
-        found, size = _samples(frame, support, None if foreground is None else foreground[index], config)
-        samples.append(np.column_stack([found, np.full(len(found), index)]))
-        footprint.append(size)
+    with closing(side_by_side(of_frame, range(len(frames)))) as each:
+        for index, (frame, found) in enumerate(zip(frames, each)):
+            progress("segmentation", 0.5 + 0.2 * index / len(frames), f"fusing {frame.name}")
+            if found is not None:
+                samples.append(np.column_stack([found[0], np.full(len(found[0]), index)]))
+                footprint.append(found[1])
     if not samples or sum(map(len, samples)) < config.min_part_elements:
         return None
     pixel = float(np.median(np.concatenate(footprint)))  # metres
@@ -112,7 +119,7 @@ def _smooth(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface:
     """Move every element along its normal onto the mean of its like-oriented neighbours."""
     tree = cKDTree(surface.positions)
     pairs = tree.query_pairs(config.smoothing_spacings * surface.spacing, output_type="ndarray")
-    alignment = (surface.normals[pairs[:, 0]] * surface.normals[pairs[:, 1]]).sum(1)
+    alignment = dots(surface.normals[pairs[:, 0]], surface.normals[pairs[:, 1]])
     alike = alignment > config.smoothing_alignment
     first, second = pairs[alike].T
     weight = surface.views.astype(np.float64)
@@ -138,4 +145,4 @@ def _smooth(surface: FusedSurface, config: FusedSurfaceConfig) -> FusedSurface:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """[N, 3] at length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors / np.maximum(lengths(vectors), 1e-12)[:, None]

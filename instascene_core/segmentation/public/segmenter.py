@@ -42,6 +42,7 @@ class PublicSegmenter:
 
     ids_are_global = False
     needs_depth = False
+    side_by_side = False
 
     def __init__(
         self,
