@@ -6,6 +6,10 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -46,10 +50,13 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["--version"]:
+    if words[:1] in (["--version"], ["version"]):
         sys.stdout.write(f"instascene {__version__}\n")
         return
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     _require_verb(words)
+    _require_named(words)
     manner = Manner()
     try:
         verb = tyro.extras.subcommand_cli_from_dict(
@@ -57,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         )  # ends with status 2 and says what it would have liked
         manner = verb.manner
         speak(manner.json, manner.quiet)
-        _finish(verb(), manner)
+        _finish(_at_home(verb)(), manner)
     except BrokenPipeError:  # `instascene … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -76,6 +83,24 @@ def _require_verb(words: list[str]) -> None:
     close = difflib.get_close_matches(word.lower(), VERBS, n=1, cutoff=0.5)
     hint = f"did you mean `instascene {close[0]}`?" if close else f"there are {', '.join(VERBS)}."
     _end(f"There is no verb '{word}'; {hint}", 2)
+
+
+def _require_named(words: list[str]) -> None:
+    """End where a folder to write to is an empty word, as a shell's variable is that was not set: it would be
+    the current folder, and a scene there be replaced."""
+    for word, value in zip(words, [*words[1:], "-"], strict=True):
+        name, separator, joined = word.partition("=")
+        if name in ("--output", "--to") and not (joined if separator else value):
+            _end(f"{name} is empty; the current folder is named by a dot.", 2)
+
+
+def _at_home(verb: Any) -> Any:
+    """The verb, the `~` of its paths made the user's home: shells leave it alone in `--output=~/out`."""
+    found = {field.name: getattr(verb, field.name) for field in fields(verb)}
+    paths = {name: value for name, value in found.items() if isinstance(value, Path)}
+    with suppress(RuntimeError):  # there is no such user
+        return replace(verb, **{name: path.expanduser() for name, path in paths.items()})
+    return verb
 
 
 def _finish(answer: Answer, manner: Manner) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from instascene_core.errors import InputError
+from instascene_core.transforms import MAX_LENGTH
 from instascene_core.untrusted import one_line, read_json_object
 
 Vector = tuple[float, float, float]
@@ -204,17 +205,24 @@ _FINITE = (
 )  # fmt: skip
 
 
+_LENGTHS = ("position_m", "dimensions_m", "world_offset_m", "world_from_camera")
+
+
 def _require_finite(facts: Any, where: str, name: str = "") -> None:
-    """InputError where an entry of _FINITE holds NaN or infinity."""
+    """InputError where an entry of _FINITE holds NaN or infinity, a length is none, or a quaternion is 0."""
     if isinstance(facts, dict):
         for key, value in facts.items():
             if key != "parameters":
                 _require_finite(value, where, key)
     elif isinstance(facts, list):
+        if name == "orientation_wxyz" and not any(facts):
+            raise InputError(f"{where}: '{name}' is {facts}, which is no rotation.")
         for value in facts:
             _require_finite(value, where, name)
     elif isinstance(facts, float) and name in _FINITE and not math.isfinite(facts):
         raise InputError(f"{where}: '{name}' is {facts}, not a finite number.")
+    elif isinstance(facts, float) and name in _LENGTHS and abs(facts) > MAX_LENGTH:
+        raise InputError(f"{where}: '{name}' has {facts:.3g}, which is no length in metres.")
 
 
 @functools.cache

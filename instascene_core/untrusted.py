@@ -5,6 +5,7 @@ is refused, and every fault is an InputError of one sentence.  All readers of th
 YAML, .npy and images; `datasets.bag_limits` does the same for bags, `weights` for weights.
 """
 
+import functools
 import json
 import os
 import re
@@ -38,7 +39,7 @@ def read_bytes(path: Path, what: str, limit: int) -> bytes:
     path = Path(path)
     try:
         if not path.is_file():  # also a device or pipe, which would never end
-            raise InputError(f"{what} {path} cannot be read: there is no such file.")
+            raise InputError(f"{what} {path} cannot be read: {_no_file(path)}.")
         size = path.stat().st_size
         if size > limit:
             raise InputError(f"{what} {path} has {size:,} bytes; at most {limit:,} are read.")
@@ -46,6 +47,13 @@ def read_bytes(path: Path, what: str, limit: int) -> bytes:
             return file.read(limit + 1)[:limit]
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror or error}.") from error
+
+
+def _no_file(path: Path) -> str:
+    """What is there in place of a file."""
+    if path.is_dir():
+        return "it is a folder"
+    return "it is a pipe or a device, not a file" if path.exists() else "there is no such file"
 
 
 # ── JSON ──────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +111,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     import yaml
 
-    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    kind = _yaml_loader()
     loader = kind(text)
     try:
         _require_shallow(yaml.parse(text, kind), where)  # libyaml's composer would overflow the stack
@@ -122,6 +130,17 @@ def parse_yaml(text: str, where: str) -> Any:
         raise InputError(f"{where} is not valid YAML ({error}).") from error
     finally:
         loader.dispose()
+
+
+@functools.cache
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader, to which 1e-3 is a number as it is to people and ROS; YAML 1.1 wants 1.0e-3."""
+    import yaml
+
+    loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+    number = r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+|[-+]?\.[0-9]+[eE][-+]?[0-9]+"
+    loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"(?:{number})$"), "-+.0123456789")
+    return loader
 
 
 def _require_shallow(events: Iterable[Any], where: str) -> None:

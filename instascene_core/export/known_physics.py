@@ -47,6 +47,12 @@ def known_of(file: str, instance_id: int) -> Known:
     return Known(material, facts.get("mass_kg"), facts.get("density_kg_m3"), facts.get("friction"))
 
 
+def require_known(file: str) -> None:
+    """InputError for a file that is no such description; to be asked before the long work."""
+    if file:
+        _read(str(Path(file).absolute()))
+
+
 @functools.lru_cache(maxsize=1)  # the objects of a scene ask one after another
 def _read_once(file: str, _changed: int) -> dict[str, dict]:
     saved = read_yaml(Path(file), "The physics file") or {}

@@ -20,6 +20,7 @@ from instascene_core.export.descriptions.sdf import model_config, object_sdf
 from instascene_core.export.descriptions.urdf import object_urdf
 from instascene_core.export.descriptions.usd import OBJECT_FILE, require_usd, write_object_usd
 from instascene_core.export.glb import glb
+from instascene_core.export.known_physics import require_known
 from instascene_core.export.lods import reduced
 from instascene_core.export.models import IMAGE, MATERIAL, SURFACE, model_of, part_names
 from instascene_core.export.object_facts import object_facts
@@ -64,11 +65,13 @@ def require_exportable(folder: Path, config: ExportConfig) -> None:
 
 
 def require_formats(config: ExportConfig) -> None:
-    """InputError for a format that is not known, and for a way to name meshes that is none."""
+    """InputError for a format that is not known, a way to name meshes that is none, and a file of known
+    masses that cannot be read."""
     unknown = [name for name in config.formats if name not in FORMATS]
     if unknown:
         raise InputError(f"Unknown export format '{unknown[0]}'; known are {', '.join(FORMATS)}.")
     require_mesh_uri(config.mesh_uri)
+    require_known(config.physics.file)
     if "usd" in config.formats:
         require_usd()
 

@@ -65,6 +65,7 @@ class Batch:
     def __call__(self) -> Answer:
         from instascene_core.batch import Plan, list_recordings, run_batch
         from instascene_core.batch.ray_workers import RayWorkers
+        from instascene_core.config import Config
         from instascene_core.config_file import load_config
 
         if self.workers < 0 or not 0 <= self.retries <= MAX_RETRIES:
@@ -72,10 +73,12 @@ class Batch:
         named = {"region": self.region, "completion.prior": self.prior}
         changes = (*self.set, *(f"{key}={value}" for key, value in named.items() if value is not None))
         config, batch = load_config(self.config, changes), batch_config(self.resources)
-        if config.region not in ("auto", "all"):  # the check loads all of the pipeline
-            from instascene_core.scene.region import box_of_region
+        if config != Config():  # the check loads all of the pipeline
+            from instascene_core.export.object_files import require_formats
+            from instascene_core.scene.means import require_means
 
-            box_of_region(config.region)
+            require_means(config)
+            require_formats(config.export)
         plan = Plan.of(self.output, config, self._reading(), batch)
         listing = list_recordings(self.input, self.output)
         for remark in listing.remarks:

@@ -79,9 +79,10 @@ class Run:
     def __call__(self) -> Answer:
         from instascene_core.config_file import load_config
         from instascene_core.datasets import open_dataset
+        from instascene_core.export.object_files import require_formats
         from instascene_core.export.saved_scene import require_savable
         from instascene_core.scene import STAGES, Scene
-        from instascene_core.scene.region import box_of_region
+        from instascene_core.scene.means import require_means
         from instascene_core.tiles import Job, tiling_of
 
         if self.stop_after not in STAGES:
@@ -92,7 +93,8 @@ class Run:
         named = {"region": self.region, "completion.prior": self.prior}
         changes = (*self.set, *(f"{key}={value}" for key, value in named.items() if value is not None))
         config = load_config(self.config, changes)
-        box_of_region(config.region)
+        require_means(config, self.stop_after)
+        require_formats(config.export)
         scene = Scene(config)
         reading = {
             "use_depth": self.depth,

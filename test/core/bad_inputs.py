@@ -234,6 +234,7 @@ for _word, _words in (
     ("association.majority=1.5", "at most 1"),
     ("segmentation.max_pixels=-1", "at least 1"),
     ("up=[0, 0, 0]", "direction"),
+    ("max_frames=1.5e0", "type int"),
     ("up=[0, 1]", "direction"),
 ):
     CASES[f"setting: {_word}"] = (setting(_word), _words)
@@ -315,6 +316,9 @@ for _name, _make, _words in (
     ("object.json: volume a text", saved("objects/*/object.json", lambda v: v.update(volume_m3="big")), "volume_m3"),
     ("object.json: box of two sides", saved("objects/*/object.json", lambda v: v.update(dimensions_m=[1, 2])), "dimensions_m"),
     ("object.json: a pose of NaN", saved("objects/*/object.json", lambda v: v.update(position_m=[float("nan")] * 3)), "position_m"),
+    ("object.json: a pose of 10^300 m", saved("objects/*/object.json", lambda v: v.update(position_m=[1e300, 0.0, 0.0])), "no length in metres"),
+    ("object.json: a quaternion of zeros", saved("objects/*/object.json", lambda v: v.update(orientation_wxyz=[0, 0, 0, 0])), "no rotation"),
+    ("object.json: an id that is a text", saved("objects/*/object.json", lambda v: v.update(instance_id="../x"), "eval", "--ground-truth", "nowhere"), "whole number"),
     ("object.json: notes a number", saved("objects/*/object.json", lambda v: v.update(notes=3)), "notes"),
     ("object.json: an id of 30 digits", saved("objects/*/object.json", lambda v: v.update(instance_id=10**30)), "out of range"),
     ("object.json: a list", saved("objects/*/object.json", lambda v: [1]), "no JSON object"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bad_inputs import CASES, WEIGHT_CASES, Ground
 from click_scene import RED, decomposed_scene
+from dataset_folders import write_scene
 from safetensors.numpy import save_file
 
 from instascene_core import cli
@@ -58,6 +59,36 @@ def test_it_is_one_sentence_in_bounded_memory(name, good, tmp_path, capsys, monk
         tracemalloc.stop()
     assert re.search(words, sentence), sentence
     assert peak < MAX_BYTES
+
+
+@pytest.mark.parametrize("verb", ["run", "batch"])
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("region=0 0 0 1 1", "six numbers"),
+        ("export.mesh_uri=http://x", "Meshes are named by"),
+        ("export.physics.file=nowhere.yaml", "nowhere.yaml cannot be read"),
+        ("segmentation.segmenter=sam2", "segmentation.public.checkpoint"),
+        ("segmentation.network.weights=nowhere", "nowhere"),
+        ("completion.prior=queue", "completion.queue.folder"),
+        ("completion.prior=zero123plus", "completion.zero123plus.checkpoint"),
+        ("completion.multiview.weights=nowhere", "nowhere"),
+        ("completion.confidence.weights=nowhere", "nowhere"),
+    ],
+)
+def test_what_a_setting_names_is_asked_for_before_the_work(verb, word, sentence, tmp_path, capsys):
+    prior = ["--prior", "multiview"] if "multiview" in word else []
+    words = [
+        verb,
+        str(write_scene(tmp_path / "in")),
+        "--output",
+        str(tmp_path / "out"),
+        "--set",
+        word,
+        *prior,
+    ]
+    assert sentence in the_sentence(words, capsys)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", WEIGHT_CASES)

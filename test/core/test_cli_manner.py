@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,3 +150,30 @@ def test_choices_may_be_written_in_any_case():
     assert settings_of(load_config(None, ["export.mesh_uri=package://Objects"]))["export.mesh_uri"].endswith(
         "Objects"  # what is no choice keeps its case
     )
+
+
+def test_a_tilde_that_the_shell_left_is_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    verb = cli._at_home(cli.Run(Path("~/in"), Path("~/out"), masks="~"))
+    assert (verb.input, verb.output, verb.masks) == (tmp_path / "in", tmp_path / "out", "~")
+    verb = cli.Run(Path("in"), Path("~nobody_of_that_name/out"))
+    assert cli._at_home(verb) == verb
+
+
+@pytest.mark.parametrize("words", [["--output="], ["--output", ""], ["--output"], ["--to", "", "--json"]])
+def test_an_empty_folder_is_not_the_current_one(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "in", *words])
+    assert ended.value.code == 2
+    if words != ["--output"]:  # that is no value at all, which tyro tells
+        assert f"{words[0].rstrip('=')} is empty" in capsys.readouterr().err
+
+
+def test_help_is_what_people_ask_for_in_words(capsys):
+    for words in (["help"], ["help", "run"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 0
+    assert "Last stage to run" in capsys.readouterr().out
+    cli.main(["version"])
+    assert capsys.readouterr().out == f"instascene {instascene_core.__version__}\n"

@@ -104,6 +104,24 @@ def test_bad_settings_are_refused_in_one_sentence(key, value, words):
     assert "\n" not in sentence and "http" not in sentence and "pydantic" not in sentence
 
 
+def test_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("reconstruction: {iterations: 1e3, means_lr: 1e-3}\nup: [0, 1E0, -.5e-1]\n")
+    config = load_config(path, ["reconstruction.sh_lr=2.5e-03"])
+    assert config.reconstruction.iterations == 1000 and config.up == (0.0, 1.0, -0.05)
+    assert (config.reconstruction.means_lr, config.reconstruction.sh_lr) == (1e-3, 2.5e-3)
+
+
+def test_what_is_no_file_is_said_to_be_what_it_is(tmp_path):
+    for path, words in (
+        (tmp_path, "a folder"),
+        (Path("/dev/null"), "device"),
+        (tmp_path / "a", "no such file"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_config(path)
+
+
 def test_yaml_then_words(tmp_path):
     path = tmp_path / "overlay.yaml"
     path.write_text("reconstruction:\n  iterations: 10\n  seed: 4\n")

@@ -33,6 +33,15 @@ class CompletionPrior(Protocol):
 
 
 @runtime_checkable
+class DemandingPrior(CompletionPrior, Protocol):
+    """A prior that needs files or folders which the settings name."""
+
+    def require_means(self) -> None:
+        """InputError where they are not there; asked before the work begins."""
+        ...
+
+
+@runtime_checkable
 class PaintingPrior(CompletionPrior, Protocol):
     """A prior that also generates views of the completed body, for the colours of what was not observed."""
 

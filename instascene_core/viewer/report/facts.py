@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from instascene_core.instances import instance_id_from
 from instascene_core.saved_facts import read_object_facts
 from instascene_core.untrusted import read_json_object
 from instascene_core.viewer.report.figures import group, number
@@ -80,4 +81,4 @@ class Facts:
 def read_objects(folder: Path) -> tuple[Mapping[str, Any], ...]:
     """object.json of all completed objects by id; InputError where one is damaged."""
     found = [read_object_facts(path.parent) for path in folder.glob("objects/*/object.json")]
-    return tuple(sorted(found, key=lambda o: o["instance_id"]))
+    return tuple(sorted(found, key=lambda o: instance_id_from(o["instance_id"])))

@@ -60,6 +60,12 @@ class QueuePrior:
     def from_config(cls, config: CompletionConfig) -> "QueuePrior":
         return cls(LearnedPrior.from_config(config), config.queue)
 
+    def require_means(self) -> None:
+        """InputError where the folder through which the program is asked is not there."""
+        folder = self.config.folder
+        if not folder or not Path(folder).expanduser().is_dir():
+            raise InputError(f"completion.queue.folder '{folder}' is no folder; make it and name it there.")
+
     def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:
         """The fetched shape's guesses; see `fetched`."""
         return self.fetched(observation).predict(observation, num_samples, seed)
@@ -70,11 +76,8 @@ class QueuePrior:
         `progress` is told at every look and may raise to stop.  Raises InputError in one sentence where no
         answer comes in time, or one that is no closed mesh or does not fit what was observed.
         """
+        self.require_means()
         config = self.config
-        if not config.folder or not Path(config.folder).expanduser().is_dir():
-            raise InputError(
-                f"completion.queue.folder '{config.folder}' is no folder; make it and name it there."
-            )
         folder, number = Path(config.folder).expanduser(), uuid.uuid4().hex
         picture = cut_out(best_view(observation.views), config.side)
         request = _ask(folder, number, picture)

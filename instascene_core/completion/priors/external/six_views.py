@@ -20,7 +20,7 @@ from instascene_core.config.external import SixViewsConfig
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.errors import InputError, needs
 from instascene_core.geometry import TriangleMesh
-from instascene_core.pipelines import NO_LICENCE, licence_of
+from instascene_core.pipelines import NO_LICENCE, licence_of, pipeline_folder
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.transforms import look_at
 
@@ -52,6 +52,12 @@ class SixViewsPrior:
     def licence(self) -> str:
         """Of the weights, as their card states it."""
         return licence_of(Path(self.config.checkpoint)) if self.config.checkpoint else NO_LICENCE
+
+    def require_means(self) -> None:
+        """InputError where there is no folder that holds a pipeline."""
+        pipeline_folder(
+            Path(self.config.checkpoint), "completion.zero123plus.checkpoint", f"the prior '{self.name}'"
+        )
 
     @cached_property
     def _model(self):

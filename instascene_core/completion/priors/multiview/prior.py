@@ -73,6 +73,10 @@ class MultiviewPrior:
         weights = Path(config.multiview.weights) if config.multiview.weights else None
         return cls(LearnedPrior.from_config(config), config.multiview, config.next_view, weights)
 
+    def require_means(self) -> None:
+        """InputError where the weights, or the library that they need, are not there."""
+        _ = self._network
+
     @cached_property
     def _network(self):
         with needs(
