@@ -105,6 +105,10 @@ class NerfstudioReader:
         if opaque is not None:
             shown = both_kept(shown, opaque)
         unit = self._number_or(entry, "depth_unit_scale_factor", DEFAULT_DEPTH_UNIT)
+        if unit <= 0:
+            raise InputError(
+                f"transforms.json: 'depth_unit_scale_factor' is {unit:g}; metres a step are more than 0."
+            )
         return RawFrame(
             name=self.names[index],
             stamp=self.stamps[index],

@@ -117,6 +117,8 @@ for _name, _make, _words in (
     ("file_path half a character", first_frame(file_path="\ud800.png"), "missing"),
     ("depth_file_path a list", first_frame(depth_file_path=[1]), "not the name of a file"),
     ("depth unit a text", changed(lambda m: m.update(depth_unit_scale_factor="mm")), "not a finite number"),
+    ("depth unit 0", changed(lambda m: m.update(depth_unit_scale_factor=0)), "more than 0"),
+    ("depth unit negative", first_frame(depth_unit_scale_factor=-0.001), "more than 0"),
     ("timestamp a list", first_frame(timestamp=[1]), "not a finite number"),
 ):
     CASES[f"transforms.json: {_name}"] = (_make, _words)
