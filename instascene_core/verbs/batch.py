@@ -77,7 +77,8 @@ class Batch:
             from instascene_core.export.object_files import require_formats
             from instascene_core.scene.means import require_means
 
-            require_means(config)
+            for sentence in require_means(config):
+                warn(sentence)
             require_formats(config.export)
         plan = Plan.of(self.output, config, self._reading(), batch)
         listing = list_recordings(self.input, self.output)

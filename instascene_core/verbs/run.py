@@ -93,7 +93,8 @@ class Run:
         named = {"region": self.region, "completion.prior": self.prior}
         changes = (*self.set, *(f"{key}={value}" for key, value in named.items() if value is not None))
         config = load_config(self.config, changes)
-        require_means(config, self.stop_after)
+        for sentence in require_means(config, self.stop_after):
+            warn(sentence)
         require_formats(config.export)
         scene = Scene(config)
         reading = {

@@ -12,9 +12,11 @@ from dataset_folders import write_scene
 from safetensors.numpy import save_file
 
 from instascene_core import cli
+from instascene_core.config_file import load_config
 from instascene_core.datasets import bag_limits, write_bag
 from instascene_core.errors import InputError
 from instascene_core.export.saved_scene import save_scene
+from instascene_core.scene.means import require_means
 from instascene_core.segmentation.network import FORMAT, WEIGHTS, load_network
 from instascene_core.weights import read_weights
 
@@ -70,25 +72,27 @@ def test_it_is_one_sentence_in_bounded_memory(name, good, tmp_path, capsys, monk
         ("export.physics.file=nowhere.yaml", "nowhere.yaml cannot be read"),
         ("segmentation.segmenter=sam2", "segmentation.public.checkpoint"),
         ("segmentation.network.weights=nowhere", "nowhere"),
-        ("completion.prior=queue", "completion.queue.folder"),
-        ("completion.prior=zero123plus", "completion.zero123plus.checkpoint"),
-        ("completion.multiview.weights=nowhere", "nowhere"),
         ("completion.confidence.weights=nowhere", "nowhere"),
     ],
 )
 def test_what_a_setting_names_is_asked_for_before_the_work(verb, word, sentence, tmp_path, capsys):
-    prior = ["--prior", "multiview"] if "multiview" in word else []
-    words = [
-        verb,
-        str(write_scene(tmp_path / "in")),
-        "--output",
-        str(tmp_path / "out"),
-        "--set",
-        word,
-        *prior,
-    ]
+    words = [verb, str(write_scene(tmp_path / "in")), "--output", str(tmp_path / "out"), "--set", word]
     assert sentence in the_sentence(words, capsys)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["completion.prior=queue"], "completion.queue.folder"),
+        (["completion.prior=zero123plus"], "completion.zero123plus.checkpoint"),
+        (["completion.prior=multiview", "completion.multiview.weights=nowhere"], "nowhere"),
+    ],
+)
+def test_what_a_prior_lacks_is_told_before_the_work(words, sentence):
+    (said,) = require_means(load_config(None, words))
+    assert sentence in said and "the learned prior stands in" in said
+    assert require_means(load_config(None, words), until="segment") == ()
 
 
 @pytest.mark.parametrize("name", WEIGHT_CASES)
