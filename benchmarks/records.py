@@ -43,7 +43,7 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "registration": {"runs": _rows("registration")},
     "reconstruction": {"runs": _reconstruction},
     "reconstruction_speed": {"runs": _reconstruction},
-    "streaming": {"runs": _streaming},
+    "streaming": {"runs": _streaming, "objects": _rows("streaming", identity=("recording", "hz"))},
     "streaming_memory": {"long": _streaming},
     "memory": {WHOLE: _rows("memory")},
     "association": dict.fromkeys(("runs", "oracle", "growth"), _association),

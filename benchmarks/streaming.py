@@ -1,9 +1,11 @@
-"""Reconstruction while frames arrive: `python -m benchmarks.streaming [--seeds 1 2] [--hz 2] [--long]`.
+"""Reconstruction while frames arrive: `python -m benchmarks.streaming [--seeds 1 2] [--hz 2] [--long]`
+`[--recordings FOLDER …]`.
 
 Plays procedural RGB-D scenes (60 views of 320×240, 8 more held out) to a `Scene` in real time, lets it work
 ahead between frames, and measures how long after the last frame the scene is ready and how far its held-out
-PSNR is from that of an offline run on the same frames.  `--long` measures memory instead, over 2,000 frames.
-Writes benchmarks/results/streaming.json.
+PSNR is from that of an offline run on the same frames.  `--recordings` plays recordings with ground truth
+instead, on to their complete objects.  `--long` measures memory instead, over 2,000 frames.  Writes
+benchmarks/results/streaming.json.
 """
 
 import argparse
@@ -18,19 +20,17 @@ import numpy as np
 from benchmarks.reconstruction import split
 from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.config import Config, SyntheticConfig
+from instascene_core.datasets import open_dataset
 from instascene_core.frame import Frame
+from instascene_core.metrics import compare_objects, load_truth
 from instascene_core.scene import Scene
 from instascene_core.synthetic import generate_scene
 
 logger = logging.getLogger("benchmarks.streaming")
 
 
-def play(scene: Scene, frames: list[Frame], period: float) -> tuple[float, float]:
-    """Give `frames` to the scene, one every `period` seconds.
-
-    Returns (seconds from the last frame until the scene is reconstructed, seconds that frames had to wait at
-    most).
-    """
+def play(scene: Scene, frames: list[Frame], period: float) -> float:
+    """Give `frames` to the scene, one every `period` seconds; the seconds that frames had to wait at most."""
     start, late = time.perf_counter(), 0.0
     for index, frame in enumerate(frames):
         due = start + index * period
@@ -39,9 +39,27 @@ def play(scene: Scene, frames: list[Frame], period: float) -> tuple[float, float
                 time.sleep(max(0.0, due - time.perf_counter()))
         late = max(late, time.perf_counter() - due)
         scene.add_frame(frame)
+    return late
+
+
+def objects(folder: Path, hz: float) -> dict:
+    """A recording, streamed, and how long after its last frame all objects are complete, stage by stage."""
+    frames = [frame.with_(labels=None) for frame in open_dataset(folder, use_masks=False)]
+    scene = Scene()
+    late = play(scene, frames, 1 / hz)
     last = time.perf_counter()
-    scene.reconstruct()
-    return time.perf_counter() - last, late
+    scene.run()
+    complete = time.perf_counter() - last
+    accuracy = compare_objects(scene.objects, load_truth(folder / "ground_truth"))
+    ious = [row.volume_iou if row.instance_id is not None else 0.0 for row in accuracy.objects]
+    camera = frames[0].camera
+    logger.info("%s at %g Hz: all complete %.1f s after the last frame", folder.name, hz, complete)
+    return {
+        "recording": folder.name, "hz": hz, "frames": len(frames), "width": camera.width,
+        "height": camera.height, "complete_s": complete, "late_s": late,
+        "seconds": dict(scene.metrics["seconds"]), "true_objects": len(ious), "objects": len(scene.objects),
+        "volume_iou": float(np.mean(ious)),
+    }  # fmt: skip
 
 
 def held_out(scene: Scene, frames: list[Frame]) -> dict[str, float]:
@@ -56,7 +74,10 @@ def stream(seed: int, hz: float) -> dict:
     source = generate_scene(SyntheticConfig(seed=seed, num_views=68))
     train, test = split(list(source.frames()))
     scene = Scene()
-    ready, late = play(scene, train, 1 / hz)
+    late = play(scene, train, 1 / hz)
+    last = time.perf_counter()
+    scene.reconstruct()
+    ready = time.perf_counter() - last
     streamed = held_out(scene, test)
     offline = Scene()
     for frame in train:
@@ -119,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--hz", type=float, default=2.0)
+    parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="with ground truth")
     parser.add_argument("--long", action="store_true", help="memory of 2,000 frames instead")
     parser.add_argument("--size", type=int, nargs=2, default=[320, 240], help="of the images of --long")
     parser.add_argument("--output", type=Path, default=RESULTS / "streaming.json")
@@ -129,6 +151,9 @@ def main() -> None:
     if arguments.long:
         found = {"long": endless(2000, *arguments.size)}
         path = arguments.output.with_stem(arguments.output.stem + "_memory")
+    elif arguments.recordings:
+        found = {"objects": [objects(folder, arguments.hz) for folder in arguments.recordings]}
+        path = arguments.output
     else:
         found = {"runs": [stream(seed, arguments.hz) for seed in arguments.seeds]}
         path = arguments.output

@@ -172,8 +172,24 @@ def streaming(found: dict) -> str:
     header = ["seed", "frames", "ready after the last one, s", "offline, s", "PSNR", "offline"]
     return (
         f"## While frames arrive\n\n{place(found)}. RGB-D, 320×240; PSNR on held-out views.\n\n"
-        f"{table(header, rows)}\n"
+        f"{table(header, rows)}\n" + streamed_objects(found.get("objects", []))
     )
+
+
+def streamed_objects(runs: list[dict]) -> str:
+    """Complete how long after the last frame, by stages."""
+    stages = ("reconstruct", "masks", "decompose", "complete", "rest")
+    rows = [
+        [
+            f"{run['recording']}{run['mark']}",
+            f"{run['frames']} of {run['width']}×{run['height']} at {run['hz']:g} Hz",
+            f"{run['complete_s']:.0f}", *(f"{run['seconds'][stage]:.0f}" for stage in stages),
+            f"{run['objects']} of {run['true_objects']}", f"{run['volume_iou']:.3f}",
+        ]
+        for run in runs
+    ]  # fmt: skip
+    header = ["recording", "frames", "all complete after the last one, s", *stages, "objects", "volume IoU"]
+    return f"\nOn to complete objects:\n\n{table(header, rows)}\n" if rows else ""
 
 
 def memory(found: dict) -> str:

@@ -96,6 +96,22 @@ def test_rows_by_other_code_or_weights_are_marked(tmp_path, monkeypatch, changes
     assert all("c0ffee" in line for line in legends)
 
 
+def test_streams_that_went_on_to_objects_have_a_table_of_their_own(tmp_path, monkeypatch):
+    stages = dict.fromkeys(("reconstruct", "masks", "decompose", "complete", "rest"), 5.0)
+    run = {
+        "recording": "d9", "hz": 2.0, "frames": 48, "width": 640, "height": 480, "complete_s": 61.2,
+        "late_s": 0.1, "seconds": stages, "true_objects": 8, "objects": 7, "volume_iou": 0.9,
+    }  # fmt: skip
+    path, lists = tmp_path / "streaming.json", records.RECORDS["streaming"]
+    made_by = dict.fromkeys(lists, Provenance("c0ffee", "code", {}, MACHINE))
+    records.write_results(path, "streaming", {"runs": [RUN]}, made_by)
+    records.write_results(path, "streaming", {"objects": [run]}, made_by)  # the others stay
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    page = tables.page()
+    assert "| d9 † | 48 of 640×480 at 2 Hz | 61 | 5 | 5 | 5 | 5 | 5 | 7 of 8 | 0.900 |" in page
+    assert "| 701 † | 60 at 2 Hz |" in page
+
+
 def test_rows_that_are_older_than_provenance_are_read_and_marked(tmp_path, monkeypatch):
     (tmp_path / "streaming.json").write_text(json.dumps({"machine": MACHINE, "runs": [RUN]}))
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
