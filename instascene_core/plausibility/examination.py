@@ -35,7 +35,8 @@ def examine(frames: Sequence[Frame], reading: Corrections | None = None) -> Verd
     if len(frames) < 2:
         return Verdict(UNKNOWN)
     if len(deep) < max(2, len(frames) // 2):
-        return _judged(frames, ImageEvidence(frames), reading)
+        found = _judged(frames, ImageEvidence(frames), reading)
+        return _of_empty_depth(frames, len(deep), found)
     found = _judged(deep, DepthEvidence(deep), reading)
     if found.outcome == UNKNOWN:  # by their poses no two views see the same: do their images?
         by_images = _judged(frames, ImageEvidence(frames), reading)
@@ -47,6 +48,15 @@ def examine(frames: Sequence[Frame], reading: Corrections | None = None) -> Verd
     moved = replace(reading, depth_shift=(reading.depth_shift[0] + right, reading.depth_shift[1] + down))
     sentence = sentences.of_correction(verdict.DEPTH_SHIFT, reading, moved, "")
     return Verdict(ALTERNATIVE, verdict.DEPTH_SHIFT, sentence, found.agreement, moved)
+
+
+def _of_empty_depth(frames: Sequence[Frame], deep: int, found: Verdict) -> Verdict:
+    """`found` of the images, unless it says nothing and most depth images, all but `deep`, are empty."""
+    empty = sum(frame.depth is not None for frame in frames) - deep
+    if found.outcome not in (RIGHT, UNKNOWN) or empty <= len(frames) // 2:
+        return found
+    sentence = sentences.plain(verdict.EMPTY_DEPTH, empty=empty, count=empty + deep)
+    return Verdict(UNCLEAR, verdict.EMPTY_DEPTH, sentence, found.agreement)
 
 
 def _judged(frames: Sequence[Frame], evidence: Evidence, reading: Corrections) -> Verdict:

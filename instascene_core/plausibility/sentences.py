@@ -5,6 +5,7 @@ from instascene_core.plausibility.verdict import (
     CONVENTION,
     DEPTH_SHIFT,
     DEPTH_UNIT,
+    EMPTY_DEPTH,
     NO_MOTION,
     NO_ROTATION,
     NO_TRANSLATION,
@@ -28,6 +29,8 @@ PLAIN = {
     "rotations are lost, so check where the poses come from.",
     ON_THE_SPOT: "The camera only turned on the spot, and images from one place do not tell how far things "
     "are; move it sideways, or record depth.",
+    EMPTY_DEPTH: "{empty} of {count} depth images hold no measurement, so everything comes from the colours; "
+    "check the depth's unit, scale and shift, or give --no-depth if that is meant.",
     NONE_FITS: "The poses do not fit the images ({given} {what} agrees), and no other convention, scale or "
     "time offset does; check the calibration and that images, depth and poses are of the same recording.",
 }

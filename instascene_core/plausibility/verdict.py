@@ -12,6 +12,7 @@ CONVENTION, TIME, RANGE = "pose convention", "time offset", "depth is range"
 DEPTH_UNIT, POSE_SCALE, DEPTH_SHIFT = "depth unit", "pose scale", "depth shift"
 SAME_POSES, NO_TRANSLATION, NO_ROTATION = "poses all equal", "no translation", "no rotation"
 ON_THE_SPOT, NONE_FITS = "turned on the spot", "none fits"
+EMPTY_DEPTH = "empty depth"
 NO_MOTION = "no motion"  # what is said of equal poses whose images cannot be compared
 
 

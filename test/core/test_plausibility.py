@@ -93,7 +93,7 @@ def test_a_camera_that_stands_still_with_its_poses_is_right(deep):
 
 
 def test_frames_without_anything_to_see_are_not_judged(deep):
-    blank = [f.with_(rgb=np.zeros_like(f.rgb), depth=np.zeros_like(f.require_depth())) for f in deep]
+    blank = [f.with_(rgb=np.zeros_like(f.rgb), depth=None) for f in deep]
     assert examine(blank) == plausibility.Verdict(UNKNOWN)
     assert examine(deep[:1]).outcome == UNKNOWN
 
@@ -201,3 +201,12 @@ def test_a_depth_shift_counts_by_its_length(deep, shift):
     found = examine(spoilt)
     assert found.name == verdict.DEPTH_SHIFT and found.correction is not None
     assert np.abs(np.add(found.correction.depth_shift, shift[::-1])).max() <= 0.02 * CAMERA.width
+
+
+def test_depth_that_is_empty_is_no_recording_of_colours_alone(deep):
+    assert examine([frame.with_(depth=None) for frame in deep]).name != verdict.EMPTY_DEPTH
+    empty = [frame.with_(depth=np.zeros_like(frame.require_depth())) for frame in deep]
+    found = examine([*empty[:-1], deep[-1]])
+    assert (found.outcome, found.name) == (UNCLEAR, verdict.EMPTY_DEPTH)
+    assert found.sentence.startswith(f"{len(deep) - 1} of {len(deep)} depth images hold no measurement")
+    assert examine([*empty[:2], *deep[2:]]).outcome == RIGHT  # some failed: told by nobody, harms nobody
