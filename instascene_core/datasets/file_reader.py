@@ -13,7 +13,13 @@ import numpy as np
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
-from instascene_core.datasets.images import image_size, read_confidence, read_depth, read_labels, read_rgb
+from instascene_core.datasets.images import (
+    image_size,
+    read_confidence,
+    read_depth,
+    read_labels,
+    read_rgb_and_alpha,
+)
 from instascene_core.datasets.listed_files import label_file, unique_names, without_missing
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.datasets.remarks import Remarks
@@ -119,7 +125,7 @@ class FileReader(ABC):
 
     def read(self, index: int) -> RawFrame:
         view = self._views[index]
-        rgb = self._image(index, view)
+        rgb, opaque = self._image(index, view)
         lens = self._fitted.at(view.lens, rgb)
         depth = view.depth if self._use_depth else None
         return RawFrame(
@@ -130,12 +136,13 @@ class FileReader(ABC):
             rgb=rgb,
             depth=None if depth is None else depth.read(lens, self._remarks),
             label_image=self._label_image(index),
+            kept=opaque,
         )
 
-    def _image(self, index: int, view: View) -> np.ndarray:
-        """[H, W, 3] uint8 of view `index`."""
+    def _image(self, index: int, view: View) -> tuple[np.ndarray, np.ndarray | None]:
+        """([H, W, 3] uint8 of view `index`, [H, W] bool where it is opaque; None = everywhere)."""
         camera = view.lens.camera
-        return read_rgb(view.rgb, (camera.width, camera.height))
+        return read_rgb_and_alpha(view.rgb, (camera.width, camera.height))
 
     def _label_sources(self, masks: str | None) -> list:
         """A view each: where its label image comes from, None where it has none."""

@@ -371,6 +371,18 @@ def test_blender(typed, open_typed, folder, truth):
         np.testing.assert_array_equal(frame.valid, truth.render(camera, shot.pose).labels > 0)
 
 
+def test_transparent_pixels_are_ignored_in_every_format(folder, truth):
+    write_tum(folder, truth)
+    opaque = np.ones((HEIGHT, WIDTH), bool)
+    opaque[4:7, 9:30] = False
+    for file, shot in zip(sorted((folder / "rgb").iterdir()), truth.shots):
+        save(file, np.dstack([shot.rgb, opaque.astype(np.uint8) * 255]))
+    frame, shot = open_dataset(folder)[0], truth.shots[0]
+    np.testing.assert_array_equal(frame.valid, opaque)
+    assert not frame.depth[~opaque].any()
+    np.testing.assert_allclose(frame.depth[opaque], shot.depth[opaque], atol=0.51 / 5000)
+
+
 @recording("Blender's `transforms_test.json` or `transforms_val.json`")
 def test_blender_other_splits(typed, open_typed, folder, truth):
     camera = write_blender(folder, truth)

@@ -77,11 +77,11 @@ class StrayReader(FileReader):
             raise InputError(f"The video {self._folder / 'rgb.mp4'} has none of the frames of odometry.csv.")
         return kept
 
-    def _image(self, index: int, view: View) -> np.ndarray:
+    def _image(self, index: int, view: View) -> tuple[np.ndarray, None]:
         rgb = self._video.frame(int(view.rgb.name))
         if rgb is None:
             raise InputError(f"The video {self._folder / 'rgb.mp4'} ends before frame {view.rgb.name}.")
-        return rgb
+        return rgb, None
 
 
 def _pose(row: dict[str, float], name: str) -> np.ndarray:
