@@ -86,8 +86,10 @@ def test_an_object_put_again_leaves_no_stale_files(saved):
     (saved / "objects" / str(RED) / "grasps.txt").write_text("mine")
     files = put_object(saved, load_objects(saved)[RED], ExportConfig(formats=("stl",)))
     names = {"mesh.ply", "mesh.stl", "object.json"}
-    assert {f.name for f in files} == names and checksums_hold(saved)
-    assert {p.name for p in (saved / "objects" / str(RED)).iterdir()} == {*names, "grasps.txt"}
+    place = saved / "objects" / str(RED)
+    bodies = set((place / "collision").iterdir())  # what reading it back needs
+    assert {*files} == {place / name for name in names} | bodies and checksums_hold(saved)
+    assert {p.name for p in place.iterdir()} == {*names, "grasps.txt", "collision"} and bodies
 
 
 def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):
@@ -95,6 +97,28 @@ def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):
     assert "no instance 77" in run_cli("complete", str(saved), "--instance", "77", capsys=capsys)
     assert "no saved scene" in run_cli("complete", str(tmp_path), "--instance", "1", capsys=capsys)
     assert set(load_objects(saved)) == {RED}
+
+
+def test_an_object_without_its_convex_bodies_is_not_exported(saved, tmp_path, capsys):
+    """Its hull would stand in for them, unsaid, and a cup be a solid to every simulator."""
+    place = saved / "objects" / str(RED)
+    count = len(list((place / "collision").iterdir()))
+    (place / "collision/part_000.obj").unlink()
+    error = run_cli("export", str(saved), "--formats", "urdf", capsys=capsys)
+    assert f"holds {count - 1} convex bodies, object.json beside it tells of {count}" in error
+    shutil.rmtree(place / "collision")
+    before = (place / "object.json").read_bytes()
+    for formats in ("urdf", "stl"):  # what is written anew would say that there were none
+        error = run_cli("export", str(saved), "--formats", formats, capsys=capsys)
+        assert f"The {count} convex bodies of object 1 are not in" in error and "instascene complete" in error
+    assert (place / "object.json").read_bytes() == before
+    to = tmp_path / "elsewhere"
+    assert "convex bodies" in run_cli(
+        "export", str(saved), "--to", str(to), "--formats", "mjcf", capsys=capsys
+    )
+    cli.main(["export", str(saved), "--to", str(to), "--formats", "stl"])
+    cli.main(["complete", str(saved), "--instance", str(RED)])
+    cli.main(["export", str(saved), "--formats", "urdf"])
 
 
 def test_export_writes_other_formats(saved, tmp_path):

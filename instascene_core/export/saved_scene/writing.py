@@ -23,7 +23,7 @@ from instascene_core.export.descriptions.model import StaticBox
 from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.object_files import write_object
 from instascene_core.export.object_layout import stale_collision
-from instascene_core.export.object_loading import load_object
+from instascene_core.export.object_loading import load_object, require_bodies
 from instascene_core.export.part_files import PartedMesh, write_parts
 from instascene_core.export.readme import README
 from instascene_core.export.room import room_of, room_to_json
@@ -219,10 +219,11 @@ def export_saved(
 ) -> None:
     """Write objects of a saved scene in `config.formats`, beside the formats that are there.
 
-    frames: see `write_object`.  Raises InputError for an unknown format, and where there is no saved scene or
-    it cannot be written.
+    frames: see `write_object`.  Raises InputError for an unknown format, where an object's convex bodies are
+    lost, and where there is no saved scene or it cannot be written.
     """
     folder = Path(folder)
+    require_bodies(folder, objects)
     with _changing(folder) as change:
         assets = write_objects(objects, change.staging, folder, readable(config), frames)
         for thing in objects:
@@ -281,8 +282,8 @@ def _missing_pictures(folder: Path) -> dict[str, bytes]:
 
 
 def readable(config: ExportConfig) -> ExportConfig:
-    """With the PLY among the formats: `load_objects` reads a saved scene's meshes from it."""
-    return replace(config, formats=tuple(dict.fromkeys(("ply", *config.formats))))
+    """With the PLY and the convex bodies among the formats: `load_objects` reads a saved scene's from them."""
+    return replace(config, formats=tuple(dict.fromkeys(("ply", "collision", *config.formats))))
 
 
 def saved_export_config(folder: Path) -> ExportConfig:
