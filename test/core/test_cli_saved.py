@@ -82,6 +82,22 @@ def test_complete_that_cannot_be_saved_is_refused_before_the_work(saved, capsys,
     assert (saved / "objects" / str(BLUE) / "mesh.glb").read_text() == "mine"
 
 
+def test_metrics_that_cannot_be_read_are_told_before_the_work(saved, capsys, monkeypatch):
+    def late(*_):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("instascene_core.scene.Scene.complete", late)
+    monkeypatch.setattr("instascene_core.export.settling.settle", late)
+    (saved / "metrics.json").write_text('{"psnr": ')
+    before = (saved / "scene.json").read_bytes()
+    for words in (("complete", str(saved), "--instance", str(BLUE)), ("settle", str(saved))):
+        assert "metrics.json is not readable JSON" in run_cli(*words, capsys=capsys)
+    (saved / "metrics.json").unlink()
+    error = run_cli("complete", str(saved), "--instance", str(BLUE), capsys=capsys)
+    assert "There is no finished run" in error
+    assert (saved / "scene.json").read_bytes() == before
+
+
 def test_an_object_put_again_leaves_no_stale_files(saved):
     (saved / "objects" / str(RED) / "grasps.txt").write_text("mine")
     files = put_object(saved, load_objects(saved)[RED], ExportConfig(formats=("stl",)))
