@@ -137,6 +137,13 @@ def test_an_object_without_its_convex_bodies_is_not_exported(saved, tmp_path, ca
     cli.main(["export", str(saved), "--formats", "urdf"])
 
 
+def test_a_physics_file_of_another_scene_is_told(saved, tmp_path, capsys):
+    (tmp_path / "known.yaml").write_text("objects: {1: {mass_kg: 1}, 77: {mass_kg: 2}}\n")
+    cli.main(["export", str(saved), "--formats", "urdf", "--physics", str(tmp_path / "known.yaml")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "objects that this scene does not have: 77; its ids are 1, 2, 3, 4" in said
+
+
 def test_export_writes_other_formats(saved, tmp_path):
     before = json.loads((saved / "objects" / str(RED) / "object.json").read_text())
     (saved / "objects" / str(RED) / "mesh.stl").unlink()
