@@ -29,6 +29,8 @@ from instascene_core.pose_conventions import OURS
 
 MILLIMETRE = 0.001
 NO_POSE = "images without a pose"
+NO_IMAGE = "poses without an image"
+MISSING = "missing images"  # of which the warning names the first
 UNSURE = "depth values that the sensor was not sure of"
 
 # World axes of phones (ARKit: x right, y up, z towards the user) turned so that z is up, as everywhere here.
@@ -105,6 +107,12 @@ class FileReader(ABC):
                 f"No image of the {self.kind} folder {folder} can be used ({reasons or 'empty'})."
             )
         self._views = self._with_images(views)
+        for reason, number in self.dropped.items():
+            if reason != MISSING:
+                self._remarks.say(f"{number} {reason}, left out")
+        without = sum(view.depth is None for view in self._views)
+        if use_depth and 0 < without < len(self._views):
+            self._remarks.say(f"{without} of {len(self._views)} images have no depth image")
         self.names = unique_names([self._below(view.rgb) for view in self._views])
         self.poses = np.stack([view.world_from_camera for view in self._views])
         given = [view.stamp for view in self._views]
@@ -159,7 +167,7 @@ class FileReader(ABC):
         """The views whose image is there; a few missing ones are counted."""
         found = [view.rgb if view.rgb.is_file() else None for view in views]
         there = without_missing(found, [str(view.rgb) for view in views], "image", self._folder)
-        self._drop("missing images", len(views) - len(there))
+        self._drop(MISSING, len(views) - len(there))
         return [views[i] for i in there]
 
     def _drop(self, reason: str, number: int = 1) -> None:
