@@ -128,6 +128,9 @@ DISTORTION_SIZES = {
     "rational_polynomial": POLYNOMIAL_SIZES,
     "fisheye": (4,),
 }
+# Of the longer side of the image: what no lens goes beyond, neither fisheye (whose f stays about 0.3) nor
+# telescope; cut-outs of an image have their principal point far outside.
+SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTER = 0.05, 1000.0, 100.0
 OUTSIDE = -1e4  # a pixel that no image has
 RADIUS_STEPS = 4096  # between the optical axis and the farthest corner, to find where a lens model folds back
 
@@ -155,6 +158,7 @@ class LensModel:
             )
         if not np.isfinite(self.coefficients).all():
             raise InputError("The distortion coefficients contain NaN or infinity.")
+        _require_of_a_lens(self.camera)
 
     @property
     def is_distorted(self) -> bool:
@@ -187,10 +191,18 @@ class LensModel:
         return result
 
     def valid_pixels(self) -> np.ndarray:
-        """[H, W] bool: which pixels of the undistorted image come from inside the source image."""
+        """[H, W] bool: which pixels of the undistorted image come from inside the source image.
+
+        InputError where there are none.
+        """
         if "valid" not in self._maps:
             inside = np.ones((self.camera.height, self.camera.width), dtype=np.uint8)
             self._maps["valid"] = self.undistort(inside, interpolate=False) > 0
+            if not self._maps["valid"].any():
+                raise InputError(
+                    f"With the distortion coefficients {self.coefficients} ({self.model}) the lens would "
+                    "show nothing at all; check the calibration."
+                )
         return self._maps["valid"]
 
     def _undistortion_maps(self) -> tuple[np.ndarray, np.ndarray]:
@@ -233,3 +245,20 @@ class LensModel:
             seen /= 1 + k[5] * r**2 + k[6] * r**4 + k[7] * r**6
         falling = np.flatnonzero(~(np.diff(seen) > 0))
         return float(r[falling[0]]) if len(falling) else np.inf
+
+
+def _require_of_a_lens(camera: PinholeCamera) -> None:
+    """InputError for intrinsics that no camera has: of another unit (millimetres, degrees), or made up."""
+    side = max(camera.width, camera.height)
+    focal = np.array([camera.fx, camera.fy]) / side
+    center = np.array([camera.cx, camera.cy]) / side
+    if (focal < SHORTEST_FOCAL).any() or (focal > LONGEST_FOCAL).any():
+        what = f"a focal length of {camera.fx:.6g}, {camera.fy:.6g} pixels"
+    elif (np.abs(center) > FARTHEST_CENTER).any():
+        what = f"a principal point at {camera.cx:.6g}, {camera.cy:.6g} pixels"
+    else:
+        return
+    raise InputError(
+        f"No camera whose images are {camera.width}×{camera.height} has {what}; check the calibration and "
+        "its unit."
+    )

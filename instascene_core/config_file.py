@@ -9,7 +9,9 @@ import dataclasses
 import difflib
 import functools
 import json
-from collections.abc import Iterable, Mapping
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +22,68 @@ from instascene_core.config.ranges import first_fault
 from instascene_core.errors import InputError
 from instascene_core.untrusted import MAX_INTEGER, parse_yaml, read_yaml
 
+logger = logging.getLogger(__name__)
+
+UP = "The setting 'up' takes auto, a direction (three numbers, up=[0,0,1]) or an empty list, not {}."
+SCENE_NODE = "scene_node"  # whose parameters the settings are, in ROS parameter files
+
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """The defaults, overlaid by the YAML file `path`, overlaid by `KEY=VALUE` words.
 
-    The YAML file holds nested mappings, as they are or as a ROS parameter file (`/**: ros__parameters: …`).
-    Raises InputError.
+    The YAML file holds nested mappings, as they are or as a ROS parameter file (`/**: ros__parameters: …`):
+    of that, parameters that only nodes have are left out and named.  Raises InputError.
     """
-    settings = flatten(_without_ros(read_settings(path))) if path is not None else {}
+    settings = _without_ros(read_settings(path), path) if path is not None else {}
     for word in overrides:
         key, separator, text = word.partition("=")
         if not separator:
             raise InputError(f"'{word}' is not of the form KEY=VALUE, e.g. reconstruction.iterations=500.")
-        settings[key.strip()] = parse_yaml(text, f"'{word}'")
+        settings[key.strip()] = _listed(key.strip(), parse_yaml(text, f"'{word}'"))
     return config_with(Config(), settings)
 
 
-def _without_ros(values: dict) -> dict:
-    """The parameters of a ROS parameter file for one node (or all); other mappings as they are."""
-    inner = next(iter(values.values())) if len(values) == 1 else None
-    return (
-        inner["ros__parameters"] or {}
-        if isinstance(inner, dict) and set(inner) == {"ros__parameters"}
-        else values
-    )
+def _listed(key: str, value: Any) -> Any:
+    """The value, a list where a setting takes one and words or numbers are given (`up=0 0 1`, `a, b`)."""
+    usual = settings_of(Config()).get(key)
+    if not isinstance(value, str) or not (isinstance(usual, tuple) or key == "up"):
+        return value
+    words = [parse_yaml(word, f"'{word}'") for word in value.replace(",", " ").split()]
+    are_numbers = all(isinstance(word, (int, float)) for word in words)
+    return words if are_numbers or key != "up" else value
+
+
+def _without_ros(values: dict, path: Path) -> dict[str, Any]:
+    """The settings by path in a configuration, or in a ROS parameter file: those for all nodes and those for
+    scene_node, or for the only node that it names."""
+    nodes = dict(_nodes(values))
+    if not nodes:
+        return flatten(values)
+    if beside := [key for key in values if not dict(_nodes({key: values[key]}))]:
+        raise InputError(f"{path}: '{beside[0]}' stands beside `ros__parameters`; put it below them.")
+    named = [name for name in nodes if name.rpartition("/")[2] not in ("*", "**")]
+    ours = [name for name in named if name.rpartition("/")[2] == SCENE_NODE] or named[:1]
+    others = [name for name in named if name not in ours] if len(named) > 1 else []
+    given = {k: v for name, inner in nodes.items() if name not in others for k, v in flatten(inner).items()}
+    sections = {name.partition(".")[0] for name in settings_of(Config())}
+    settings = {key: value for key, value in given.items() if key.partition(".")[0] in sections}
+    if left_out := [*(f"all of {name}" for name in others), *(key for key in given if key not in settings)]:
+        logger.warning(
+            "%s: left out are parameters that only nodes have: %s; `instascene run --help` tells of options",
+            path, ", ".join(left_out),
+        )  # fmt: skip
+    return settings
+
+
+def _nodes(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, dict]]:
+    """(name with its namespaces, parameters) of every node in a ROS parameter file."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            name = f"{above}/{str(key).strip('/')}"
+            inner = value.get("ros__parameters", {})
+            if "ros__parameters" in value and isinstance(inner, dict | None):
+                yield name, inner or {}
+            yield from _nodes({k: v for k, v in value.items() if k != "ros__parameters"}, name)
 
 
 def read_settings(path: Path) -> dict:
@@ -57,14 +97,14 @@ def read_settings(path: Path) -> dict:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"a.b": 1}."""
+    """{"a": {"b": 1}} → {"a.b": 1}; InputError where {"a.b": 2} stands beside it."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
+        found = flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        if twice := sorted(flat.keys() & found.keys()):
+            raise InputError(f"The setting '{twice[0]}' is given twice; leave one.")
+        flat.update(found)
     return flat
 
 
@@ -88,6 +128,8 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
     Raises InputError with one sentence that names the setting.
     """
     values = settings_of(config)
+    if isinstance(config, Config):  # files and folders: nobody else makes `~` the home
+        settings = {k: _at_home(v) for k, v in settings.items()}
     # A section of a YAML file with nothing in it says nothing.
     settings = {k: v for k, v in settings.items() if v is not None or k in values or not _is_group(k, values)}
     for key in settings:
@@ -109,10 +151,12 @@ def config_with(config: Any, settings: Mapping[str, Any]) -> Any:
         raise InputError(sentence)
     up = checked.up if isinstance(checked, Config) else ()
     if up and up != "auto" and (len(up) != 3 or not any(up)):
-        raise InputError(
-            f"The setting 'up' takes auto, a direction (three numbers) or an empty list, not {list(up)}."
-        )
+        raise InputError(UP.format(list(up)))
     return checked
+
+
+def _at_home(value: Any) -> Any:
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def _is_group(key: str, known: Iterable[str]) -> bool:
@@ -168,6 +212,8 @@ def _refusal(error: ValidationError, given: Mapping[str, Any]) -> str:
     # After the setting's own path come indices into its list and members of a union.
     location = ".".join(map(str, errors[0]["loc"]))
     name = max((path for path in given if f"{location}.".startswith(f"{path}.")), key=len, default=location)
+    if name == "up":
+        return UP.format(repr(given[name]))
     shown = repr(value)
     if isinstance(value, dict) and name in given:  # what no JSON could hold was wrapped
         shown = str(given[name])

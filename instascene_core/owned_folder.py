@@ -163,7 +163,6 @@ def _is_name(name: object) -> bool:
 def _claim(folder: Path, layout: Layout) -> frozenset[str]:
     """Names of our files in `folder`; InputError where others' are in the way."""
     _require_no_owner(folder, layout)
-    contents = list(_contents(folder))
     if (folder / STATE).is_symlink():
         raise _refusal(folder, layout, f"'{STATE}' in it is a link")
     if _has_manifest(folder):
@@ -172,14 +171,15 @@ def _claim(folder: Path, layout: Layout) -> frozenset[str]:
             raise _refusal(folder, layout, f"it holds a {manifest.kind}, not a {layout.kind}")
         owned = manifest.files
     else:
-        files = [name for name, is_folder in contents if not is_folder]
-        owned = layout.earlier(folder) & frozenset(files)
+        owned = layout.earlier(folder)
+        # The first is enough: the folder may be `/`, or somebody's home.
+        files = (name for name, is_folder in _contents(folder) if not is_folder)
         foreign = next((name for name in files if name not in owned), None)
         if foreign is not None:
             missing = f"it is not empty and holds no earlier {layout.kind} ('{foreign}' is in the way)"
             reason = f"'{foreign}' in it is not ours and in the way" if owned else missing
             raise _refusal(folder, layout, reason)
-    for name, is_folder in contents:
+    for name, is_folder in _contents(folder):
         if _in_the_way(name, is_folder, owned, layout):
             raise _refusal(folder, layout, f"'{name}' in it is not ours and in the way")
     return owned

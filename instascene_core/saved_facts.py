@@ -181,6 +181,11 @@ def read_scene_facts(folder: Path, kind: type = SceneFacts) -> dict[str, Any]:
     return facts
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of a saved scene; InputError where there is none, to be asked before the long work."""
+    return read_json_object(folder / "metrics.json", f"There is no finished run in {folder}:")
+
+
 def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:
     """InputError, beginning with `where`, where `facts` are not those of `kind`."""
     from pydantic import ValidationError

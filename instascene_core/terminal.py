@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.untrusted import read_json_object
 
 
 def _console() -> Console:
@@ -98,13 +97,11 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     from instascene_core.export.saved_scene import put_metrics, require_savable
     from instascene_core.metrics import evaluate_objects
     from instascene_core.owned_folder import finish
-    from instascene_core.saved_facts import read_object_facts
+    from instascene_core.saved_facts import read_metrics, read_object_facts
     from instascene_core.viewer.report import metric_rows, object_rows
 
     finish(folder)
-    metrics = read_json_object(folder / "metrics.json", f"There is no finished run in {folder}:") | (
-        extra or {}
-    )
+    metrics = read_metrics(folder) | (extra or {})
     require_savable(folder)
     delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
     if ground_truth is not None:  # also where nothing was completed: then all true objects are missing

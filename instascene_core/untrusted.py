@@ -170,6 +170,7 @@ def _require_small(node: Any, where: str) -> None:
                 raise InputError(f"{where} holds the number {node.value[:12]}…, which is out of range.")
             total = 1
         else:
+            _require_once(node, where)
             parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
             total = 1 + sum(size(part) for part in parts)
         if total > MAX_YAML_NODES:
@@ -178,6 +179,18 @@ def _require_small(node: Any, where: str) -> None:
         return total
 
     size(node)
+
+
+def _require_once(node: Any, where: str) -> None:
+    """InputError where a YAML mapping has a key twice, of which the last would win."""
+    known: set[tuple[str, str]] = set()
+    for item in node.value:
+        key = item[0] if isinstance(item, tuple) else None
+        if key is not None and isinstance(key.value, str):
+            if (key.tag, key.value) in known:
+                line = key.start_mark.line + 1
+                raise InputError(f"{where} says '{one_line(key.value, 60)}' twice (line {line}); leave one.")
+            known.add((key.tag, key.value))
 
 
 # ── arrays ────────────────────────────────────────────────────────────────────────────────────────

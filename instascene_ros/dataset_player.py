@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import rclpy
@@ -21,12 +21,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from instascene_core.config.ranges import Range
 from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_ros import conversions
 from instascene_ros.log_forwarding import forward_logging
-from instascene_ros.parameters import plain_parameters
+from instascene_ros.parameters import Patience, plain_parameters
 
 logger = logging.getLogger("instascene_ros.dataset_player")  # also as __main__
 QOS = QoSProfile(depth=30, reliability=ReliabilityPolicy.RELIABLE)
@@ -36,6 +37,7 @@ ARRIVAL_S = 10.0
 # Nobody new may have come for this long before the first frame goes out: a node that was killed counts as a
 # reader for up to 20 s, and one that has just started subscribes to one topic after the other.
 SETTLED_S = 1.0
+SLOWEST = 1e-3  # frames per second
 REPORT_S = 2.0  # between two lines of progress
 
 
@@ -44,7 +46,7 @@ class PlayerParameters:
     """Parameters of dataset_player."""
 
     dataset: str = ""  # folder, COLMAP model or rosbag2
-    rate: float = 10.0  # frames per second
+    rate: Annotated[float, Range(0, 1000)] = 10.0  # frames per second
     map_frame: str = "map"
     camera_frame: str = "camera_optical_frame"
     stamps: Literal["dataset", "now"] = "dataset"
@@ -54,7 +56,7 @@ class PlayerParameters:
     masks: str = ""  # folder of label images beside the frames; empty = the dataset's own, if any
     scale: float = 1.0  # resize the images by this factor
     max_frames: int = 0  # at most so many, evenly spaced; 0 = all
-    wait_s: float = 60.0  # for somebody to subscribe; 0 = do not wait
+    wait_s: Patience = 60.0  # for somebody to subscribe; 0 = do not wait
     topics: BagTopics = field(default_factory=BagTopics)  # of a rosbag2, e.g. topics.rgb; empty = found
 
 
@@ -67,8 +69,10 @@ class DatasetPlayer(Node):
         )
         forward_logging(self.get_logger())
         self.parameters = plain_parameters(self, PlayerParameters())
-        if self.parameters.rate <= 0:
-            raise InputError("The parameter 'rate' must be positive.")
+        if self.parameters.rate < SLOWEST:
+            raise InputError(
+                f"The parameter 'rate' must be positive, at least {SLOWEST:g} frames per second."
+            )
         if not self.parameters.dataset:
             raise InputError("There is nothing to play: give the parameter 'dataset' a folder or a rosbag2.")
         self._image = self.create_publisher(Image, "rgb/image", QOS)

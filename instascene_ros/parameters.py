@@ -6,23 +6,29 @@ unknown parameter, a wrong type or a value out of range stops the node with one 
 those that `changeable` names can be changed, the others are read-only.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.parameter import Parameter
 
 from instascene_core.config import Config
 from instascene_core.config.descriptions import Setting, described_settings
-from instascene_core.config.ranges import MAX_INT, Share, Signed
+from instascene_core.config.ranges import MAX_INT, Range, Share, Signed
 from instascene_core.config_file import config_with, settings_of
 from instascene_core.config_listing import meaning
 from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 from instascene_ros.changeable import takes_effect
+
+# Seconds; beyond a month the clocks of Python and rclpy overflow.
+Patience = Annotated[float, Range(0, 1e6)]
+Period = Annotated[float, Range(1e-3, 3600)]
+TOPIC = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)  # a relative name
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,10 @@ class InputParameters:
     # Depth of another camera frame: that camera (optical frame) in the colour camera's, x y z qx qy qz qw;
     # all zeros = tf tells.  Its lens is told on depth/camera_info.
     depth_in_color: tuple[Signed, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    sync_tolerance_s: float = 0.02  # stamps this close belong together
+    sync_tolerance_s: Patience = 0.02  # stamps this close belong together
     # An image waits this long for its pose, depth and masks.  Longer than the 3 s after which Fast DDS
     # asks for what got lost on the way.
-    sync_wait_s: float = 4.0
+    sync_wait_s: Patience = 4.0
     # An image file, black where every image shows something fixed to the camera (a gripper); "" = nothing.
     ignore: str = ""
     # Pixels that show the robot itself are ignored, by robot_description and joint_states (extra `robot`).
@@ -92,8 +98,8 @@ class NodeParameters:
     work_ahead: bool = True  # idle time goes into reconstructing what has arrived
     frame_prefix: str = ""  # before the names of the node's own tf frames (object_2); "" = its namespace
     data_dir: str = "~/.ros/instascene"  # save_scene writes below this folder
-    service_timeout_s: float = 900.0  # a service answers after this time at the latest
-    status_period_s: float = 1.0  # of status and /diagnostics
+    service_timeout_s: Patience = 900.0  # a service answers after this time at the latest
+    status_period_s: Period = 1.0  # of status and /diagnostics
     # Configured and activated by itself; false: waits for its lifecycle transitions (`ros2 lifecycle set`).
     autostart: bool = True
     planning_scene_diff: bool = False  # where MoveIt is installed, tell it also by diffs on /planning_scene
@@ -152,12 +158,28 @@ def _check(parameters: NodeParameters) -> None:
         raise InputError("The parameter 'base_in_map' takes 7 values: x y z qx qy qz qw.")
     if len(source.depth_in_color) != 7:
         raise InputError("The parameter 'depth_in_color' takes 7 values: x y z qx qy qz qw, or 7 zeros.")
-    if parameters.status_period_s <= 0 or parameters.service_timeout_s <= 0:
-        raise InputError("The parameters 'status_period_s' and 'service_timeout_s' must be positive.")
+    if parameters.service_timeout_s <= 0:
+        raise InputError("The parameter 'service_timeout_s' must be positive.")
+    unusable = [name for name in source.camera_names if name and not TOPIC.fullmatch(name)]
+    if unusable:
+        raise InputError(
+            f"The parameter 'cameras' names '{unusable[0]}', which no topic is called: letters, digits "
+            "and _, not beginning with a digit."
+        )
     if len(set(source.camera_names)) < len(source.camera_names):
         raise InputError("The parameter 'cameras' names a camera twice.")
     if not parameters.map_frame:
         raise InputError("The parameter 'map_frame' must not be empty.")
+
+
+def require_settings(config: Config) -> None:
+    """InputError for settings that name what is not there or cannot be: of the region, and of the files that
+    are written.  Else that is said after the work."""
+    from instascene_core.export.object_files import require_formats
+    from instascene_core.scene.region import box_of_region
+
+    box_of_region(config.region)
+    require_formats(config.export)
 
 
 def all_values(parameters: NodeParameters, config: Config) -> dict[str, Any]:
@@ -247,6 +269,7 @@ def _change(node, changes: Sequence[Parameter], on_change: OnChange | None) -> S
     if own and on_change is not None:
         try:
             parameters, config = read_parameters({**given_values(node), **own})
+            require_settings(config)
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         words = (f"{name} = {value}: holds {takes_effect(name)}" for name, value in own.items())

@@ -19,6 +19,7 @@ from instascene_core.errors import InputError
 from instascene_core.frame import Frame
 from instascene_core.progress import ProgressCallback
 from instascene_core.scene import Scene
+from instascene_core.scene.means import require_means
 from instascene_ros.blur_watch import BlurWatch
 from instascene_ros.cameras import Cameras
 from instascene_ros.clocks import steady_clock
@@ -29,7 +30,7 @@ from instascene_ros.frame_assembly import BAD_IMAGE, BLURRED, REDUNDANT, FrameDr
 from instascene_ros.frame_jobs import FrameJobs
 from instascene_ros.log_forwarding import forward_logging, stop_forwarding
 from instascene_ros.map_points import MapPoints
-from instascene_ros.parameters import NodeParameters, declare_parameters
+from instascene_ros.parameters import NodeParameters, declare_parameters, require_settings
 from instascene_ros.publishers import ScenePublishers, frame_prefix_of
 from instascene_ros.request_handling import MAX_WAITING, RequestHandling, offer
 from instascene_ros.requests import Requests
@@ -122,6 +123,8 @@ class SceneNode(LifecycleNode):
 
     def _configure(self) -> None:
         """InputError where the parameters ask for what is not there."""
+        require_settings(self._config)
+        self._tell_of_means(self._config)
         before = self._entities()
         self.scene_publishers = ScenePublishers(
             self, self.parameters.map_frame, self.parameters.planning_scene_diff, self.parameters.frame_prefix
@@ -143,6 +146,17 @@ class SceneNode(LifecycleNode):
         self._offer_requests()
         self.worker.start()
         self._owned = self._entities() - before
+
+    @staticmethod
+    def _tell_of_means(config: Config) -> None:
+        """What segmenting and completing would lack, as a warning: label images may come on a topic, and
+        parameters one after the other."""
+        try:
+            lacking = require_means(config)
+        except InputError as error:
+            lacking = (f"{error} Until then requests that need it fail.",)
+        for sentence in lacking:
+            logger.warning("%s", sentence)
 
     def _entities(self) -> set:
         return {*self.publishers, *self.subscriptions, *self.services, *self.timers, *self.clients}
@@ -179,6 +193,7 @@ class SceneNode(LifecycleNode):
         """Some were changed while the node runs."""
         self.parameters, self._config, self._last_change = parameters, config, what
         logger.info("%s", what)
+        self._tell_of_means(config)
         if not self._owned:
             return
         given = parameters.input

@@ -25,7 +25,7 @@ from instascene_core.export.saved_scene import (
 )
 from instascene_core.instances import InstanceId
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.untrusted import read_json_object
+from instascene_core.saved_facts import read_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ class Work(Jobs):
         return found
 
     def complete(self, number: InstanceId, progress: ProgressCallback) -> None:
+        read_metrics(self.folder)
         require_savable(self.folder)
         scene = self._scene(progress).scene
         result = scene.complete(number, progress=progress)
@@ -132,6 +133,7 @@ class Work(Jobs):
         self._loaded = loaded
 
     def export(self, numbers: list[InstanceId], format: str, progress: ProgressCallback) -> Path:
+        read_metrics(self.folder)
         require_savable(self.folder)
         saved = load_objects(self.folder)
         config = replace(saved_export_config(self.folder), formats=(format,))
@@ -149,4 +151,4 @@ class Work(Jobs):
         return self._loaded
 
     def _renew_report(self) -> None:
-        put_metrics(self.folder, read_json_object(self.folder / "metrics.json"))
+        put_metrics(self.folder, read_metrics(self.folder))

@@ -14,7 +14,8 @@ import numpy as np
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
-from instascene_core.datasets.images import read_kept, read_labels, read_rgb
+from instascene_core.datasets.hiding import both_kept
+from instascene_core.datasets.images import read_kept, read_labels, read_rgb_and_alpha
 from instascene_core.datasets.listed_files import find_listed, label_file, unique_names, without_missing
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError, needs
@@ -125,7 +126,8 @@ class ColmapReader:
 
     def read(self, index: int) -> RawFrame:
         labels, lens = self._labels[index], self._lenses[index]
-        rgb = read_rgb(self._paths[index], (lens.camera.width, lens.camera.height))
+        rgb, opaque = read_rgb_and_alpha(self._paths[index], (lens.camera.width, lens.camera.height))
+        kept = read_kept(self._kept[index]) if self._kept else None
         return RawFrame(
             name=self.names[index],
             stamp=float(index),
@@ -133,7 +135,7 @@ class ColmapReader:
             world_from_camera=self.poses[index],
             rgb=rgb,
             label_image=None if labels is None else read_labels(labels),
-            kept=read_kept(self._kept[index]) if self._kept else None,
+            kept=kept if opaque is None else both_kept(kept, opaque),
         )
 
 

@@ -13,7 +13,13 @@ import numpy as np
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
-from instascene_core.datasets.images import image_size, read_confidence, read_depth, read_labels, read_rgb
+from instascene_core.datasets.images import (
+    image_size,
+    read_confidence,
+    read_depth,
+    read_labels,
+    read_rgb_and_alpha,
+)
 from instascene_core.datasets.listed_files import label_file, unique_names, without_missing
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.datasets.remarks import Remarks
@@ -23,6 +29,8 @@ from instascene_core.pose_conventions import OURS
 
 MILLIMETRE = 0.001
 NO_POSE = "images without a pose"
+NO_IMAGE = "poses without an image"
+MISSING = "missing images"  # of which the warning names the first
 UNSURE = "depth values that the sensor was not sure of"
 
 # World axes of phones (ARKit: x right, y up, z towards the user) turned so that z is up, as everywhere here.
@@ -99,6 +107,12 @@ class FileReader(ABC):
                 f"No image of the {self.kind} folder {folder} can be used ({reasons or 'empty'})."
             )
         self._views = self._with_images(views)
+        for reason, number in self.dropped.items():
+            if reason != MISSING:
+                self._remarks.say(f"{number} {reason}, left out")
+        without = sum(view.depth is None for view in self._views)
+        if use_depth and 0 < without < len(self._views):
+            self._remarks.say(f"{without} of {len(self._views)} images have no depth image")
         self.names = unique_names([self._below(view.rgb) for view in self._views])
         self.poses = np.stack([view.world_from_camera for view in self._views])
         given = [view.stamp for view in self._views]
@@ -119,7 +133,7 @@ class FileReader(ABC):
 
     def read(self, index: int) -> RawFrame:
         view = self._views[index]
-        rgb = self._image(index, view)
+        rgb, opaque = self._image(index, view)
         lens = self._fitted.at(view.lens, rgb)
         depth = view.depth if self._use_depth else None
         return RawFrame(
@@ -130,12 +144,13 @@ class FileReader(ABC):
             rgb=rgb,
             depth=None if depth is None else depth.read(lens, self._remarks),
             label_image=self._label_image(index),
+            kept=opaque,
         )
 
-    def _image(self, index: int, view: View) -> np.ndarray:
-        """[H, W, 3] uint8 of view `index`."""
+    def _image(self, index: int, view: View) -> tuple[np.ndarray, np.ndarray | None]:
+        """([H, W, 3] uint8 of view `index`, [H, W] bool where it is opaque; None = everywhere)."""
         camera = view.lens.camera
-        return read_rgb(view.rgb, (camera.width, camera.height))
+        return read_rgb_and_alpha(view.rgb, (camera.width, camera.height))
 
     def _label_sources(self, masks: str | None) -> list:
         """A view each: where its label image comes from, None where it has none."""
@@ -152,7 +167,7 @@ class FileReader(ABC):
         """The views whose image is there; a few missing ones are counted."""
         found = [view.rgb if view.rgb.is_file() else None for view in views]
         there = without_missing(found, [str(view.rgb) for view in views], "image", self._folder)
-        self._drop("missing images", len(views) - len(there))
+        self._drop(MISSING, len(views) - len(there))
         return [views[i] for i in there]
 
     def _drop(self, reason: str, number: int = 1) -> None:

@@ -14,6 +14,7 @@ from instascene_core.untrusted import opened_image, parse_npy, read_npy
 EXIF_ORIENTATION = 0x0112
 OPAQUE = 128  # of 255: alpha from which a pixel shows the scene
 TURNED = (5, 6, 7, 8)  # orientations with which width and height change places
+LOSSY = ("JPEG", "WEBP")  # keep the look of an image, not its values
 
 
 def read_rgb(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -60,7 +61,8 @@ def read_depth(
 ) -> np.ndarray:
     """[H, W] float32 metres from a one-channel image, .exr, .npy or .npz in steps of `unit` metres.
 
-    0, negative, NaN, infinity and beyond 10 km mean no measurement and become 0; `remarks` counts them.
+    0, negative, NaN, infinity and beyond 10 km mean no measurement and become 0; `remarks` counts them, and
+    says what is as coarse as 8 bits are.
     none: another value, as it stands in the file, that the format writes where nothing was measured.
     """
     suffix = path.suffix.lower()
@@ -71,12 +73,17 @@ def read_depth(
     elif suffix == ".npz":
         values = _read_npz(path)
     else:
-        values = read_exr(path) if suffix == ".exr" else _read_raw(path)
+        values = read_exr(path) if suffix == ".exr" else _read_values(path, "depth image")
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
         values = values[..., 0] if values.shape[2] == 1 else values[0]
     if values.ndim != 2 or values.dtype.kind not in "uif":
         raise InputError(
             f"The depth image {path} has shape {values.shape}, {values.dtype}; one channel is needed."
+        )
+    if values.dtype == np.uint8 and remarks is not None:
+        remarks.say(
+            f"the depth images have 8 bits, 255 steps of {unit:g} m: what is made from them is as coarse; "
+            "record depth with 16 bits, or give --no-depth if they are pictures of depth only"
         )
     if none is not None:
         values = np.where(values == none, values.dtype.type(0), values)
@@ -98,7 +105,7 @@ def read_kept(path: Path) -> np.ndarray:
 
 def read_labels(path: Path) -> np.ndarray:
     """[H, W] int32 as in the file: 0 = unlabelled."""
-    values = _read_raw(path)
+    values = _read_values(path, "label image", palette=True)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
         raise InputError(
             f"The label image {path} is {values.shape} {values.dtype}; one integer channel is needed."
@@ -108,7 +115,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 def read_confidence(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """[H, W] integers of an image of the given shape: how sure a sensor was of each measurement."""
-    values = _read_raw(path)
+    values = _read_values(path, "confidence image")
     if values.shape != shape or not np.issubdtype(values.dtype, np.integer):
         raise InputError(
             f"The confidence image {path} is {values.shape} {values.dtype}; integers of the depth's shape "
@@ -142,8 +149,18 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def _read_raw(path: Path) -> np.ndarray:
+def _read_values(path: Path, what: str, palette: bool = False) -> np.ndarray:
+    """The numbers in an image; InputError where its file keeps what they look like and not the numbers.
+
+    palette: whether places in a palette are such numbers, as they are of labels.
+    """
     with opened_image(path) as image:
+        if image.format in LOSSY:
+            raise InputError(
+                f"The {what} {path} is a {image.format} file, which changes values; save it as PNG."
+            )
+        if image.mode == "P" and not palette:
+            raise InputError(f"The {what} {path} is coloured by a palette; save the numbers themselves.")
         return np.array(image)
 
 

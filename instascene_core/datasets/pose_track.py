@@ -13,8 +13,16 @@ QUATERNION_TOLERANCE = 1e-2  # of the norm; drivers round to float32, so small e
 
 def matrix_from_parts(position, orientation, what: str) -> np.ndarray:
     """[4, 4] from messages with x y z and x y z w; InputError when not finite or not unit length."""
-    xyz = np.array([position.x, position.y, position.z], dtype=np.float64)
-    wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z], dtype=np.float64)
+    return matrix_of(
+        np.array([position.x, position.y, position.z], dtype=np.float64),
+        np.array([orientation.w, orientation.x, orientation.y, orientation.z], dtype=np.float64),
+        what,
+    )
+
+
+def matrix_of(xyz: np.ndarray, wxyz: np.ndarray, what: str) -> np.ndarray:
+    """[4, 4] of a position [3] and a quaternion [4]; InputError, beginning with `what`, when not finite or
+    not of unit length: columns that are shifted or exchanged are no quaternion."""
     if not (np.isfinite(xyz).all() and np.isfinite(wxyz).all()):
         raise InputError(f"{what} contains NaN or infinity.")
     norm = np.linalg.norm(wxyz)

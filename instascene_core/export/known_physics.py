@@ -10,6 +10,7 @@ objects:
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,23 @@ def known_of(file: str, instance_id: int) -> Known:
     facts = {**saved["default"], **own}
     material = facts.get("material", "")
     if material:
-        if material not in saved["materials"]:
-            raise InputError(f"{file}: object {instance_id} is of '{material}', which is not in `materials`.")
         facts = {**saved["default"], **saved["materials"][material], **own}
     return Known(material, facts.get("mass_kg"), facts.get("density_kg_m3"), facts.get("friction"))
+
+
+def objects_elsewhere(file: str, ids: Iterable[int]) -> str:
+    """One sentence where the file tells of objects that are not among `ids`, those of a scene; else nothing.
+
+    A file may be of several scenes; but ids change when a scene is made anew, and masses go to other things.
+    """
+    if not file:
+        return ""
+    known = set(ids)
+    others = sorted(set(_read(str(Path(file).absolute()))["objects"]) - known)
+    if not others:
+        return ""
+    named, there = (", ".join(map(str, numbers[:8])) for numbers in (others, sorted(known)))
+    return f"{file} tells of objects that this scene does not have: {named}; its ids are {there or 'none'}"
 
 
 def require_known(file: str) -> None:
@@ -66,9 +80,13 @@ def _read_once(file: str, _changed: int) -> dict[str, dict]:
     for name, facts in found["materials"].items():
         _require_facts(facts, f"{file}: material {name}", ("density_kg_m3", "friction"))
     for name, facts in found["objects"].items():
-        if not isinstance(name, int):
+        if not isinstance(name, int) or isinstance(name, bool):
             raise InputError(f"{file}: objects are named by their ids, not by {name!r}.")
         _require_facts(facts, f"{file}: object {name}", ("material", *NUMBERS))
+        if facts.get("material", "") not in ("", *found["materials"]):
+            raise InputError(
+                f"{file}: object {name} is of '{facts['material']}', which is not in `materials`."
+            )
     return found
 
 

@@ -178,6 +178,7 @@ WRITERS: dict[str, Callable[[_Writing], object]] = {
 }
 FORMATS = tuple(WRITERS)
 COLORED = frozenset(FORMATS) - {"ply", "stl", "collision"}  # those that show a texture
+COLLIDING = frozenset({"collision", "urdf", "sdf", "mjcf", "usd"})  # those with convex bodies
 
 
 def _stl(mesh: TriangleMesh) -> bytes:

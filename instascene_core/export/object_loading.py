@@ -1,5 +1,6 @@
 """Completed objects read back from the files of a saved scene."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def load_object(folder: Path) -> CompletedObject:
             confidence=facts["confidence"],
             prior=facts["prior"],
             duration_s=facts["duration_s"],
-            convex_parts=_read_parts(folder / "collision", pose) if facts["convex_parts"] else (),
+            convex_parts=_read_parts(folder / "collision", facts["convex_parts"], pose),
             next_best_view=None if view is None else moved(_pose(view), -offset),
             next_view_reveals=0.0 if view is None else view["reveals"],
             notes=tuple(facts["notes"]),
@@ -86,9 +87,30 @@ def _pose(facts: dict) -> np.ndarray:
     return pose
 
 
-def _read_parts(folder: Path, world_from_object: np.ndarray) -> tuple[TriangleMesh, ...]:
-    """The convex parts in the world frame from the OBJ files, which are in the object's own."""
-    paths = sorted(folder.glob("part_*.obj"))
+def require_bodies(folder: Path, objects: Iterable[CompletedObject]) -> None:
+    """InputError where an object of a saved scene has lost its convex bodies: its hull is none of them."""
+    for thing in objects:
+        place = folder / "objects" / str(thing.instance_id)
+        count = 0 if thing.convex_parts else read_object_facts(place)["convex_parts"]
+        if count:
+            raise InputError(
+                f"The {count} convex bodies of object {thing.instance_id} are not in {place / 'collision'}; "
+                f"`instascene complete {folder} --instance {thing.instance_id}` makes the object anew."
+            )
+
+
+def _read_parts(folder: Path, count: int, world_from_object: np.ndarray) -> tuple[TriangleMesh, ...]:
+    """The convex parts in the world frame from the OBJ files, which are in the object's own.
+
+    None where there are no files: earlier versions wrote them on request only.  InputError where there are
+    more or fewer than `count`, what object.json says.
+    """
+    paths = sorted(folder.glob("part_*.obj")) if count else []
+    if paths and len(paths) != count:
+        raise InputError(
+            f"{folder} holds {len(paths)} convex bodies, object.json beside it tells of {count}; make the "
+            "object again."
+        )
     return tuple(in_scene_frame(world_from_object, require_mesh(read_body(path), path)) for path in paths)
 
 

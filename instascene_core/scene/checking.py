@@ -24,8 +24,9 @@ class RecordingCheck:
         """What the frames, read with `corrections`, say; None where nobody asks.
 
         Takes up to 2 s for new frames.  Raises InputError, one sentence with the option to set, where another
-        reading clearly fits instead.
+        reading clearly fits instead, and where nothing of the images may be looked at.
         """
+        _require_visible(frames)
         if self._config.check == "skip" or len(frames) < 2:
             return None
         same = len(frames) == len(self._frames) and all(a is b for a, b in zip(frames, self._frames))
@@ -36,3 +37,12 @@ class RecordingCheck:
         if self._verdict.sentence and not same:
             logger.warning("%s", self._verdict.sentence)
         return self._verdict
+
+
+def _require_visible(frames: Sequence[Frame]) -> None:
+    """InputError where masks or transparency leave nothing of all images."""
+    if frames and not any(frame.valid is None or frame.valid.any() for frame in frames):
+        raise InputError(
+            f"Every pixel of all {len(frames)} images is to be ignored: the images are transparent, or masks "
+            "are the wrong way round (black = ignore)."
+        )

@@ -28,6 +28,7 @@ class Complete:
 
     def __call__(self) -> Answer:
         from instascene_core.export.saved_scene import load_scene, put_object, require_savable
+        from instascene_core.saved_facts import read_metrics
 
         with progress_bars() as progress:
             loaded = load_scene(self.output, progress=progress)
@@ -37,6 +38,7 @@ class Complete:
                     f"The scene in {self.output} was only reconstructed; `instascene run` it again, up to "
                     "segment or complete."
                 )
+            read_metrics(self.output)
             require_savable(self.output)
             result = scene.complete(InstanceId(self.instance), self.num_samples or None, self.seed, progress)
         views = scene.state.labelled_views

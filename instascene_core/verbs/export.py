@@ -44,10 +44,12 @@ class Export:
     manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
     def __call__(self) -> Answer:
+        from instascene_core.export.known_physics import objects_elsewhere
         from instascene_core.export.object_files import require_formats
         from instascene_core.export.object_loading import load_objects
         from instascene_core.export.saved_scene import export_elsewhere, export_saved, saved_export_config
         from instascene_core.export.support_file import export_support
+        from instascene_core.saved_facts import DecomposedFacts, read_scene_facts
 
         if self.support is not None:
             export_support(self.output, self.support)
@@ -59,6 +61,9 @@ class Export:
             raise InputError(f"There is no completed object {missing[0]}; known ids: {known}.")
         config = self._config(saved_export_config(self.output))
         require_formats(config)
+        entries = read_scene_facts(self.output, DecomposedFacts)["instances"]["list"]
+        if sentence := objects_elsewhere(config.physics.file, [entry["id"] for entry in entries]):
+            warn(sentence)
         objects = [saved[number] for number in [InstanceId(i) for i in self.instance] or saved]
         frames = self._frames(objects, config)
         if self.to is None:

@@ -24,15 +24,16 @@ class Settle:
     manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
     def __call__(self) -> Answer:
-        from instascene_core.export.saved_scene import put_metrics
+        from instascene_core.export.saved_scene import put_metrics, require_savable
         from instascene_core.export.settling import settle, settling_facts
-        from instascene_core.untrusted import read_json_object
+        from instascene_core.saved_facts import read_metrics
 
         if not 0 < self.seconds <= 60:
             raise InputError(f"--seconds takes more than 0 and at most 60, not {self.seconds:g}.")
+        metrics = read_metrics(self.output)
+        require_savable(self.output)
         settled = settle(self.output, self.seconds)
         facts = settling_facts(settled, self.seconds)
-        metrics = read_json_object(self.output / "metrics.json")
         put_metrics(self.output, {**metrics, "settle": facts})
         table = Table("object", "drift [mm]", "tilt [°]", "overlap at first [mm]", "at last [mm]")
         for one in settled:

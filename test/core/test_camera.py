@@ -160,3 +160,22 @@ def test_equal_cameras_have_the_same_rays_whatever_their_numbers_are():
     _rays.cache_clear()
     other = PinholeCamera(41, 31, np.float64(33.3), np.float64(33.3), np.float64(20.1), np.float64(15.7))
     np.testing.assert_array_equal(other.rays, first)
+
+
+@pytest.mark.parametrize(
+    ("intrinsics", "words"),
+    [
+        ((4.7, 4.7, 320, 240), "focal length of 4.7, 4.7 pixels"),  # millimetres
+        ((1e18, 500, 320, 240), "focal length"),
+        ((500, 500, 1e9, 240), "principal point at 1e\\+09, 240 pixels"),
+    ],
+)
+def test_intrinsics_that_no_camera_has_are_refused(intrinsics, words):
+    with pytest.raises(InputError, match=f"No camera whose images are 640×480 has a {words}"):
+        LensModel(PinholeCamera(640, 480, *intrinsics))
+
+
+def test_a_lens_that_would_show_nothing_is_refused():
+    lens = LensModel(PinholeCamera(64, 48, 50.0, 50.0, 32.0, 24.0), "plumb_bob", (1e12, 0.0, 1e9, 1e9))
+    with pytest.raises(InputError, match="would show nothing at all"):
+        lens.valid_pixels()

@@ -82,12 +82,30 @@ def test_complete_that_cannot_be_saved_is_refused_before_the_work(saved, capsys,
     assert (saved / "objects" / str(BLUE) / "mesh.glb").read_text() == "mine"
 
 
+def test_metrics_that_cannot_be_read_are_told_before_the_work(saved, capsys, monkeypatch):
+    def late(*_):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("instascene_core.scene.Scene.complete", late)
+    monkeypatch.setattr("instascene_core.export.settling.settle", late)
+    (saved / "metrics.json").write_text('{"psnr": ')
+    before = (saved / "scene.json").read_bytes()
+    for words in (("complete", str(saved), "--instance", str(BLUE)), ("settle", str(saved))):
+        assert "metrics.json is not readable JSON" in run_cli(*words, capsys=capsys)
+    (saved / "metrics.json").unlink()
+    error = run_cli("complete", str(saved), "--instance", str(BLUE), capsys=capsys)
+    assert "There is no finished run" in error
+    assert (saved / "scene.json").read_bytes() == before
+
+
 def test_an_object_put_again_leaves_no_stale_files(saved):
     (saved / "objects" / str(RED) / "grasps.txt").write_text("mine")
     files = put_object(saved, load_objects(saved)[RED], ExportConfig(formats=("stl",)))
     names = {"mesh.ply", "mesh.stl", "object.json"}
-    assert {f.name for f in files} == names and checksums_hold(saved)
-    assert {p.name for p in (saved / "objects" / str(RED)).iterdir()} == {*names, "grasps.txt"}
+    place = saved / "objects" / str(RED)
+    bodies = set((place / "collision").iterdir())  # what reading it back needs
+    assert {*files} == {place / name for name in names} | bodies and checksums_hold(saved)
+    assert {p.name for p in place.iterdir()} == {*names, "grasps.txt", "collision"} and bodies
 
 
 def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):
@@ -95,6 +113,35 @@ def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):
     assert "no instance 77" in run_cli("complete", str(saved), "--instance", "77", capsys=capsys)
     assert "no saved scene" in run_cli("complete", str(tmp_path), "--instance", "1", capsys=capsys)
     assert set(load_objects(saved)) == {RED}
+
+
+def test_an_object_without_its_convex_bodies_is_not_exported(saved, tmp_path, capsys):
+    """Its hull would stand in for them, unsaid, and a cup be a solid to every simulator."""
+    place = saved / "objects" / str(RED)
+    count = len(list((place / "collision").iterdir()))
+    (place / "collision/part_000.obj").unlink()
+    error = run_cli("export", str(saved), "--formats", "urdf", capsys=capsys)
+    assert f"holds {count - 1} convex bodies, object.json beside it tells of {count}" in error
+    shutil.rmtree(place / "collision")
+    before = (place / "object.json").read_bytes()
+    for formats in ("urdf", "stl"):  # what is written anew would say that there were none
+        error = run_cli("export", str(saved), "--formats", formats, capsys=capsys)
+        assert f"The {count} convex bodies of object 1 are not in" in error and "instascene complete" in error
+    assert (place / "object.json").read_bytes() == before
+    to = tmp_path / "elsewhere"
+    assert "convex bodies" in run_cli(
+        "export", str(saved), "--to", str(to), "--formats", "mjcf", capsys=capsys
+    )
+    cli.main(["export", str(saved), "--to", str(to), "--formats", "stl"])
+    cli.main(["complete", str(saved), "--instance", str(RED)])
+    cli.main(["export", str(saved), "--formats", "urdf"])
+
+
+def test_a_physics_file_of_another_scene_is_told(saved, tmp_path, capsys):
+    (tmp_path / "known.yaml").write_text("objects: {1: {mass_kg: 1}, 77: {mass_kg: 2}}\n")
+    cli.main(["export", str(saved), "--formats", "urdf", "--physics", str(tmp_path / "known.yaml")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "objects that this scene does not have: 77; its ids are 1, 2, 3, 4" in said
 
 
 def test_export_writes_other_formats(saved, tmp_path):

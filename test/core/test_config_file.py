@@ -222,6 +222,58 @@ def test_a_parameter_file_of_a_node_is_read_too(tmp_path):
     assert config.segmentation.segmenter == "sam2" and config.completion.seed == 4
 
 
+def test_of_a_parameter_file_of_nodes_the_settings_are_taken_and_the_rest_is_named(tmp_path, caplog):
+    path = tmp_path / "nodes.yaml"
+    path.write_text(
+        "/**:\n  ros__parameters: {map_frame: odom, max_frames: 7}\n"
+        "robot:\n  scene_node:\n    ros__parameters: {completion: {seed: 4}}\n"
+        "mask_node:\n  ros__parameters: {max_frames: 9}\n"
+    )
+    config = load_config(path)
+    assert config.max_frames == 7 and config.completion.seed == 4
+    assert "parameters that only nodes have: all of /mask_node, map_frame;" in caplog.text
+    path.write_text("my_node:\n  ros__parameters: {max_frames: 8}\n")  # the only one: whatever its name
+    assert load_config(path).max_frames == 8
+    path.write_text("/**:\n  ros__parameters: {completion.sed: 8}\n")
+    with pytest.raises(InputError, match=r"no setting 'completion\.sed'; did you mean 'completion\.seed'"):
+        load_config(path)
+    path.write_text("/**:\n  ros__parameters: {max_frames: 8}\nmax_frames: 9\n")
+    with pytest.raises(InputError, match="'max_frames' stands beside `ros__parameters`"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("file", sorted(Path(__file__).resolve().parents[2].glob("config/*.yaml")))
+def test_the_nodes_own_files_are_read(file):
+    load_config(file)
+
+
+def test_lists_may_be_words():
+    assert load_config(None, ["up=0 0 1"]).up == (0, 0, 1) == load_config(None, ["up=0,0,1"]).up
+    assert load_config(None, ["export.formats=glb, URDF"]).export.formats == ("glb", "urdf")
+    assert load_config(None, ["export.formats=stl"]).export.formats == ("stl",)
+    with pytest.raises(InputError, match=r"takes auto, a direction .*, not 'sideways'"):
+        load_config(None, ["up=sideways"])
+
+
+def test_a_path_of_a_setting_may_be_in_the_users_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert load_config(None, ["export.physics.file=~/a.yaml"]).export.physics.file == "/somewhere/a.yaml"
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    """The last one would win, whatever the first one says."""
+    path = tmp_path / "twice.yaml"
+    path.write_text("reconstruction: {iterations: 5}\nmax_frames: 9\nreconstruction: {seed: 3}\n")
+    with pytest.raises(InputError, match=r"twice.yaml says 'reconstruction' twice \(line 3\)"):
+        load_config(path)
+    path.write_text("completion: {seed: 5}\ncompletion.seed: 6\n")
+    with pytest.raises(InputError, match=r"'completion\.seed' is given twice"):
+        load_config(path)
+    path.write_text("base: &base {seed: 3}\nreconstruction: {<<: *base, seed: 4}\n")  # as merging is meant
+    with pytest.raises(InputError, match=r"no setting 'base\.seed'"):
+        load_config(path)
+
+
 def test_a_wrong_value_is_shown_as_it_was_given():
     with pytest.raises(InputError, match="takes a value of type int, got 5"):
         config_with(Config(), {"reconstruction.iterations": np.int64(5)})

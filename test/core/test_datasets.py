@@ -12,6 +12,7 @@ from instascene_core.datasets import RawFrame, is_recording, make_frame, open_da
 from instascene_core.datasets.dataset import evenly
 from instascene_core.datasets.images import read_depth, read_labels, read_rgb
 from instascene_core.datasets.nerfstudio import unique_names
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
 from instascene_core.images import resize
@@ -145,6 +146,30 @@ def test_sixteen_bit_colour_and_colour_labels_are_refused(tmp_path):
         read_labels(tmp_path / "colour.png")
     with pytest.raises(InputError, match="one channel"):
         read_depth(tmp_path / "colour.png", 0.001)
+
+
+def test_depth_of_8_bits_is_said_to_be_coarse(tmp_path):
+    remarks = Remarks()
+    for i in range(2):
+        Image.fromarray(np.full((4, 4), 7, np.uint8)).save(tmp_path / f"{i}.png")
+        np.testing.assert_allclose(read_depth(tmp_path / f"{i}.png", 0.01, remarks), 0.07)
+    (said,) = remarks.sentences
+    assert "8 bits, 255 steps of 0.01 m" in said
+    Image.fromarray(np.full((4, 4), 7, np.uint16)).save(tmp_path / "deep.png")
+    read_depth(tmp_path / "deep.png", 0.01, remarks)
+    assert remarks.sentences == (said,)
+
+
+def test_images_that_keep_looks_instead_of_values_are_refused(tmp_path):
+    grey = Image.fromarray(np.full((4, 4), 7, np.uint8))
+    grey.save(tmp_path / "lossy.jpg")
+    grey.convert("P").save(tmp_path / "palette.png")
+    for read in (lambda path: read_depth(path, 0.01), read_labels):
+        with pytest.raises(InputError, match="JPEG file, which changes values"):
+            read(tmp_path / "lossy.jpg")
+    with pytest.raises(InputError, match="palette"):
+        read_depth(tmp_path / "palette.png", 0.01)
+    assert (read_labels(tmp_path / "palette.png") == 7).all()  # places in a palette are ids
 
 
 def test_depth_from_npy_without_bad_values(tmp_path):

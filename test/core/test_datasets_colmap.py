@@ -38,6 +38,23 @@ def test_a_colmap_model(tmp_path, where):
     np.testing.assert_allclose(b.world_from_camera[:3, :3], np.diag([1, -1, -1]), atol=1e-12)
 
 
+def test_transparent_pixels_are_ignored(tmp_path):
+    """As in every other format, and with what a mask hides."""
+    write_colmap(tmp_path)
+    rgba = np.full((H, W, 4), 255, np.uint8)
+    rgba[2, 3, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "images/a.png")
+    a, b = open_dataset(tmp_path)
+    assert not a.valid[2, 3] and a.valid.sum() == H * W - 1 and b.valid is None
+    (tmp_path / "masks").mkdir()
+    kept = np.full((H, W), 255, np.uint8)
+    kept[0, 0] = 0
+    for name in ("a", "b"):
+        Image.fromarray(kept).save(tmp_path / f"masks/{name}.png.png")
+    a, b = open_dataset(tmp_path)
+    assert a.valid.sum() == H * W - 2 and b.valid.sum() == H * W - 1
+
+
 def test_a_binary_colmap_model_with_masks(tmp_path):
     import pycolmap
 

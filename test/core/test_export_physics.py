@@ -13,6 +13,7 @@ from instascene_core.config.physics import PhysicsConfig
 from instascene_core.errors import InputError
 from instascene_core.export import export_object
 from instascene_core.export.inertia import inertial
+from instascene_core.export.known_physics import objects_elsewhere
 from instascene_core.export.physics import physics_of
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
@@ -48,6 +49,15 @@ def test_a_cup_is_its_wall_and_a_box_may_be_full_or_empty():
     assert solid.mass_range[1] == pytest.approx(1500 * box.volume)
 
 
+def test_objects_that_a_scene_does_not_have_are_named(tmp_path):
+    path = tmp_path / "known.yaml"
+    path.write_text("objects: {2: {mass_kg: 1}, 5: {mass_kg: 2}, 9: {mass_kg: 3}}\n")
+    assert objects_elsewhere(str(path), [1, 2]) == (
+        f"{path} tells of objects that this scene does not have: 5, 9; its ids are 1, 2"
+    )
+    assert objects_elsewhere(str(path), [9, 5, 2]) == "" == objects_elsewhere("", [1])
+
+
 def test_a_file_knows_better(tmp_path):
     config = with_file(
         tmp_path / "known.yaml",
@@ -79,6 +89,8 @@ def test_a_file_knows_better(tmp_path):
         ("objects: {1: {mass_kg: .nan}}", "must be a number"),
         ("objects: {1: {mass_kg: 0}}", "must be a number"),
         ("objects: {1: {friction: wet}}", "friction must be a number up to 10, not 'wet'"),
+        ("objects: {yes: {mass_kg: 3}}", "named by their ids, not by True"),
+        ("objects: {1: {mass_kg: 3}, 1: {mass_kg: 4}}", "says '1' twice"),
         ("objects: {1: {material: gold}}", "object 1 is of 'gold', which is not in `materials`"),
         ("objects: {cup: {mass_kg: 1}}", "named by their ids, not by 'cup'"),
         ("objects: [1]", "NAME: VALUE"),

@@ -166,6 +166,20 @@ def test_what_is_not_ours_is_refused_before_and_kept(folder, tmp_path, how, word
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+def test_a_folder_of_others_is_not_walked_to_its_end(tmp_path, monkeypatch):
+    """`--output /` would look at all files of the machine first, of which some vanish meanwhile."""
+
+    def walk(folder):
+        yield str(folder), ["proc"], ["notes.txt"]
+        raise AssertionError("looks on")
+
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "proc").mkdir()
+    monkeypatch.setattr("instascene_core.owned_folder.os.walk", walk)
+    with pytest.raises(InputError, match=r"'notes\.txt' is in the way"):
+        require_writable(tmp_path, LAYOUT)
+
+
 def test_a_file_of_a_user_that_comes_meanwhile_is_kept(folder):
     with pytest.raises(InputError, match=r"'sub/mine\.txt' in it is not ours"), writing(folder, LAYOUT) as c:
         (c.staging / "sub").mkdir()

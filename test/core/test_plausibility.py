@@ -17,6 +17,7 @@ from instascene_core.pose_conventions import OURS, POSE_CONVENTIONS, matrices_in
 from instascene_core.progress import no_progress
 from instascene_core.scene import Reconstruction, Scene
 from instascene_core.scene.begun import BegunWork, Limits
+from instascene_core.scene.checking import RecordingCheck
 from instascene_core.transforms import OPENGL_FROM_OPENCV, inverse
 
 PERIOD = 0.1  # seconds between the frames of a recording
@@ -210,3 +211,12 @@ def test_depth_that_is_empty_is_no_recording_of_colours_alone(deep):
     assert (found.outcome, found.name) == (UNCLEAR, verdict.EMPTY_DEPTH)
     assert found.sentence.startswith(f"{len(deep) - 1} of {len(deep)} depth images hold no measurement")
     assert examine([*empty[:2], *deep[2:]]).outcome == RIGHT  # some failed: told by nobody, harms nobody
+
+
+def test_images_of_which_nothing_may_be_looked_at_are_refused(deep):
+    nothing = [frame.without(np.ones(frame.rgb.shape[:2], bool)) for frame in deep]
+    for check in ("stop", "skip"):
+        asked = RecordingCheck(load_config(None, [f"plausibility.check={check}"]).plausibility)
+        with pytest.raises(InputError, match=f"all {len(deep)} images is to be ignored"):
+            asked.verdict(nothing, Corrections())
+        asked.verdict([deep[0], *nothing[1:]], Corrections())  # something is left

@@ -371,6 +371,85 @@ def test_blender(typed, open_typed, folder, truth):
         np.testing.assert_array_equal(frame.valid, truth.render(camera, shot.pose).labels > 0)
 
 
+def test_what_is_left_out_is_said(folder, truth):
+    """In every format: images without a pose, poses without an image, images without depth."""
+    write_scannet(folder, truth)
+    (folder / "pose/1.txt").unlink()
+    (folder / "color/2.png").unlink()
+    (folder / "depth/3.png").unlink()
+    dataset = open_dataset(folder)
+    assert dataset.names == ("0", "3")
+    assert dataset.remarks.sentences == (
+        "1 poses without an image, left out",
+        "1 images without a pose, left out",
+        "1 of 2 images have no depth image",
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "gone"),
+    [
+        (write_bop, "test/000001/rgb/000001.png"),
+        (write_polycam, "keyframes/corrected_images/100100000.png"),
+        (write_replica, "results/frame000001.png"),
+        (write_seven_scenes, "seq-01/frame-000001.color.png"),
+    ],
+)
+def test_poses_without_an_image_are_counted_and_shift_no_other(folder, truth, write, gone):
+    write(folder, truth)
+    (folder / gone).unlink()
+    if write is write_seven_scenes:  # of which the colour camera is known, then, and the poses are its own
+        (folder / "calibration.txt").write_text("70 70 31.5 23.5")
+    dataset = open_dataset(folder / "test/000001" if write is write_bop else folder)
+    assert dataset.dropped == {"poses without an image": 1}
+    shots = [shot for i, shot in enumerate(truth.shots) if i != 1]
+    np.testing.assert_allclose(dataset.poses, [shot.pose for shot in shots], atol=1e-6)
+
+
+def test_replica_numbered_otherwise_is_read_in_order(folder, truth):
+    write_replica(folder, truth)
+    for i in reversed(range(len(truth.shots))):
+        for name in ("frame", "depth"):
+            file = folder / f"results/{name}{i:06d}.png"
+            file.rename(file.with_name(f"{name}{10 * i + 7:06d}.png"))
+    assert agrees(list(open_dataset(folder)), truth.shots, truth.camera, 1 / 6553.5)
+
+
+@pytest.mark.parametrize("length", [0, 0.3, 1.4])
+def test_columns_that_are_no_quaternion_are_refused(folder, truth, length):
+    """Shifted by one, say; they would be made one of length 1."""
+    write_tum(folder, truth)
+    (folder / "groundtruth.txt").write_text(f"0 1 2 3 0 0 {length} 0\n")
+    with pytest.raises(InputError, match=f"quaternion of length {length:g} instead of 1"):
+        open_dataset(folder)
+
+
+def test_record3d_without_cameras(folder, truth):
+    write_record3d(folder, truth, write_exr)
+    meta = json.loads((folder / "metadata.json").read_text())
+    meta["perFrameIntrinsicCoeffs"] = [[70, 70, 32, 24]]  # of one frame
+    (folder / "metadata.json").write_text(json.dumps(meta))
+    assert "1 perFrameIntrinsicCoeffs for 4 poses; K is taken" in " ".join(
+        open_dataset(folder).remarks.sentences
+    )
+    del meta["K"]
+    (folder / "metadata.json").write_text(json.dumps(meta))
+    with pytest.raises(InputError, match="the nine numbers of K"):
+        open_dataset(folder)
+
+
+def test_transparent_pixels_are_ignored_in_every_format(folder, truth):
+    write_tum(folder, truth)
+    opaque = np.ones((HEIGHT, WIDTH), bool)
+    opaque[4:7, 9:30] = False
+    for file, shot in zip(sorted((folder / "rgb").iterdir()), truth.shots):
+        save(file, np.dstack([shot.rgb, opaque.astype(np.uint8) * 255]))
+    frame, shot = open_dataset(folder)[0], truth.shots[0]
+    np.testing.assert_array_equal(frame.valid, opaque)
+    assert not frame.depth[~opaque].any()
+    np.testing.assert_allclose(frame.depth[opaque], shot.depth[opaque], atol=0.51 / 5000)
+
+
 @recording("Blender's `transforms_test.json` or `transforms_val.json`")
 def test_blender_other_splits(typed, open_typed, folder, truth):
     camera = write_blender(folder, truth)

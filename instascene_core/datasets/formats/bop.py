@@ -16,6 +16,7 @@ import numpy as np
 
 from instascene_core.datasets.file_reader import (
     MILLIMETRE,
+    NO_IMAGE,
     NO_POSE,
     DepthFile,
     FileReader,
@@ -64,6 +65,7 @@ class BopReader(FileReader):
         images = [i for i in numbered(self._folder / name, IMAGE_SUFFIXES) if i.stem.isdigit()]
         poses = self._poses(cameras)
         views, size = [], size_of_first(images)
+        self._drop(NO_IMAGE, len(set(poses) - {int(image.stem) for image in images}))
         for image in images:
             number = int(image.stem)
             if number not in poses:

@@ -13,6 +13,7 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.file_reader import (
+    NO_IMAGE,
     NO_POSE,
     Z_UP_FROM_Y_UP,
     DepthFile,
@@ -52,8 +53,10 @@ class PolycamReader(FileReader):
                 "there are no corrected images and cameras, so the images keep their distortion and the "
                 "poses are those of the phone"
             )
-        views = []
-        for image in numbered(self._folder / f"{start}images", IMAGE_SUFFIXES):
+        views, images = [], numbered(self._folder / f"{start}images", IMAGE_SUFFIXES)
+        named = {path.stem for path in numbered(self._folder / f"{start}cameras", (".json",))}
+        self._drop(NO_IMAGE, len(named - {image.stem for image in images}))
+        for image in images:
             camera = existing(self._folder / f"{start}cameras" / f"{image.stem}.json")
             if camera is None:
                 self._drop(NO_POSE)

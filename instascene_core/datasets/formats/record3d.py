@@ -12,6 +12,7 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.file_reader import (
+    NO_IMAGE,
     NO_POSE,
     Z_UP_FROM_Y_UP,
     DepthFile,
@@ -21,8 +22,9 @@ from instascene_core.datasets.file_reader import (
     numbered,
 )
 from instascene_core.datasets.listed_files import IMAGE_SUFFIXES
+from instascene_core.datasets.pose_track import matrix_of
 from instascene_core.errors import InputError
-from instascene_core.transforms import OPENGL_FROM_OPENCV, matrix_from_quaternion, require_rigid
+from instascene_core.transforms import OPENGL_FROM_OPENCV
 from instascene_core.untrusted import read_json_object
 
 METADATA = "metadata.json"
@@ -50,18 +52,14 @@ class Record3dReader(FileReader):
         if poses is None:
             raise InputError(f"{self._folder / METADATA} has no poses.")
         cameras, stamps = self._cameras(meta, len(poses)), self._array(meta, "frameTimestamps", 1)
-        views = []
-        for image in numbered(self._folder / "rgb", IMAGE_SUFFIXES):
+        views, images = [], numbered(self._folder / "rgb", IMAGE_SUFFIXES)
+        self._drop(NO_IMAGE, len({*range(len(poses))} - {int(i.stem) for i in images if i.stem.isdigit()}))
+        for image in images:
             number = int(image.stem) if image.stem.isdigit() else len(poses)
             if number >= len(poses):
                 self._drop(NO_POSE)
                 continue
-            matrix = np.eye(4)
-            if not poses[number, :4].any():
-                raise InputError(f"The pose of {image.name} has a quaternion of length 0.")
-            matrix[:3, :3] = matrix_from_quaternion(poses[number, [3, 0, 1, 2]])
-            matrix[:3, 3] = poses[number, 4:]
-            pose = require_rigid(matrix, f"The pose of {image.name}")
+            pose = matrix_of(poses[number, 4:], poses[number, [3, 0, 1, 2]], f"The pose of {image.name}")
             depth = existing(self._folder / "depth" / f"{image.stem}.exr")
             stamp = float(stamps[number, 0]) if stamps is not None and len(stamps) == len(poses) else None
             views.append(
@@ -80,10 +78,13 @@ class Record3dReader(FileReader):
         size = self._array({"size": [meta.get("w"), meta.get("h")]}, "size", 1)
         k = self._array(meta, "K", 1)
         own = self._array(meta, "perFrameIntrinsicCoeffs", 4)
+        if own is not None and len(own) != count:
+            self._remarks.say(f"there are {len(own)} perFrameIntrinsicCoeffs for {count} poses; K is taken")
+            own = None
         if size is None or (own is None and (k is None or len(k) != 9)):
             raise InputError(f"{self._folder / METADATA} needs w, h and the nine numbers of K.")
         width, height = round(size[0, 0]), round(size[1, 0])
-        if own is not None and len(own) == count:
+        if own is not None:
             return [self._camera(width, height, row) for row in own]
         assert k is not None
         return [self._camera(width, height, k[[0, 4, 6, 7], 0])] * count

@@ -9,6 +9,7 @@ Source: https://github.com/cvg/nice-slam (scripts/download_replica.sh and its co
 from pathlib import Path
 
 from instascene_core.datasets.file_reader import (
+    NO_IMAGE,
     NO_POSE,
     DepthFile,
     FileReader,
@@ -46,9 +47,14 @@ class ReplicaReader(FileReader):
         poses = [numbers(words, path, what) for words in read_rows(path, what)]
         files = numbered(self._folder / "results", (".jpg", ".jpeg", ".png"))
         images = [file for file in files if file.stem.startswith("frame")]
-        self._drop(NO_POSE, max(0, len(images) - len(poses)))
+        lines = self._lines_of(images, len(poses))
+        self._drop(NO_IMAGE, len({*range(len(poses))} - {*lines}))
         views = []
-        for image, pose in zip(images, poses):
+        for image, number in zip(images, lines):
+            if number >= len(poses):
+                self._drop(NO_POSE)
+                continue
+            pose = poses[number]
             if pose.size != 16:
                 raise InputError(
                     f"{what} {path} has a line of {pose.size} numbers; a matrix of 16 is needed."
@@ -59,6 +65,14 @@ class ReplicaReader(FileReader):
                 View(image, lens, require_rigid(pose.reshape(4, 4), f"The pose of {image.name}"), file)
             )
         return views
+
+    def _lines_of(self, images: list[Path], count: int) -> list[int]:
+        """The line of the trajectory, of `count`, of each image: by its number, as some may be missing; by
+        its place where as many images as lines are numbered otherwise."""
+        given = [int("0" + "".join(filter(str.isdigit, image.stem))[-9:]) for image in images]
+        if len(images) == count and max(given, default=0) >= count:
+            return list(range(count))
+        return given
 
     def _camera(self) -> dict[str, float]:
         for path in (self._folder / "cam_params.json", self._folder.resolve().parent / "cam_params.json"):

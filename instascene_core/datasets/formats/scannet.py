@@ -12,6 +12,7 @@ import numpy as np
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets.file_reader import (
+    NO_IMAGE,
     NO_POSE,
     DepthFile,
     FileReader,
@@ -51,6 +52,8 @@ class ScanNetReader(FileReader):
             depth_camera = DepthCamera(self._lens("depth", measured, None))
         if self._use_depth:
             self._require_one_place()
+        named = {path.stem for path in numbered(self._folder / "pose", (".txt",))}
+        self._drop(NO_IMAGE, len(named - {image.stem for image in images}))
         views = []
         for image, depth in zip(images, depths):
             pose = self._pose(image)

@@ -36,6 +36,7 @@ class ScanNetPlusPlusReader(NerfstudioReader):
         super().__init__(folder / TRANSFORMS, use_depth, use_masks, masks, remarks, folder)
         if self._bad:
             self.dropped = {**self.dropped, "frames marked as bad": self._bad}
+            self._remarks.say(f"{self._bad} frames marked as bad, left out")
 
     @classmethod
     def find(cls, path: Path) -> Path | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets.file_reader import (
+    NO_IMAGE,
     NO_POSE,
     DepthFile,
     FileReader,
@@ -33,7 +34,7 @@ SIZE, CENTER = (640, 480), (320.0, 240.0)
 DEPTH_FOCAL, COLOR_FOCAL = 585.0, 525.0  # pixels
 BASELINE = 0.025  # metres, from a Kinect's depth camera to its colour camera, to the right
 NO_DEPTH = 65535
-COLOR = ".color.png"
+COLOR, POSE = ".color.png", ".pose.txt"
 
 
 class SevenScenesReader(FileReader):
@@ -49,13 +50,15 @@ class SevenScenesReader(FileReader):
         sequences = _sequences(self._folder)
         images = [f for s in sequences for f in numbered(s, (".png",)) if f.name.endswith(COLOR)]
         lens, depth_camera = self._cameras(images)
+        shown = {f.with_name(f.name.replace(COLOR, POSE)) for f in images}
+        self._drop(NO_IMAGE, len({f for s in sequences for f in s.glob(f"frame-*{POSE}")} - shown))
         beside = 0.0 if depth_camera is None else BASELINE
         depth_from_color = np.eye(4)
         depth_from_color[0, 3] = beside
         views = []
         for image in images:
             start = image.name.removesuffix(COLOR)
-            pose = existing(image.with_name(f"{start}.pose.txt"))
+            pose = existing(image.with_name(f"{start}{POSE}"))
             if pose is None:
                 self._drop(NO_POSE)
                 continue
@@ -82,4 +85,4 @@ def _sequences(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     folders = [path, *sorted(f for f in path.glob("seq-*") if f.is_dir())]
-    return [f for f in folders if any(f.glob(f"frame-*{COLOR}")) and any(f.glob("frame-*.pose.txt"))]
+    return [f for f in folders if any(f.glob(f"frame-*{COLOR}")) and any(f.glob(f"frame-*{POSE}"))]

@@ -12,13 +12,14 @@ import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets.file_reader import Z_UP_FROM_Y_UP, DepthFile, FileReader, View, existing
+from instascene_core.datasets.pose_track import matrix_of
 from instascene_core.datasets.text_files import numbers, read_matrix, read_rows
 from instascene_core.datasets.video import Video
 from instascene_core.errors import InputError
-from instascene_core.transforms import matrix_from_quaternion, require_rigid
 
 FILES = ("rgb.mp4", "odometry.csv", "camera_matrix.csv")
 LEAST_CONFIDENCE = 1
+MAX_FRAMES = 10**9  # of a video
 POSE = ("timestamp", "frame", "x", "y", "z", "qx", "qy", "qz", "qw")
 CAMERA = ("fx", "fy", "cx", "cy")
 
@@ -57,8 +58,8 @@ class StrayReader(FileReader):
         if any(len(line) != len(header) for line in lines):
             raise InputError(f"{what} {path} has a line with more or fewer values than columns.")
         rows = [dict(zip(header, numbers(words, path, what))) for words in lines[1:]]
-        if not all(np.isfinite(list(row.values())).all() and row["frame"] >= 0 for row in rows):
-            raise InputError(f"{what} {path} holds values that are no finite numbers, or negative frames.")
+        if not all(np.isfinite(list(row.values())).all() and 0 <= row["frame"] < MAX_FRAMES for row in rows):
+            raise InputError(f"{what} {path} holds values that are not finite, or no numbers of frames.")
         return rows
 
     def _depth(self, name: str) -> DepthFile | None:
@@ -77,19 +78,14 @@ class StrayReader(FileReader):
             raise InputError(f"The video {self._folder / 'rgb.mp4'} has none of the frames of odometry.csv.")
         return kept
 
-    def _image(self, index: int, view: View) -> np.ndarray:
+    def _image(self, index: int, view: View) -> tuple[np.ndarray, None]:
         rgb = self._video.frame(int(view.rgb.name))
         if rgb is None:
             raise InputError(f"The video {self._folder / 'rgb.mp4'} ends before frame {view.rgb.name}.")
-        return rgb
+        return rgb, None
 
 
 def _pose(row: dict[str, float], name: str) -> np.ndarray:
     """[4, 4] world_from_camera, z up."""
-    wxyz = np.array([row[key] for key in ("qw", "qx", "qy", "qz")])
-    if not wxyz.any():
-        raise InputError(f"The pose of frame {name} in odometry.csv has a quaternion of length 0.")
-    matrix = np.eye(4)
-    matrix[:3, :3] = matrix_from_quaternion(wxyz)
-    matrix[:3, 3] = [row[key] for key in "xyz"]
-    return Z_UP_FROM_Y_UP @ require_rigid(matrix, f"The pose of frame {name} in odometry.csv")
+    xyz, wxyz = (np.array([row[key] for key in keys]) for keys in ("xyz", ("qw", "qx", "qy", "qz")))
+    return Z_UP_FROM_Y_UP @ matrix_of(xyz, wxyz, f"The pose of frame {name} in odometry.csv")

@@ -22,10 +22,9 @@ from instascene_core.datasets.file_reader import (
     opencv_lens,
     size_of_first,
 )
-from instascene_core.datasets.pose_track import PoseTrack
+from instascene_core.datasets.pose_track import PoseTrack, matrix_of
 from instascene_core.datasets.text_files import numbers, read_rows
 from instascene_core.errors import InputError
-from instascene_core.transforms import matrix_from_quaternion, require_rigid
 
 DEPTH_UNIT = 1 / 5000  # metres
 TOLERANCE_S = 0.02  # between a colour image and its depth or pose
@@ -81,15 +80,13 @@ class TumReader(FileReader):
         track = PoseTrack(TOLERANCE_S)
         for words in read_rows(path, what):
             values = numbers(words, path, what)
-            if len(values) != 8 or not np.isfinite(values).all() or not values[4:].any():
+            if len(values) != 8 or not np.isfinite(values).all():
                 raise InputError(
                     f"{what} {path} has the line '{' '.join(words)[:80]}'; each is a stamp, a position and a "
                     "quaternion."
                 )
-            matrix = np.eye(4)
-            matrix[:3, :3] = matrix_from_quaternion(values[[7, 4, 5, 6]])
-            matrix[:3, 3] = values[1:4]
-            track.add(values[0], require_rigid(matrix, f"The pose of {values[0]:.6f} in {path}"))
+            pose = matrix_of(values[1:4], values[[7, 4, 5, 6]], f"The pose of {values[0]:.6f} in {path}")
+            track.add(values[0], pose)
         return track
 
     def _lens(self, files: list[Path]) -> LensModel:

@@ -9,8 +9,8 @@ from instascene_core.config import ExportConfig
 from instascene_core.export.asset import ObjectAsset
 from instascene_core.export.descriptions.model import StaticBox
 from instascene_core.export.models import SURFACE
-from instascene_core.export.object_files import export_object, require_exportable
-from instascene_core.export.object_loading import load_objects
+from instascene_core.export.object_files import COLLIDING, export_object, require_exportable
+from instascene_core.export.object_loading import load_objects, require_bodies
 from instascene_core.export.places import ObjectPlace, Places
 from instascene_core.export.room import room_from_json
 from instascene_core.export.scene_files import SCENE, PlacedAsset, WholeScene, write_scene
@@ -81,6 +81,8 @@ def export_elsewhere(
 
     Each of these folders is new, empty or of an earlier export, else InputError, before anything is written.
     """
+    if COLLIDING.intersection(config.formats):
+        require_bodies(saved, objects)
     room, places = saved_room(saved, config.friction), Places(to.absolute(), config.mesh_uri)
     for thing in objects:
         require_exportable(to / str(thing.instance_id), config)

@@ -5,6 +5,7 @@ file that is not of an earlier save.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,10 +21,11 @@ from instascene_core.config_file import config_with, flatten, settings_of
 from instascene_core.errors import InputError
 from instascene_core.export.asset import ObjectAsset
 from instascene_core.export.descriptions.model import StaticBox
+from instascene_core.export.known_physics import objects_elsewhere
 from instascene_core.export.object_facts import OBJECT_FRAME
 from instascene_core.export.object_files import write_object
 from instascene_core.export.object_layout import stale_collision
-from instascene_core.export.object_loading import load_object
+from instascene_core.export.object_loading import load_object, require_bodies
 from instascene_core.export.part_files import PartedMesh, write_parts
 from instascene_core.export.readme import README
 from instascene_core.export.room import room_of, room_to_json
@@ -60,6 +62,8 @@ from instascene_core.viewer.pictures import objects_picture, overview_picture
 from instascene_core.viewer.report import PICTURES, report_page
 from instascene_core.viewer.report.drawing import all_objects_pictures, objects_pictures, scene_pictures
 
+logger = logging.getLogger(__name__)
+
 
 def save_scene(
     scene: Scene,
@@ -79,6 +83,9 @@ def save_scene(
     when there is nothing to save yet.
     """
     gaussians = scene.require_gaussians()
+    ids = [] if scene.instances is None else [i.id for i in scene.instances.instances]
+    if sentence := objects_elsewhere(scene.config.export.physics.file, ids):
+        logger.warning("%s", sentence)
     scene.state.posed_frame()  # NotReadyError where none is left
     folder, origin = Path(folder), scene.origin
     _require_apart(origin.get("source", ""), folder)
@@ -219,10 +226,11 @@ def export_saved(
 ) -> None:
     """Write objects of a saved scene in `config.formats`, beside the formats that are there.
 
-    frames: see `write_object`.  Raises InputError for an unknown format, and where there is no saved scene or
-    it cannot be written.
+    frames: see `write_object`.  Raises InputError for an unknown format, where an object's convex bodies are
+    lost, and where there is no saved scene or it cannot be written.
     """
     folder = Path(folder)
+    require_bodies(folder, objects)
     with _changing(folder) as change:
         assets = write_objects(objects, change.staging, folder, readable(config), frames)
         for thing in objects:
@@ -281,8 +289,8 @@ def _missing_pictures(folder: Path) -> dict[str, bytes]:
 
 
 def readable(config: ExportConfig) -> ExportConfig:
-    """With the PLY among the formats: `load_objects` reads a saved scene's meshes from it."""
-    return replace(config, formats=tuple(dict.fromkeys(("ply", *config.formats))))
+    """With PLY and convex bodies among the formats: `load_objects` reads a saved scene from them."""
+    return replace(config, formats=tuple(dict.fromkeys(("ply", "collision", *config.formats))))
 
 
 def saved_export_config(folder: Path) -> ExportConfig:
