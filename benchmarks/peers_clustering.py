@@ -92,7 +92,7 @@ def true_objects(points: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
     A frame shows a point that projects into it at the depth it measured, so what a method makes of blending
     weights does not decide.
     """
-    count = 1 + max(int(frame.require_labels().max()) for frame in frames)
+    count = 1 + max(0, *(int(frame.require_labels().max()) for frame in frames))
     votes = np.zeros((len(points), count), dtype=np.int32)
     for frame in frames:
         at = frame.locate(points)
@@ -139,7 +139,8 @@ def peer(case: Case, count: int, driver: str, checkout: Path) -> Found:
             source,
             points=case.gaussians.means.numpy().astype(np.float64) * scale,
             labels=np.stack([np.maximum(case.masks[i], 0) for i in chosen]).astype(np.int32),
-            depth=np.stack([frame.depth for frame in frames]).astype(np.float32) * np.float32(scale),
+            depth=np.stack([frame.require_depth() for frame in frames]).astype(np.float32)
+            * np.float32(scale),
             poses=poses,
             intrinsics=np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
             pairs=np.concatenate(pairs),
