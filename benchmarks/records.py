@@ -14,6 +14,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 WHOLE = ""  # in place of the name of a list: the file is one row
 DECOMPOSITION = tuple(f"{CORE}.{step}" for step in ("segmentation", "association", "features"))
 COMPLETION = (f"{CORE}.completion",)
+PEERS = ("mask_clustering", "insta_scene")  # drivers, run in processes of their own
 JOINT = (f"{CORE}.completion.priors.multiview.joint",)  # which renders; off where shapes are measured
 
 
@@ -47,6 +48,16 @@ RECORDS: dict[str, dict[str, Rows]] = {
     "streaming_memory": {"long": _streaming},
     "memory": {WHOLE: _rows("memory")},
     "association": dict.fromkeys(("runs", "oracle", "growth"), _association),
+    "peers": {
+        "clustering": Rows(
+            Sources(
+                (f"{BENCHMARKS}.peers_clustering", *(f"{BENCHMARKS}.drivers.{name}" for name in PEERS)),
+                COMPLETION,
+            ),
+            ("method", "frames"),
+        ),
+        "splatting": _rows("peers_splatting", identity=("method", "iterations")),
+    },
     "growth": {"runs": _rows("growth", identity=("axis", "value"))},
     "decomposition": {
         name: _rows("decomposition", COMPLETION, ("scene", "masks", "depth", *keys))

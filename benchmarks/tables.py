@@ -14,6 +14,7 @@ from benchmarks.grasp_tables import grasping
 from benchmarks.growth_tables import association, growth
 from benchmarks.markdown import millimetres, number, place, table
 from benchmarks.part_tables import parts
+from benchmarks.peers_tables import peers
 from benchmarks.points_tables import points
 from benchmarks.provenance import UNKNOWN, commit
 from benchmarks.records import MARKS, OUTDATED, RESULTS, UNRECORDED, mark_of, rows_of
@@ -358,6 +359,7 @@ SECTIONS: dict[str, Callable[[dict], str]] = {
     "batch": batch,
     "flat": flat,
     "association": association,
+    "peers": peers,
     "growth": growth,
     "decomposition": decomposition,
     "points": points,

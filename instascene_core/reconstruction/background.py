@@ -31,16 +31,35 @@ class BackgroundColor:
         """Starts from `color` [3], or from what the frames show where they have no depth."""
         start = torch.from_numpy(_usual_color(frames)) if color is None else color.float().clone()
         self.color = start.to(device)  # [3] float32, changed in place
-        self._gradient = torch.zeros_like(self.color)
-        self.color.grad = self._gradient
-        self._adam = torch.optim.Adam([self.color], lr=learning_rate)
+        self._adam = _Adam(self.color, learning_rate)
 
     @torch.no_grad()
     def step(self, gradient: torch.Tensor, alpha: torch.Tensor) -> None:
         """Learn from dL/d color [H, W, 3] of an image with coverage alpha [H, W]."""
-        self._gradient.copy_(weighted_sum(1 - alpha, gradient))
-        self._adam.step()
+        self._adam.step(weighted_sum(1 - alpha, gradient))
         self.color.clamp_(0, 1)
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015) of one tensor; on the CPU the bits of `torch.optim.Adam`.
+
+    Making torch's own takes a second: it loads torch's compiler.
+    """
+
+    _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, values: torch.Tensor, learning_rate: float) -> None:
+        self._values, self._rate, self._steps = values, learning_rate, 0
+        self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
+
+    def step(self, gradient: torch.Tensor) -> None:
+        """Change the values in place."""
+        self._steps += 1
+        self._mean.lerp_(gradient, 1 - self._BETA1)
+        self._square.mul_(self._BETA2).addcmul_(gradient, gradient, value=1 - self._BETA2)
+        spread = self._square.sqrt() / (1 - self._BETA2**self._steps) ** 0.5 + self._EPSILON
+        rate = self._rate / (1 - self._BETA1**self._steps)
+        self._values.addcdiv_(self._mean, spread, value=-rate)
 
 
 def weighted_sum(weights: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

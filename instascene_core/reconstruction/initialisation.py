@@ -11,6 +11,7 @@ from instascene_core.gaussians import GaussianModel, gaussians_from_points
 from instascene_core.geometry import SurfacePoints
 from instascene_core.geometry.depth_maps import normals_from_depth
 from instascene_core.progress import ProgressCallback, no_progress
+from instascene_core.threads import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def back_project_frames(frames: list[Frame]) -> SurfacePoints:
     with_depth = [frame for frame in frames if frame.depth is not None]
     pixels = sum(frame.depth.size for frame in frames if frame.depth is not None)
     stride = max(1, int(np.ceil(np.sqrt(pixels / _MAX_SAMPLES))))
-    parts = [back_project(frame, stride, offset=i) for i, frame in enumerate(with_depth)]
+    numbered = list(enumerate(with_depth))
+    parts = list(side_by_side(lambda item: back_project(item[1], stride, offset=item[0]), numbered))
     if sum(len(part) for part in parts) < 10:
         raise InputError("The frames' depth images show no surface: they are empty, zero or only noise.")
     return SurfacePoints.joined(parts)

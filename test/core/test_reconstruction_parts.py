@@ -195,6 +195,22 @@ def test_exposure_is_learned_and_leaves_the_mean_alone():
     assert model.log_gains.mean(dim=0).abs().max() < 1e-6
 
 
+def test_the_background_learns_as_torch_has_it():
+    """To the bit: Adam of our own stands in for one that takes a second to load."""
+    generator = torch.Generator().manual_seed(3)
+    background = BackgroundColor([], learning_rate=0.01, color=torch.tensor([0.2, 0.5, 0.8]))
+    expected = background.color.clone().requires_grad_()
+    adam = torch.optim.Adam([expected], lr=0.01)
+    for _ in range(50):
+        gradient = torch.randn(1, 1, 3, generator=generator)
+        background.step(gradient, torch.zeros(1, 1))
+        expected.grad = gradient[0, 0].clone()
+        adam.step()
+        with torch.no_grad():
+            expected.clamp_(0, 1)
+        assert torch.equal(background.color, expected.detach())
+
+
 def test_background_follows_what_shines_through():
     camera = PinholeCamera(8, 6, 7.0, 7.0, 4.0, 3.0)
     frame = Frame("a", 0.0, camera, np.eye(4), np.full((6, 8, 3), 77, dtype=np.uint8))
