@@ -1,6 +1,7 @@
 """The merge tree, what is known of its nodes, and the choice of objects among them."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ from instascene_core.segmentation.fused_surface.objectness import (
 )
 from instascene_core.segmentation.fused_surface.tree import MergeTree, merge_tree
 from instascene_core.segmentation.graph import Links, join
-from instascene_core.training.segmenter.evidence import gather_scene
+from instascene_core.training.segmenter import judges
+from instascene_core.training.segmenter.contacts import ContactTraining
+from instascene_core.training.segmenter.evidence import gather_scene, write_scene
 from instascene_core.training.segmenter.objectness import (
     ObjectnessTraining,
     part_iou,
@@ -166,6 +169,24 @@ def test_training_finds_objects_that_a_threshold_does_not_know(scenes, tmp_path)
     examples = [tree_example(scene, load_contact_model(), SURFACE, 1.0) for scene in scenes]
     learned, oracle = (scores_of(m, examples, 0.5, 80) for m in (model, None))
     assert oracle["miou"] >= learned["miou"] > 0.6 and learned["precision"] > 0.7, (learned, oracle)
+
+
+def test_judges_are_trained_from_files_and_a_contact_model_can_be_kept(scenes, tmp_path, monkeypatch):
+    for index, scene in enumerate([*scenes, None]):  # an empty file is a scene without objects
+        write_scene(tmp_path / f"scene_{index:05d}.npz", scene)
+    few = partial(ObjectnessTraining, steps=5, width=4, members=1, prejudices=(1.0,))
+    monkeypatch.setattr(judges.objectness, "ObjectnessTraining", few)
+    monkeypatch.setattr(judges.contacts, "ContactTraining", partial(ContactTraining, steps=5, width=4))
+    both, one = tmp_path / "both", tmp_path / "one"
+    for folder in (both, one):
+        folder.mkdir()
+    judges.train(tmp_path, both, scenes=len(scenes) + 1)
+    judges.train(tmp_path, one, scenes=len(scenes) + 1, kept=both / "contacts.safetensors")
+    assert load_contact_model(both / "contacts.safetensors")
+    assert [path.name for path in one.iterdir()] == ["objectness.safetensors"]
+    judged = [load_objectness_model(folder / "objectness.safetensors") for folder in (both, one)]
+    nodes = np.random.default_rng(0).normal(size=(9, NUM_NODE_FEATURES))
+    np.testing.assert_array_equal(*(model.expected_iou(nodes) for model in judged))
 
 
 def test_one_print_has_one_palette_and_two_prints_have_two():

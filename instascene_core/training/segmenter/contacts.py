@@ -1,7 +1,7 @@
 """Training of the contact model: which pairs of patches are two objects."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +36,9 @@ def examples(
 
 
 def train(
-    scenes: Sequence[SceneEvidence], held_back: Sequence[SceneEvidence], config: ContactTraining
+    scenes: Iterable[SceneEvidence], held_back: Iterable[SceneEvidence], config: ContactTraining
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """(weights of a ContactModel, scores on the scenes held back)."""
+    """(weights of a ContactModel, scores on the scenes held back); each scene is looked at once."""
     rng = np.random.default_rng([config.seed, 3])
     x, y, _ = (np.concatenate(part) for part in zip(*(examples(s, config, rng) for s in scenes), strict=True))
     state = fit_perceptron(x, y, None, config)

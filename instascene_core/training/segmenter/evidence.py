@@ -93,6 +93,12 @@ def write_scene(path: Path, scene: SceneEvidence | None) -> None:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType] names are free
 
 
+def shows_objects(path: Path) -> bool:
+    """Whether `write_scene` had a scene to write there."""
+    with np.load(path, allow_pickle=False) as file:
+        return "patch" in file
+
+
 def read_scene(path: Path) -> SceneEvidence | None:
     """What `write_scene` wrote."""
     with np.load(path, allow_pickle=False) as file:

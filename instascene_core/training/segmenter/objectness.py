@@ -5,7 +5,7 @@ expected worth of the objects that are chosen by what it says (`cuts`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,13 +71,13 @@ def tree_example(
 
 
 def train(
-    scenes: Sequence[SceneEvidence],
-    held_back: Sequence[SceneEvidence],
+    scenes: Iterable[SceneEvidence],
+    held_back: Iterable[SceneEvidence],
     contacts: ContactModel,
     surface: FusedSurfaceConfig,
     config: ObjectnessTraining,
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """(weights of an ObjectnessModel, scores on the scenes held back)."""
+    """(weights of an ObjectnessModel, scores on the scenes held back); each scene is looked at once."""
     trees = [tree_example(s, contacts, surface, p) for s in scenes for p in config.prejudices]
     logger.info("%d nodes of %d trees", sum(len(tree.iou) for tree in trees), len(trees))
     state: dict[str, np.ndarray] = {}
