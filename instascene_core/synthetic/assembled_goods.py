@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, frame_at, hull
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import arc, frame_at, hull
 from instascene_core.synthetic.draws import (
     LIQUID,
     PAPER,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, frame_along, frame_at
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import frame_along, frame_at
 from instascene_core.synthetic.draws import (
     PROUD,
     TOOL,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, disk
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import arc, disk
 from instascene_core.synthetic.draws import (
     LIQUID,
     POTTERY,

@@ -14,24 +14,29 @@ from numpy.typing import ArrayLike
 
 from instascene_core.geometry import TriangleMesh
 from instascene_core.synthetic.anatomy import RIM, THINNEST_RIM, Anatomy, Band
+from instascene_core.synthetic.bodies import (
+    AROUND,
+    LooseParts,
+    frame_along,
+    frame_at,
+    hull,
+    outer_shell,
+    rings_of,
+    tube_body,
+    tube_rings,
+    turned_body,
+    wall_parts,
+    with_round_ends,
+)
 from instascene_core.synthetic.lathe import hollow_body, on_axis
 from instascene_core.synthetic.solids import Piece, Solid, convex_slices, ring, sphere_points
 
-AROUND, AROUND_THIN = (
-    48,
-    24,
-)  # segments around an axis: 0.2 % of the radius off a circle
-THIN = 0.013  # metres of radius up to which the fewer are enough
+THIN, AROUND_THIN = 0.013, 24  # metres of radius up to which so few segments around an axis are enough
 SIDES = 12  # segments around a bent tube
-SECTORS = 10  # collision parts around a wall
 BEND = 1.5e-3  # metres a collision part may leave an outline
 EYE = np.eye(4)
 TRIES = 8  # random proportions whose parts do not meet are drawn anew
 UNTEXTURED = ("plain", "rubber", "metal")  # how they wrap does not show
-
-
-class LooseParts(ValueError):
-    """The parts of an assembly do not hang together."""
 
 
 @dataclass(frozen=True)
@@ -45,112 +50,6 @@ class _Look:
 def material_of(paint: str) -> str:
     """The material of a paint: "plain2" is another colour of "plain"."""
     return paint.rstrip("0123456789")
-
-
-def frame_along(start: ArrayLike, end: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> np.ndarray:
-    """[4, 4] object_from_piece with the origin at `start`, z toward `end`, x as near to `up` as can be."""
-    start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-    z = (end - start) / np.linalg.norm(end - start)
-    hint = np.asarray(up, dtype=float)
-    if abs(hint @ z) > 0.95 * np.linalg.norm(hint):
-        hint = np.array([1.0, 0.0, 0.0]) if abs(z[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
-    x = hint - (hint @ z) * z
-    x /= np.linalg.norm(x)
-    frame = np.eye(4)
-    frame[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
-    frame[:3, 3] = start
-    return frame
-
-
-def frame_at(position: ArrayLike, axis: int = 2, degrees: float = 0.0) -> np.ndarray:
-    """[4, 4] object_from_piece at `position` [3], turned by `degrees` about a coordinate axis."""
-    angle, frame = np.radians(degrees), np.eye(4)
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    frame[a, a] = frame[b, b] = np.cos(angle)
-    frame[a, b], frame[b, a] = -np.sin(angle), np.sin(angle)
-    frame[:3, 3] = position
-    return frame
-
-
-def arc(centre: ArrayLike, radius: ArrayLike, start: float, end: float, count: int) -> np.ndarray:
-    """[count, 3] points of an ellipse in the x-z plane, angles in degrees from +x toward +z."""
-    angle = np.radians(np.linspace(start, end, count))
-    a, b = np.broadcast_to(radius, 2)
-    return np.asarray(centre) + np.stack([a * np.cos(angle), 0 * angle, b * np.sin(angle)], axis=1)
-
-
-def hull(points: np.ndarray):
-    """The convex body around points [N, 3]."""
-    import manifold3d
-
-    return manifold3d.Manifold.hull_points(np.ascontiguousarray(points, dtype=np.float64))
-
-
-def body_of(vertices: np.ndarray, triangles: np.ndarray):
-    """A manifold3d body from a closed surface."""
-    import manifold3d
-
-    mesh = manifold3d.Mesh64(
-        np.ascontiguousarray(vertices, dtype=np.float64), np.ascontiguousarray(triangles, dtype=np.uint64)
-    )
-    return manifold3d.Manifold(mesh)
-
-
-def disk(radius: float, low: float, high: float):
-    """A cylinder around z as a cutter."""
-    import manifold3d
-
-    return manifold3d.Manifold.cylinder(high - low, radius, radius, AROUND).translate([0.0, 0.0, low])
-
-
-def turned_body(outline: np.ndarray, around: int = AROUND):
-    """The solid of revolution with the closed outline [K, 2] (radius, height)."""
-    import manifold3d
-
-    x, y = outline.T
-    if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0:  # manifold3d takes counter-clockwise outlines
-        outline = outline[::-1]
-    return manifold3d.CrossSection([np.ascontiguousarray(outline)]).revolve(around)
-
-
-def tube_rings(path: np.ndarray, radius: ArrayLike, sides: int, closed: bool, up: ArrayLike) -> np.ndarray:
-    """[N, sides, 3] rings around a path [N, 3]; radius is a number, [N] or [N, 2] (along `up`, across)."""
-    radius = np.asarray(radius, dtype=float)
-    radius = np.broadcast_to(radius[:, None] if radius.ndim == 1 else radius, (len(path), 2))
-    ahead = np.roll(path, -1, axis=0) - path
-    before = path - np.roll(path, 1, axis=0)
-    unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (ahead, before)]
-    tangent = unit[0] + unit[1]
-    if not closed:
-        tangent[0], tangent[-1] = ahead[0], before[-1]
-    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    angle = np.arange(sides) * (2 * np.pi / sides)
-    across = frame_along(np.zeros(3), tangent[0], up)[:3, 0]
-    rings = np.empty((len(path), sides, 3))
-    for i, t in enumerate(tangent):
-        across = across - (across @ t) * t
-        across /= np.linalg.norm(across)
-        other = np.cross(t, across)
-        circle = (
-            np.cos(angle)[:, None] * radius[i, 0] * across + np.sin(angle)[:, None] * radius[i, 1] * other
-        )
-        rings[i] = path[i] + circle
-    return rings
-
-
-def tube_body(rings: np.ndarray, closed: bool):
-    """The body whose surface runs through rings [N, sides, 3]."""
-    count, sides = rings.shape[:2]
-    i = np.arange(count if closed else count - 1)[:, None] * sides
-    j = np.arange(sides)
-    a, b = i + j, i + (j + 1) % sides
-    c, d = (a + sides) % (count * sides), (b + sides) % (count * sides)
-    triangles = [np.stack([a, b, d], axis=-1).reshape(-1, 3), np.stack([a, d, c], axis=-1).reshape(-1, 3)]
-    if not closed:
-        j, last = np.arange(1, sides - 1), (count - 1) * sides
-        triangles.append(np.stack([0 * j, j + 1, j], axis=1))
-        triangles.append(np.stack([last + 0 * j, last + j, last + j + 1], axis=1))
-    return body_of(rings.reshape(-1, 3), np.concatenate(triangles))
 
 
 class Assembly:
@@ -264,7 +163,7 @@ class Assembly:
         closed = on_axis(np.asarray(outline, dtype=float))
         around = AROUND if closed[:, 0].max() > THIN else AROUND_THIN
         parts = [
-            np.concatenate([ring(r, z, 16) for r, z in _rings_of(s)]) for s in convex_slices(closed, BEND)
+            np.concatenate([ring(r, z, 16) for r, z in rings_of(s)]) for s in convex_slices(closed, BEND)
         ]
         return self.add(turned_body(closed, around), parts, paint, frame, "cylinder")
 
@@ -284,7 +183,7 @@ class Assembly:
         radii = radii[:, None] if radii.ndim == 1 else radii
         radii = np.broadcast_to(radii, (len(way), 2)).copy()
         if round_ends and not closed:
-            way, radii = _with_round_ends(way, radii)
+            way, radii = with_round_ends(way, radii)
         rings = tube_rings(way, radii, SIDES, closed, up)
         count = len(rings)
         ends = np.linspace(0, count if closed else count - 1, parts + 1).round().astype(int)
@@ -308,7 +207,7 @@ class Assembly:
         move = np.ascontiguousarray(frame[:3])
         cavity = self._marked(turned_body(lid).transform(move), inside or paint, frame, "cylinder")
         full = np.vstack([outer, [0.0, top]])
-        self.add(turned_body(full), _shell_parts(outer, inner, rows, floor), paint, frame, "cylinder")
+        self.add(turned_body(full), wall_parts(outer, inner, rows, floor), paint, frame, "cylinder")
         if self._names[self._part] == "body":
             self._bands.append(Band(self._part, len(self._names), frame, top - max(RIM * top, THINNEST_RIM)))
             self._names.append("rim")
@@ -348,7 +247,7 @@ class Assembly:
         triangles = np.array(mesh.tri_verts, dtype=np.int32)
         ends = np.asarray(mesh.run_index, dtype=int) // 3
         source = np.repeat(np.asarray(mesh.run_original_id), np.diff(ends))
-        kept = _main_shell(vertices, triangles)
+        kept = outer_shell(vertices, triangles)
         triangles, source = triangles[kept], source[kept]
         if not kept.all():
             used, index = np.unique(triangles, return_inverse=True)
@@ -381,61 +280,6 @@ class Assembly:
             mesh = TriangleMesh(local, index.reshape(-1, 3).astype(np.int32))
             pieces.append(Piece(mesh, frame, look.mapping, look.paint))
         return tuple(pieces)
-
-
-def _rings_of(points: np.ndarray) -> np.ndarray:
-    """[K, 2] radius and height of the rings that a convex slice consists of."""
-    flat = np.column_stack([np.hypot(points[:, 0], points[:, 1]), points[:, 2]]).round(7)
-    return np.unique(flat, axis=0)
-
-
-def _with_round_ends(path: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The path with shrinking rings beyond both ends."""
-    angle = np.radians([35.0, 65.0, 82.0])
-    for end in (0, -1):
-        outward = path[end] - path[1 if end == 0 else -2]
-        outward /= np.linalg.norm(outward)
-        more = path[end] + np.sin(angle)[:, None] * radius[end].min() * outward
-        less = np.cos(angle)[:, None] * radius[end]
-        if end == 0:
-            path, radius = np.vstack([more[::-1], path]), np.vstack([less[::-1], radius])
-        else:
-            path, radius = np.vstack([path, more]), np.vstack([radius, less])
-    return path, radius
-
-
-def _shell_parts(outer: np.ndarray, inner: np.ndarray, rows: int, floor: float) -> list[np.ndarray]:
-    """Collision parts of a vessel: a floor, then `rows` times SECTORS pieces of wall."""
-    base = float(np.interp(floor, outer[1:, 1], outer[1:, 0]))
-    parts = [np.concatenate([ring(outer[1, 0], outer[0, 1], 24), ring(base, floor, 24)])]
-    ends = np.linspace(1, len(outer) - 1, rows + 1).round().astype(int)
-    for a, b in itertools.pairwise(ends):
-        corners = np.vstack([outer[a : b + 1], inner[[a, b]]])
-        for sector in range(SECTORS):
-            angles = (sector + np.linspace(0.0, 1.0, 4)) * (2 * np.pi / SECTORS)
-            r, z = corners[:, :1], corners[:, 1:]
-            xyz = np.stack([r * np.cos(angles), r * np.sin(angles), z + 0 * angles], axis=-1)
-            parts.append(xyz.reshape(-1, 3))
-    return parts
-
-
-def _main_shell(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """[F] bool: the triangles of the outer surface; enclosed hollows are dropped, loose parts an error."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(vertices)
-    edges = np.concatenate([triangles[:, :2], triangles[:, 1:]])
-    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(n, n))
-    _, shell = connected_components(graph, directed=False)
-    of_triangle = shell[triangles[:, 0]]
-    corners = vertices[triangles]
-    volume = np.bincount(
-        of_triangle, np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])), n
-    )
-    if (volume > 1e-12).sum() != 1:
-        raise LooseParts(f"{int((volume > 1e-12).sum())} loose parts")
-    return of_triangle == volume.argmax()
 
 
 def whole(make: Callable[[np.random.Generator], Solid]) -> Callable[[np.random.Generator], Solid]:

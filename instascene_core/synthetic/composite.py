@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, frame_along, hull
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import arc, frame_along, hull
 from instascene_core.synthetic.draws import chance
 from instascene_core.synthetic.lathe import smooth_profile
 from instascene_core.synthetic.solids import Solid

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, frame_along, frame_at
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import arc, frame_along, frame_at
 from instascene_core.synthetic.draws import LIQUID, PLASTIC, TOOL, pick
 from instascene_core.synthetic.lathe import smooth_profile
 from instascene_core.synthetic.solids import Solid

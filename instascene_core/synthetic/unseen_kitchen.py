@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, disk, frame_at
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import arc, disk, frame_at
 from instascene_core.synthetic.draws import PLASTIC, POTTERY, TOOL, pick
 from instascene_core.synthetic.lathe import smooth_profile
 from instascene_core.synthetic.solids import Solid

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from instascene_core.synthetic.assembly import Assembly, arc, frame_at
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import arc, frame_at
 from instascene_core.synthetic.draws import PLASTIC, TOOL, TOY, pick
 from instascene_core.synthetic.solids import Solid
 

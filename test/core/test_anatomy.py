@@ -16,7 +16,8 @@ from instascene_core.synthetic.anatomy import (
     part_levels,
     whole_body,
 )
-from instascene_core.synthetic.assembly import Assembly, hull
+from instascene_core.synthetic.assembly import Assembly
+from instascene_core.synthetic.bodies import hull
 from instascene_core.synthetic.household import ALL_KINDS, make
 
 CUBE = np.array(list(itertools.product((0.0, 0.1), repeat=3)))

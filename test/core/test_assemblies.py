@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 
 from instascene_core.synthetic import SyntheticConfig, generate_scene
 from instascene_core.synthetic.assemblies import ASSEMBLIES
-from instascene_core.synthetic.assembly import Assembly, LooseParts, disk, material_of
+from instascene_core.synthetic.assembly import Assembly, material_of
+from instascene_core.synthetic.bodies import LooseParts, disk
 from instascene_core.synthetic.household import KINDS, make
 from instascene_core.synthetic.materials import MATERIALS, material_texture, piece_textures
 from instascene_core.synthetic.textures import Texture
