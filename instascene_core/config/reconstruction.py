@@ -12,7 +12,7 @@ class ReconstructionConfig:
 
     # What trains: "auto" takes a CUDA GPU where gsplat and one are there, else the CPU
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    iterations: Count = 1200  # one view each
+    iterations: Count = 800  # one view each
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
     seed: Seed = 0  # of the order of the views and of new Gaussians
     # Memory: training starts with `gaussians_per_pixel` × pixels of a training image, may grow by a
@@ -33,15 +33,17 @@ class ReconstructionConfig:
     # Adam; the means' rate is relative to the typical depth of the scene and decays exponentially
     means_lr: Rate = 1.6e-4
     means_lr_final_share: Share = 0.02  # of the rate, at the end of the run
-    quaternions_lr: Rate = 1e-3  # of the disks' rotations
-    scales_lr: Rate = 5e-3  # of the logarithms of their sizes
-    opacities_lr: Rate = 0.05  # of the logits of their opacities
-    sh_lr: Rate = 2.5e-3  # of their colours
+    quaternions_lr: Rate = 2e-3  # of the disks' rotations
+    scales_lr: Rate = 0.01  # of the logarithms of their sizes
+    opacities_lr: Rate = 0.1  # of the logits of their opacities
+    sh_lr: Rate = 5e-3  # of their colours
+    lr_decays_from: Share = 0.6  # fraction of the run from which these four decay exponentially ...
+    lr_final_share: Share = 0.1  # ... to this share at its end
     sh_degree: int = 1  # of the spherical harmonics: 0 = the same colour from everywhere
     # Densification
     # "budgeted" holds the maximum, "gradient" is the paper's
     densification: Literal["budgeted", "gradient"] = "budgeted"
-    refine_every: Count = 100  # iterations
+    refine_every: Count = 60  # iterations
     refine_until: Share = 0.7  # fraction of the run
     densify_growth: Share = 0.1  # share added a refinement (budgeted)
     densify_gradient: float = 2e-4  # pull above which a Gaussian is densified (gradient)
@@ -58,6 +60,7 @@ class ReconstructionConfig:
     # Pose refinement, for poses some pixels off; exact ones lose a little.  Lengths are relative to the
     # typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
+    pose_iterations: Count = 1200  # in place of `iterations`: a pose moves only when its frame's turn comes
     pose_start: Share = 0.1  # fraction of the run before which poses stay as given
     pose_rotation_lr: Rate = 4e-3  # radians
     pose_translation_lr: Rate = 6e-3  # over the typical depth
