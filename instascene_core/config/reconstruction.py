@@ -72,12 +72,12 @@ class ReconstructionConfig:
     # polish finishes the scene once it is asked for.
     online_fraction: Share = 0.25  # the moment of a run at which all schedules stand meanwhile
     online_iterations: Count = 40  # optimised per frame at most, then the model waits for more
-    online_least_share: Share = 0.4  # of them, made up for before a polish
+    online_least_share: Share = 0.3  # of them, made up for before a polish
     online_window: Count = 8  # newest frames ...
     online_newest_share: Share = 0.5  # ... that get this share of the iterations
     online_fine_share: Share = 0.6  # of the iterations at full resolution, the others at half
     online_density: float = 0.15  # Gaussians per unexplained pixel, over gaussians_per_pixel
     polish_begin: Share = 0.4  # fraction of a run that a polish starts at
     polish_iterations: Count = 700  # at most ...
-    polish_time_s: float = 8.0  # ... or this long; 0 = all of them ...
-    polish_least: int = 200  # ... but not fewer, however slow the machine
+    polish_time_s: float = 4.0  # ... or this long; 0 = all of them ...
+    polish_least: int = 100  # ... but not fewer, however slow the machine
