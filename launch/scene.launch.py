@@ -152,7 +152,7 @@ def recording(value: dict[str, str], name: str) -> str:
 
 
 def mistyped(given: Iterable[str]) -> list[str]:
-    """A sentence for each launch argument that is none, but nearly; others may be a launch file's around it."""
+    """A sentence for each argument that is nearly one of ours; others may be of a launch file around."""
     known = [name for name, _, _ in ARGUMENTS]
     close = {name: difflib.get_close_matches(name, known, 1, 0.6) for name in given if name not in known}
     return [
