@@ -65,7 +65,7 @@ PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 TOPICS = ("rgb", "camera_info", "depth", "depth_info", "pose", "masks", "valid", "ignore_image")
-NAME = re.compile(r"[/~]?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+NAME = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 # Arguments that are parameters of scene_node of the same name.
 PARAMETERS = ("depth_transport", "ignore", "pose_source", "map_frame", "data_dir")
