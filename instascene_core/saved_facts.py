@@ -165,6 +165,26 @@ class SceneFacts:
     checksums_sha256: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class AccuracyRowFacts:
+    name: str
+    volume_iou: float
+    instance_id: int | None = None
+    observed_offset: float | None = None  # metres; no number where nothing was found
+
+
+@dataclass(frozen=True)
+class AccuracyFacts:
+    objects: tuple[AccuracyRowFacts, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricsFacts:
+    """As much of metrics.json as tables and reports take apart."""
+
+    accuracy: AccuracyFacts | None = None
+
+
 def read_object_facts(folder: Path) -> dict[str, Any]:
     """object.json of an object's folder.  InputError where an entry is missing or of another type."""
     path = folder / "object.json"
@@ -182,8 +202,12 @@ def read_scene_facts(folder: Path, kind: type = SceneFacts) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """metrics.json of a saved scene; InputError where there is none, to be asked before the long work."""
-    return read_json_object(folder / "metrics.json", f"There is no finished run in {folder}:")
+    """metrics.json of a saved scene; InputError where there is none, or a damaged one, to be asked before the
+    long work."""
+    path = folder / "metrics.json"
+    metrics = read_json_object(path, f"There is no finished run in {folder}:")
+    require_facts(metrics, MetricsFacts, f"{path} does not hold what was measured")
+    return metrics
 
 
 def require_facts(facts: dict[str, Any], kind: type, where: str) -> None:

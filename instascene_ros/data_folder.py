@@ -14,6 +14,8 @@ def folder_under(data_folder: Path, name: str, default: str = "scene") -> Path:
             f"The name '{name}' must be a folder name under the node's data_dir, "
             "without '..' or a leading '/'."
         )
+    if not name.isprintable():
+        raise InputError(f"The name {name!r} must be of letters that can be printed.")
     if any(part.startswith(".") for part in parts):
         raise InputError(f"The name '{name}' must not begin with a dot.")
     folder = data_folder.joinpath(*parts)

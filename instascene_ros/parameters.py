@@ -25,7 +25,7 @@ from instascene_core.corrections import Corrections
 from instascene_core.errors import InputError
 from instascene_ros.changeable import takes_effect
 
-# Seconds; beyond a month the clocks of Python and rclpy overflow.
+# Seconds; the clocks of Python and rclpy overflow far beyond.
 Patience = Annotated[float, Range(0, 1e6)]
 Period = Annotated[float, Range(1e-3, 3600)]
 TOPIC = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)  # a relative name

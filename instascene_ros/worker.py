@@ -21,6 +21,8 @@ from instascene_ros.error_log import ErrorLog, describe
 
 logger = logging.getLogger(__name__)
 
+LONGEST_WAIT_S = 1e6  # beyond, the clocks of Python overflow
+
 
 class JobTimeout(InputError):
     """The job did not finish in the time the caller wanted to wait (it goes on)."""
@@ -55,7 +57,7 @@ class Job:
     def result(self, timeout_s: float) -> Any:
         """What the function returned; raises what it raised, or JobTimeout."""
         try:
-            return self.future.result(timeout_s)
+            return self.future.result(min(timeout_s, LONGEST_WAIT_S))
         except FutureTimeout as error:
             if self.future.done():  # the function itself raised TimeoutError
                 raise

@@ -8,7 +8,10 @@ ros2 launch instascene scene.launch.py config:=realsense.yaml use_sim_time:=true
 A `config` is a path, or the name of a file in the package's config folder.
 """
 
+import difflib
 import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,10 @@ ARGUMENTS = (
 # What Fast DDS reads its profile from: until Jazzy, and from Kilted on.
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+TOPICS = ("rgb", "camera_info", "depth", "depth_info", "pose", "masks", "valid", "ignore_image")
+NAME = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
 # Arguments that are parameters of scene_node of the same name.
 PARAMETERS = ("depth_transport", "ignore", "pose_source", "map_frame", "data_dir")
 
@@ -75,23 +82,90 @@ def config_file(name: str, share: Path) -> Path:
 
 
 def configured(files: list[str], parameter: str) -> Any:
-    """What parameter files of nodes say, the last one first."""
-    for file in reversed(files):
-        for node in (yaml.safe_load(Path(file).read_text()) or {}).values():
-            if parameter in node.get("ros__parameters", {}):
-                return node["ros__parameters"][parameter]
-    raise RuntimeError(f"No configuration names '{parameter}'.")
+    """What parameter files of nodes say, the last one first; RuntimeError for a file that is none."""
+    found = [named for file in files for named in parameters_in(file) if parameter in named]
+    if not found:
+        raise RuntimeError(f"No configuration names '{parameter}'.")
+    return found[-1][parameter]
 
 
-def is_true(text: str) -> bool:
-    return text.strip().lower() in ("true", "1", "yes", "on")
+def parameters_in(file: str) -> list[dict]:
+    """What a parameter file of nodes gives each node that it names."""
+    try:
+        content = yaml.safe_load(Path(file).read_text()) or {}
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise RuntimeError(f"The configuration {file} is not valid YAML{where}.") from None
+    found = list(blocks_of(content))
+    if content and not found:
+        raise RuntimeError(
+            f"The configuration {file} is none of a ROS node; settings go below `/**:`, `ros__parameters:`."
+        )
+    return found
+
+
+def blocks_of(content: Any) -> Iterator[dict]:
+    """The mappings below every `ros__parameters`, however deep namespaces are nested."""
+    for name, inner in content.items() if isinstance(content, dict) else ():
+        if name == "ros__parameters":
+            yield inner if isinstance(inner, dict) else {}
+        else:
+            yield from blocks_of(inner)
+
+
+def is_true(value: dict[str, str], name: str) -> bool:
+    """Of an argument that is true or false; RuntimeError for any other word."""
+    word = value[name].strip().lower()
+    if word not in (*TRUE, *FALSE):
+        raise RuntimeError(f"{name}:={value[name]} is neither true nor false.")
+    return word in TRUE
+
+
+def rate_of(text: str) -> float:
+    """Frames per second; RuntimeError for what is no such number."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise RuntimeError(f"rate:={text} is no number of frames per second.")
+    return rate
+
+
+def require_names(value: dict[str, str]) -> None:
+    """RuntimeError for a topic or namespace that no node can have."""
+    for name in (*TOPICS, "namespace"):
+        optional = not value[name] and name in ("depth_info", "namespace")
+        if not optional and not NAME.fullmatch(value[name]):
+            raise RuntimeError(
+                f"{name}:={value[name]} is no name that ROS takes: letters, digits and _ between slashes."
+            )
+
+
+def recording(value: dict[str, str], name: str) -> str:
+    """The path that an argument gives; RuntimeError where there is nothing."""
+    path = os.path.abspath(os.path.expanduser(value[name]))
+    if not os.path.exists(path):
+        raise RuntimeError(f"{name}:={value[name]}: there is nothing at {path}.")
+    return path
+
+
+def mistyped(given: Iterable[str]) -> list[str]:
+    """A sentence for each argument that is nearly one of ours; others may be of a launch file around."""
+    known = [name for name, _, _ in ARGUMENTS]
+    close = {name: difflib.get_close_matches(name, known, 1, 0.6) for name in given if name not in known}
+    return [
+        f"there is no argument '{name}'; did you mean '{best[0]}'?" for name, best in close.items() if best
+    ]
 
 
 def actions(context: LaunchContext) -> list:
     """What to start, with the arguments as plain strings."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     share = Path(get_package_share_directory("instascene"))
-    sim_time = is_true(value["use_sim_time"]) if value["use_sim_time"] else bool(value["bag"])
+    require_names(value)
+    sim_time = is_true(value, "use_sim_time") if value["use_sim_time"] else bool(value["bag"])
     given = {name: value[name] for name in PARAMETERS if value[name]}
     files = [str(share / "config" / "base.yaml")]
     if value["config"]:
@@ -127,19 +201,18 @@ def actions(context: LaunchContext) -> list:
         )
     ]
     if value["dataset"]:
-        player: dict[str, Any] = {"dataset": os.path.abspath(os.path.expanduser(value["dataset"]))}
-        player["rate"] = float(value["rate"])
+        player: dict[str, Any] = {"dataset": recording(value, "dataset"), "rate": rate_of(value["rate"])}
         player["map_frame"] = map_frame
         started.append(
             Node(executable="dataset_player", name="dataset_player", parameters=[player], **common)
         )
     if value["bag"]:
-        bag = os.path.abspath(os.path.expanduser(value["bag"]))
+        bag = recording(value, "bag")
         # Paused until scene_node has subscribed: it does when it sees the bag's topics.
         play = ["ros2", "bag", "play", bag, "--clock", "--start-paused"]
         started.append(ExecuteProcess(cmd=play, output="screen"))
         started.append(Node(executable="bag_starter", name="bag_starter", **common))
-    if is_true(value["rviz"]):
+    if is_true(value, "rviz"):
         view = write_view(share / "config" / "scene.rviz", map_frame, {"rgb/image": value["rgb"]})
         started.append(
             Node(
@@ -155,6 +228,7 @@ def actions(context: LaunchContext) -> list:
         # Shared memory for whole images (config/fastdds.xml); other middlewares ignore it.
         profile = str(share / "config" / "fastdds.xml")
         started[:0] = [SetEnvironmentVariable(name, profile) for name in PROFILES]
+    started += [LogInfo(msg=f"WARNING: {sentence}") for sentence in mistyped(context.launch_configurations)]
     started.append(LogInfo(msg="call the service segment_instances when enough frames are in (see `status`)"))
     return started
 

@@ -31,6 +31,7 @@ from instascene_core.completion.priors.prior import (
 from instascene_core.config import CompletionConfig
 from instascene_core.config.completion import ConfidenceConfig, ExplanationsConfig
 from instascene_core.config.meshing import MeshingConfig
+from instascene_core.config.ranges import first_fault
 from instascene_core.errors import InputError, is_out_of_memory
 from instascene_core.frame import Frame
 from instascene_core.geometry import Plane, TriangleMesh
@@ -106,8 +107,9 @@ def complete_observation(
 ) -> CompletedObject:
     """Complete what was observed with any prior (see `complete`)."""
     start = time.perf_counter() if start is None else start
-    if num_samples < 1:
-        raise InputError(f"The number of completion samples must be at least 1, got {num_samples}.")
+    asked = replace(config, num_samples=num_samples, seed=seed)
+    if sentence := first_fault(asked, ("num_samples", "seed")):
+        raise InputError(sentence)
     # 1. What is guessed of the unseen, in a box grown until the body fits.
     prior, fetching = _fetched(observation, prior, progress)
     progress("complete", 0.35, f"predicting with the prior '{prior.name}'")

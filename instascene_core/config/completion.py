@@ -340,7 +340,7 @@ class CompletionConfig:
     prior: Literal["learned", "carving", "multiview", "zero123plus", "queue"] = "learned"
     candidates: bool = True  # plain bodies and bodies of revolution are tried before the prior's guess
     at_once: Count = 2  # objects completed side by side, where there are as many threads
-    num_samples: Count = 1  # of different seeds; their spread is the uncertainty
+    num_samples: Annotated[int, Range(1, 1000)] = 1  # of different seeds; their spread is the uncertainty
     seed: Seed = 0  # same seed, same object
     max_growths: int = 3  # times the box is grown ...
     growth: Annotated[float, Range(1)] = 1.25  # ... by this, where the body does not fit into it

@@ -4,6 +4,7 @@ Volume IoU decides which true object a completed one stands for: one to one, gre
 nothing stands for counts 0 in the means over all.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +18,30 @@ from instascene_core.instances import InstanceId
 from instascene_core.metrics.segmentation import hits, match, share
 from instascene_core.metrics.surfaces import compare_surfaces, observed_offset, volume_iou
 from instascene_core.objects import CompletedObject, TriangleMesh
+from instascene_core.saved_facts import Vector, require_facts
 from instascene_core.threads import side_by_side
 from instascene_core.transforms import apply
-from instascene_core.untrusted import read_json
+from instascene_core.untrusted import read_json_object
+
+logger = logging.getLogger(__name__)
 
 MATCH_CELLS = 20_000  # enough to tell which object is which
 FOUND_IOU = 0.25  # volume IoU from which a true object counts as found (the usual AP25)
+
+
+@dataclass(frozen=True)
+class TrueObjectFacts:
+    id: int
+    kind: str = "object"
+    observed_fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class TruthFacts:
+    """As much of a ground truth's scene.json as is needed here."""
+
+    objects: tuple[TrueObjectFacts, ...]
+    world_offset_m: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,22 @@ def evaluate_objects(
     Names and observed fractions come from `ground_truth`/scene.json where there is one.  Raises
     InputError when there are no meshes.
     """
-    return compare_objects(objects, load_truth(Path(ground_truth)))
+    truths = load_truth(Path(ground_truth))
+    accuracy = compare_objects(objects, truths)
+    if sentence := all_apart(accuracy, [mesh for mesh, _ in truths]):
+        logger.warning("%s", sentence)
+    return accuracy
+
+
+def all_apart(accuracy: ObjectsAccuracy, truth: Sequence[TriangleMesh]) -> str:
+    """One sentence where objects were delivered and none meets a true one: another scene, frame or unit."""
+    if accuracy.found or not accuracy.instances or not truth:
+        return ""
+    size = float(np.median([np.ptp(mesh.vertices, axis=0).max() for mesh in truth]))
+    return (
+        f"None of the {accuracy.instances} completed objects meets one of the {len(truth)} true ones, of "
+        f"which the middle one is {size:.3g} m large; is this its truth, in its frame, in metres?"
+    )
 
 
 def compare_objects(
@@ -176,12 +210,14 @@ def load_truth(folder: Path) -> list[tuple[TriangleMesh, ObjectAccuracy]]:
     if not files:
         raise InputError(f"There are no ground truth meshes meshes/<id>.ply in {folder}.")
     scene = folder / "scene.json"
-    try:
-        described = read_json(scene, "The ground truth") if scene.is_file() else {"objects": []}
-        known = {entry["id"]: entry for entry in described["objects"]}
-        offset = np.array(described.get("world_offset_m", (0.0, 0.0, 0.0)), dtype=np.float64).reshape(3)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The ground truth {scene} cannot be read ({error}).") from error
+    described = read_json_object(scene, "The ground truth") if scene.is_file() else {"objects": []}
+    require_facts(described, TruthFacts, f"The ground truth {scene} cannot be read")
+    known = {entry["id"]: entry for entry in described["objects"]}
+    offset = np.array(described.get("world_offset_m", (0.0, 0.0, 0.0)), dtype=np.float64)
+    others = sorted(f.name for f in (folder / "meshes").glob("*.ply") if not f.stem.isdigit())
+    if others:
+        named = ", ".join(others[:5])
+        logger.warning("%s: %d meshes are not named <id>.ply and left out: %s", folder, len(others), named)
     truths = []
     for file in files:
         number = int(file.stem)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from instascene_core.datasets.fitting import same_shape
 from instascene_core.datasets.images import read_labels, read_rgb
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED
@@ -105,7 +106,13 @@ def _predicted_image(output: Path, name: str) -> np.ndarray:
 
 
 def fitted(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The label image at the size of the ground truth, by nearest pixels."""
+    """The label image at the size of the ground truth, by nearest pixels; InputError where that is of other
+    proportions, and so of other images."""
+    if not same_shape(labels.shape[1], labels.shape[0], shape[1], shape[0]):
+        raise InputError(
+            f"The ground truth's label images are {shape[1]}×{shape[0]}, the scene's {labels.shape[1]}×"
+            f"{labels.shape[0]}: not the same images at another size."
+        )
     return labels if labels.shape == shape else resize(labels, shape[1], shape[0], smooth=False)
 
 

@@ -51,6 +51,8 @@ class Export:
         from instascene_core.export.support_file import export_support
         from instascene_core.saved_facts import DecomposedFacts, read_scene_facts
 
+        if not self.formats:
+            raise InputError("--formats is empty; name one or more, glb for example.")
         if self.support is not None:
             export_support(self.output, self.support)
             console.print(f"support: {self.support}", highlight=False)

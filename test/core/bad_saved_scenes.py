@@ -48,6 +48,8 @@ for _name, _make, _words in (
     ("scene.json: a negative setting", saved("scene.json", lambda v: v["parameters"]["export"].update(density=-1), *COMPLETE), "density"),
     ("scene.json: export settings a text", saved("scene.json", lambda v: v["parameters"].update(export="all")), "export settings"),
     ("scene.json: highest id a text", saved("scene.json", lambda v: v.update(highest_instance_id="9"), *COMPLETE), "highest_instance_id"),
+    ("metrics.json: accuracy of numbers", saved("metrics.json", lambda v: v.update(accuracy={"objects": [3]}), *COMPLETE), "accuracy.objects"),
+    ("metrics.json: accuracy of texts", saved("metrics.json", lambda v: v.update(accuracy={"objects": [{"name": "a", "volume_iou": "b"}]}), *COMPLETE), "volume_iou"),
     ("metrics.json: a list", saved("metrics.json", lambda v: [1], *EVAL[:1], "--ground-truth", "nowhere"), "no JSON object"),
 ):  # fmt: skip
     CASES[_name] = (_make, _words)

@@ -115,6 +115,10 @@ def test_complete_refuses_in_one_sentence(saved, tmp_path, capsys):
     assert set(load_objects(saved)) == {RED}
 
 
+def test_export_in_no_format_is_refused(saved, capsys):
+    assert "--formats is empty" in run_cli("export", str(saved), "--formats", capsys=capsys)
+
+
 def test_an_object_without_its_convex_bodies_is_not_exported(saved, tmp_path, capsys):
     """Its hull would stand in for them, unsaid, and a cup be a solid to every simulator."""
     place = saved / "objects" / str(RED)

@@ -369,8 +369,12 @@ def test_bad_requests_are_refused(around):
         complete(around, CAN, TABLE_PLANE, CompletionConfig(prior="oracle"))
     with refused("The up direction must be three finite numbers, not all zero; got [0. 0. 0.]."):
         complete(around, CAN, TABLE_PLANE, up=np.zeros(3))
-    with refused("The number of completion samples must be at least 1, got 0."):
+    with refused("The setting 'num_samples' must be at least 1, not 0."):
         complete(around, CAN, TABLE_PLANE, num_samples=0)
+    with refused("The setting 'num_samples' must be at most 1000, not 5000."):  # all are in memory at once
+        complete(around, CAN, TABLE_PLANE, num_samples=5000)
+    with refused("The setting 'seed' must be at least 0, not -1."):
+        complete(around, CAN, TABLE_PLANE, seed=-1)
 
 
 def test_a_wrong_support_plane_is_not_believed(around):

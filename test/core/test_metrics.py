@@ -347,15 +347,33 @@ def test_no_ground_truth(tmp_path):
         ("scene.json", "{"),
         ("scene.json", "[]"),
         ("scene.json", '{"objects": [{}]}'),
+        ("scene.json", '{"objects": [{"id": 1, "observed_fraction": "much"}]}'),
+        ("scene.json", '{"objects": [], "world_offset_m": [1, 2]}'),
         ("meshes/1.ply", "ply, or so"),
         ("meshes/1.ply", ""),
     ],
 )
 def test_damaged_ground_truth_is_one_sentence(truth, name, content):
     (truth / name).write_text(content)
-    with pytest.raises(InputError, match="cannot be read") as caught:
+    with pytest.raises(InputError, match=r"cannot be read|not readable JSON|no JSON object") as caught:
         metrics.evaluate_objects({5: completed(box(), 5)}, truth)
     assert name.split("/")[-1] in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_ground_truth_of_something_else_is_told(tmp_path, caplog):
+    """In millimetres, say; all figures would be 0, as if nothing had been found."""
+    (tmp_path / "meshes").mkdir()
+
+    def judged(true: TriangleMesh) -> int:
+        for name in ("1", "mug"):
+            trimesh.Trimesh(true.vertices, true.triangles).export(tmp_path / f"meshes/{name}.ply")
+        return metrics.evaluate_objects({5: completed(box(), 5)}, tmp_path).found
+
+    assert judged(box()) == 1 and "meets one of" not in caplog.text
+    assert "1 meshes are not named <id>.ply and left out: mug.ply" in caplog.text
+    assert judged(box((100, 100, 100), at=(400, 0, 0))) == 0
+    assert "None of the 1 completed objects meets one of the 1 true ones" in caplog.text
+    assert "is 100 m large" in caplog.text
 
 
 def test_an_open_mesh_is_noticed(truth):

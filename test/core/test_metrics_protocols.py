@@ -70,6 +70,10 @@ def test_ground_truth_of_another_size_is_met_by_nearest_pixels(output, tmp_path)
         twice = np.kron(np.where(np.array(rows) == 9, 0, rows), np.ones((2, 2), int))
         write_image(truth / f"{name}.png", twice.astype(np.uint16))
     assert evaluate_segmentation(output, truth, "masks")["miou"] == 1.0
+    for name in PREDICTED:  # of other images
+        write_image(truth / f"{name}.png", np.ones((40, 20), np.uint16))
+    with pytest.raises(InputError, match="not the same images at another size"):
+        evaluate_segmentation(output, truth, "masks")
 
 
 @pytest.mark.parametrize("inside", [True, False])

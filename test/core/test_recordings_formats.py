@@ -424,6 +424,18 @@ def test_columns_that_are_no_quaternion_are_refused(folder, truth, length):
         open_dataset(folder)
 
 
+def test_tum_depth_that_fits_no_image_is_told(folder, truth):
+    write_tum(folder, truth)
+    lines = (folder / "depth.txt").read_text().splitlines()
+    (folder / "depth.txt").write_text("\n".join(f"9{line}" for line in lines if line[0] != "#"))
+    dataset = open_dataset(folder)
+    assert not dataset.has_depth
+    assert "none of the 4 depth images in depth.txt is there within" in " ".join(dataset.remarks.sentences)
+    (folder / "depth.txt").write_text("nan depth/0.png\n")
+    with pytest.raises(InputError, match="the stamp 'nan', which is no time"):
+        open_dataset(folder)
+
+
 def test_record3d_without_cameras(folder, truth):
     write_record3d(folder, truth, write_exr)
     meta = json.loads((folder / "metadata.json").read_text())

@@ -80,6 +80,7 @@ def test_unknown_instance_is_refused_and_counted(world, kind, name):
         ("/tmp/outside", "'/tmp/outside' must be a folder name under the node's data_dir"),
         ("a/../../b", "'a/../../b' must be a folder name under the node's data_dir"),
         (".hidden", "'.hidden' must not begin with a dot"),
+        ("two\nlines", "must be of letters that can be printed"),
     ],
 )
 def test_save_scene_stays_in_its_folder(world, name, words):
@@ -99,6 +100,7 @@ def test_a_name_that_no_file_system_takes_is_refused_in_words(world, name):
     [
         (CompleteInstance, "complete_instance", {"instance_id": BLUE, "timeout_s": math.nan}, "'timeout_s'"),
         (CompleteInstance, "complete_instance", {"instance_id": BLUE, "timeout_s": -1.0}, "not be negative"),
+        (CompleteInstance, "complete_instance", {"instance_id": BLUE, "seed": -1}, "must be at least 0"),
         (SegmentAt, "segment_at", {"threshold": math.inf}, "'threshold' of the request must be a finite"),
         (
             SegmentAt, "segment_at",
@@ -112,6 +114,12 @@ def test_numbers_that_are_none_are_refused(world, kind, service, fields, words):
     answer = world.client.call(kind, service, **fields)
     assert not answer.success and words in answer.message
     assert error_count(next_status(world.status), service) == before + 1
+
+
+def test_a_caller_may_wait_as_long_as_he_likes(world):
+    """Longer than the clocks of Python can tell."""
+    answer = world.client.call(CompleteInstance, "complete_instance", instance_id=77, timeout_s=3e38)
+    assert not answer.success and "no instance 77" in answer.message
 
 
 def test_a_budget_that_is_no_number_is_refused(world):

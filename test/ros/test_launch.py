@@ -37,7 +37,10 @@ def launch_file(monkeypatch):
     def configuration(name: str):
         return SimpleNamespace(perform=lambda context: context[name])
 
-    module("launch", LaunchContext=dict, LaunchDescription=list)
+    class Context(dict):
+        launch_configurations = property(lambda self: self)
+
+    module("launch", LaunchContext=Context, LaunchDescription=list)
     module("launch.actions", **{name: recorder(name) for name in ACTIONS})
     module("launch.substitutions", LaunchConfiguration=configuration)
     module("launch_ros")
@@ -54,8 +57,7 @@ def launch_file(monkeypatch):
 def started(launch_file):
     def start(**given) -> list:
         values = {name: default for name, default, _ in launch_file.ARGUMENTS}
-        assert set(given) <= set(values)
-        return launch_file.actions({**values, **given})
+        return launch_file.actions(launch_file.LaunchContext({**values, **given}))
 
     return start
 
@@ -105,9 +107,11 @@ def test_a_robot(started):
     assert tool["Topic"]["Value"] == "clicked_point"
 
 
-def test_recordings_are_played(started, tmp_path):
+def test_recordings_are_played(started, tmp_path, monkeypatch):
     player = nodes(started(dataset=str(tmp_path), rate="5"))["dataset_player"]
     assert player.parameters == [{"dataset": str(tmp_path), "rate": 5.0, "map_frame": "map"}]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some/bag").mkdir(parents=True)
     actions = started(bag="some/bag")
     played = next(action for action in actions if action.kind == "ExecuteProcess")
     assert played.cmd == ["ros2", "bag", "play", os.path.abspath("some/bag"), "--clock", "--start-paused"]
@@ -126,6 +130,56 @@ def test_the_map_frame_of_a_configuration_reaches_player_and_rviz(started, tmp_p
 def test_an_unknown_configuration_names_the_known_ones(started):
     with pytest.raises(RuntimeError, match=r"no configuration 'zed'; the package has base\.yaml"):
         started(config="zed")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("rate", "fast", "rate:=fast is no number of frames"),
+        ("rate", "-1", "rate:=-1 is no number of frames"),
+        ("rviz", "maybe", "rviz:=maybe is neither true nor false"),
+        ("use_sim_time", "ture", "neither true nor false"),
+        ("rgb", "/camera/image/", "rgb:=/camera/image/ is no name that ROS takes"),
+        ("pose", "", "pose:= is no name"),
+        ("depth", "/my depth", "no name that ROS takes"),
+        ("namespace", "9x", "namespace:=9x is no name"),
+        ("dataset", "/nowhere", "dataset:=/nowhere: there is nothing at /nowhere"),
+        ("bag", "/nowhere", "bag:=/nowhere: there is nothing"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_in_one_sentence(started, tmp_path, name, value, words):
+    with pytest.raises(RuntimeError, match=words) as caught:
+        started(**{"dataset": str(tmp_path), name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/**: [", r"not valid YAML \(line 1\)"),
+        ("max_frames: 7\n", "is none of a ROS node; settings go below"),
+        ("3", "is none of a ROS node"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused_in_one_sentence(started, tmp_path, text, words):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(RuntimeError, match=words) as caught:
+        started(config=str(tmp_path / "mine.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_may_name_nodes_in_namespaces(started, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("robot:\n  scene_node:\n    ros__parameters: {map_frame: world}\n")
+    found = nodes(started(config=str(config), dataset=str(tmp_path)))
+    assert found["dataset_player"].parameters[0]["map_frame"] == "world"
+
+
+def test_a_mistyped_argument_is_told(started):
+    """Launch takes any; the topic would be waited for in vain."""
+    said = [action.msg for action in started(camera_inof="/a", other="1") if action.kind == "LogInfo"]
+    assert said[0] == "WARNING: there is no argument 'camera_inof'; did you mean 'camera_info'?"
+    assert len(said) == 2  # `other` may be of a launch file around this one
 
 
 def test_what_is_started_is_installed():

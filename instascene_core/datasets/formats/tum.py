@@ -63,6 +63,11 @@ class TumReader(FileReader):
             has_depth = near >= 0 and abs(stamps[near] - stamp) <= TOLERANCE_S and depths[near][1].is_file()
             depth = DepthFile(depths[near][1], DEPTH_UNIT) if has_depth else None
             views.append(View(file, lens, pose, depth, stamp))
+        if depths and views and not any(view.depth for view in views):
+            self._remarks.say(
+                f"none of the {len(depths)} depth images in depth.txt is there within {TOLERANCE_S:g} s of "
+                "an image, so all are without depth"
+            )
         return views
 
     def _stamped(self, name: str) -> list[tuple[float, Path]]:
@@ -72,7 +77,10 @@ class TumReader(FileReader):
         for words in read_rows(path, what):
             if len(words) < 2:
                 raise InputError(f"{what} {path} has the line '{words[0][:80]}'; each is a stamp and a file.")
-            found.append((float(numbers(words[:1], path, what)[0]), self._folder / words[1]))
+            stamp = float(numbers(words[:1], path, what)[0])
+            if not np.isfinite(stamp):
+                raise InputError(f"{what} {path} has the stamp '{words[0][:80]}', which is no time.")
+            found.append((stamp, self._folder / words[1]))
         return sorted(found, key=lambda line: line[0])
 
     def _track(self) -> PoseTrack:

@@ -40,7 +40,8 @@ def object_rows(folder: Path, metrics: Mapping) -> tuple[list[str], Rows]:
 def _truth_cells(row: dict | None) -> list[str]:
     if row is None:
         return ["none", "–", "–"]
-    return [row["name"], f"{row['volume_iou']:.2f}", f"{1000 * row['observed_offset']:.1f}"]
+    offset = row["observed_offset"]  # null where another program wrote NaN as JSON has it
+    return [row["name"], f"{row['volume_iou']:.2f}", "–" if offset is None else f"{1000 * offset:.1f}"]
 
 
 def metric_rows(metrics: Mapping) -> Rows:
