@@ -48,7 +48,11 @@ def cluster(frames: list[int], scenes: int, checkouts: dict[str, Path]) -> list[
             found = [clustering.ours(case, count, rule) for case in cases]
             rows.append(clustering.row_of(f"ours, {rule}", count, cases, found))
         for driver, checkout in checkouts.items():
-            found = [clustering.peer(case, count, driver, checkout) for case in cases]
+            try:
+                found = [clustering.peer(case, count, driver, checkout) for case in cases]
+            except RuntimeError as error:  # what others measure stays
+                logger.warning("%s has no row at %d frames: %s", TITLES[driver], count, error)
+                continue
             row = clustering.row_of(TITLES[driver], count, cases, found)
             rows.append({**row, "peer": revision(checkout)})
     return rows
