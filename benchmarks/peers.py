@@ -2,8 +2,8 @@
 
 Clustering of masks: MaskClustering and InstaScene beside ours at 60, 200 and 500 frames.  Splatting:
 OpenSplat on the CPU beside our reconstruction, on the recorded `fox` of --data.  The public code lies
-anywhere outside this checkout; what is not given is left out.  Writes benchmarks/results/peers.json; rows
-that are not measured now stay.
+anywhere outside this checkout; what is not given is left out.  Writes benchmarks/results/peers.json as rows
+come; those that are not measured now stay.
 
 The programs of --opensplat, and of --mask-clustering and --insta-scene (the roots of their checkouts), run in
 processes of their own.  The last two run with this Python; they need networkx, open3d and tqdm.
@@ -12,6 +12,7 @@ processes of their own.  The last two run with this Python; they need networkx, 
 import argparse
 import logging
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import peers_clustering as clustering
@@ -39,32 +40,36 @@ def version(executable: Path) -> str:
     return run.stdout.strip()
 
 
-def cluster(frames: list[int], scenes: int, checkouts: dict[str, Path]) -> list[dict]:
-    """A row per method and number of frames.  checkouts: by driver."""
+def cluster(frames: list[int], scenes: int, checkouts: dict[str, Path]) -> Iterator[list[dict]]:
+    """A row per method, for one number of frames after another.  checkouts: by driver."""
     cases = [clustering.make_case(*scene, max(frames), min(frames)) for scene in clustering.SCENES[:scenes]]
-    rows = []
     for count in frames:
+        rows = []
         for rule in clustering.OURS:
             found = [clustering.ours(case, count, rule) for case in cases]
             rows.append(clustering.row_of(f"ours, {rule}", count, cases, found))
         for driver, checkout in checkouts.items():
-            found = [clustering.peer(case, count, driver, checkout) for case in cases]
+            try:
+                found = [clustering.peer(case, count, driver, checkout) for case in cases]
+            except RuntimeError as error:  # what others measure stays
+                logger.warning("%s has no row at %d frames: %s", TITLES[driver], count, error)
+                continue
             row = clustering.row_of(TITLES[driver], count, cases, found)
             rows.append({**row, "peer": revision(checkout)})
-    return rows
+        yield rows
 
 
-def splat(data: Path, executable: Path | None) -> list[dict]:
-    """A row per run of ours, and per file that OpenSplat writes."""
+def splat(data: Path, executable: Path | None) -> Iterator[list[dict]]:
+    """A row per run of ours; then of each run of OpenSplat's a row per file that it writes."""
     train, test = split([splatting.centred(frame) for frame in open_dataset(data / "fox")])
-    rows = [splatting.ours(train, test, iterations) for iterations in splatting.ITERATIONS]
+    for iterations in splatting.ITERATIONS:
+        yield [splatting.ours(train, test, iterations)]
     if executable is None:
         logger.info("OpenSplat is left out: give its executable with --opensplat.")
-        return rows
+        return
     for setting in splatting.SETTINGS:
         found = splatting.opensplat(executable, train, test, setting)
-        rows += [{**row, "peer": version(executable)} for row in found]
-    return rows
+        yield [{**row, "peer": version(executable)} for row in found]
 
 
 def main() -> None:
@@ -81,19 +86,20 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
-    made_by, found = provenance_of("peers"), {}
+    made_by = provenance_of("peers")
     if arguments.only != "splatting":
         checkouts = {name: getattr(arguments, name) for name in TITLES}
         for name in (name for name, folder in checkouts.items() if folder is None):
             option = name.replace("_", "-")
             logger.info("%s is left out: give its checkout with --%s.", TITLES[name], option)
         given = {name: folder for name, folder in checkouts.items() if folder is not None}
-        found["clustering"] = cluster(sorted(arguments.frames), arguments.scenes, given)
+        for rows in cluster(sorted(arguments.frames), arguments.scenes, given):
+            write_results(arguments.output, "peers", {"clustering": rows}, made_by)
     if arguments.only != "clustering" and arguments.data is None:
         logger.info("Splatting is left out: give the folder of recorded sets with --data.")
     elif arguments.only != "clustering":
-        found["splatting"] = splat(arguments.data, arguments.opensplat)
-    write_results(arguments.output, "peers", found, made_by)
+        for rows in splat(arguments.data, arguments.opensplat):
+            write_results(arguments.output, "peers", {"splatting": rows}, made_by)
     logger.info("written to %s", arguments.output)
 
 

@@ -126,9 +126,10 @@ def peer(case: Case, count: int, driver: str, checkout: Path) -> Found:
     scale = SCALES[driver]
     chosen, config = case.chosen(count), AssociationConfig()
     frames = [case.frames[i] for i in chosen]
-    start = time.process_time()
-    traces = trace_views(frames, case.gaussians, config.max_trace_pixels, config.min_trace_weight)
-    tracing = time.process_time() - start
+    with one_thread():
+        start = time.process_time()
+        traces = trace_views(frames, case.gaussians, config.max_trace_pixels, config.min_trace_weight)
+        tracing = time.process_time() - start
     poses = np.stack([frame.world_from_camera for frame in frames]).astype(np.float64)
     poses[:, :3, 3] *= scale
     pairs = [visible_pairs(trace, config.min_transmittance) for trace in traces]
@@ -152,9 +153,13 @@ def peer(case: Case, count: int, driver: str, checkout: Path) -> Found:
         if run.returncode:
             raise RuntimeError(f"{driver} on {count} frames: {run.stderr.strip().splitlines()[-1:]}")
         with np.load(target, allow_pickle=False) as file:
-            masks, seconds = file["masks"].T, float(file["cpu_seconds"])
-            projecting = float(file["projecting"]) or tracing
-            seconds += 0.0 if float(file["projecting"]) else tracing
+            masks, seconds, projecting = (
+                file["masks"].T,
+                float(file["cpu_seconds"]),
+                float(file["projecting"]),
+            )
+    if not projecting:  # it was given what our tracer found
+        seconds, projecting = seconds + tracing, tracing
     return Found(masks, np.ones(len(masks)), seconds, projecting)
 
 

@@ -35,7 +35,7 @@ def clustering(rows: list[dict]) -> str:
     first = rows[0]
     header = [f"{count} frames" for count in counts]
     return (
-        f"Clustering of masks: {first['scenes']} scenes of {first['true_objects']:.1f} objects on average, "
+        f"Clustering of masks: scenes: {first['scenes']}, objects in each: {first['true_objects']:.1f}, of "
         "shapes that no training has seen; true masks damaged as segmenters do it, exact poses and depth. "
         "All group the same Gaussians; exact depth and labels at its centre tell whose a Gaussian truly is. "
         "Class-agnostic AP / AP50 / AP25 (ScanNet's, all instances equally sure; in brackets AP50 by our "

@@ -144,10 +144,22 @@ def test_a_driver_brings_frames_to_a_checkout_and_its_masks_back(tmp_path, drive
         peers_clustering.peer(scene, 2, driver, tmp_path / "absent")
 
 
+def test_rows_stay_where_one_method_fails(monkeypatch, tmp_path, caplog):
+    def failing(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(peers_clustering, "make_case", lambda *_: case())
+    monkeypatch.setattr(peers_clustering, "peer", failing)
+    (rows,) = peers.cluster([2], 1, {"insta_scene": tmp_path})
+    assert [row["method"] for row in rows] == ["ours, votes", "ours, consensus"]
+    assert "InstaScene has no row at 2 frames: out of memory" in caplog.text
+    assert peers.revision(tmp_path) == "unknown"  # no checkout of git
+
+
 def test_what_is_not_given_is_left_out(tmp_path, monkeypatch, caplog):
     row = {"method": "ours, votes", "frames": 60}
     monkeypatch.setattr(
-        peers, "cluster", lambda _frames, _scenes, checkouts: [{**row, "given": len(checkouts)}]
+        peers, "cluster", lambda _frames, _scenes, checkouts: [[{**row, "given": len(checkouts)}]]
     )
     monkeypatch.setattr("sys.argv", ["peers", "--output", str(tmp_path / "peers.json")])
     with caplog.at_level("INFO"):
