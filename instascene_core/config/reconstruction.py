@@ -12,7 +12,7 @@ class ReconstructionConfig:
 
     # What trains: "auto" takes a CUDA GPU where gsplat and one are there, else the CPU
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    iterations: Count = 1200  # one view each
+    iterations: Count = 800  # one view each
     time_budget_s: float = 0.0  # stop after this many seconds; 0 = run all iterations
     seed: Seed = 0  # of the order of the views and of new Gaussians
     # Memory: training starts with `gaussians_per_pixel` × pixels of a training image, may grow by a
@@ -33,15 +33,17 @@ class ReconstructionConfig:
     # Adam; the means' rate is relative to the typical depth of the scene and decays exponentially
     means_lr: Rate = 1.6e-4
     means_lr_final_share: Share = 0.02  # of the rate, at the end of the run
-    quaternions_lr: Rate = 1e-3  # of the disks' rotations
-    scales_lr: Rate = 5e-3  # of the logarithms of their sizes
-    opacities_lr: Rate = 0.05  # of the logits of their opacities
-    sh_lr: Rate = 2.5e-3  # of their colours
+    quaternions_lr: Rate = 2e-3  # of the disks' rotations
+    scales_lr: Rate = 0.01  # of the logarithms of their sizes
+    opacities_lr: Rate = 0.1  # of the logits of their opacities
+    sh_lr: Rate = 5e-3  # of their colours
+    lr_decays_from: Share = 0.6  # fraction of the run from which these four decay exponentially ...
+    lr_final_share: Share = 0.1  # ... to this share at its end
     sh_degree: int = 1  # of the spherical harmonics: 0 = the same colour from everywhere
     # Densification
     # "budgeted" holds the maximum, "gradient" is the paper's
     densification: Literal["budgeted", "gradient"] = "budgeted"
-    refine_every: Count = 100  # iterations
+    refine_every: Count = 60  # iterations
     refine_until: Share = 0.7  # fraction of the run
     densify_growth: Share = 0.1  # share added a refinement (budgeted)
     densify_gradient: float = 2e-4  # pull above which a Gaussian is densified (gradient)
@@ -58,6 +60,7 @@ class ReconstructionConfig:
     # Pose refinement, for poses some pixels off; exact ones lose a little.  Lengths are relative to the
     # typical depth of the scene; rates decay exponentially
     refine_poses: bool = False
+    pose_iterations: Count = 1200  # in place of `iterations`: a pose moves only when its frame's turn comes
     pose_start: Share = 0.1  # fraction of the run before which poses stay as given
     pose_rotation_lr: Rate = 4e-3  # radians
     pose_translation_lr: Rate = 6e-3  # over the typical depth
@@ -69,12 +72,12 @@ class ReconstructionConfig:
     # polish finishes the scene once it is asked for.
     online_fraction: Share = 0.25  # the moment of a run at which all schedules stand meanwhile
     online_iterations: Count = 40  # optimised per frame at most, then the model waits for more
-    online_least_share: Share = 0.4  # of them, made up for before a polish
+    online_least_share: Share = 0.3  # of them, made up for before a polish
     online_window: Count = 8  # newest frames ...
     online_newest_share: Share = 0.5  # ... that get this share of the iterations
     online_fine_share: Share = 0.6  # of the iterations at full resolution, the others at half
     online_density: float = 0.15  # Gaussians per unexplained pixel, over gaussians_per_pixel
     polish_begin: Share = 0.4  # fraction of a run that a polish starts at
     polish_iterations: Count = 700  # at most ...
-    polish_time_s: float = 8.0  # ... or this long; 0 = all of them ...
-    polish_least: int = 200  # ... but not fewer, however slow the machine
+    polish_time_s: float = 4.0  # ... or this long; 0 = all of them ...
+    polish_least: int = 100  # ... but not fewer, however slow the machine

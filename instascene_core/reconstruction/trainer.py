@@ -87,6 +87,8 @@ def reconstruct(
     start = time.perf_counter()
     time_budget_s = config.time_budget_s if time_budget_s is None else time_budget_s
     end = start + time_budget_s if time_budget_s > 0 else math.inf
+    if iterations is None:
+        iterations = config.pose_iterations if config.refine_poses else config.iterations
     depth_weight, estimated = config.depth_weight, ()
     if initial is None:
         count = int(FIRST_SHARE * gaussian_budget(frames, config))
@@ -97,7 +99,7 @@ def reconstruct(
     config = replace(
         config,
         depth_weight=depth_weight,
-        iterations=config.iterations if iterations is None else iterations,
+        iterations=iterations,
         time_budget_s=time_budget_s,
     )
     require_time(end, "initialised")
@@ -268,14 +270,15 @@ class Trainer:
         return self._frames[index].world_from_camera if self._poses is None else self._poses.pose(index)
 
     def _learning_rates(self, fraction: float) -> dict[str, float]:
-        config = self.config
-        decay = config.means_lr_final_share**fraction
+        config, begin = self.config, self.config.lr_decays_from
+        decayed = max(0.0, fraction - begin) / max(1e-9, 1 - begin)  # 0 … 1
+        share = config.lr_final_share**decayed
         return {
-            "means": config.means_lr * decay * self._depth_scale,
-            "quaternions": config.quaternions_lr,
-            "log_scales": config.scales_lr,
-            "logit_opacities": config.opacities_lr,
-            "sh": config.sh_lr,
+            "means": config.means_lr * config.means_lr_final_share**fraction * self._depth_scale,
+            "quaternions": config.quaternions_lr * share,
+            "log_scales": config.scales_lr * share,
+            "logit_opacities": config.opacities_lr * share,
+            "sh": config.sh_lr * share,
         }
 
     def _grow_sh(self, fraction: float) -> None:

@@ -17,6 +17,7 @@ from instascene_core.metrics import evaluate_objects, multi_view_iou
 from instascene_core.scene import Scene
 
 SETTINGS = ("reconstruction.iterations=150", "reconstruction.max_gaussians=8000")
+REFINED = ("reconstruction.refine_poses=true", "reconstruction.pose_iterations=150")
 NUM_OBJECTS = 3
 
 
@@ -154,7 +155,7 @@ def test_ids_stay_when_frames_are_added(dataset):
 
 
 def test_refined_poses_reach_every_later_stage(dataset):
-    scene = Scene(load_config(None, (*SETTINGS, "reconstruction.refine_poses=true")))
+    scene = Scene(load_config(None, (*SETTINGS, *REFINED)))
     for frame in open_dataset(dataset, use_masks=False):
         scene.add_frame(frame)
     scene.reconstruct()

@@ -16,6 +16,7 @@ from instascene_core.scene import Scene
 
 EVERYTHING = ReconstructionConfig(
     iterations=16,
+    pose_iterations=16,
     exposure=True,
     refine_poses=True,
     distortion_weight=10.0,

@@ -17,7 +17,7 @@ from instascene_core.rendering.fused import add_normal_consistency
 from instascene_core.rendering.training_pass import TrainingPass
 from instascene_core.transforms import look_at
 
-QUICK = ReconstructionConfig(iterations=360, max_gaussians=4000, refine_every=60)
+QUICK = ReconstructionConfig(iterations=360, pose_iterations=360, max_gaussians=4000, refine_every=60)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,8 @@ def test_disturbed_poses_are_recovered_and_exact_ones_kept(frames):
     before, after = (pixels_off(r.world_from_camera, truths) for r in (plain, refined))
     assert before > 1.9 and after < 0.3 * before
     assert refined.psnr_train > plain.psnr_train + 3.7
-    exact = reconstruct(frames, replace(QUICK, iterations=240, refine_poses=True))
+    exact = reconstruct(frames, replace(QUICK, pose_iterations=240, refine_poses=True))
+    assert exact.iterations == 240
     assert np.array_equal(exact.world_from_camera, truths)  # refining hardly moved them: given ones hold
     unseen = tabletop_frames(12, phase=0.5)[:4]
     assert evaluate(exact.gaussians, unseen).summary()["psnr"] > 25
