@@ -228,8 +228,8 @@ def actions(context: LaunchContext) -> list:
         # Shared memory for whole images (config/fastdds.xml); other middlewares ignore it.
         profile = str(share / "config" / "fastdds.xml")
         started[:0] = [SetEnvironmentVariable(name, profile) for name in PROFILES]
-    given = context.launch_configurations  # pyright: ignore[reportAttributeAccessIssue] (launch's types lack it)
-    started += [LogInfo(msg=f"WARNING: {sentence}") for sentence in mistyped(given)]
+    typed = context.launch_configurations  # pyright: ignore[reportAttributeAccessIssue] (launch's types lack it)
+    started += [LogInfo(msg=f"WARNING: {sentence}") for sentence in mistyped(typed)]
     started.append(LogInfo(msg="call the service segment_instances when enough frames are in (see `status`)"))
     return started
 

@@ -28,6 +28,7 @@ from instascene_core.association.refit import (
     assign_masks,
     measure_agreement,
     refit,
+    seen_clusters,
 )
 from instascene_core.association.votes import cluster_by_votes
 from instascene_core.config import AssociationConfig
@@ -183,6 +184,9 @@ def _drop_small_clusters(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Drop clusters of too few views or Gaussians, number the rest 0 … C−1 by their first Gaussian.
 
+    Views are too few also against those that see a cluster and have masks, unless masks' ids tell whose they
+    are: a mistake that many frames repeat by chance.
+
     Returns (cluster of each Gaussian [N] int32, cluster of each mask [M] int32, [C] int views with a mask of
     each cluster).
     """
@@ -194,8 +198,13 @@ def _drop_small_clusters(
     sizes = np.bincount(gaussian_clusters[clustered], minlength=count)
     first = np.full(count, len(gaussian_clusters))
     np.minimum.at(first, gaussian_clusters[clustered], clustered)
-    kept = np.flatnonzero((sizes >= config.min_gaussians) & (shown.sum(axis=1) >= config.min_views))
+    views = shown.sum(axis=1)
+    enough = (sizes >= config.min_gaussians) & (views >= config.min_views)
+    if config.clustering != "ids":
+        seen = seen_clusters(gaussian_clusters, count, masks, config)[np.unique(masks.frame)]
+        enough &= views >= config.min_view_share * seen.sum(axis=0)
+    kept = np.flatnonzero(enough)
     kept = kept[np.argsort(first[kept])]
     new_index = np.full(count + 1, UNLABELLED, dtype=np.int32)  # the last entry serves −1
     new_index[kept] = np.arange(len(kept))
-    return new_index[gaussian_clusters], new_index[mask_clusters], shown[kept].sum(axis=1)
+    return new_index[gaussian_clusters], new_index[mask_clusters], views[kept]

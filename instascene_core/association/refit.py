@@ -138,6 +138,19 @@ def assign_gaussians_by_weight(
     return np.where(on_surface, gaussian_clusters, UNLABELLED).astype(np.int32), refused
 
 
+def seen_clusters(
+    gaussian_clusters: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
+) -> np.ndarray:
+    """[F, C] bool: the frames that see enough of each cluster."""
+    member = membership_matrix(gaussian_clusters, num_clusters)
+    return _is_seen((masks.visible.T @ member).toarray(), config)
+
+
+def _is_seen(visible: np.ndarray, config: AssociationConfig) -> np.ndarray:
+    """Of visible Gaussians [F, C]."""
+    return (visible >= config.min_shown * visible.max(axis=0, initial=0)) & (visible > 0)
+
+
 def measure_agreement(
     gaussian_clusters: np.ndarray, num_clusters: int, masks: MaskMatrices, config: AssociationConfig
 ) -> np.ndarray:
@@ -153,7 +166,7 @@ def measure_agreement(
     union = size[:, None] + visible[masks.frame] - held
     best = np.zeros(visible.shape)
     np.maximum.at(best, masks.frame, held / np.maximum(union, 1))
-    seen = (visible >= config.min_shown * visible.max(axis=0, initial=0)) & (visible > 0)
+    seen = _is_seen(visible, config)
     return (best * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
 
 

@@ -104,6 +104,21 @@ def test_small_masks_and_single_sightings_are_dropped():
     assert all((image == UNLABELLED).all() for image in result.filtered_labels)
 
 
+@pytest.mark.parametrize("clustering", ["votes", "consensus"])
+def test_a_mistake_that_few_of_many_frames_repeat_is_no_instance(clustering):
+    means, _, traces, images = scene(views=40)
+    wrong = [np.where(image == 6, UNLABELLED, image) for image in images]
+    for index in (3, 17, 30):  # of the 40 that see it
+        wrong[index] = images[index]
+    config = AssociationConfig(clustering=clustering)
+    assert len(associate(wrong, traces, means, config).clusters) == 5
+    # Frames without any mask say nothing: of five with masks three are most.
+    few = [
+        image if index in (3, 8, 17, 25, 30) else np.full_like(image, -1) for index, image in enumerate(wrong)
+    ]
+    assert len(associate(few, traces, means, config).clusters) == 6
+
+
 def test_three_frames_that_agree_are_enough():
     means = np.zeros((120, 3))
     means[:, 0] = np.arange(120) * 0.01  # several patches each, touching
