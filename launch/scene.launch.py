@@ -160,16 +160,8 @@ def mistyped(given: Iterable[str]) -> list[str]:
     ]
 
 
-def actions(context: LaunchContext) -> list:
-    """What to start, with the arguments as plain strings."""
-    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    share = Path(get_package_share_directory("instascene"))
-    require_names(value)
-    sim_time = is_true(value, "use_sim_time") if value["use_sim_time"] else bool(value["bag"])
-    given = {name: value[name] for name in PARAMETERS if value[name]}
-    files = [str(share / "config" / "base.yaml")]
-    if value["config"]:
-        files.append(str(config_file(value["config"], share)))
+def remappings(value: dict[str, str]) -> list[tuple[str, str]]:
+    """(name in scene_node, topic given) of those that differ."""
     topics = [
         ("rgb/image", value["rgb"]),
         ("rgb/image/compressed", f"{value['rgb']}/compressed"),
@@ -183,23 +175,12 @@ def actions(context: LaunchContext) -> list:
         ("valid/image", value["valid"]),
         ("ignore/image", value["ignore_image"]),
     ]
-    map_frame = value["map_frame"] or configured(files, "map_frame")
-    common = {
-        "package": "instascene",
-        "namespace": value["namespace"],
-        "remappings": [(name, topic) for name, topic in topics if name != topic],
-        "output": "screen",
-        "ros_arguments": ["--log-level", value["log_level"]],
-    }
-    started: list[Any] = [  # launch actions of several kinds
-        Node(
-            executable="scene_node",
-            name="scene_node",
-            parameters=[*files, {**given, "use_sim_time": sim_time}],
-            on_exit=[Shutdown(reason="scene_node ended")],
-            **common,
-        )
-    ]
+    return [(name, topic) for name, topic in topics if name != topic]
+
+
+def players(value: dict[str, str], map_frame: str, common: dict[str, Any]) -> list[Any]:
+    """What plays the recording that is given, if any."""
+    started: list[Any] = []
     if value["dataset"]:
         player: dict[str, Any] = {"dataset": recording(value, "dataset"), "rate": rate_of(value["rate"])}
         player["map_frame"] = map_frame
@@ -212,6 +193,37 @@ def actions(context: LaunchContext) -> list:
         play = ["ros2", "bag", "play", bag, "--clock", "--start-paused"]
         started.append(ExecuteProcess(cmd=play, output="screen"))
         started.append(Node(executable="bag_starter", name="bag_starter", **common))
+    return started
+
+
+def actions(context: LaunchContext) -> list:
+    """What to start, with the arguments as plain strings."""
+    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    share = Path(get_package_share_directory("instascene"))
+    require_names(value)
+    sim_time = is_true(value, "use_sim_time") if value["use_sim_time"] else bool(value["bag"])
+    given = {name: value[name] for name in PARAMETERS if value[name]}
+    files = [str(share / "config" / "base.yaml")]
+    if value["config"]:
+        files.append(str(config_file(value["config"], share)))
+    map_frame = value["map_frame"] or configured(files, "map_frame")
+    common = {
+        "package": "instascene",
+        "namespace": value["namespace"],
+        "remappings": remappings(value),
+        "output": "screen",
+        "ros_arguments": ["--log-level", value["log_level"]],
+    }
+    started: list[Any] = [  # launch actions of several kinds
+        Node(
+            executable="scene_node",
+            name="scene_node",
+            parameters=[*files, {**given, "use_sim_time": sim_time}],
+            on_exit=[Shutdown(reason="scene_node ended")],
+            **common,
+        )
+    ]
+    started += players(value, map_frame, common)
     if is_true(value, "rviz"):
         view = write_view(share / "config" / "scene.rviz", map_frame, {"rgb/image": value["rgb"]})
         started.append(

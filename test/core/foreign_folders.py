@@ -311,3 +311,17 @@ def write_colmap_export(folder, truth):
     (model / "cameras.txt").write_text("\n".join(cameras) + "\n")
     (model / "images.txt").write_text("\n".join(images) + "\n")
     (model / "points3D.txt").write_text("")
+
+
+def agrees(frames, shots, camera, depth_step=None, pose_error=1e-6):
+    """The frames are the views that were written, to the digits of the format."""
+    assert len(frames) == len(shots)
+    for frame, shot in zip(frames, shots):
+        np.testing.assert_allclose(frame.world_from_camera, shot.pose, atol=pose_error)
+        own = (frame.camera.fx, frame.camera.fy, frame.camera.cx, frame.camera.cy)
+        np.testing.assert_allclose(own, (camera.fx, camera.fy, camera.cx, camera.cy), atol=1e-4)
+        if depth_step is None:
+            assert frame.depth is None
+        else:
+            np.testing.assert_allclose(frame.depth, shot.depth, atol=0.51 * depth_step)
+    return True
