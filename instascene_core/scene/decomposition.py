@@ -76,9 +76,8 @@ def find_instances(
     cluster_of_gaussian = _assigned(field, clusters, result, means, config.features)
     # 6. Ids that stay from one update to the next, and label images.
     id_of_cluster = _lasting_ids(cluster_of_gaussian, len(clusters), means, ids, config.features)
-    gaussian_labels = np.where(
-        cluster_of_gaussian >= 0, id_of_cluster[cluster_of_gaussian], UNLABELLED
-    ).astype(np.int32)
+    # Cluster −1, of no instance, finds the last; there may be no cluster at all.
+    gaussian_labels = np.append(id_of_cluster, UNLABELLED)[cluster_of_gaussian].astype(np.int32)
     images = label_images(views, gaussians, gaussian_labels, config.pixel_labels, progress, traces=traces)
     found = [int(i) for i in id_of_cluster[: len(result.clusters)]]
     edges = config.segmentation.fused_surface.edges

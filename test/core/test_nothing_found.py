@@ -11,10 +11,11 @@ from dataset_folders import H, W
 
 from instascene_core import cli
 from instascene_core.camera import PinholeCamera
+from instascene_core.config import Config, ReconstructionConfig
 from instascene_core.errors import NothingFound
 from instascene_core.files import write_image
 from instascene_core.frame import UNLABELLED, Frame
-from instascene_core.scene import nothing_found
+from instascene_core.scene import Scene, nothing_found
 
 CAMERA = PinholeCamera(W, H, 10.0, 10.0, W / 2, H / 2)
 SEEN = np.arange(H * W * 3, dtype=np.uint8).reshape(H, W, 3)
@@ -109,3 +110,16 @@ def test_images_that_show_nothing_end_with_exit_status_3_and_a_reason(tmp_path, 
     assert end.value.code == 3 and re.search(
         f"Only 0 points could be triangulated from 6 images.*{words}", error
     )
+
+
+def test_a_scene_in_which_neither_masks_nor_planes_claim_anything_has_no_instances():
+    """So small that no mask and no support are found: no cluster at all, which is an outcome as well."""
+    camera = PinholeCamera(6, 4, 5.0, 5.5, 3.2, 1.9)
+    scene = Scene(Config(reconstruction=ReconstructionConfig(iterations=2)))
+    for i in range(4):
+        pose = np.eye(4)
+        pose[0, 3] = 0.1 * i
+        rgb, depth = np.full((4, 6, 3), 40 * i, np.uint8), np.ones((4, 6), np.float32)
+        scene.add_frame(Frame(f"{i}", float(i), camera, pose, rgb, depth))
+    assert scene.segment().instances == ()
+    assert nothing_found(scene) is not None
