@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -88,8 +89,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of two values for one key neither is taken: Python would take the last, other readers the first."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in made if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key '{one_line(twice, 80)}' stands twice in one object")
     return made
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -60,6 +61,9 @@ class _Calibration:
     stamp: float
     lens: LensModel
     frame_id: str
+
+
+_Stamped = TypeVar("_Stamped", Entry, _Calibration)
 
 
 def stamp_of(header) -> float:
@@ -248,7 +252,7 @@ class Index:
         tolerance = self._topics.sync_tolerance_s
         for kind in ("depth", "masks", "valid"):
             topic = getattr(self._topics, kind)
-            alone = [match for match in matches if getattr(match, kind) is None]
+            alone = [match for match in matches if self._nearest(topic, match.rgb.stamp) is None]
             if not self._side.get(topic) or not alone:
                 continue
             if len(alone) < len(matches):
@@ -275,6 +279,8 @@ class Index:
                     f"the images name the frame '{frame}', which tf does not have; it has "
                     f"{self._known_frames()}"
                 )
+            if not self._tree.relates(frame, self._topics.map_frame):
+                return f"tf does not connect '{frame}', their frame, with '{self._topics.map_frame}'"
         return self._apart([self._stamp(pose) for pose in poses])
 
     def _apart(self, stamps: list[float]) -> str:
@@ -372,5 +378,5 @@ def _facts(message) -> tuple:
     return (*numbers, message.distortion_model, *size, *region)
 
 
-def _recorded(entry):
+def _recorded(entry: _Stamped) -> _Stamped:
     return replace(entry, stamp=entry.recorded * 1e-9)

@@ -87,16 +87,14 @@ class TransformTree:
 
     def __init__(self, tolerance_s: float) -> None:
         self._tolerance = tolerance_s
-        self._parents: dict[str, list[str]] = {}
+        self._parents: dict[str, dict[str, None]] = {}  # of each child, in the order in which they came
         self._static: dict[tuple[str, str], np.ndarray] = {}  # by (parent, child)
         self._moving: dict[tuple[str, str], PoseTrack] = {}
 
     def add(self, parent: str, child: str, stamp: float, matrix: np.ndarray, static: bool) -> None:
         """`matrix` [4, 4] is parent_from_child."""
         parent, child = parent.lstrip("/"), child.lstrip("/")
-        parents = self._parents.setdefault(child, [])
-        if parent not in parents:
-            parents.append(parent)
+        self._parents.setdefault(child, {})[parent] = None
         if static:
             self._static[parent, child] = matrix
         else:
@@ -105,6 +103,10 @@ class TransformTree:
     @property
     def frames(self) -> set[str]:
         return set(self._parents).union(*self._parents.values())
+
+    def relates(self, frame: str, other: str) -> bool:
+        """Whether the two have an ancestor in common, at whatever times."""
+        return bool(self._above(frame) & self._above(other))
 
     def lookup(self, target: str, source: str, stamp: float) -> np.ndarray | None:
         """target_from_source [4, 4] at `stamp`, or None when the two are not connected then.
@@ -136,14 +138,14 @@ class TransformTree:
 
     def _parent(self, child: str, other: str) -> str:
         """The parent of `child`, of several the only one that leads to `other`."""
-        parents = self._parents[child]
+        parents = list(self._parents[child])
         if len(parents) == 1:
             return parents[0]
         near = self._above(other)
         leading = [parent for parent in parents if self._above(parent) & near]
         if len(leading) > 1:
             raise InputError(
-                f"tf gives '{child}' several parents ({', '.join(leading)}), so that its pose means two "
+                f"tf gives '{child}' several parents ({', '.join(leading[:3])}), so that its pose means two "
                 "things; record the tf of one of them only."
             )
         return (leading or parents)[0]
@@ -152,7 +154,7 @@ class TransformTree:
         """The frame and all its ancestors, by every way up."""
         found, waiting = {frame}, [frame]
         while waiting:
-            for parent in self._parents.get(waiting.pop(), []):
+            for parent in self._parents.get(waiting.pop(), ()):
                 if parent not in found:
                     found.add(parent)
                     waiting.append(parent)

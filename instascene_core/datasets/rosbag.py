@@ -34,7 +34,7 @@ def find_bag(path: Path) -> list[Path] | None:
         return [folder]
     if is_file:
         return [path] if _is_storage(path) else None
-    return sorted(f for f in folder.iterdir() if _is_storage(f)) or None if folder.is_dir() else None
+    return sorted(file for file in folder.glob("*") if _is_storage(file)) or None
 
 
 def _is_storage(path: Path) -> bool:
@@ -97,6 +97,7 @@ class BagReader:
 
     def read(self, index: int) -> RawFrame:
         match = self._matches[index]
+        masks, valid = match.masks, match.valid
         return RawFrame(
             name=self.names[index],
             stamp=match.rgb.stamp,
@@ -104,10 +105,8 @@ class BagReader:
             world_from_camera=match.world_from_camera,
             rgb=self._decoded(match.rgb, ros_images.rgb_from),
             depth=self._depth(match),
-            label_image=None
-            if match.masks is None
-            else self._decoded(match.masks, ros_images.label_image_from),
-            kept=None if match.valid is None else self._decoded(match.valid, ros_images.kept_from),
+            label_image=None if masks is None else self._decoded(masks, ros_images.label_image_from),
+            kept=None if valid is None else self._decoded(valid, ros_images.kept_from),
         )
 
     def _depth(self, match: Match) -> np.ndarray | None:

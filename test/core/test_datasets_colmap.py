@@ -11,6 +11,7 @@ from PIL import Image
 from instascene_core.camera import PinholeCamera
 from instascene_core.datasets import open_dataset
 from instascene_core.datasets.colmap import lens_from_colmap
+from instascene_core.datasets.colmap_model import ColmapCamera
 from instascene_core.errors import InputError
 
 
@@ -83,11 +84,7 @@ def test_a_binary_colmap_model_with_masks(tmp_path):
     ],
 )
 def test_colmap_camera_models(model, params, ours, coefficients):
-    import pycolmap
-
-    camera = pycolmap.Camera.create_from_model_name(1, model, 1.0, W, H)
-    camera.params = [float(p) for p in params.split()]
-    lens = lens_from_colmap(camera)
+    lens = lens_from_colmap(ColmapCamera(model, W, H, tuple(float(p) for p in params.split())))
     assert (lens.model, lens.coefficients) == (ours, coefficients)
     assert lens.camera == PinholeCamera(W, H, 10.0, 10.0, 4.0, 3.0)
 
@@ -104,7 +101,7 @@ def test_undistortion_agrees_with_colmap(params, model):
     width, height = 101, 81
     camera = pycolmap.Camera.create_from_model_name(1, model, 60.0, width, height)
     camera.params = [float(p) for p in params.split()]
-    lens = lens_from_colmap(camera)
+    lens = lens_from_colmap(ColmapCamera(model, width, height, tuple(camera.params)))
     rows, columns = np.mgrid[:height, :width] + 0.5
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
     seen = np.array(camera.cam_from_img(pixels)).reshape(height, width, 2)  # pinhole x, y of each pixel
