@@ -37,7 +37,7 @@ LIBRARIES = (
     ("safetensors", ("safetensors",), True, "pip install safetensors"),
     ("diffusers", ("diffusers",), False, "completion.prior multiview: pip install diffusers"),
     ("cv2", ("opencv-python-headless", "opencv-python"), True, "pip install opencv-python-headless"),
-    ("pycolmap", ("pycolmap",), False, "RGB-only input and COLMAP models: pip install pycolmap"),
+    ("pycolmap", ("pycolmap",), False, "images without depth or poses: pip install pycolmap"),
     ("rosbags", ("rosbags",), False, "reading rosbag2 without ROS: pip install rosbags"),
     ("mujoco", ("mujoco",), False, "procedural scenes: pip install 'instascene[synthetic]'"),
     ("viser", ("viser",), False, "instascene view in 3D: pip install 'instascene[viewer]'"),

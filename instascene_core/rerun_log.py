@@ -33,12 +33,15 @@ RADII = 1.0  # of a point, in the smaller deviation of its disk
 class RerunLog:
     """Logs of one run.  `target`: a file *.rrd, or SPAWN for a viewer that opens now.
 
-    Raises MissingDependencyError without rerun-sdk, InputError for a target that is neither.
+    Raises MissingDependencyError without rerun-sdk, InputError for a target that is neither, and for a file
+    that is there already: nothing says whose it is.
     """
 
     def __init__(self, target: str) -> None:
         if target != SPAWN and Path(target).suffix.lower() != ".rrd":
             raise InputError(f"--rerun takes a file *.rrd or the word '{SPAWN}', not '{target}'.")
+        if target != SPAWN and Path(target).exists():
+            raise InputError(f"There is a file '{target}' already; name another one with --rerun.")
         self._rr = _rerun()
         self._recording = self._rr.RecordingStream("instascene")
         try:

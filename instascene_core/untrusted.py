@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -75,13 +76,22 @@ def read_json_object(path: Path, what: str = "The file") -> dict[str, Any]:
 def parse_json(content: bytes, where: str) -> Any:
     """The value that JSON text stands for; `where` begins the sentences about it."""
     try:
-        return json.loads(content.decode("utf-8-sig"), parse_int=_integer)
+        return json.loads(content.decode("utf-8-sig"), parse_int=_integer, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not readable JSON (it is no UTF-8 text).") from error
     except RecursionError as error:
         raise InputError(f"{where} is nested too deeply.") from error
     except ValueError as error:
         raise InputError(f"{where} is not readable JSON ({error}).") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values for one key neither is taken: Python would take the last, other readers the first."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key '{one_line(twice, 80)}' stands twice in one object")
+    return made
 
 
 def _integer(digits: str) -> int:

@@ -34,9 +34,20 @@ def list_recordings(source: Path, output: Path) -> Listing:
     file that lists such (`_listed`).
 
     In a folder a recording is named by its path below it.  What lies in hidden folders, in saved scenes or in
-    `output` is none.  Raises InputError where there is nothing, and for a list that contradicts itself.
+    `output` is none.  Raises InputError where there is nothing, for a list that contradicts itself, and where
+    `output` lies in a recording: that would change with every result, and be done again for ever.
     """
-    source = Path(source)
+    listing = _listing(Path(source), output)
+    place = Path(output).resolve()
+    for recording in listing.recordings:
+        if recording.path.resolve() in (place, *place.parents):
+            raise InputError(
+                f"--output {output} lies within the recording {recording.path}; choose a folder beside it."
+            )
+    return listing
+
+
+def _listing(source: Path, output: Path) -> Listing:
     if not source.exists():
         raise InputError(f"There is nothing at {source}.")
     if is_recording(source):

@@ -1,8 +1,9 @@
 """What one pass over a bag collects: stamps, poses, calibrations; and which messages make a frame."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Match:
     """The messages of one frame."""
 
     rgb: Entry
+    lens: LensModel
     world_from_camera: np.ndarray  # [4, 4]
     depth: Entry | None
     masks: Entry | None
@@ -48,6 +50,20 @@ class _Pose:
     written: float
     matrix: np.ndarray
     static: bool = False
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """What the colour camera's lens is from a time on."""
+
+    recorded: int
+    written: float
+    stamp: float
+    lens: LensModel
+    frame_id: str
+
+
+_Stamped = TypeVar("_Stamped", Entry, _Calibration)
 
 
 def stamp_of(header) -> float:
@@ -79,9 +95,12 @@ class Index:
         self._images: list[Entry] = []
         self._poses: list[_Pose] = []  # of the pose topic
         self._transforms: list[_Pose] = []  # of tf
-        self._lens: LensModel | None = None
+        self._calibrations: list[_Calibration] = []  # where it changes
+        self._calibrated_by: tuple | None = None  # the facts of the last camera_info that was taken
+        self._uncalibrated: InputError | None = None  # what is wrong with a camera_info that cannot be used
         self._depth_lens: LensModel | None = None
-        self._dropped: dict[str, int] = {}
+        self._dropped: dict[str, int] = defaultdict(int)
+        self._by_recorder = False  # whether the recorder's times stand in for stamps that tell nothing
         self._track = PoseTrack(topics.sync_tolerance_s)
         self._tree = TransformTree(topics.sync_tolerance_s)
         self.depth_camera: DepthCamera | None = None  # where the depth must be seen from the colour camera
@@ -94,7 +113,7 @@ class Index:
             try:
                 self._take(topic, recorded, message)
             except BadPose as error:
-                self._dropped[str(error)] = self._dropped.get(str(error), 0) + 1
+                self._dropped[str(error)] += 1
         self._settle_stamps()
 
     def _take(self, topic: str, recorded: int, message) -> None:
@@ -112,7 +131,7 @@ class Index:
         elif topic in self._side:
             self._side[topic].append(Entry(topic, recorded, stamp, stamp, frame_id))
         elif topic == self._topics.camera_info:
-            self._lens = self._lens or self._color_lens(message)
+            self._calibrate(message, recorded, stamp)
         elif topic == self._topics.depth_info:
             self._depth_lens = self._depth_lens or _lens_of(message, self._topics.depth)
         elif topic == self._topics.pose:
@@ -121,6 +140,27 @@ class Index:
                 pose, self._odometry_child = message.pose.pose, message.child_frame_id.lstrip("/")
             matrix = _pose_matrix(pose.position, pose.orientation)
             self._poses.append(_Pose("", "", recorded, stamp, matrix))
+
+    def _calibrate(self, message, recorded: int, stamp: float) -> None:
+        """Take a camera_info where it says something new: focus and zoom may move during a recording."""
+        facts = _facts(message)
+        if facts == self._calibrated_by:
+            return
+        try:
+            lens = self._color_lens(message)
+        except InputError as error:  # drivers may send zeros until they know better
+            self._uncalibrated = self._uncalibrated or error
+            self._dropped["camera_infos without a calibration"] += 1
+            return
+        self._calibrated_by = facts
+        self._calibrations.append(
+            _Calibration(recorded, stamp, stamp, lens, message.header.frame_id.lstrip("/"))
+        )
+        if len(self._calibrations) == 2:
+            self._remarks.say(
+                f"the calibration on {self._topics.camera_info} changes in the recording: each image takes "
+                "the one of its time"
+            )
 
     def _color_lens(self, message) -> LensModel:
         rgb = self._topics.rgb
@@ -138,6 +178,7 @@ class Index:
             if not pose.static:
                 timed.setdefault(f"tf of {pose.child}", []).append(pose)
         useless = [t for t, found in timed.items() if len(found) > 1 and len({e.written for e in found}) == 1]
+        self._by_recorder = bool(useless)
         if useless:
             self._remarks.say(
                 f"all stamps of {', '.join(useless)} are the same: the times at which the bag was recorded "
@@ -145,20 +186,35 @@ class Index:
             )
             self._images = [_recorded(entry) for entry in self._images]
             self._side = {t: [_recorded(entry) for entry in found] for t, found in self._side.items()}
-        for entries in (self._images, *self._side.values()):
+            self._calibrations = [_recorded(entry) for entry in self._calibrations]
+        for entries in (self._images, self._calibrations, *self._side.values()):
             entries.sort(key=lambda entry: entry.stamp)
         for pose in self._poses:
-            self._track.add(pose.recorded * 1e-9 if useless else pose.written, pose.matrix)
+            self._track.add(self._stamp(pose), pose.matrix)
         for pose in self._transforms:
-            stamp = pose.recorded * 1e-9 if useless else pose.written
-            self._tree.add(pose.parent, pose.child, stamp, pose.matrix, pose.static)
+            self._tree.add(pose.parent, pose.child, self._stamp(pose), pose.matrix, pose.static)
 
-    def require_lens(self) -> LensModel:
-        if self._lens is None:
-            raise InputError(
-                f"The bag has no message on {self._topics.camera_info}, so the camera is unknown."
+    def _stamp(self, pose: _Pose) -> float:
+        return pose.recorded * 1e-9 if self._by_recorder else pose.written
+
+    def require_lens(self) -> None:
+        """InputError where the colour camera is not known."""
+        if self._calibrations:
+            self._question_lens()
+            return
+        if self._uncalibrated is not None:
+            raise self._uncalibrated
+        raise InputError(f"The bag has no message on {self._topics.camera_info}, so the camera is unknown.")
+
+    def _question_lens(self) -> None:
+        """Say where the camera_info may be of another camera than the images."""
+        topics, said = self._topics, self._calibrations[0].frame_id
+        shown = self._images[0].frame_id if self._images else ""
+        if shown and said and shown != said and topics.camera_info != bag_topics.beside(topics.rgb):
+            self._remarks.say(
+                f"{topics.camera_info} is of the frame '{said}', but the images on {topics.rgb} are of "
+                f"'{shown}': name another one as topics.camera_info where it is of another camera"
             )
-        return self._lens
 
     def match(self) -> tuple[list[Match], dict[str, int]]:
         """(frames in order of their stamps, reason → number dropped)."""
@@ -182,8 +238,65 @@ class Index:
             masks, valid = (
                 self._nearest(topic, entry.stamp) for topic in (self._topics.masks, self._topics.valid)
             )
-            matches.append(Match(entry, pose, depth, masks, valid, mounted))
+            matches.append(Match(entry, self._lens_at(entry.stamp), pose, depth, masks, valid, mounted))
+        self._require_company(matches)
         return matches, dict(dropped)
+
+    def _lens_at(self, stamp: float) -> LensModel:
+        """Of the last calibration until then; the first one holds for what was before it."""
+        place = bisect_right(self._calibrations, stamp, key=lambda found: found.stamp)
+        return self._calibrations[max(place - 1, 0)].lens
+
+    def _require_company(self, matches: list[Match]) -> None:
+        """Say how many images have no depth, masks or pixels to ignore; InputError where none has them."""
+        tolerance = self._topics.sync_tolerance_s
+        for kind in ("depth", "masks", "valid"):
+            topic = getattr(self._topics, kind)
+            alone = [match for match in matches if self._nearest(topic, match.rgb.stamp) is None]
+            if not self._side.get(topic) or not alone:
+                continue
+            if len(alone) < len(matches):
+                self._remarks.say(
+                    f"{len(alone)} of {len(matches)} images have nothing on {topic} within {tolerance:g} s"
+                )
+                continue
+            gaps = (abs(e.stamp - m.rgb.stamp) for m in alone for e in self._around(topic, m.rgb.stamp))
+            instead = ", or leave depth out (--no-depth)" if kind == "depth" else ""
+            raise InputError(
+                f"No message on {topic} lies within {tolerance:g} s of an image, the nearest {min(gaps):.3g} "
+                f"s away: their clocks differ, or topics.sync_tolerance_s must be larger{instead}."
+            )
+
+    def why_no_pose(self) -> str:
+        """What keeps the images from having poses; empty where nothing simple does."""
+        if not self._images:
+            return ""
+        frame, poses = self._images[0].frame_id, self._poses
+        if self._pose_is_tf:
+            poses = [pose for pose in self._transforms if not pose.static]
+            if frame not in self._tree.frames:
+                return (
+                    f"the images name the frame '{frame}', which tf does not have; it has "
+                    f"{self._known_frames()}"
+                )
+            if not self._tree.relates(frame, self._topics.map_frame):
+                return f"tf does not connect '{frame}', their frame, with '{self._topics.map_frame}'"
+        return self._apart([self._stamp(pose) for pose in poses])
+
+    def _apart(self, stamps: list[float]) -> str:
+        """That the images are of another time than all poses, where they are."""
+        first, last = self._images[0].stamp, self._images[-1].stamp
+        if stamps and first <= max(stamps) and min(stamps) <= last:
+            return ""
+        poses = f"the poses of {min(stamps):.3f} … {max(stamps):.3f} s" if stamps else "there are no poses"
+        return f"the images are of {first:.3f} … {last:.3f} s, {poses}"
+
+    @property
+    def _pose_is_tf(self) -> bool:
+        return self._topics.pose == "tf" or self._topics.pose in self._tf_topics
+
+    def _known_frames(self) -> str:
+        return ", ".join(sorted(self._tree.frames)) or "none"
 
     def _depth_is_apart(self) -> bool:
         """Whether the depth is of another camera than the colour; InputError where it cannot be moved."""
@@ -222,10 +335,12 @@ class Index:
 
     def _pose(self, stamp: float, frame_id: str) -> np.ndarray | None:
         """world_from_camera at `stamp`."""
-        if self._topics.pose == "tf" or self._topics.pose in self._tf_topics:
+        if self._pose_is_tf:
             if self._topics.map_frame not in self._tree.frames:
-                known = ", ".join(sorted(self._tree.frames)) or "none"
-                raise InputError(f"tf has no frame '{self._topics.map_frame}'; it has {known}.")
+                bad = "".join(f"; {number} {reason}" for reason, number in self._dropped.items())
+                raise InputError(
+                    f"tf has no frame '{self._topics.map_frame}'; it has {self._known_frames()}{bad}."
+                )
             return self._tree.lookup(self._topics.map_frame, frame_id, stamp)
         pose = self._track.at(stamp)
         if pose is None or self._pose_type != bag_topics.ODOMETRY or frame_id == self._odometry_child:
@@ -239,16 +354,29 @@ class Index:
         return pose @ base_from_camera
 
     def _nearest(self, topic: str, stamp: float) -> Entry | None:
-        entries = self._side.get(topic, [])
-        right = bisect_left(entries, stamp, key=lambda entry: entry.stamp)
-        near = entries[max(0, right - 1) : right + 1]
+        near = self._around(topic, stamp)
         best = min(near, key=lambda e: abs(e.stamp - stamp), default=None)
         return best if best and abs(best.stamp - stamp) <= self._topics.sync_tolerance_s else None
+
+    def _around(self, topic: str, stamp: float) -> list[Entry]:
+        """The messages of `topic` just before and after `stamp`."""
+        entries = self._side.get(topic, [])
+        right = bisect_left(entries, stamp, key=lambda entry: entry.stamp)
+        return entries[max(0, right - 1) : right + 1]
 
 
 def _lens_of(message, topic: str) -> LensModel:
     return ros_images.lens_from_camera_info(message, ros_images.rectified_by_name(message, topic))
 
 
-def _recorded(entry: Entry) -> Entry:
-    return Entry(entry.topic, entry.recorded, entry.written, entry.recorded * 1e-9, entry.frame_id)
+def _facts(message) -> tuple:
+    """All that a camera_info says of the lens, to be compared."""
+    roi = message.roi
+    region = (roi.x_offset, roi.y_offset, roi.width, roi.height)
+    numbers = tuple(np.asarray(values, float).tobytes() for values in (message.k, message.d, message.p))
+    size = (message.width, message.height, message.binning_x, message.binning_y)
+    return (*numbers, message.distortion_model, *size, *region)
+
+
+def _recorded(entry: _Stamped) -> _Stamped:
+    return replace(entry, stamp=entry.recorded * 1e-9)

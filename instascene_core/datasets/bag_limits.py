@@ -43,6 +43,12 @@ def _require_metadata(folder: Path) -> None:
     topics = facts.get("topics_with_message_count")
     if isinstance(topics, list) and len(topics) > MAX_TOPICS:
         raise InputError(f"The bag {folder} has {len(topics)} topics; at most {MAX_TOPICS} are read.")
+    if not facts.get("relative_file_paths"):
+        raise InputError(f"The bag {folder} cannot be opened: its metadata.yaml names no storage file.")
+    said = [t.get("topic_metadata") for t in topics or () if isinstance(t, dict)]
+    names = [m.get(key) for m in said if isinstance(m, dict) for key in ("name", "type")]
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"The bag {folder} cannot be opened: its metadata.yaml names a topic by no text.")
 
 
 def require_mcap_sums(path: Path) -> None:
@@ -57,6 +63,11 @@ def require_mcap_sums(path: Path) -> None:
         file.seek(end - FOOTER_BYTES)
         footer = file.read(FOOTER_BYTES)
         summary, _, said = struct.unpack("<QQI", footer[9:29])
+        if footer[-8:] != MCAP_MAGIC and _begins_well(file):
+            raise InputError(
+                f"The bag's file {path} is cut off, as when its recording was killed; what is in it is kept "
+                f"by `mcap recover {path.name} -o whole.mcap`."
+            )
         if footer[-8:] != MCAP_MAGIC or not 0 <= summary <= end - FOOTER_BYTES:
             return
         if summary and said and _crc(file, summary, end - 12) != said:
@@ -69,6 +80,11 @@ def require_mcap_sums(path: Path) -> None:
         said = struct.unpack("<I", record[9:])[0] if record[0] == DATA_END else 0
         if said and _crc(file, 0, data_end) != said:
             raise InputError(f"The bag's file {path} is damaged: the checksum of its data is wrong.")
+
+
+def _begins_well(file: Any) -> bool:
+    file.seek(0)
+    return file.read(len(MCAP_MAGIC)) == MCAP_MAGIC
 
 
 def _crc(file: Any, start: int, stop: int) -> int:

@@ -61,15 +61,16 @@ def detect_topics(available: dict[str, str], given: BagTopics) -> BagTopics:
     color = color or [t for t in compressed if not _has(t, others)]
     rgb = given.rgb or _choose(color, "rgb/image", "a colour image", available, "rgb")
     infos = [t for t, kind in available.items() if kind == CAMERA_INFO]
-    depth = given.depth or _depth(images + compressed, rgb)
+    depth = given.depth or _depth(images + compressed, rgb, color)
+    labels = [t for t in images if _has(t, LABEL_WORDS)]
     return replace(
         given,
         rgb=rgb,
         camera_info=given.camera_info or _camera_info(infos, rgb, available),
         depth=depth,
         depth_info=given.depth_info or next((t for t in infos if depth and t == beside(depth)), ""),
-        valid=given.valid or next(iter(valid), ""),
-        masks=given.masks or _optional([t for t in images if _has(t, LABEL_WORDS)], "masks/image", rgb),
+        valid=given.valid or _optional(valid, VALID, rgb, color),
+        masks=given.masks or _optional(labels, "masks/image", rgb, color),
         pose=given.pose or _pose(available),
     )
 
@@ -102,16 +103,32 @@ def _camera_info(infos: list[str], rgb: str, available: dict[str, str]) -> str:
     return _choose(others, "rgb/camera_info", "a camera_info", available, "camera_info")
 
 
-def _depth(topics: list[str], rgb: str) -> str:
-    """The depth topic to use, or none: of the usual name, else registered to the colour, raw if possible."""
+def _depth(topics: list[str], rgb: str, colors: list[str]) -> str:
+    """The depth topic to use, or none: of this camera, then by name, registered, raw."""
     candidates = [t for t in topics if t != rgb and _has(image_name(t), DEPTH_WORDS)]
 
     def rank(topic: str):
         transport = topic.removeprefix(image_name(topic)).strip("/")
         packed = ("", *TRANSPORTS).index(transport)
-        return not _is(image_name(topic), "depth/image"), not is_registered(topic), packed, topic
+        usual = _is(image_name(topic), "depth/image")
+        return _is_foreign(topic, rgb, colors), not usual, not is_registered(topic), packed, topic
 
     return min(candidates, key=rank, default="")
+
+
+def _is_foreign(topic: str, rgb: str, colors: list[str]) -> bool:
+    """Whether a topic lies nearer to the colour images of another camera than to those of `rgb`."""
+    return any(_kinship(topic, color) > _kinship(topic, rgb) for color in colors)
+
+
+def _kinship(topic: str, rgb: str) -> int:
+    """How many parts of the namespace of `rgb` a topic shares: of /left in /left/color/image, say."""
+    count = 0
+    for part, other in zip(topic.strip("/").split("/"), image_name(rgb).strip("/").split("/")[:-2]):
+        if part != other:
+            break
+        count += 1
+    return count
 
 
 def _pose(available: dict[str, str]) -> str:
@@ -141,11 +158,10 @@ def _choose(candidates: list[str], usual: str, what: str, available: dict[str, s
     )
 
 
-def _optional(candidates: list[str], usual: str, rgb: str) -> str:
-    """The one of the usual name, else the first, else none."""
+def _optional(candidates: list[str], usual: str, rgb: str, colors: list[str]) -> str:
+    """The one of this camera and of the usual name, else the first, else none."""
     candidates = [t for t in candidates if t != rgb]
-    named = [t for t in candidates if _is(t, usual)]
-    return min(named or candidates, default="")
+    return min(candidates, key=lambda t: (_is_foreign(t, rgb, colors), not _is(t, usual), t), default="")
 
 
 def _is(topic: str, usual: str) -> bool:

@@ -6,20 +6,20 @@ pixels to ignore (black); it is followed where every image has one.
 """
 
 import logging
-import struct
 from pathlib import Path
 
 import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.datasets.colmap_model import ColmapCamera, ColmapImage, number_of_images, read_model
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.hiding import both_kept
 from instascene_core.datasets.images import read_kept, read_labels, read_rgb_and_alpha
 from instascene_core.datasets.listed_files import find_listed, label_file, unique_names, without_missing
 from instascene_core.datasets.remarks import Remarks
-from instascene_core.errors import InputError, needs
-from instascene_core.transforms import inverse, require_rigid
+from instascene_core.errors import InputError
+from instascene_core.transforms import inverse
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _largest(models: list[Path]) -> Path:
     """The model with most images; the choice is said."""
     if len(models) == 1:
         return models[0]
-    counts = {model: _number_of_images(model) for model in models}
+    counts = {model: number_of_images(model) for model in models}
     best = max(models, key=lambda model: counts[model])
     others = ", ".join(f"{model.name} ({counts[model]} images)" for model in models if model != best)
     logger.warning(
@@ -68,18 +68,6 @@ def _largest(models: list[Path]) -> Path:
         best.parent, len(models), best.name, counts[best], others,
     )  # fmt: skip
     return best
-
-
-def _number_of_images(model: Path) -> int:
-    """How many images a model has, without reading it; 0 where its file is damaged."""
-    try:
-        if (model / "images.bin").is_file():
-            with (model / "images.bin").open("rb") as file:
-                return struct.unpack("<Q", file.read(8))[0]
-        with (model / "images.txt").open(encoding="utf-8", errors="replace") as file:
-            return (sum(not line.startswith("#") for line in file) + 1) // 2  # two lines an image
-    except (OSError, struct.error):
-        return 0
 
 
 class ColmapReader:
@@ -93,8 +81,8 @@ class ColmapReader:
         self, model: Path, use_masks: bool = True, masks: str | None = None, remarks: Remarks | None = None
     ) -> None:
         self._remarks = remarks or Remarks(model)
-        reconstruction = _read_model(model)
-        images = sorted((i for i in reconstruction.images.values() if i.has_pose), key=lambda i: i.name)
+        cameras, images = read_model(model)
+        images.sort(key=lambda image: image.name)
         if not images:
             raise InputError(f"The COLMAP model {model} has no registered images, so there are no poses.")
         self._folder = _image_folder(model, [i.name for i in images])
@@ -104,13 +92,8 @@ class ColmapReader:
         images = [images[i] for i in there]
         self._paths = [path for path in found if path is not None]
         self.names = unique_names([Path(i.name) for i in images])
-        self.poses = np.stack(
-            [
-                inverse(require_rigid(i.cam_from_world().matrix(), f"The pose of '{n}'"))
-                for i, n in zip(images, self.names)
-            ]
-        )
-        lenses = {key: lens_from_colmap(camera) for key, camera in reconstruction.cameras.items()}
+        self.poses = np.stack([inverse(image.camera_from_world) for image in images])
+        lenses = {key: lens_from_colmap(camera) for key, camera in cameras.items()}
         self._lenses = [lenses[i.camera_id] for i in images]
         self._fitted = FittedLenses(self._remarks)
         self.has_labels = use_masks and masks is not None
@@ -144,7 +127,7 @@ def _number_in(folder: Path, suffixes: set[str]) -> int:
     return sum(path.suffix.lower() in suffixes for path in folder.rglob("*") if path.is_file())
 
 
-def _kept_files(folder: Path, images: list) -> list[Path]:
+def _kept_files(folder: Path, images: list[ColmapImage]) -> list[Path]:
     """COLMAP's masks of the images, or none where there are none.
 
     Raises InputError where some images have one and others do not.
@@ -157,8 +140,8 @@ def _kept_files(folder: Path, images: list) -> list[Path]:
     return [] if missing else files
 
 
-def lens_from_colmap(camera) -> LensModel:
-    """Our lens model of a pycolmap camera; InputError for models that we do not know.
+def lens_from_colmap(camera: ColmapCamera) -> LensModel:
+    """Our lens model of COLMAP's camera; InputError for models that we do not know.
 
     COLMAP's pixel centres lie at half pixels, as ours; the order of its parameters is documented in
     colmap/src/colmap/sensor/models.h.
@@ -180,20 +163,6 @@ def lens_from_colmap(camera) -> LensModel:
     if name == "FULL_OPENCV":
         return LensModel(pinhole, "rational_polynomial", tuple(k))
     return LensModel(pinhole, "plumb_bob", tuple(k + [0.0] * (4 - len(k))))
-
-
-def _read_model(model: Path):
-    with needs("pycolmap", "Reading a COLMAP model needs pycolmap; install it with `pip install pycolmap`."):
-        import pycolmap
-    points = any((model / f"points3D{suffix}").is_file() for suffix in (".bin", ".txt"))
-    if not points:
-        raise InputError(f"The COLMAP model {model} has no points3D file.")
-    try:
-        return pycolmap.Reconstruction(str(model))
-    except Exception as error:  # pycolmap raises several kinds for damaged files
-        raise InputError(
-            f"The COLMAP model {model} cannot be read: it is damaged or of another version."
-        ) from error
 
 
 def _image_folder(model: Path, names: list[str]) -> Path:

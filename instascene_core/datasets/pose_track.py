@@ -87,42 +87,75 @@ class TransformTree:
 
     def __init__(self, tolerance_s: float) -> None:
         self._tolerance = tolerance_s
-        self._parents: dict[str, str] = {}
-        self._static: dict[str, np.ndarray] = {}
-        self._moving: dict[str, PoseTrack] = {}
+        self._parents: dict[str, dict[str, None]] = {}  # of each child, in the order in which they came
+        self._static: dict[tuple[str, str], np.ndarray] = {}  # by (parent, child)
+        self._moving: dict[tuple[str, str], PoseTrack] = {}
 
     def add(self, parent: str, child: str, stamp: float, matrix: np.ndarray, static: bool) -> None:
         """`matrix` [4, 4] is parent_from_child."""
         parent, child = parent.lstrip("/"), child.lstrip("/")
-        self._parents[child] = parent
+        self._parents.setdefault(child, {})[parent] = None
         if static:
-            self._static[child] = matrix
+            self._static[parent, child] = matrix
         else:
-            self._moving.setdefault(child, PoseTrack(self._tolerance)).add(stamp, matrix)
+            self._moving.setdefault((parent, child), PoseTrack(self._tolerance)).add(stamp, matrix)
 
     @property
     def frames(self) -> set[str]:
-        return set(self._parents) | set(self._parents.values())
+        return set(self._parents).union(*self._parents.values())
+
+    def relates(self, frame: str, other: str) -> bool:
+        """Whether the two have an ancestor in common, at whatever times."""
+        return bool(self._above(frame) & self._above(other))
 
     def lookup(self, target: str, source: str, stamp: float) -> np.ndarray | None:
-        """target_from_source [4, 4] at `stamp`, or None when the two are not connected then."""
-        target_up, source_up = (
-            self._to_root(target.lstrip("/"), stamp),
-            self._to_root(source.lstrip("/"), stamp),
-        )
+        """target_from_source [4, 4] at `stamp`, or None when the two are not connected then.
+
+        Raises InputError where a frame on the way has several parents and more than one of them leads there.
+        """
+        target, source = target.lstrip("/"), source.lstrip("/")
+        target_up, source_up = self._to_root(target, source, stamp), self._to_root(source, target, stamp)
         common = next((frame for frame in source_up if frame in target_up), None)
         if common is None:
             return None
         return inverse(target_up[common]) @ source_up[common]
 
-    def _to_root(self, frame: str, stamp: float) -> dict[str, np.ndarray]:
-        """ancestor → ancestor_from_frame, nearest ancestor first, as far up as known at `stamp`."""
+    def _to_root(self, frame: str, other: str, stamp: float) -> dict[str, np.ndarray]:
+        """ancestor → ancestor_from_frame, nearest ancestor first, as far up as known at `stamp`.
+
+        other: the frame that is looked for; of several parents it decides which one is taken.
+        """
         chain, matrix = {frame: np.eye(4)}, np.eye(4)
         while frame in self._parents:
-            moving = self._moving.get(frame)
-            step = self._static[frame] if moving is None else moving.at(stamp)
-            if step is None or self._parents[frame] in chain:
+            parent = self._parent(frame, other)
+            moving = self._moving.get((parent, frame))
+            step = self._static[parent, frame] if moving is None else moving.at(stamp)
+            if step is None or parent in chain:
                 break
-            frame, matrix = self._parents[frame], step @ matrix
+            frame, matrix = parent, step @ matrix
             chain[frame] = matrix
         return chain
+
+    def _parent(self, child: str, other: str) -> str:
+        """The parent of `child`, of several the only one that leads to `other`."""
+        parents = list(self._parents[child])
+        if len(parents) == 1:
+            return parents[0]
+        near = self._above(other)
+        leading = [parent for parent in parents if self._above(parent) & near]
+        if len(leading) > 1:
+            raise InputError(
+                f"tf gives '{child}' several parents ({', '.join(leading[:3])}), so that its pose means two "
+                "things; record the tf of one of them only."
+            )
+        return (leading or parents)[0]
+
+    def _above(self, frame: str) -> set[str]:
+        """The frame and all its ancestors, by every way up."""
+        found, waiting = {frame}, [frame]
+        while waiting:
+            for parent in self._parents.get(waiting.pop(), ()):
+                if parent not in found:
+                    found.add(parent)
+                    waiting.append(parent)
+        return found

@@ -133,6 +133,10 @@ def lens_from_camera_info(message, rectified: bool = False) -> LensModel:
             f"The camera_info is not calibrated ({'P' if rectified else 'K'} is zero or not finite); "
             "calibrate the camera."
         )
+    if not (message.roi.width or message.width) or not (message.roi.height or message.height):
+        raise InputError(
+            f"The camera_info says that images are {message.width}×{message.height}; publish their size."
+        )
     step_x, step_y = max(1, message.binning_x), max(1, message.binning_y)
     camera = PinholeCamera(
         (message.roi.width or message.width) // step_x,

@@ -1,8 +1,9 @@
 """rosbag2 recordings (sqlite3 and mcap), read without ROS through the library `rosbags`."""
 
 import logging
+import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,34 @@ from instascene_core.untrusted import one_line
 logger = logging.getLogger(__name__)
 
 STORAGE_SUFFIXES = (".db3", ".mcap")
+METADATA = "metadata.yaml"
+PART = re.compile(r"_\d+$")  # how rosbag2 ends the names of the files that it splits a recording into
 
 
 def find_bag(path: Path) -> list[Path] | None:
     """What `path` is or lies in: the folder of a bag, or storage files whose metadata.yaml is missing."""
-    is_file = path.is_file() and path.suffix in STORAGE_SUFFIXES
+    is_file = path.is_file() and (_is_storage(path) or path.name == METADATA)
     folder = path.parent if is_file else path
-    if (folder / "metadata.yaml").is_file():
+    if (folder / METADATA).is_file():
         return [folder]
     if is_file:
-        return [path]
-    files = sorted(f for suffix in STORAGE_SUFFIXES for f in folder.glob(f"*{suffix}"))
-    return files or None
+        return [path] if _is_storage(path) else None
+    return sorted(file for file in folder.glob("*") if _is_storage(file)) or None
+
+
+def _is_storage(path: Path) -> bool:
+    return path.suffix in STORAGE_SUFFIXES
+
+
+def _require_one_recording(files: list[Path]) -> None:
+    """InputError where storage files without a metadata.yaml are not NAME_0, NAME_1 … of one kind."""
+    kinds = {(PART.sub("", file.stem), file.suffix) for file in files}
+    if len(kinds) > 1:
+        names = ", ".join(file.name for file in files)
+        raise InputError(
+            f"{files[0].parent} holds storage files of several bags ({names}) and no {METADATA}; name one of "
+            "them, or reindex those that belong together (`ros2 bag reindex`)."
+        )
 
 
 class BagReader:
@@ -56,14 +73,17 @@ class BagReader:
         self._topics = replace(found, depth=depth, masks=masks)
         index = Index(self._topics, self._bag.topics, self._remarks)
         index.scan(self._bag)
-        self._lens = index.require_lens()
+        index.require_lens()
         self._matches, self.dropped = index.match()
         self._depth_camera = index.depth_camera
         for reason, count in self.dropped.items():
             logger.warning("%s: %d %s dropped", self._path, count, reason)
         if not self._matches:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
-            raise InputError(f"No image in the bag {self._path} can be used ({reasons or 'there are none'}).")
+            why = f": {index.why_no_pose()}" if index.why_no_pose() else ""
+            raise InputError(
+                f"No image in the bag {self._path} can be used ({reasons or 'there are none'}){why}."
+            )
         self.names = tuple(f"{i:06d}" for i in range(len(self._matches)))
         self.poses = np.stack([m.world_from_camera for m in self._matches])
         self.stamps = [m.rgb.stamp for m in self._matches]
@@ -77,26 +97,36 @@ class BagReader:
 
     def read(self, index: int) -> RawFrame:
         match = self._matches[index]
-        labels = None if match.masks is None else ros_images.label_image_from(self._message(match.masks))
-        kept = None if match.valid is None else ros_images.kept_from(self._message(match.valid))
+        masks, valid = match.masks, match.valid
         return RawFrame(
             name=self.names[index],
             stamp=match.rgb.stamp,
-            lens=self._lens,
+            lens=match.lens,
             world_from_camera=match.world_from_camera,
-            rgb=ros_images.rgb_from(self._message(match.rgb)),
+            rgb=self._decoded(match.rgb, ros_images.rgb_from),
             depth=self._depth(match),
-            label_image=labels,
-            kept=kept,
+            label_image=None if masks is None else self._decoded(masks, ros_images.label_image_from),
+            kept=None if valid is None else self._decoded(valid, ros_images.kept_from),
         )
 
     def _depth(self, match: Match) -> np.ndarray | None:
         if match.depth is None:
             return None
-        depth = ros_images.depth_from(self._message(match.depth), self._topics.depth_unit, self._remarks)
+        unit = self._topics.depth_unit
+        depth = self._decoded(match.depth, lambda m: ros_images.depth_from(m, unit, self._remarks))
         if self._depth_camera is None or match.color_from_depth is None:
             return depth
-        return self._depth_camera.seen_from(depth, self._lens, match.color_from_depth)
+        return self._depth_camera.seen_from(depth, match.lens, match.color_from_depth)
+
+    def _decoded(self, entry: Entry, decode: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """What `decode` makes of a message; its InputError then says which message it is."""
+        message = self._message(entry)
+        try:
+            return decode(message)
+        except InputError as error:
+            raise InputError(
+                f"The message on {entry.topic} of {entry.written:.3f} s in {self._path} is of no use: {error}"
+            ) from error
 
     def _message(self, entry: Entry):
         for _, _, message in self._bag.messages({entry.topic}, entry.recorded, entry.recorded + 1):
@@ -113,6 +143,7 @@ class _Bag:
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
         self._path = paths[0]
+        _require_one_recording(paths)
         for path in paths:
             require_sound(path)
         bound_rosbags()
@@ -124,6 +155,10 @@ class _Bag:
         weakref.finalize(self, self._reader.close)
         # What was subscribed to but never published is not a topic to choose.
         self.topics = {c.topic: c.msgtype for c in self._reader.connections if c.msgcount != 0}
+        if self._reader.connections and not self.topics:
+            raise InputError(
+                f"The bag {self._path} has no messages: all {len(self._reader.connections)} topics count 0."
+            )
 
     def messages(
         self, topics: set[str], start: int | None = None, stop: int | None = None

@@ -1,5 +1,6 @@
 """The images that poses are wanted for: files of a folder, or the sharpest frames of a video."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from instascene_core.errors import InputError
 from instascene_core.files import write_image
 from instascene_core.progress import ProgressCallback
 
+logger = logging.getLogger(__name__)
+
 FEWEST = 3  # images from which poses can be told
 SHARPNESS_WIDTH = 320  # pixels to which frames are shrunk before they are compared
+WHOLE = 0.9  # of the frames that a video's header says it has; headers are a few frames off
 
 
 def gather_images(
@@ -59,6 +63,11 @@ def _from_video(source: Path, folder: Path, most: int, progress: ProgressCallbac
             names.append(f"frame_{len(names):06d}.png")
             write_image(folder / names[-1], best)
             best, best_sharpness = None, -1.0
+        if rgb is None and index < WHOLE * video.count:
+            logger.warning(
+                "%s says that it has %d frames, but only %d can be read: it is damaged or not complete",
+                source, video.count, index,
+            )  # fmt: skip
         if rgb is None or (most and len(names) >= most):
             return names
         if (sharpness := _sharpness(rgb)) > best_sharpness:

@@ -89,6 +89,7 @@ for _name, _content, _words in (
     ("nested 100,000 deep", b"[" * 100_000, "nested too deeply"),
     ("nested objects", b'{"frames":' * 50_000, "nested too deeply"),
     ("cut short", b'{"frames": [', "not readable JSON"),
+    ("a key twice", b'{"w": 6, "frames": [], "w": 7}', "the key 'w' stands twice"),
     ("no text", b"\xff\xfe\x00\x01\x02", "not readable JSON"),
     ("a list", b"[1, 2]", "no JSON object"),
     ("frames a number", b'{"frames": 3}', "no frames"),

@@ -42,6 +42,13 @@ def test_the_output_within_the_input_is_no_input(archive):
     assert names(list_recordings(archive, archive / "kitchen")) == ["one"]
 
 
+def test_the_output_within_a_recording_is_refused(archive):
+    """It would be part of what the recording holds, which would be another one after each call."""
+    for source in (archive, archive / "one"):
+        with pytest.raises(InputError, match=r"lies within the recording .*one; choose"):
+            list_recordings(source, archive / "one" / "out")
+
+
 def test_links_are_followed_once(archive, tmp_path):
     os.symlink(archive / "kitchen", archive / "linked")
     os.symlink(archive, archive / "kitchen" / "back")

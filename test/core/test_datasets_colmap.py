@@ -1,6 +1,7 @@
 """Reader of COLMAP models."""
 
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from instascene_core.camera import PinholeCamera
 from instascene_core.datasets import open_dataset
 from instascene_core.datasets.colmap import lens_from_colmap
+from instascene_core.datasets.colmap_model import ColmapCamera
 from instascene_core.errors import InputError
 
 
@@ -82,11 +84,7 @@ def test_a_binary_colmap_model_with_masks(tmp_path):
     ],
 )
 def test_colmap_camera_models(model, params, ours, coefficients):
-    import pycolmap
-
-    camera = pycolmap.Camera.create_from_model_name(1, model, 1.0, W, H)
-    camera.params = [float(p) for p in params.split()]
-    lens = lens_from_colmap(camera)
+    lens = lens_from_colmap(ColmapCamera(model, W, H, tuple(float(p) for p in params.split())))
     assert (lens.model, lens.coefficients) == (ours, coefficients)
     assert lens.camera == PinholeCamera(W, H, 10.0, 10.0, 4.0, 3.0)
 
@@ -103,7 +101,7 @@ def test_undistortion_agrees_with_colmap(params, model):
     width, height = 101, 81
     camera = pycolmap.Camera.create_from_model_name(1, model, 60.0, width, height)
     camera.params = [float(p) for p in params.split()]
-    lens = lens_from_colmap(camera)
+    lens = lens_from_colmap(ColmapCamera(model, width, height, tuple(camera.params)))
     rows, columns = np.mgrid[:height, :width] + 0.5
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
     seen = np.array(camera.cam_from_img(pixels)).reshape(height, width, 2)  # pinhole x, y of each pixel
@@ -123,7 +121,7 @@ def test_undistortion_agrees_with_colmap(params, model):
     [
         ({"model": "FOV", "params": "10 10 4 3 0.5"}, "not known"),
         ({"pose": "nan 0 0 0 0 0 0"}, "NaN|cannot be read"),
-        ({"params": "10"}, "cannot be read"),
+        ({"params": "10"}, "cannot be read: a PINHOLE camera has 4 parameters, not 1"),
     ],
 )
 def test_bad_colmap_models(tmp_path, options, words):
@@ -142,6 +140,104 @@ def test_colmap_models_with_missing_parts(tmp_path):
     (tmp_path / "sparse/0/images.txt").write_text("")
     with pytest.raises(InputError, match="no registered images"):
         open_dataset(tmp_path)
-    (tmp_path / "sparse/0/points3D.txt").unlink()
-    with pytest.raises(InputError, match="points3D"):
+
+
+def test_points_are_not_needed(tmp_path):
+    (write_colmap(tmp_path) / "sparse/0/points3D.txt").unlink()
+    assert len(open_dataset(tmp_path)) == 2
+
+
+def binary(folder):
+    """The model of `write_colmap` as binary files; its folder."""
+    import pycolmap
+
+    sparse = write_colmap(folder) / "sparse/0"
+    pycolmap.Reconstruction(str(sparse)).write_binary(str(sparse))
+    for file in sparse.glob("*.txt"):
+        file.unlink()
+    return sparse
+
+
+@pytest.mark.parametrize("name", ["cameras", "images"])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda c: c[: len(c) * 2 // 3], "cut off"),
+        (lambda c: b"", "cut off"),
+        (lambda c: struct.pack("<Q", 2**60) + c[8:], "cut off"),
+        (lambda c: struct.pack("<Q", 0) + c[8:], "more than it says"),
+    ],
+)
+def test_binary_files_that_lie(tmp_path, name, spoil, words):
+    """pycolmap took what lies beyond the end of a cut file for the camera's numbers."""
+    file = binary(tmp_path) / f"{name}.bin"
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(InputError, match=rf"{name}\.bin cannot be read: .*{words}"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"a.png\0", b"\xff\xfe.pg\0", "is no text"),
+        (b"a.png\0", b"a.png" * 1000, "has no end"),
+        (struct.pack("<d", 1.0), struct.pack("<d", 0.0), "quaternion of length 0"),
+    ],
+)
+def test_binary_images_that_are_none(tmp_path, old, new, words):
+    file = binary(tmp_path) / "images.bin"
+    file.write_bytes(file.read_bytes().replace(old, new))
+    with pytest.raises(InputError, match=words):
+        open_dataset(tmp_path)
+
+
+def test_damaged_points_do_not_matter(tmp_path):
+    """pycolmap never came back from an empty file."""
+    (binary(tmp_path) / "points3D.bin").write_bytes(b"")
+    assert len(open_dataset(tmp_path)) == 2
+
+
+def test_the_number_of_images_that_a_model_pretends_is_not_believed(tmp_path, caplog):
+    liar = tmp_path / "sparse/1"
+    shutil.copytree(binary(tmp_path), liar)
+    images = liar / "images.bin"
+    images.write_bytes(struct.pack("<Q", 2**40) + images.read_bytes()[8:])
+    assert len(open_dataset(tmp_path)) == 2
+    assert "0 with 2 images is used, not 1 (0 images)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 1 0 0 1 b.png\n",  # by hand, without the lines of features
+        "1 1 0 0 0 0 0 0 1 a.png\n3.5 4.5 -1 5.5 6.5 7\n2 1 0 0 0 1 0 0 1 b.png\n\n",
+        "\ufeff# a comment\n1 1 0 0 0 0 0 0 1 a.png\r\n\r\n2 1 0 0 0 1 0 0 1 b.png\r\n",
+    ],
+)
+def test_lists_of_images_as_people_write_them(tmp_path, text):
+    (write_colmap(tmp_path) / "sparse/0/images.txt").write_text(text)
+    np.testing.assert_allclose(open_dataset(tmp_path).poses[:, 0, 3], [0, -1], atol=1e-12)
+
+
+def test_names_with_blanks(tmp_path):
+    write_colmap(tmp_path)
+    (tmp_path / "images/a.png").rename(tmp_path / "images/an image.png")
+    (tmp_path / "sparse/0/images.txt").write_text("1 1 0 0 0 0 0 0 1 an image.png\n\n")
+    assert open_dataset(tmp_path).names == ("an image",)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("cameras.txt", "1 MYCAM 8 6 1 2 3\n", "model 'MYCAM' is not known"),
+        ("cameras.txt", "1 PINHOLE a b 1 2 3 4\n", "is no camera"),
+        ("cameras.txt", "7 PINHOLE 8 6 10 10 4 3\n", "of camera 1, which"),
+        ("images.txt", "hello world\n", "is no image"),
+        ("images.txt", "1 2 0 0 0 0 0 0 1 a.png\n\n", "quaternion of length 2"),
+        ("images.txt", "1 0 0 0 0 0 0 0 1 a.png\n\n", "quaternion of length 0"),
+    ],
+)
+def test_text_files_that_are_wrong(tmp_path, file, text, words):
+    (write_colmap(tmp_path) / "sparse/0" / file).write_text(text)
+    with pytest.raises(InputError, match=words):
         open_dataset(tmp_path)

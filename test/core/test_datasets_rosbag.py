@@ -209,7 +209,7 @@ def test_bad_messages(tmp_path, options, words):
 
 def test_a_distorted_camera_is_undistorted(tmp_path):
     record_minimal(tmp_path / "bag", d=(0.5, 0.0, 0.0, 0.0, 0.0))
-    assert open_dataset(tmp_path / "bag").reader._lens.coefficients == (0.5, 0, 0, 0, 0)
+    assert open_dataset(tmp_path / "bag").reader.read(0).lens.coefficients == (0.5, 0, 0, 0, 0)
     assert open_dataset(tmp_path / "bag")[0].valid is not None
 
 

@@ -314,6 +314,21 @@ def test_of_each_stretch_of_a_video_the_sharpest_frame(tmp_path):
     np.testing.assert_allclose(stripes, sharp, atol=0.4)
 
 
+def test_a_video_that_was_cut_off_is_said(tmp_path, caplog):
+    import cv2
+
+    rng, file = np.random.default_rng(0), tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(20):
+        writer.write(rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
+    writer.release()
+    gather_images(file, tmp_path / "whole", 10, no_progress)
+    assert not caplog.text
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    gather_images(file, tmp_path / "half", 10, no_progress)
+    assert "20 frames, but only 9 can be read" in caplog.text
+
+
 def write_plain(folder, count=5):
     for i in range(count):
         write_image(folder / f"{i}.png", np.full((48, 64, 3), 100 + i, np.uint8))

@@ -74,6 +74,15 @@ def test_the_target_is_a_recording_or_a_viewer():
         RerunLog("x.txt")
 
 
+def test_a_file_that_is_there_stays(tmp_path):
+    """Whether or not the SDK is there: nothing is begun."""
+    file = tmp_path / "robot.rrd"
+    file.write_text("of a user")
+    with pytest.raises(InputError, match=r"a file '.*robot\.rrd' already"):
+        RerunLog(str(file))
+    assert file.read_text() == "of a user"
+
+
 def test_both_are_told_and_no_log_is_none():
     told = []
     callback = both(lambda *words: told.append(("a", *words)), lambda *words: told.append(("b", *words)))
