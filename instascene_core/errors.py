@@ -27,6 +27,10 @@ class needs:
             raise MissingDependencyError(self._sentence) from error
 
 
+class DamagedImage(InputError):
+    """An image of a recording cannot be decoded; where it is one of many, the others are used."""
+
+
 class NotReadyError(InputError):
     """The request came before the scene it needs exists; the message says what to call first."""
 

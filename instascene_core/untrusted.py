@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from instascene_core.errors import InputError
+from instascene_core.errors import DamagedImage, InputError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -285,7 +285,7 @@ def _opened(source: Path | BytesIO, what: str, file: str) -> "Iterator[Image.Ima
             f"{what} has more pixels than the {MAX_PIXELS // 10**6} million that are read; make it smaller."
         ) from error
     except Exception as error:  # the many formats' headers raise many kinds
-        raise InputError(f"{file} cannot be decoded: it is not an image that can be read.") from error
+        raise DamagedImage(f"{file} cannot be decoded: it is not an image that can be read.") from error
     with image:
         require_pixels(*image.size, what)
         try:
@@ -293,7 +293,7 @@ def _opened(source: Path | BytesIO, what: str, file: str) -> "Iterator[Image.Ima
         except (InputError, MemoryError):
             raise
         except Exception as error:  # PIL decodes late, and its decoders raise many kinds
-            raise InputError(f"{what} is truncated or corrupt.") from error
+            raise DamagedImage(f"{what} is truncated or corrupt.") from error
 
 
 def require_pixels(width: int, height: int, what: str) -> None:

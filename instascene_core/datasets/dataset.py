@@ -11,9 +11,10 @@ from instascene_core.camera import LensModel
 from instascene_core.corrections import Corrections
 from instascene_core.datasets.fitting import fit_depth
 from instascene_core.datasets.hiding import both_kept, visible
+from instascene_core.datasets.listed_files import MISSING_SHARE
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.datasets.sampling import LowDepth, sampling_shift
-from instascene_core.errors import InputError
+from instascene_core.errors import DamagedImage, InputError
 from instascene_core.frame import Frame, labels_from_image
 from instascene_core.images import resize
 
@@ -104,8 +105,22 @@ class Dataset:
         return self._shifts["depth"]
 
     def __iter__(self) -> Iterator[Frame]:
+        """Every frame; those with a damaged image are left out and counted, as missing ones are.
+
+        Raises DamagedImage where they are more than a fifth.
+        """
+        damaged = 0
         for index in range(len(self)):
-            yield self[index]
+            try:
+                frame = self[index]
+            except DamagedImage as error:
+                damaged += 1
+                if damaged > MISSING_SHARE * len(self):
+                    raise
+                self.remarks.say(f"{str(error).rstrip('.')}; the frame is left out")
+                self.remarks.count("frames with a damaged image")
+                continue
+            yield frame
         self.remarks.report()
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instascene_core.errors import InputError
+from instascene_core.errors import DamagedImage, InputError
 from instascene_core.untrusted import require_pixels
 
 MAGIC = b"\x76\x2f\x31\x01"
@@ -32,12 +32,12 @@ def read_exr(path: Path) -> np.ndarray:
     except OSError as error:
         raise InputError(f"The depth file {path} cannot be read: {error.strerror}.") from error
     except (struct.error, ValueError, IndexError, KeyError, zlib.error) as error:
-        raise InputError(f"The depth file {path} is no EXR image, truncated or corrupt.") from error
+        raise DamagedImage(f"The depth file {path} is no EXR image, truncated or corrupt.") from error
 
 
 def _decode(data: bytes, path: Path) -> np.ndarray:
     if data[:4] != MAGIC:
-        raise InputError(f"The depth file {path} is no EXR image, truncated or corrupt.")
+        raise DamagedImage(f"The depth file {path} is no EXR image, truncated or corrupt.")
     (version,) = struct.unpack_from("<I", data, 4)
     if version & 0x1A00:
         raise InputError(f"The depth file {path} is a tiled, deep or multi-part EXR; write scanlines.")

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 from instascene_core.datasets.fitting import measured
-from instascene_core.errors import InputError
+from instascene_core.errors import DamagedImage, InputError
 from instascene_core.untrusted import decoded_image
 
 MILLIMETRE = 0.001  # metres a step of 16-bit depth (REP 118)
@@ -46,7 +46,7 @@ def decompress(message) -> np.ndarray:
             "16UC1 or 32FC1."
         )
     if len(data) <= HEADER.size:
-        raise InputError(f"A compressed depth image (format '{message.format}') is truncated.")
+        raise DamagedImage(f"A compressed depth image (format '{message.format}') is truncated.")
     _, a, b = HEADER.unpack_from(data)
     if data[HEADER.size :][: len(PNG)] != PNG:
         raise InputError(
@@ -68,7 +68,7 @@ def _decode_png(data: bytes, name: str) -> np.ndarray:
         pass  # its header is read first: it may ask for any amount of memory
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
-        raise InputError(f"A compressed depth image (format '{name}') cannot be decoded.")
+        raise DamagedImage(f"A compressed depth image (format '{name}') cannot be decoded.")
     if values.ndim != 2 or values.dtype != np.uint16:
         raise InputError(
             f"A compressed depth image (format '{name}') holds {values.dtype} in "

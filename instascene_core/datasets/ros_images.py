@@ -10,7 +10,7 @@ from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets import bag_topics, ros_colors, ros_depth
 from instascene_core.datasets.fitting import NO_MEASUREMENT
 from instascene_core.datasets.remarks import Remarks
-from instascene_core.errors import InputError
+from instascene_core.errors import DamagedImage, InputError
 from instascene_core.untrusted import decoded_image, require_pixels
 
 # encoding → (numpy type of one channel, channels)
@@ -175,5 +175,5 @@ def _decompress(message) -> np.ndarray:
         pass  # its header is checked: OpenCV would decode whatever it says
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
-        raise InputError(f"A compressed image (format '{message.format}') cannot be decoded.")
+        raise DamagedImage(f"A compressed image (format '{message.format}') cannot be decoded.")
     return np.ascontiguousarray(image[..., ::-1])

@@ -16,7 +16,7 @@ from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.remarks import Remarks
-from instascene_core.errors import InputError, needs
+from instascene_core.errors import DamagedImage, InputError, needs
 from instascene_core.untrusted import one_line
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class BagReader:
         try:
             return decode(message)
         except InputError as error:
-            raise InputError(
+            kind = DamagedImage if isinstance(error, DamagedImage) else InputError
+            raise kind(
                 f"The message on {entry.topic} of {entry.written:.3f} s in {self._path} is of no use: {error}"
             ) from error
 

@@ -42,3 +42,9 @@ def edit(folder, change):
     meta = json.loads(file.read_text())
     change(meta)
     file.write_text(json.dumps(meta))
+
+
+def halve(file):
+    """As a copy that was cut off leaves it."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])

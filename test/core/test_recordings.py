@@ -5,12 +5,12 @@ Folders here; bags in test_recordings_bags.py; live topics in test/ros.
 
 import numpy as np
 import pytest
-from dataset_folders import H, W, edit, write_scene
+from dataset_folders import H, W, edit, halve, write_scene
 from PIL import Image
 from recordings_table import opened, recording, rows, rows_with_tests
 
 from instascene_core.datasets.exr import read_exr
-from instascene_core.errors import InputError
+from instascene_core.errors import DamagedImage, InputError
 from instascene_core.frame import UNLABELLED
 
 
@@ -210,6 +210,20 @@ def test_exif_orientation(typed, open_typed, folder):
     Image.fromarray(upright).save(folder / "rgb/1.png", exif=turned)  # calibrated as it is stored
     for frame in open_typed(typed):
         np.testing.assert_array_equal(frame.rgb, upright)
+
+
+@recording("a recording of which some images are damaged")
+def test_damaged_images(typed, open_typed, tmp_path, caplog):
+    folder = write_scene(tmp_path / "recorded", frames=10)
+    halve(folder / "rgb/2.png")
+    halve(folder / "depth/5.png")
+    dataset = open_typed(typed)
+    assert [frame.name for frame in dataset] == ["0", "1", "3", "4", "6", "7", "8", "9"]
+    assert any("rgb/2.png cannot" in line and "the frame is left out" in line for line in caplog.messages)
+    assert dataset.remarks.counts == {"frames with a damaged image": 2}
+    halve(folder / "depth/9.png")
+    with pytest.raises(DamagedImage, match=r"depth/9\.png cannot be decoded"):
+        list(open_typed(typed))
 
 
 @recording("a list of which some images are missing")

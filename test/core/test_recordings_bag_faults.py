@@ -225,3 +225,18 @@ def test_the_metadata_may_be_named(bag):
     with Recorder(bag) as r:
         record(r)
     assert len(open_dataset(bag / "metadata.yaml")) == 4
+
+
+def test_one_compressed_image_of_many_that_is_damaged(bag):
+    import cv2
+
+    with Recorder(bag) as r:
+        record(r, 0)
+        for i in range(6):
+            data = cv2.imencode(".png", RGB)[1].tobytes()
+            r.packed("/rgb/image/compressed", 1 + 0.1 * i, data[: len(data) // 2] if i == 3 else data, "png")
+            r.info("/rgb/camera_info", 1 + 0.1 * i)
+            r.pose("/pose", 1 + 0.1 * i, (i, 0, 0))
+    dataset = open_dataset(bag)
+    assert [frame.world_from_camera[0, 3] for frame in dataset] == [0, 1, 2, 4, 5]
+    assert any(re.search(r"of 1\.300 s .* left out", sentence) for sentence in dataset.remarks.sentences)
