@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.cached_scenes import (
     RECONSTRUCTION,
     cached_reconstruction,
@@ -23,6 +25,7 @@ from benchmarks.cached_scenes import (
     content_key,
     true_meshes,
 )
+from benchmarks.common_motion import Truths, figures_beside_motion
 from benchmarks.delivery import mask_figures, mask_scores, object_figures, summarised
 from benchmarks.provenance import Provenance
 from benchmarks.records import RECORDS, RESULTS, mark_of, provenance_of, write_results
@@ -30,9 +33,9 @@ from instascene_core.config import Config, SyntheticConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.datasets.images import read_labels
 from instascene_core.frame import Frame, labels_from_image
-from instascene_core.geometry import TriangleMesh
 from instascene_core.metrics import ObjectAccuracy, compare_objects, load_truth
 from instascene_core.scene import Reconstruction, Scene
+from instascene_core.synthetic import generate_scene
 from instascene_core.synthetic.layouts import LAYOUTS
 from instascene_core.synthetic.unseen import HELD_OUT
 from instascene_core.synthetic.unseen_assemblies import HELD_OUT_ASSEMBLIES
@@ -75,11 +78,9 @@ STAGES = ("masks", "objects")
 MASK_HEADLINE = ("recall_50", "precision_50", "recall_75", "precision_75", "miou", "false_instances",
                  "reconstruction_seconds", "seconds")  # fmt: skip
 OBJECT_HEADLINE = ("recall_50", "precision_50", "recall_75", "precision_75", "mean_volume_iou_all",
-                   "mean_f_score_all", "spurious", "seconds")  # fmt: skip
+                   "mean_f_score_all", "iou_of_poses", "placed_iou_all", "spurious", "seconds")  # fmt: skip
 HEADLINES = {"masks": MASK_HEADLINE, "objects": OBJECT_HEADLINE}
 DEVELOPMENT = ("d1", "d2", "d3")
-
-Truths = Sequence[tuple[TriangleMesh, ObjectAccuracy]]
 
 logger = logging.getLogger("benchmarks.conditions")
 
@@ -123,7 +124,8 @@ def measure(condition: str, seed: int, stage: str, cache: Path, config: Config) 
         (mesh, ObjectAccuracy(number, f"{kind} {number}", math.nan))
         for number, kind, mesh in (true_meshes(settings, cache) if stage == "objects" else ())
     ]
-    rows = delivered(made.frames, made.reconstruction, truths, config)
+    poses = generate_scene(settings).poses if truths else None
+    rows = delivered(made.frames, made.reconstruction, truths, config, poses)
     about = {
         "condition": condition, "seed": seed, "layout": settings.layout,
         "reconstruction_seconds": made.seconds,
@@ -132,11 +134,16 @@ def measure(condition: str, seed: int, stage: str, cache: Path, config: Config) 
 
 
 def delivered(
-    truth: Sequence[Frame], reconstruction: Reconstruction, truths: Truths, config: Config
+    truth: Sequence[Frame],
+    reconstruction: Reconstruction,
+    truths: Truths,
+    config: Config,
+    true_poses: np.ndarray | None = None,
 ) -> dict[str, dict]:
     """Decompose a reconstruction and, where true meshes are given, complete what was found.
 
-    truth: the frames with true labels, which the run does not get to see.  Rows by "masks", "objects".
+    truth: the frames with true labels, which the run does not get to see; true_poses: [V, 4, 4] of the views,
+    where they are known.  Rows by "masks", "objects".
     """
     posed = tuple(frame.with_(labels=None) for frame in reconstruction.posed_frames)
     scene = Scene(config)
@@ -153,6 +160,7 @@ def delivered(
         seconds = time.perf_counter() - start
         rows["objects"] = {
             **object_figures(compare_objects(scene.objects, truths)),
+            **figures_beside_motion(scene.objects.values(), truths, true_poses, posed),
             "failures": {str(i): reason for i, reason in failures.items()},
             "seconds": seconds,
         }

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.cached_scenes import (
     RECONSTRUCTION,
     cached_reconstruction,
@@ -24,7 +26,8 @@ from benchmarks.cached_scenes import (
     content_key,
     true_meshes,
 )
-from benchmarks.conditions import CONDITIONS, DEVELOPMENT, SEEDS, Truths, settings_of, with_sensor
+from benchmarks.common_motion import Truths, figures_beside_motion
+from benchmarks.conditions import CONDITIONS, DEVELOPMENT, SEEDS, settings_of, with_sensor
 from benchmarks.delivery import object_figures, summarised
 from benchmarks.records import RECORDS, RESULTS, mark_of, provenance_of, write_results
 from instascene_core.completion import complete
@@ -38,6 +41,7 @@ from instascene_core.metrics import ObjectAccuracy, compare_objects, load_truth
 from instascene_core.scene import Reconstruction
 from instascene_core.scene.dense_views import dense_views
 from instascene_core.segmentation import find_support_and_up
+from instascene_core.synthetic import generate_scene
 
 RECORD = RECORDS["geometry"]
 # Scenes to tune on: seed → layout, kinds.  Thin things, vessels and tools that no training has seen.
@@ -49,7 +53,9 @@ DEVELOPMENT_SEEDS = {
     71039: ("nested", ()),
 }
 OBJECTS = 8  # in a scene of development
-HEADLINE = ("mean_volume_iou_all", "mean_f_score_all", "recall_75", "seconds")
+HEADLINE = (
+    "mean_volume_iou_all", "mean_f_score_all", "iou_of_poses", "placed_iou_all", "recall_75", "seconds",
+)  # fmt: skip
 
 logger = logging.getLogger("benchmarks.geometry")
 
@@ -58,11 +64,16 @@ logger = logging.getLogger("benchmarks.geometry")
 
 
 def completed(
-    labelled: Sequence[Frame], reconstruction: Reconstruction, truths: Truths, config: Config
+    labelled: Sequence[Frame],
+    reconstruction: Reconstruction,
+    truths: Truths,
+    config: Config,
+    true_poses: np.ndarray | None = None,
 ) -> dict:
     """One row: every true object completed from the frames' true labels and the poses that were found.
 
     labelled: the frames with true labels, ids as in `truths`; their depth is what the sensor measured.
+    true_poses: [V, 4, 4] of the frames, where they are known.
     """
     labels = {frame.name: frame.require_labels() for frame in labelled}
     views = dense_views(reconstruction, config)
@@ -82,6 +93,7 @@ def completed(
     accuracy = compare_objects(objects, truths)
     return {
         **object_figures(accuracy),
+        **figures_beside_motion(objects, truths, true_poses, reconstruction.posed_frames),
         "f_scores": {row.name: row.f_score for row in accuracy.objects},
         "failures": failures,
         "seconds": seconds,
@@ -109,7 +121,8 @@ def measure(condition: str, seed: int, cache: Path, config: Config) -> dict:
         (mesh, ObjectAccuracy(number, f"{kind} {number}", math.nan))
         for number, kind, mesh in true_meshes(settings, cache)
     ]
-    row = completed(made.frames, made.reconstruction, truths, config)
+    poses = generate_scene(settings).poses
+    row = completed(made.frames, made.reconstruction, truths, config, poses)
     return {"condition": condition, "seed": seed, "layout": settings.layout, "development": tuned, **row}
 
 
@@ -158,7 +171,7 @@ def reported(results: dict) -> list[str]:
         which = "development" if entry["development"] else "report"
         lines.append(f"{entry['condition']} ({which}): {entry['scenes']} scenes  {figures}")
     for row in results.get("recordings", []):
-        figures = "  ".join(f"{key} {row[key]:.3f}" for key in HEADLINE)
+        figures = "  ".join(f"{key} {row[key]:.3f}" for key in HEADLINE if key in row)
         objects = ", ".join(f"{name} {value:.2f}" for name, value in row["objects"].items())
         lines.append(f"{row['recording']}: {figures}  ({objects})")
     return lines

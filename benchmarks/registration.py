@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from benchmarks.common_motion import best_motion
 from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.config import SyntheticConfig
 from instascene_core.frame import Frame
@@ -78,11 +78,7 @@ def pose_error(frames: Sequence[Frame], truth: np.ndarray) -> tuple[float, float
     poses = np.stack([frame.world_from_camera for frame in frames])
     ahead = np.array([[0, 0, 1], [0.25, 0, 1], [-0.25, 0, 1], [0, 0.2, 1], [0, -0.2, 1]]) * depth
     ours, true = (np.einsum("nij,pj->npi", p[:, :3, :3], ahead) + p[:, None, :3, 3] for p in (poses, truth))
-    a, b = ours.reshape(-1, 3), true.reshape(-1, 3)
-    turn = Rotation.align_vectors(b - b.mean(axis=0), a - a.mean(axis=0))[0]
-    best = np.eye(4)
-    best[:3, :3] = turn.as_matrix()
-    best[:3, 3] = b.mean(axis=0) - turn.apply(a.mean(axis=0))
+    best = best_motion(ours.reshape(-1, 3), true.reshape(-1, 3))
     twists = motions(best @ poses, truth)
     shifts = twists[:, None, :3] + np.cross(twists[:, None, 3:], ahead[None])
     focal = np.array([frame.camera.fx for frame in frames])[:, None]

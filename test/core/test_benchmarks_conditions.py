@@ -25,8 +25,8 @@ MASKS = {
     "seconds": 4.0, "objects": {"1": 0.625},
 }  # fmt: skip
 OBJECTS = {
-    **MASKS, "spurious": 3, "mean_volume_iou_all": 0.5, "mean_f_score_all": 0.25, "failures": {},
-    "objects": {"box 1": 0.5},
+    **MASKS, "spurious": 3, "mean_volume_iou_all": 0.5, "mean_f_score_all": 0.25, "iou_of_poses": 0.875,
+    "placed_iou_all": 0.75, "failures": {}, "objects": {"box 1": 0.5},
 }  # fmt: skip
 
 
@@ -269,9 +269,11 @@ def test_tables_of_conditions(tmp_path, measured, monkeypatch):
     conditions.write(tmp_path / "conditions.json", {"development": development}, made_by)
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     page = tables.page(marked=False)
+    placed = "0.88 ± 0.00 | 0.75 ± 0.00"
     counts = "0.75 ± 0.00 | 0.50 ± 0.00 | 0.50 ± 0.00 | 0.25 ± 0.00"
     assert f"| rgb | 2 | 18 / 16 | {counts} | 0.62 ± 0.00 | 2.0 ± 0.0 | 9.0 ± 0.0 | 4.0 ± 0.0 |" in page
-    assert f"| rgb | 2 | 18 / 16 | {counts} | 0.50 ± 0.00 | 0.25 ± 0.00 | 3.0 ± 0.0 | 4.0 ± 0.0 |" in page
+    volumes = f"0.50 ± 0.00 | {placed} | 0.25 ± 0.00"
+    assert f"| rgb | 2 | 18 / 16 | {counts} | {volumes} | 3.0 ± 0.0 | 4.0 ± 0.0 |" in page
     assert "| d1 | 9 / 8 | 0.62 | 0.75 | 0.50 | 0.50 | 0.25 | 3 |" in page
     assert tables.without_marks(tables.page()) == page
 
