@@ -28,7 +28,7 @@ AXES: dict[str, tuple[int, ...]] = {
 # What the others stay at
 BASE = {"frames": 20, "pixels": 19_200, "gaussians": 4000, "objects": 4}
 ITERATIONS = 200
-STAGES: tuple[str, ...] = ("register", "reconstruct", "depth", "masks", "decompose", "complete")
+STAGES: tuple[str, ...] = ("register", "straighten", "reconstruct", "depth", "masks", "decompose", "complete")
 
 logger = logging.getLogger("benchmarks.growth")
 

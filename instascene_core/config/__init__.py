@@ -15,7 +15,11 @@ from instascene_core.config.completion import CompletionConfig
 from instascene_core.config.export import ExportConfig
 from instascene_core.config.features import ClickConfig, FeaturesConfig
 from instascene_core.config.following import FollowingConfig
-from instascene_core.config.measured_depth import EstimatedDepthConfig, MeasuredDepthConfig
+from instascene_core.config.measured_depth import (
+    DepthBendConfig,
+    EstimatedDepthConfig,
+    MeasuredDepthConfig,
+)
 from instascene_core.config.ownership import PixelLabelsConfig, SurfaceAdoptionConfig
 from instascene_core.config.parts import PartsConfig
 from instascene_core.config.plausibility import PlausibilityConfig
@@ -42,6 +46,7 @@ class Config:
     max_frames: Count = 240
     # Share of a pixel that Gaussians must cover for its rendered depth to count, where a frame has none.
     min_depth_coverage: Share = 0.5
+    depth_bend: DepthBendConfig = field(default_factory=DepthBendConfig)
     measured_depth: MeasuredDepthConfig = field(default_factory=MeasuredDepthConfig)
     estimated_depth: EstimatedDepthConfig = field(default_factory=EstimatedDepthConfig)
     # Which things are objects to be completed.  "auto": those on, in or at the support, within reach of the
@@ -69,6 +74,7 @@ __all__ = [
     "ClickConfig",
     "CompletionConfig",
     "Config",
+    "DepthBendConfig",
     "ExportConfig",
     "FeaturesConfig",
     "FollowingConfig",

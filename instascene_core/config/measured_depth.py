@@ -6,6 +6,27 @@ from instascene_core.config.ranges import Count, Positive
 
 
 @dataclass(frozen=True)
+class DepthBendConfig:
+    """What the depth of a sensor is off in all frames alike, measured by stereo of the colours: a smooth field
+    over the image."""
+
+    correct: bool = True  # False: the sensor's depth is taken as it is
+    # What is matched: so many frames, images of at most so many pixels
+    frames: Count = 16
+    max_pixels: Count = 80_000
+    least_frames: Count = 3  # that must match in each half of them; with fewer nothing is corrected
+    # The field: medians in so many parts of the image (across, down), of so many matched pixels at least,
+    # fitted by so many waves
+    cells: tuple[Count, Count] = (8, 6)
+    least_pixels: Count = 60
+    waves: tuple[Count, Count] = (5, 4)
+    # It is taken out where it is at least such a share of the depth (root mean square), and where the field
+    # of one half of the frames leaves at most this share of what the other half is off
+    least_share: Positive = 1e-3
+    most_left: Positive = 0.6
+
+
+@dataclass(frozen=True)
 class MeasuredDepthConfig:
     """A sensor's depth and that of the Gaussians, which all views have a say in, weighted by their noise."""
 

@@ -27,6 +27,8 @@ from instascene_core.segmentation import Support
 if TYPE_CHECKING:
     import torch
 
+    from instascene_core.camera import PinholeCamera
+    from instascene_core.scene.depth_bend import DepthBend
     from instascene_core.scene.following.changes import Change
 
 
@@ -38,6 +40,7 @@ class Reconstruction:
     gaussians: GaussianModel  # on the CPU, without instance features
     background: torch.Tensor | None = None  # [3] colour behind the Gaussians; None = black
     metrics: Mapping = field(default_factory=dict)  # psnr, gaussians, frames, iterations, seconds
+    bends: tuple[tuple[PinholeCamera, DepthBend], ...] = ()  # that were taken out of the frames' depth
 
     def explains(self, frames: Sequence[Frame]) -> bool:
         """Whether it was made from exactly these frames."""

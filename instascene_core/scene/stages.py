@@ -22,6 +22,7 @@ from instascene_core.progress import ProgressCallback, no_progress, told
 from instascene_core.reconstruction import ReconstructionResult
 from instascene_core.scene.decomposition import find_instances
 from instascene_core.scene.dense_views import dense_views
+from instascene_core.scene.depth_bend import straighten
 from instascene_core.scene.results import Decomposition, IdHistory, LazySurface, Reconstruction
 from instascene_core.threads import side_by_side
 from instascene_core.time_budget import within
@@ -59,7 +60,11 @@ def reconstruct(
     end = time.perf_counter() + budget if budget > 0 else math.inf
     with timed("register", metrics):
         registered = registration.register(frames, config.registration, within(progress, end))
-    frames = list(registered.frames)
+    with timed("straighten", metrics):
+        straight = straighten(registered.frames, config.depth_bend, within(progress, end))
+    frames = list(straight.frames)
+    if straight.bends:
+        optimise = None  # what was begun explains depth that bends
     limits = {"iterations": iterations, "time_budget_s": time_budget_s}
     if budget > 0:
         limits["time_budget_s"] = max(end - time.perf_counter(), _NO_TIME)
@@ -72,6 +77,7 @@ def reconstruct(
         gaussians=len(result.gaussians),
         frames=len(frames),
         iterations=result.iterations,
+        depth_bend=list(straight.metrics),
         poses={"corrected": registered.corrected, "pixels": registered.pixels, "gain": registered.gain},
     )
     estimated = result.estimated_depth or [None] * len(frames)
@@ -79,7 +85,7 @@ def reconstruct(
         frame.with_(world_from_camera=pose, estimated_depth=depth)
         for frame, pose, depth in zip(frames, result.world_from_camera, estimated, strict=True)
     )
-    return Reconstruction(posed, result.gaussians, result.background, metrics)
+    return Reconstruction(posed, result.gaussians, result.background, metrics, straight.bends)
 
 
 def decompose(

@@ -40,7 +40,7 @@ def depth_from_stereo(
     Raises InputError when hardly anything agrees: then poses or intrinsics are wrong.
     """
     levels = list(zip(*(pyramid(frame) for frame in frames), strict=True))  # coarse to fine, of all frames
-    matched = _spread_out(frames, max_frames)
+    matched = spread_out(frames, max_frames)
     planes: dict[int, DepthPlanes] = {}
     with ThreadPoolExecutor(max_workers=num_threads()) as pool:  # cv2, numpy, the kernel: all release the GIL
         for i, found in zip(matched, pool.map(lambda i: _match(levels, i, points), matched)):
@@ -76,7 +76,7 @@ def _match(levels: Sequence[Sequence[StereoView]], index: int, points: SparsePoi
     return found
 
 
-def _spread_out(frames: list[Frame], count: int) -> list[int]:
+def spread_out(frames: Sequence[Frame], count: int) -> list[int]:
     """Up to `count` frames, each the one least like those already taken (farthest-point sampling)."""
     centers = np.stack([frame.world_from_camera[:3, 3] for frame in frames])
     forward = np.stack([frame.world_from_camera[:3, 2] for frame in frames])

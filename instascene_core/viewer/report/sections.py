@@ -25,8 +25,9 @@ PANELS = {
     "meshes": ("Completed", "the meshes in their places: blue was seen, orange is generated"),
 }
 STAGES = {
-    "register": "Correct the poses", "reconstruct": "Fit the Gaussians", "depth": "Depth of all views",
-    "masks": "2D masks", "decompose": "Masks to instances", "complete": "Complete the objects",
+    "register": "Correct the poses", "straighten": "Straighten the depth", "reconstruct": "Fit the Gaussians",
+    "depth": "Depth of all views", "masks": "2D masks", "decompose": "Masks to instances",
+    "complete": "Complete the objects",
 }  # fmt: skip
 FILES = {
     "scene.glb": "everything in one file, for any 3D viewer",
