@@ -23,6 +23,7 @@ from instascene_core.stereo import DepthDifference, differences_from_stereo
 
 logger = logging.getLogger(__name__)
 
+_KNOWN = 0.5  # share of the parts of the image in which enough must match: a field is not made up beyond
 _SMOOTHNESS = 0.01  # weight of a wave's squared number against one cell's: cells without a match stay calm
 
 
@@ -92,7 +93,9 @@ def straighten(
     if not config.correct:
         return Straightened(tuple(frames))
     bends, metrics = [], []
-    for camera in dict.fromkeys(frame.camera for frame in frames):
+    cameras = list(dict.fromkeys(frame.camera for frame in frames))
+    for number, camera in enumerate(cameras):
+        progress("straighten", number / len(cameras), f"camera {number + 1} of {len(cameras)}")
         own = [f for f in frames if f.camera == camera and f.depth is not None and (f.depth > 0).any()]
         estimate = measure_bend(own, config)
         if estimate is None:
@@ -115,7 +118,7 @@ def measure_bend(frames: Sequence[Frame], config: DepthBendConfig) -> BendEstima
         return None
     halves = [_cells(found[k::2], config) for k in (0, 1)]
     everything = _cells(found, config)
-    if any(not np.isfinite(values).any() for values in (*halves, everything)):
+    if any(np.isfinite(values).mean() < _KNOWN for values in halves):
         return None
     # Each half's field against the cells of the other.
     fields = [_fitted(half, config) for half in halves]

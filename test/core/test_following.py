@@ -1,5 +1,7 @@
 """A scene follows what happens to its things: new frames of a hand-made scene in which boxes move."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ from instascene_core.errors import Cancelled
 from instascene_core.geometry import TriangleMesh
 from instascene_core.objects import CompletedObject
 from instascene_core.scene.background.disks import join, select
+from instascene_core.scene.depth_bend import DepthBend, Straightened
 from instascene_core.scene.following import APPEARED, LEFT, MOVED
 from instascene_core.scene.following.changing import moved_gaussians
 
@@ -194,6 +197,19 @@ def test_poses_that_are_a_little_off_move_nothing(scene):
         off[:3, 3] = rng.normal(0, 0.002, 3)
         views.append(view.with_(world_from_camera=view.world_from_camera @ off))
     assert feed(scene, views) == ()
+
+
+def test_depth_that_bends_as_the_scene_knows_moves_nothing(scene):
+    """New frames come as the sensor is: what the reconstruction took out is taken out of them, too."""
+    views, bend = shown(parts().values()), DepthBend(np.array([[0.05, 0.0], [0.0, 0.02]]))
+    camera = views[0].camera
+    bent = Straightened.applied(views, [(camera, DepthBend(-bend.waves))])
+    known = scene.state
+    made = known.require_reconstruction()
+    scene.state = replace(known, reconstruction=replace(made, bends=((camera, bend),)))
+    assert feed(scene, bent) == ()
+    seen = scene.state.require_decomposition().views[-1]
+    np.testing.assert_allclose(seen.depth, views[-1].depth, rtol=1e-5)
 
 
 def test_frames_without_depth_are_left_to_the_reconstruction(scene):
