@@ -7,22 +7,21 @@ from instascene_core.config.ranges import Count, Positive
 
 @dataclass(frozen=True)
 class DepthBendConfig:
-    """What the depth of a sensor is off in all frames alike, measured by stereo of the colours: a smooth field
-    over the image."""
+    """What a sensor's depth is off in all frames alike: a smooth field, measured by stereo of the colours."""
 
     correct: bool = True  # False: the sensor's depth is taken as it is
-    # What is matched: so many frames, images of at most so many pixels
-    frames: Count = 16
-    max_pixels: Count = 80_000
-    least_frames: Count = 3  # that must match in each half of them; with fewer nothing is corrected
-    # The field: medians in so many parts of the image (across, down), of so many matched pixels at least,
-    # fitted by so many waves
-    cells: tuple[Count, Count] = (8, 6)
-    least_pixels: Count = 60
-    waves: tuple[Count, Count] = (5, 4)
-    # It is taken out where it is at least such a share of the depth (root mean square), and where the field
-    # of one half of the frames leaves at most this share of what the other half is off
-    least_share: Positive = 1e-3
+    # What stereo is matched on, spread over the recording ...
+    frames: Count = 16  # so many
+    max_pixels: Count = 80_000  # their images made smaller to at most so many
+    least_frames: Count = 3  # in each half of them that must match; with fewer nothing is corrected
+    # The field is made of medians in parts of the image ...
+    cells: tuple[Count, Count] = (8, 6)  # so many across and down
+    least_pixels: Count = 60  # that must match in a part for it to count
+    waves: tuple[Count, Count] = (5, 4)  # that are fitted to them, across and down
+    # The root mean square of the field, as a share of the depth, from which it is taken out: stereo by poses
+    # that are right to a third of a pixel is itself off by a third of this, and less gained nothing taken out
+    least_share: Positive = 4e-3
+    # ... and what the field of one half of the frames may leave of what the other half is off
     most_left: Positive = 0.6
 
 
