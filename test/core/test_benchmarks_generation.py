@@ -14,7 +14,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import TriangleMesh
 from instascene_core.geometry import mesh as meshes
 
-METHODS = ["the same in one step", "one step, depth has half a vote"]
+METHODS = ["the same in one step", "one step, depth has half a vote", "one step + second stage"]
 
 
 def test_errors_of_seen_and_unseen_pixels_by_hand():
@@ -103,13 +103,14 @@ def test_a_body_gets_every_figure_and_the_page_shows_them():
     case = generation.make_case("everyday", 0, 2)
     rows = generation.measure(case, METHODS, None)
     assert [row["method"] for row in rows] == [generation.RULE, *METHODS]
-    rule, one, voted = rows
+    rule, one, voted, second = rows
     for row in rows:
         assert 0 < row["iou"] <= 1 and 0 < row["f1"] <= 1 and 0 < row["chamfer"] < 0.2
         assert row["peak_mb"] > 100 and all(seconds >= 0 for seconds in row["stages"].values())
         assert row["seconds"] == 0 or row["seconds"] == pytest.approx(sum(row["stages"].values()))
     assert one["chamfer"] == rule["chamfer"] != voted["chamfer"]
     assert {"preparing views", "generating views", "colouring the mesh"} == set(one["stages"])
+    assert set(second["stages"]) == {*one["stages"], "refining views"}
     assert {"predicting", "meshing", "generating views"} <= set(voted["stages"])
     again = [{**row, "thing": "another"} for row in rows]
     found = generation.summary([*rows, *again], group="everyday", views=2)

@@ -131,6 +131,8 @@ def test_the_prior_paints_with_the_second_stages_views_where_told_to(frames, con
     assert messages.index("refining views") > messages.index("generating views, pass 1 of 1")
     shares = [share for _, share, _ in told]
     assert shares == sorted(shares)
+    begun = shares[messages.index("refining views")]
+    assert shares[messages.index("generating views, pass 1 of 1")] < begun < 0.69  # where painting ends
     plain = complete(frames, 2, up=UP, config=config_with(config, {"multiview.second_stage": "none"}))
     own = complete(frames, 2, up=UP, config=config_with(config, {"multiview.second_stage": "own"}))
     assert own.prior == result.prior and not np.array_equal(own.colors, result.colors)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from instascene_core.completion.priors.multiview.sampling import Sampler
 
 _GENERATED = 0.3  # of the progress, where a joint optimisation follows
+_FIRST = 0.5  # of that, where a second stage follows
 VIEWS, ELEVATION = 16, 30.0  # of the ring that the weights were trained with
 
 
@@ -153,7 +154,8 @@ class MultiviewPrior:
         config = self.config
         scene = self._scene(observation, mesh, expected, self._network[1])
         sampler = self._sampler
-        samples, until = [], _GENERATED if config.joint.steps else 1.0
+        made = _GENERATED if config.joint.steps else 1.0  # share of the progress at which all views are
+        samples, until = [], made * (_FIRST if config.second_stage != "none" else 1.0)
         for k in range(config.color_samples):
 
             def tell(done: int, total: int, k: int = k) -> None:
@@ -163,22 +165,22 @@ class MultiviewPrior:
             with one_thread():
                 samples.append(sampler.sample(scene.given, scene.known, seed + k, tell))
         if config.second_stage != "none":
-            scene, samples = self._refined(observation, mesh, expected, scene, samples, until, progress)
+            progress("complete", until, "refining views")
+            scene, samples = self._refined(observation, mesh, expected, scene, samples)
         place = (scene.given.views, scene.frame, scene.geometry)
         painted = PaintedSurface(*place, samples, merged(scene.known).valid, config)
         if config.joint.steps > 0:
 
             def tell_step(done: int, total: int) -> None:
-                share = until + (1 - until) * done / total
+                share = made + (1 - made) * done / total
                 progress("complete", share, f"optimising the object, step {done} of {total}")
 
             painted = fine_tuned(painted, observation, mesh, seed, tell_step)
         return painted, scene.notes
 
-    def _refined(self, observation, mesh, expected, scene, samples, until, progress):
+    def _refined(self, observation, mesh, expected, scene, samples):
         """The scene and the samples at the second stage's side."""
         stage, side = self._second
-        progress("complete", until, "refining views")
         fine = self._scene(observation, mesh, expected, side)
         coverage = scene.given.coverage
         with one_thread():
