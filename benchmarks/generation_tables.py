@@ -12,6 +12,11 @@ plain colour (+2.5) makes the difference of everyday shapes: the generated views
 one step gives the mean of what could be there, and so the optimisation finds what their weighted mean is
 already. On 19 bodies that no benchmark has, seen from as many cameras, it was 0.03 dB (everyday) and 0.07
 dB (held-out prints) worse on unseen pixels; so `completion.multiview.joint.steps` is 0.
+
+Eight steps give one sample of what could be there, one step the mean of it, which lies nearer to the truth;
+it is the default. A second stage at 128 pixels changes less than the cases differ by chance; so it is off.
+Half a vote of the generated depth moves the shape to the better on some bodies and to the worse on others;
+so it has none.
 """
 
 
