@@ -14,14 +14,15 @@ Writes benchmarks/results/generation.json; what is there for other groups and me
 
 import argparse
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.completion_scores import score as shape_score
+from benchmarks.generation_scores import FIGURES, ImageScores, Stopwatch, forget_peak, peak_mb
 from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.camera import PinholeCamera
 from instascene_core.completion import complete_observation, make_prior, observe
@@ -54,7 +55,7 @@ from instascene_core.transforms import apply, inverse, look_at
 
 EVERYDAY = ("box", "can", "mug", "bottle", "jar", "book", "bowl", "cup")
 RULE = "nearest colour along the surface"
-PLAIN = {"steps": 8, "warp_steps": 0.0, "color_samples": 1}
+PLAIN = {"second_stage": "none", "steps": 8, "warp_steps": 0.0, "color_samples": 1}
 WARPED = {**PLAIN, "conditions": "averaged", "warp_steps": 1.0}
 ONE_STEP = {**PLAIN, "warp_steps": 1.0, "steps": 1}
 JOINT = {"joint": JointConfig(steps=2000, recolor_observed=True)}
@@ -70,6 +71,8 @@ METHODS: dict[str, dict] = {
     "2DGS of the observed pixels alone": {
         **ONE_STEP, "joint": JointConfig(steps=2000, recolor_observed=True, generated=0.0)
     },
+    "one step + second stage": {**ONE_STEP, "second_stage": "own"},
+    "one step, depth has half a vote": {**ONE_STEP, "depth_vote": 0.5},
     "one step, untrained": ONE_STEP,
 }  # fmt: skip
 UNTRAINED = "untrained"  # in a method's name: fresh weights, so that what training gives is told apart
@@ -200,27 +203,13 @@ def _sees(frame: Frame, points: np.ndarray, tolerance: float) -> np.ndarray:
 
 def scores(truth: Truth, mesh: TriangleMesh, colors: np.ndarray) -> dict[str, float]:
     """PSNR (dB) and SSIM of a coloured mesh (world, colours 0 … 255) over unseen and seen pixels."""
-    from skimage.metrics import structural_similarity
-
     local = TriangleMesh(truth.frame.from_world(mesh.vertices), mesh.triangles)
     geometry = render_geometry(local, truth.views)
     made = geometry.values(local, colors.astype(np.float32)) / 255
-    both = truth.shown & geometry.shown
-    result = {}
-    blank = np.float32(0.5)
-    similar = np.stack([
-        structural_similarity(
-            np.where(b[..., None], t, blank), np.where(b[..., None], m, blank),
-            channel_axis=-1, data_range=1.0, full=True, win_size=7,
-        )[1].mean(axis=-1)
-        for t, m, b in zip(truth.rgb, made, both)
-    ])  # fmt: skip
-    error = ((truth.rgb - made) ** 2).mean(axis=-1)
-    for name, mask in (("unseen", both & ~truth.seen), ("known", both & truth.seen)):
-        if mask.sum() > 100:
-            result[f"psnr_{name}"] = float(-10 * np.log10(max(error[mask].mean(), 1e-9)))
-            result[f"ssim_{name}"] = float(similar[mask].mean())
-    return result
+    found = ImageScores()
+    for images in zip(truth.rgb, made, truth.shown & geometry.shown, truth.seen):
+        found.add(*images)
+    return found.figures()
 
 
 def colored(
@@ -229,15 +218,25 @@ def colored(
     config: CompletionConfig,
     weights: Path | None,
     seed: int = 0,
+    watch: Stopwatch | None = None,
 ) -> tuple[TriangleMesh, np.ndarray]:
-    """The mesh of the learned prior, finer where needed, and its generated colours."""
-    prior = MultiviewPrior(LearnedPrior.from_config(config), config.multiview, config.next_view, weights)
-    painted, _ = prior.paint(observation, result.mesh, result.vertex_uncertainty, seed)
+    """The mesh of the learned prior, finer where needed, and its generated colours.  watch: takes the seconds
+    of generating, optimising and colouring."""
+    watch = watch or Stopwatch()
+    watch.enter("preparing views")
+    prior = prior_of(config, weights)
+    painted, _ = prior.paint(observation, result.mesh, result.vertex_uncertainty, seed, watch.tell)
+    watch.enter("colouring the mesh")
     mesh = painting.refine_for_paint(result.mesh, painted, observation, config.meshing)
     expected = np.zeros(len(mesh.vertices))
     facts = appearance.judge_vertices(observation, mesh, expected, config.meshing.appearance)
     facts = painting.paint_unseen(mesh, facts, painted)
+    watch.enter("")
     return mesh, facts.colors
+
+
+def prior_of(config: CompletionConfig, weights: Path | None) -> MultiviewPrior:
+    return MultiviewPrior(LearnedPrior.from_config(config), config.multiview, config.next_view, weights)
 
 
 def untrained_weights(folder: Path) -> Path:
@@ -254,41 +253,99 @@ def untrained_weights(folder: Path) -> Path:
 
 def measure(case: Case, methods: Sequence[str], weights: Path | None) -> list[dict]:
     """A row for each method; empty where the object cannot be completed or all of it was seen."""
-    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
-    try:
-        observation = observe(case.frames, TARGET, Plane(UP, 0.0), UP, config)
-        result = complete_observation(observation, make_prior("learned", config), config, 1, 0)
-    except InputError as error:
-        logger.info("%s: %s", case.name, error)
-        return []
     truth = truth_of(case)
-    rows = [{"method": RULE, "seconds": 0.0, **scores(truth, result.mesh, result.colors)}]
+    return measure_object(
+        case.name,
+        (case.frames, TARGET, Plane(UP, 0.0)),
+        case.body,
+        methods,
+        weights,
+        lambda mesh, colors: scores(truth, mesh, colors),
+    )
+
+
+def measure_object(
+    name: str,
+    seen: tuple[list[Frame], InstanceId, Plane | None],
+    body: TriangleMesh,
+    methods: Sequence[str],
+    weights: Path | None,
+    compare: Callable[[TriangleMesh, np.ndarray], dict[str, float]],
+) -> list[dict]:
+    """A row for RULE and each method; empty where the object cannot be completed.
+
+    seen: frames, the object in them, and its support; body: the true one; compare: figures of a coloured
+    mesh.  Methods colour the same shape, but for those in which generated depth has a say.
+    """
+    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
+    frames, target, support = seen
+    forget_peak()
+    watch = Stopwatch()
+    try:
+        watch.enter("observing")
+        observation = observe(frames, target, support, UP, config)
+        result = complete_observation(observation, make_prior("learned", config), config, 1, 0, watch.tell)
+        watch.enter("")
+    except InputError as error:
+        logger.info("%s: %s", name, error)
+        return []
+    shape, peak = _shape(result.mesh, body), peak_mb()
+    rows = [
+        {"method": RULE, "seconds": 0.0, "stages": watch.seconds, "peak_mb": peak}
+        | shape | compare(result.mesh, result.colors)
+    ]  # fmt: skip
     for method in methods:
-        start = time.perf_counter()
         changed = replace(config, multiview=MultiviewConfig(**METHODS[method]))
+        forget_peak()
+        watch = Stopwatch()
         with TemporaryDirectory() as folder:
             used = untrained_weights(Path(folder)) if UNTRAINED in method else weights
-            mesh, colors = colored(observation, result, changed, used)
-        rows.append({"method": method, "seconds": time.perf_counter() - start, **scores(truth, mesh, colors)})
-    return [{"thing": case.name, **row} for row in rows]
+            if changed.multiview.depth_vote > 0:
+                watch.enter("observing")
+                moved = complete_observation(observation, prior_of(changed, used), changed, 1, 0, watch.tell)
+                watch.enter("")
+                mesh, colors, figures = moved.mesh, moved.colors, _shape(moved.mesh, body)
+            else:
+                mesh, colors = colored(observation, result, changed, used, 0, watch)
+                figures = shape
+        spent = {"seconds": sum(watch.seconds.values()), "stages": watch.seconds}
+        rows.append({"method": method, **spent, "peak_mb": max(peak, peak_mb())} | figures)
+        rows[-1] |= compare(mesh, colors)
+    return [{"thing": name, **row} for row in rows]
 
 
-def summary(group: str, rows: Sequence[dict], views: int) -> list[dict]:
-    """Means over the things, by method."""
+def _shape(mesh: TriangleMesh, body: TriangleMesh) -> dict[str, float]:
+    """Chamfer distance in shares of the true body's diagonal, F at 1 % of it, volume IoU."""
+    found = shape_score(mesh, body)
+    return {"chamfer": found["chamfer"], "f1": found["f1"], "iou": found["iou"]}
+
+
+def summary(rows: Sequence[dict], **named: object) -> list[dict]:
+    """Means over the things, by method; peak memory: the most of any.  named: what names the rows."""
     found = []
+    rule = {row["thing"]: row for row in rows if row["method"] == RULE}
     for method in dict.fromkeys(row["method"] for row in rows):
         of_method = [row for row in rows if row["method"] == method]
-        entry = {"group": group, "method": method, "views": views, "things": len(of_method)}
-        for name in ("psnr_unseen", "ssim_unseen", "psnr_known", "ssim_known", "seconds"):
-            values = [row[name] for row in of_method if name in row]
-            entry[name] = round(float(np.mean(values)), 3) if values else None
-        rule = {row["thing"]: row for row in rows if row["method"] == RULE}
+        entry = {**named, "method": method, "things": len(of_method)}
+        for name in (*FIGURES, "chamfer", "f1", "iou", "seconds"):
+            values = [row[name] for row in of_method if np.isfinite(row.get(name, np.nan))]
+            entry[name] = round(float(np.mean(values)), 4) if values else None
+        entry["peak_mb"] = round(max(row["peak_mb"] for row in of_method))
+        stages = dict.fromkeys(stage for row in of_method for stage in row["stages"])
+        entry["stages"] = {
+            stage: round(float(np.mean([row["stages"].get(stage, 0.0) for row in of_method])), 3)
+            for stage in stages
+        }
         gains = [
             row["psnr_unseen"] - rule[row["thing"]]["psnr_unseen"]
             for row in of_method
             if "psnr_unseen" in row
         ]
         entry["better"] = round(float(np.mean(np.array(gains) > 0)), 3) if gains else None
+        entry["gain"] = round(float(np.mean(gains)), 3) if gains else None
+        entry["gain_error"] = (
+            round(float(np.std(gains, ddof=1) / len(gains) ** 0.5), 3) if len(gains) > 1 else None
+        )
         found.append(entry)
     return found
 
@@ -312,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows += measure(make_case(group, index, chosen.views), chosen.methods, chosen.weights)
             for row in rows[-len(chosen.methods) - 1 :]:
                 logger.info("%s", {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
-        found = summary(group, rows, chosen.views)
+        found = summary(rows, group=group, views=chosen.views)
         write_results(chosen.output, "generation", {"runs": found}, {"runs": made_by["runs"]})
     logger.info("written to %s", chosen.output)
 

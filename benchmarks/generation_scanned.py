@@ -8,26 +8,22 @@ benchmarks/results/generation.json; the recordings are not part of the repositor
 
 import argparse
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.generation import METHODS, RULE, colored
+from benchmarks.generation import METHODS, measure_object, summary
+from benchmarks.generation_scores import ImageScores
 from benchmarks.records import RESULTS, provenance_of, write_results
-from instascene_core.completion import complete_observation, make_prior, observe
 from instascene_core.completion.priors.multiview.views import ray_scene
-from instascene_core.config import CompletionConfig
-from instascene_core.config.completion import ConvexPartsConfig
-from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.datasets import open_dataset
 from instascene_core.datasets.images import read_labels
-from instascene_core.errors import InputError
 from instascene_core.frame import Frame, labels_from_image
-from instascene_core.geometry import Plane, TriangleMesh
+from instascene_core.geometry import TriangleMesh
 from instascene_core.instances import InstanceId
+from instascene_core.metrics.objects import load_truth
 from instascene_core.segmentation import find_support_and_up
 from instascene_core.segmentation.support import plane_of
 from instascene_core.transforms import apply, inverse
@@ -37,9 +33,15 @@ GIVEN, ARC = 8, 100.0  # frames, and degrees about the scene that they are taken
 LEAST_PIXELS = 400  # of an object in a frame that is compared
 SAME_PLACE = 0.006  # metres
 CHOSEN = (
+    "single view",
+    "alternated",
+    "averaged",
     "averaged + warping",
+    "averaged + warping + joint optimisation",
     "the same in one step",
     "one step + joint optimisation",
+    "one step + second stage",
+    "one step, depth has half a vote",
     "one step, untrained",
 )
 
@@ -73,36 +75,53 @@ def of_an_arc(frames: Sequence[Frame], center: np.ndarray) -> tuple[list[Frame],
     return [frames[i] for i in taken], [frames[i] for i in np.flatnonzero(apart > ARC)]
 
 
-def unseen_error(
-    mesh: TriangleMesh, colors: np.ndarray, number: int, given: Sequence[Frame], others: Sequence[Frame]
-) -> tuple[float, int]:
-    """Sum of squared colour errors (0 … 1, mean of channels) and number of the pixels of other frames that
-    show the object where no given frame saw it."""
-    from instascene_core.geometry.open3d_loader import open3d
+@dataclass(frozen=True)
+class Shown:
+    """The part of a frame that shows an object."""
 
-    scene, total, count = ray_scene(mesh), 0.0, 0
+    rgb: np.ndarray  # [H, W, 3] in [0, 1]
+    rays: np.ndarray  # [H, W, 6] float32 origin, direction (camera z = 1); world
+    mask: np.ndarray  # [H, W] bool: the object
+    seen: np.ndarray  # [H, W] bool: of these, places that a given frame saw
+
+
+def shown_in(number: int, given: Sequence[Frame], others: Sequence[Frame]) -> list[Shown]:
+    """What `others` show of an object of which the `given` ones are told."""
+    found = []
     for frame in others:
         assert frame.depth is not None
-        rows, columns = np.nonzero((labels_of(frame) == number) & (frame.depth > 0))
-        if len(rows) < LEAST_PIXELS:
+        mask = (labels_of(frame) == number) & (frame.depth > 0)
+        if mask.sum() < LEAST_PIXELS:
             continue
-        rows, columns = rows[::3], columns[::3]
-        local = frame.camera.rays[rows, columns]
-        directions = local @ frame.world_from_camera[:3, :3].T
-        eye = frame.world_from_camera[:3, 3]
-        rays = np.concatenate([np.broadcast_to(eye, directions.shape), directions], axis=1)
-        hit = scene.cast_rays(open3d.core.Tensor(rays.astype(np.float32)), nthreads=1)
-        points = eye + frame.depth[rows, columns, None] * directions  # where the object is
-        used = np.isfinite(hit["t_hit"].numpy()) & ~_seen(points, number, given)
-        uv = hit["primitive_uvs"].numpy()[used]
-        corners = colors[mesh.triangles[hit["primitive_ids"].numpy()[used].astype(np.int64)]].astype(
-            np.float64
+        cut = tuple(
+            slice(int(hit[0]), int(hit[-1]) + 1) for hit in (np.flatnonzero(mask.any(axis=k)) for k in (1, 0))
         )
+        mask = mask[cut]
+        directions = frame.camera.rays[cut] @ frame.world_from_camera[:3, :3].T
+        eyes = np.broadcast_to(frame.world_from_camera[:3, 3], directions.shape)
+        points = eyes[mask] + frame.depth[cut][mask][:, None] * directions[mask]  # where the object is
+        seen = np.zeros(mask.shape, dtype=bool)
+        seen[mask] = _seen(points, number, given)
+        rays = np.concatenate([eyes, directions], axis=-1).astype(np.float32)
+        found.append(Shown(frame.rgb[cut] / np.float32(255), rays, mask, seen))
+    return found
+
+
+def scores(mesh: TriangleMesh, colors: np.ndarray, shown: Sequence[Shown]) -> dict[str, float]:
+    """PSNR and SSIM of a coloured mesh (world, 0 … 255); empty where too little was not seen."""
+    from instascene_core.geometry.open3d_loader import open3d
+
+    scene, found = ray_scene(mesh), ImageScores()
+    for part in shown:
+        hit = scene.cast_rays(open3d.core.Tensor(part.rays), nthreads=1)
+        both = part.mask & np.isfinite(hit["t_hit"].numpy())
+        uv = hit["primitive_uvs"].numpy()[both]
+        corners = mesh.triangles[hit["primitive_ids"].numpy()[both].astype(np.int64)]
         weights = np.concatenate([1 - uv.sum(axis=1, keepdims=True), uv], axis=1)
-        made = np.einsum("nk,nkc->nc", weights, corners) / 255
-        total += float(((made - frame.rgb[rows, columns][used] / 255) ** 2).mean(axis=1).sum())
-        count += int(used.sum())
-    return total, count
+        made = np.zeros(part.rgb.shape)
+        made[both] = np.einsum("nk,nkc->nc", weights, colors[corners].astype(np.float64)) / 255
+        found.add(part.rgb, made, both, part.seen)
+    return found.figures() if found.count("unseen") >= LEAST_PIXELS else {}
 
 
 def _seen(points: np.ndarray, number: int, frames: Sequence[Frame]) -> np.ndarray:
@@ -118,42 +137,6 @@ def _seen(points: np.ndarray, number: int, frames: Sequence[Frame]) -> np.ndarra
     return found
 
 
-def measure(
-    number: int, given: list[Frame], others: list[Frame], support: Plane | None, weights: Path | None
-) -> dict[str, tuple[float, float]]:
-    """PSNR of unseen pixels and seconds by method; empty where too few are compared."""
-    config = CompletionConfig(convex_parts=ConvexPartsConfig(max_parts=1))
-    up = np.array([0.0, 0.0, 1.0])
-    try:
-        observation = observe(given, InstanceId(number), support, up, config)
-        result = complete_observation(observation, make_prior("learned", config), config, 1, 0)
-    except InputError as error:
-        logger.info("object %d: %s", number, error)
-        return {}
-    found = {}
-    for method in (RULE, *CHOSEN):
-        start, mesh, colors = time.perf_counter(), result.mesh, result.colors
-        if method != RULE:
-            changed = replace(config, multiview=MultiviewConfig(**METHODS[method]))
-            mesh, colors = _colored(observation, result, changed, weights, method)
-        seconds = time.perf_counter() - start
-        total, count = unseen_error(mesh, colors, number, given, others)
-        if count < LEAST_PIXELS:
-            return {}
-        found[method] = (-10 * float(np.log10(max(total / count, 1e-9))), seconds)
-    return found
-
-
-def _colored(observation, result, config: CompletionConfig, weights: Path | None, method: str):
-    from tempfile import TemporaryDirectory
-
-    from benchmarks.generation import UNTRAINED, untrained_weights
-
-    with TemporaryDirectory() as folder:
-        used = untrained_weights(Path(folder)) if UNTRAINED in method else weights
-        return colored(observation, result, config, used)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -161,31 +144,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "generation.json")
     parser.add_argument("--weights", type=Path, help="of the multi-view model; default: the package's")
     parser.add_argument("--things", type=int, default=12)
+    parser.add_argument("--methods", nargs="*", default=list(CHOSEN), choices=list(METHODS))
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    made_by, rows = provenance_of("generation"), []
+    made_by, rows, things = provenance_of("generation"), [], 0
     for name in RECORDINGS:
         frames = read_frames(chosen.folder / name)
-        support = find_support_and_up(frames, "auto")[0]
+        support = plane_of(find_support_and_up(frames, "auto")[0])
         center = np.mean([f.world_from_camera[:3, 3] for f in frames], axis=0)
         given, others = of_an_arc(frames, center)
-        numbers = sorted({int(i) for f in given for i in np.unique(labels_of(f)) if i > 0})
-        for number in numbers:
-            if len(rows) == chosen.things:
-                break
-            row = measure(number, given, others, plane_of(support), chosen.weights)
-            if row:
-                rows.append(row)
-                logger.info("%s %d: %s", name, number, {k: round(v[0], 2) for k, v in row.items()})
-    found = [
-        {
-            "method": method, "things": len(rows),
-            "psnr_unseen": round(float(np.mean([row[method][0] for row in rows])), 3),
-            "better": round(float(np.mean([row[method][0] > row[RULE][0] for row in rows])), 3),
-            "seconds": round(float(np.mean([row[method][1] for row in rows])), 3),
-        }
-        for method in (RULE, *CHOSEN)
-    ]  # fmt: skip
+        for body, truth in load_truth(chosen.folder / name / "ground_truth"):
+            number = truth.truth_id
+            if things == chosen.things or not any((labels_of(f) == number).any() for f in given):
+                continue
+            shown = shown_in(number, given, others)
+            found = measure_object(
+                f"{name} {truth.name}",
+                (given, InstanceId(number), support),
+                body,
+                chosen.methods,
+                chosen.weights,
+                lambda mesh, colors, shown=shown: scores(mesh, colors, shown),
+            )
+            if found and "psnr_unseen" in found[0]:
+                rows, things = rows + found, things + 1
+                for row in found:
+                    logger.info("%s", {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
+    found = summary(rows)
     write_results(chosen.output, "generation", {"scanned": found}, {"scanned": made_by["scanned"]})
     logger.info("written to %s", chosen.output)
 

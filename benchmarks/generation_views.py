@@ -12,13 +12,13 @@ More cameras on one arc show nothing new from the second on, which stands at its
 
 import argparse
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.generation import TARGET, UP, Truth, colored, make_case, truth_of
+from benchmarks.generation_scores import Stopwatch
 from benchmarks.records import RESULTS, provenance_of, write_results
 from instascene_core.completion import complete_observation, make_prior, observe
 from instascene_core.completion.priors.multiview.views import render_geometry
@@ -84,19 +84,12 @@ def stage_times(weights: Path | None, things: int) -> list[dict]:
     prior, totals = make_prior("multiview", config), {}
     for index in range(-1, things):  # the first one only warms up
         case = make_case("everyday", max(index, 0), 4)
-        last, seconds = ["observe", time.perf_counter()], {}
-
-        def tell(stage: str, share: float, message: str = "", last=last, seconds=seconds) -> None:
-            now = time.perf_counter()
-            seconds[last[0]] = seconds.get(last[0], 0.0) + now - last[1]
-            name = message.partition(",")[0].partition(" with ")[0].partition(" instance")[0] or stage
-            last[:] = [name, now]
-
-        tell("observe", 0.0, "observing")
+        watch = Stopwatch()
+        watch.enter("observing")
         observation = observe(case.frames, TARGET, Plane(UP, 0.0), UP, config)
-        complete_observation(observation, prior, config, 1, 0, tell)
-        seconds.pop("observe", None)
-        for name, value in seconds.items() if index >= 0 else ():
+        complete_observation(observation, prior, config, 1, 0, watch.tell)
+        watch.enter("")
+        for name, value in watch.seconds.items() if index >= 0 else ():
             totals[name] = totals.get(name, 0.0) + value / things
     rows = [{"stage": name, "seconds": round(value, 3)} for name, value in totals.items()]
     return [*rows, {"stage": "all", "seconds": round(sum(totals.values()), 3)}]

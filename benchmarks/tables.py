@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.completion_tables import completion
 from benchmarks.flat_tables import flat
+from benchmarks.generation_tables import generation
 from benchmarks.grasp_tables import grasping
 from benchmarks.growth_tables import association, growth
 from benchmarks.markdown import millimetres, number, place, table
@@ -25,7 +26,6 @@ from benchmarks.scene_tables import (
     conditions,
     confidence,
     following,
-    generation,
     geometry,
     plausibility,
     recordings,

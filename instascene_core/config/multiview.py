@@ -63,6 +63,11 @@ class MultiviewConfig:
         1.0  # of the steps, the noisiest first, in which known pixels are set to what is known
     )
     color_samples: Count = 1  # generations whose mean colours the surface
+    # A second stage at twice the side, 128 pixels: "own" is the mean of the views enlarged and of what the
+    # same network makes of the finer pixels; "trained" corrects them with `second_weights`.  On 20 bodies
+    # that no benchmark has, "own" changes the colours of the unseen by less than 0.01 dB, and the "trained"
+    # that was tried was worse: see the model card (completion/weights/multiview.md).
+    second_stage: Literal["none", "own", "trained"] = "none"
     # Which observed pixels are known in a view to be generated
     same_depth: float = 0.03  # between the surface and what the observed view measured, besides the noise
     min_cosine: Cosine = 0.2  # between the surface's normal and the observing ray
@@ -82,3 +87,4 @@ class MultiviewConfig:
     vote_spread: Positive = 0.03  # of the depths over the seeds, at which their say is halved
     joint: JointConfig = field(default_factory=JointConfig)
     weights: str = ""  # file of the model; empty = that of the package
+    second_weights: str = ""  # file of the second stage; the package has none

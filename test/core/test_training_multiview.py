@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from instascene_core.completion.priors.multiview.inputs import CONDITIONS, GENERATED
-from instascene_core.completion.priors.multiview.network import MultiviewNetwork, load_network, side_of
+from instascene_core.completion.priors.multiview.network import (
+    MultiviewNetwork,
+    load_network,
+    save_network,
+    side_of,
+)
 from instascene_core.errors import InputError
 from instascene_core.geometry import mesh as meshes
 from instascene_core.training.ahead import made_ahead
@@ -31,6 +36,7 @@ from instascene_core.training.multiview.data import (
     turned,
     write_shards,
 )
+from instascene_core.training.multiview.examples import SIDE
 from instascene_core.training.multiview.paints import KINDS, Light, make_paint
 from instascene_core.training.multiview.scores import psnr, score_network
 from instascene_core.training.multiview.train import TrainingConfig, draw, loss_of, rate_at, train
@@ -188,6 +194,41 @@ def test_a_training_may_end_by_the_clock(data, tmp_path):
     train(data, tmp_path / "multiview.safetensors", config)
     network, notes = load_network(tmp_path / "multiview.safetensors")
     assert network.widths == (32, 32, 64) and int(notes["steps"]) <= 1
+
+
+def test_examples_of_another_side_show_the_same_bodies(data):
+    small, large = read_shard(shard_path(data, 0))[1], make_shard(0, 2, side=2 * SIDE)[1]
+    assert large.rgb.shape == (16, 128, 128, 3) and large.kind == small.kind
+    assert large.focal == pytest.approx(small.focal)
+    half = halved(large)
+    both = (half.coverage == 255) & (small.coverage == 255)
+    assert both.sum() > 1000
+    assert np.abs(half.rgb.astype(int) - small.rgb)[both].mean() < 8  # of 255: prints end between the pixels
+    assert np.abs(half.coverage.astype(int) - small.coverage).mean() < 4
+
+
+def test_the_second_stage_is_trained_on_what_the_first_one_makes(tmp_path):
+    first, output = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    torch.manual_seed(0)
+    network = MultiviewNetwork((32, 32, 32))
+    torch.nn.init.normal_(network.head.weight, std=0.05)
+    save_network(network, first, {"side": "64"})
+    write_shards(tmp_path, [0, VALIDATION], examples=1, side=2 * SIDE)
+    config = replace(TINY, minutes=1e-9, first=str(first))
+    scores = train(tmp_path, output, config)
+    # Before the first step it gives back the first stage's views, but for what half precision rounds.
+    assert scores["second"] == pytest.approx(scores["enlarged"], abs=0.05)
+    drawn = training.make_draws(tmp_path, config, 0)[0]
+    assert drawn.start.shape == (16, GENERATED, 128, 128)
+    single = training.make_draws(tmp_path, replace(config, first=""), 0)[0]
+    assert not torch.equal(drawn.start, single.start)  # what was generated, not the nearest colours
+    known = drawn.conditions[:, 3:4].bool()
+    where = known.expand_as(drawn.start[:, :3])
+    torch.testing.assert_close(drawn.start[:, :3][where], drawn.conditions[:, :3][where])
+    after = train(tmp_path, output, replace(config, minutes=0.0, learning_rate=1e-2))
+    assert after["enlarged"] == scores["enlarged"] and after["second"] != scores["second"]
+    trained, notes = load_network(output, "second")
+    assert side_of(notes) == 128 and notes["steps"] == "2" and trained.widths == (32, 32, 32)
 
 
 def test_training_without_examples_says_so(tmp_path):

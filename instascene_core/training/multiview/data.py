@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from instascene_core.files import atomic_path
-from instascene_core.training.multiview.examples import Example, make_example
+from instascene_core.training.multiview.examples import SIDE, Example, make_example
 
 logger = logging.getLogger(__name__)
 
@@ -17,24 +17,26 @@ VALIDATION = 90_000  # first seed of the shards that are only looked at: shapes 
 ARRAYS = ("rgb", "coverage", "depth", "given_depth", "given_coverage", "given_normals", "uncertainty", "seen")
 
 
-def make_shard(seed: int, examples: int = EXAMPLES_PER_SHARD) -> list[Example]:
+def make_shard(seed: int, examples: int = EXAMPLES_PER_SHARD, side: int = SIDE) -> list[Example]:
     """Fresh examples; the same for the same seed."""
     held_out = seed >= VALIDATION
-    return [make_example(np.random.default_rng([61, seed, k]), held_out) for k in range(examples)]
+    return [make_example(np.random.default_rng([61, seed, k]), held_out, side) for k in range(examples)]
 
 
 def shard_path(folder: Path, seed: int) -> Path:
     return Path(folder) / f"views_{seed:05d}.npz"
 
 
-def write_shards(folder: Path, seeds: Sequence[int], examples: int = EXAMPLES_PER_SHARD) -> None:
+def write_shards(
+    folder: Path, seeds: Sequence[int], examples: int = EXAMPLES_PER_SHARD, side: int = SIDE
+) -> None:
     """Make those shards that are not there yet."""
     for seed in seeds:
         path = shard_path(folder, seed)
         if path.exists():
             continue
         start = time.perf_counter()
-        shard = make_shard(seed, examples)
+        shard = make_shard(seed, examples, side)
         values = {name: np.stack([getattr(e, name) for e in shard]) for name in ARRAYS}
         values["kinds"] = np.array([e.kind for e in shard])
         values["numbers"] = np.array([[e.focal, e.bottom] for e in shard])

@@ -65,8 +65,9 @@ class Example:
         return Known(self.rgb / np.float32(255), valid.astype(np.float32))
 
 
-def make_example(rng: np.random.Generator, held_out: bool = False) -> Example:
-    """A random object; held_out: of shapes and prints that the training does not see."""
+def make_example(rng: np.random.Generator, held_out: bool = False, side: int = SIDE) -> Example:
+    """A random object in views of `side` pixels, the same for any side; held_out: of shapes and prints that
+    the training does not see."""
     while True:
         kind, body = make_body(rng, held_out)
         sources = look_from(rng, body)
@@ -76,10 +77,10 @@ def make_example(rng: np.random.Generator, held_out: bool = False) -> Example:
         guess, grid, expected = damaged
         frame = object_frame(guess.vertices, UP)
         inside = TriangleMesh(frame.from_world(guess.vertices), guess.triangles)
-        views = ring(fitting_focal(inside.vertices, VIEWS), SIDE, VIEWS)
+        views = ring(fitting_focal(inside.vertices, VIEWS), side, VIEWS)
         given = render_geometry(inside, views)
         seen = _seen(given, views, frame, sources)
-        if np.count_nonzero(seen) < 100:
+        if np.count_nonzero(seen) < 100 * (side / SIDE) ** 2:
             continue  # hidden by what stands in the way
         at = grid.sample(expected, frame.to_world(views.points(given.depth)).reshape(-1, 3))
         doubt = np.where(given.shown, at.reshape(given.depth.shape) / frame.radius, 0)
@@ -88,7 +89,7 @@ def make_example(rng: np.random.Generator, held_out: bool = False) -> Example:
         rgb, coverage, depth = render_paint(body, paint, Light.draw(rng), views, frame)
         return Example(
             kind=f"{kind}/{paint.kind}",
-            focal=views.camera.fx / SIDE,
+            focal=views.camera.fx / side,
             bottom=float(frame.from_world(np.zeros(3))[2]),
             rgb=np.rint(255 * rgb).astype(np.uint8),
             coverage=np.rint(255 * coverage).astype(np.uint8),

@@ -7,6 +7,7 @@ import numpy as np
 from instascene_core.completion.priors.multiview.inputs import GeneratedViews, Given, Known, spread_known
 from instascene_core.completion.priors.multiview.network import MultiviewNetwork
 from instascene_core.completion.priors.multiview.sampling import Sampler
+from instascene_core.completion.priors.multiview.second import enlarged, refined
 from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.threads import one_thread
 from instascene_core.training.multiview.data import VALIDATION, halved, read_shard
@@ -32,9 +33,7 @@ def score_network(
     """PSNR in dB of unseen pixels of held-out objects, mean over objects: of the nearest known colours, of
     the model in one step (its mean) and in eight (a sample); and the error of depth, units of the frame,
     beside that of the given geometry.  half: in images of half the side."""
-    examples = [
-        e for path in sorted(Path(data).glob(f"views_{VALIDATION // 1000}*.npz")) for e in read_shard(path)
-    ]
+    examples = _held_out(data)
     found: dict[str, list[float]] = {}
     device = next(network.parameters()).device
     network = network.cpu()
@@ -54,6 +53,34 @@ def score_network(
             found.setdefault(name, []).append(value)
     network.to(device)
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def score_second(
+    network: MultiviewNetwork, first: MultiviewNetwork, data: Path, objects: int = 16
+) -> dict[str, float]:
+    """PSNR in dB of unseen pixels of held-out objects, mean over objects: of the first stage's views enlarged
+    and of what the second one makes of them."""
+    examples, device = _held_out(data), next(network.parameters()).device
+    config, found = MultiviewConfig(steps=1), {"enlarged": [], "second": []}
+    network = network.cpu()
+    for example in examples[:: max(1, len(examples) // objects)][:objects]:
+        small, given, known = halved(example), example.given(), example.known(255)
+        if not (errors(example, known.rgb, known).size > 50 and small.known(255).valid.any()):
+            continue
+        coverage = small.given().coverage
+        with one_thread():
+            views = Sampler(first, config).sample(small.given(), [small.known(255)], seed=0)
+            better = refined(network, given, [known], views, coverage, config)
+        large = enlarged(views.rgb, coverage, example.depth.shape[1])
+        found["enlarged"].append(psnr(errors(example, large, known)))
+        found["second"].append(psnr(errors(example, better.rgb, known)))
+    network.to(device)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _held_out(data: Path) -> list[Example]:
+    paths = sorted(Path(data).glob(f"views_{VALIDATION // 1000}*.npz"))
+    return [example for path in paths for example in read_shard(path)]
 
 
 def _depth_error(example: Example, given: Given, views: GeneratedViews | None) -> float:

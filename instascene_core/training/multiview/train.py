@@ -15,16 +15,19 @@ from instascene_core.completion.priors.multiview.network import (
     SPREAD,
     WIDTHS,
     MultiviewNetwork,
+    load_network,
     save_network,
 )
 from instascene_core.completion.priors.multiview.noise import STEPS, make_solver, shares
-from instascene_core.completion.priors.multiview.sampling import lookups
+from instascene_core.completion.priors.multiview.sampling import Sampler, lookups
+from instascene_core.completion.priors.multiview.second import second_start
+from instascene_core.config.multiview import MultiviewConfig
 from instascene_core.errors import InputError
 from instascene_core.training.ahead import made_ahead
 from instascene_core.training.averaged import AveragedTrainer, add_to_curve
 from instascene_core.training.multiview.data import halved, read_shard, training_shards, turned
 from instascene_core.training.multiview.examples import SIDE, Example
-from instascene_core.training.multiview.scores import score_network
+from instascene_core.training.multiview.scores import score_network, score_second
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class TrainingConfig:
     coverage: float = 0.03  # ... and of its outline: with more, their leaps drown the colours
     no_sources: float = 0.1  # of the objects, of which nothing is known: for the guidance
     pure_noise: float = 0.3  # share of the objects shown as noise alone: what is made of it decides most
+    # Weights of the first stage, to train the second one on what they make, beginning as they are.
+    first: str = ""
     checkpoint_every_s: float = 120.0
     score_every_s: float = 900.0
 
@@ -78,12 +83,11 @@ def draw(rng: np.random.Generator, example: Example, config: TrainingConfig) -> 
     """The example turned, recoloured, and known to some of those that saw it."""
     example = turned(example, int(rng.integers(len(example.depth))), bool(rng.integers(2)))
     example = replace(example, rgb=_recolored(rng, example.rgb))
-    given, known = example.given(), example.known(_sources(rng, example.seen, config))
-    noisy = known.rgb * (1 + rng.normal(0, 0.02)) + rng.uniform(0, 0.02) * rng.standard_normal(
-        known.rgb.shape
-    )
-    known = Known(np.clip(noisy, 0, 1).astype(np.float32), known.weight)
+    sources = _sources(rng, example.seen, config)
+    given, known = example.given(), _noisy(rng, example.known(sources))
     conditions, start = condition(given, known)
+    if config.first:
+        start = _second_start(example, known, sources, config)
     truth = encode(
         example.rgb / np.float32(255), example.depth.astype(np.float32), example.coverage / np.float32(255)
     )
@@ -108,6 +112,22 @@ def _sources(rng: np.random.Generator, seen: np.ndarray, config: TrainingConfig)
     if kind < config.no_sources + 0.4:
         return sum(bit for bit in bits if rng.uniform() < 0.5)
     return present
+
+
+def _noisy(rng: np.random.Generator, known: Known) -> Known:
+    """As another exposure and a camera's noise change what is known."""
+    noise = rng.uniform(0, 0.02) * rng.standard_normal(known.rgb.shape)
+    rgb = known.rgb * (1 + rng.normal(0, 0.02)) + noise
+    return Known(np.clip(rgb, 0, 1).astype(np.float32), known.weight)
+
+
+def _second_start(example: Example, known: Known, sources: int, config: TrainingConfig) -> np.ndarray:
+    """[N, GENERATED, H, W] what the first stage makes of the example at half the side."""
+    network, _ = load_network(Path(config.first))
+    small = halved(example)
+    given = small.given()
+    views = Sampler(network, MultiviewConfig(steps=1)).sample(given, [small.known(sources)], seed=0)
+    return second_start(example.given(), known, views.rgb, given.coverage)
 
 
 def _recolored(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
@@ -142,15 +162,27 @@ _SOLVER = make_solver("ddim")
 # --- loop ---
 
 
+def first_network(config: TrainingConfig) -> MultiviewNetwork:
+    """What a training begins with: of the second stage, the first one's weights, changing nothing yet."""
+    network = MultiviewNetwork(load_network(Path(config.first))[0].widths if config.first else config.widths)
+    if config.first:
+        network.load_state_dict(load_network(Path(config.first))[0].state_dict())
+        torch.nn.init.zeros_(network.head.weight)
+        assert network.head.bias is not None
+        torch.nn.init.zeros_(network.head.bias)
+    return network
+
+
 class Trainer(AveragedTrainer[MultiviewNetwork]):
     """The model in training."""
 
     def __init__(self, config: TrainingConfig, checkpoint: Path) -> None:
         torch.manual_seed(config.seed)
         self.config = config
+        network = first_network(config)
         super().__init__(
-            MultiviewNetwork(config.widths),
-            MultiviewNetwork(config.widths),
+            network,
+            MultiviewNetwork(network.widths),
             checkpoint,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
@@ -165,7 +197,9 @@ class Trainer(AveragedTrainer[MultiviewNetwork]):
         return self.descend((self._loss(one.to(self.device), rng) / len(drawn) for one in drawn), rate)
 
     def _loss(self, one: Draw, rng: np.random.Generator) -> torch.Tensor:
-        """At a noise step that is drawn."""
+        """At a noise step that is drawn; of the second stage, without noise."""
+        if self.config.first:
+            return loss_of(self.network, one, STEPS - 1, torch.zeros_like(one.truth))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(one.truth.shape, generator=generator, device=self.device)
         pure = rng.uniform() < self.config.pure_noise
@@ -224,7 +258,9 @@ def make_draws(data: Path, config: TrainingConfig, step: int) -> list[Draw]:
     for _ in range(config.batch):
         shard = _shard(present[int(rng.integers(len(present)))])
         example = shard[int(rng.integers(len(shard)))]
-        drawn.append(draw(rng, halved(example) if step < config.half_steps else example, config))
+        if step < config.half_steps and not config.first:
+            example = halved(example)
+        drawn.append(draw(rng, example, config))
     return drawn
 
 
@@ -233,12 +269,18 @@ _shard = lru_cache(maxsize=32)(read_shard)  # some 15 MB each
 
 def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str, float]:
     """Score the averaged weights, write them, and add a line to the learning curve."""
-    half = trainer.step <= trainer.config.half_steps
-    scores = score_network(trainer.averaged, data, half)
+    config = trainer.config
+    half = trainer.step <= config.half_steps
+    side = 2 * SIDE if config.first else SIDE // 2 if half else SIDE
+    if config.first:
+        scores = score_second(trainer.averaged, load_network(Path(config.first))[0], data)
+    else:
+        scores = score_network(trainer.averaged, data, half)
     notes = {
-        "training": json.dumps(asdict(trainer.config)),
+        "training": json.dumps(asdict(config)),
         "steps": str(trainer.step),
-        "side": str(SIDE // 2 if half else SIDE),
+        "side": str(side),
+        "stage": "second" if config.first else "first",
         "minutes": f"{trainer.seconds / 60:.1f}",
         "scores": json.dumps(scores),
     }

@@ -164,13 +164,16 @@ def save_network(network: MultiviewNetwork, path: Path, notes: dict[str, str]) -
     write_weights(path, arrays, FORMAT, {"widths": json.dumps(network.widths), **notes})
 
 
-@lru_cache(maxsize=2)
-def load_network(path: Path = WEIGHTS) -> tuple[MultiviewNetwork, dict[str, str]]:
+@lru_cache(maxsize=3)
+def load_network(path: Path = WEIGHTS, stage: str = "first") -> tuple[MultiviewNetwork, dict[str, str]]:
     """The network in a weights file, and the file's notes.
 
-    Raises InputError when the file is missing or not one of ours.
+    stage: "first" or "second".  Raises InputError when the file is missing, not one of ours or of the other
+    stage.
     """
     arrays, notes = read_weights(path, FORMAT, "multi-view model")
+    if notes.get("stage", "first") != stage:
+        raise InputError(f"'{path}' holds no weights of the {stage} stage of the multi-view model.")
     network = filled_network(MultiviewNetwork, arrays, notes, path, "multi-view model")
     return cast(MultiviewNetwork, network.eval()), notes
 

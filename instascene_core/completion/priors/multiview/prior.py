@@ -1,7 +1,7 @@
 """The prior `multiview`: the learned prior's shape, and colours of what nobody saw from generated views."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from instascene_core.completion.priors.multiview.sampling import Sampler
 
 _GENERATED = 0.3  # of the progress, where a joint optimisation follows
+_FIRST = 0.5  # of that, where a second stage follows
 VIEWS, ELEVATION = 16, 30.0  # of the ring that the weights were trained with
 
 
@@ -76,6 +77,8 @@ class MultiviewPrior:
     def require_means(self) -> None:
         """InputError where the weights, or the library that they need, are not there."""
         _ = self._network
+        if self.config.second_stage != "none":
+            _ = self._second
 
     @cached_property
     def _network(self):
@@ -85,6 +88,23 @@ class MultiviewPrior:
             from instascene_core.completion.priors.multiview.network import WEIGHTS, load_network, side_of
         network, notes = load_network(self.weights or WEIGHTS)
         return network, side_of(notes)
+
+    @cached_property
+    def _second(self):
+        """The second stage, as a function like `second.refined`, and the side of its views."""
+        from instascene_core.completion.priors.multiview.network import load_network, side_of
+        from instascene_core.completion.priors.multiview.second import refined, sharpened
+
+        if self.config.second_stage == "own":
+            network, side = self._network
+            return partial(sharpened, network), 2 * side
+        if not self.config.second_weights:
+            raise InputError(
+                "The second stage 'trained' needs weights; name their file in "
+                "completion.multiview.second_weights."
+            )
+        network, notes = load_network(Path(self.config.second_weights), "second")
+        return partial(refined, network), side_of(notes)
 
     def predict(self, observation: Observation, num_samples: int, seed: int) -> Prediction:
         """The learned prior's guesses of the shape; where generated depth has a vote, moved by it: the first
@@ -96,7 +116,7 @@ class MultiviewPrior:
         try:
             body = _surface(observation, prediction.fields[0])
             expected = observation.grid.sample(prediction.uncertainty, body.vertices)
-            scene = self._scene(observation, body, expected)
+            scene = self._scene(observation, body, expected, self._network[1])
             with one_thread():
                 seeds = range(seed, seed + max(2, num_samples))
                 depths = np.stack([self._sampler.sample(scene.given, scene.known, s).depth for s in seeds])
@@ -131,9 +151,11 @@ class MultiviewPrior:
         Raises InputError when no view shows the body, all images end before it does, or the weights cannot be
         loaded.
         """
-        config, scene = self.config, self._scene(observation, mesh, expected)
+        config = self.config
+        scene = self._scene(observation, mesh, expected, self._network[1])
         sampler = self._sampler
-        samples, until = [], _GENERATED if config.joint.steps else 1.0
+        made = _GENERATED if config.joint.steps else 1.0  # share of the progress at which all views are
+        samples, until = [], made * (_FIRST if config.second_stage != "none" else 1.0)
         for k in range(config.color_samples):
 
             def tell(done: int, total: int, k: int = k) -> None:
@@ -142,16 +164,28 @@ class MultiviewPrior:
 
             with one_thread():
                 samples.append(sampler.sample(scene.given, scene.known, seed + k, tell))
+        if config.second_stage != "none":
+            progress("complete", until, "refining views")
+            scene, samples = self._refined(observation, mesh, expected, scene, samples)
         place = (scene.given.views, scene.frame, scene.geometry)
         painted = PaintedSurface(*place, samples, merged(scene.known).valid, config)
         if config.joint.steps > 0:
 
             def tell_step(done: int, total: int) -> None:
-                share = until + (1 - until) * done / total
+                share = made + (1 - made) * done / total
                 progress("complete", share, f"optimising the object, step {done} of {total}")
 
             painted = fine_tuned(painted, observation, mesh, seed, tell_step)
         return painted, scene.notes
+
+    def _refined(self, observation, mesh, expected, scene, samples):
+        """The scene and the samples at the second stage's side."""
+        stage, side = self._second
+        fine = self._scene(observation, mesh, expected, side)
+        coverage = scene.given.coverage
+        with one_thread():
+            larger = [stage(fine.given, fine.known, views, coverage, self.config) for views in samples]
+        return fine, larger
 
     @property
     def _sampler(self) -> "Sampler":
@@ -159,11 +193,12 @@ class MultiviewPrior:
 
         return Sampler(self._network[0], self.config)
 
-    def _scene(self, observation: Observation, mesh: TriangleMesh, expected: np.ndarray) -> "_Scene":
-        """What the views of `mesh` start from (see `paint`)."""
+    def _scene(
+        self, observation: Observation, mesh: TriangleMesh, expected: np.ndarray, side: int
+    ) -> "_Scene":
+        """What the views of `mesh` in `side` × `side` pixels start from (see `paint`)."""
         if observation.cut_views == 1:
             raise InputError("Every image ends before the object does, so its outline is not known.")
-        side = self._network[1]
         frame = object_frame(mesh.vertices, observation.up)
         body = TriangleMesh(frame.from_world(mesh.vertices), mesh.triangles)
         views = ring(fitting_focal(body.vertices, VIEWS, ELEVATION), side, VIEWS, ELEVATION)

@@ -85,6 +85,8 @@ class Sampler:
         solver.set_timesteps(config.steps)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((len(given.depth), GENERATED, *given.depth.shape[1:]), generator=generator)
+        if config.steps == 1:  # one pass gives a mean: what noise it is given can only disturb it
+            noise = torch.zeros_like(noise)
         x = noise
         warped = round(config.warp_steps * config.steps)
         at_once = 1 if config.conditions == "alternated" else len(entries)
