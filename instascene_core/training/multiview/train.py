@@ -121,12 +121,18 @@ def _noisy(rng: np.random.Generator, known: Known) -> Known:
     return Known(np.clip(rgb, 0, 1).astype(np.float32), known.weight)
 
 
+@lru_cache(maxsize=1)
+def _first_stage(weights: str) -> MultiviewNetwork:
+    return load_network(Path(weights))[0]
+
+
 def _second_start(example: Example, known: Known, sources: int, config: TrainingConfig) -> np.ndarray:
     """[N, GENERATED, H, W] what the first stage makes of the example at half the side."""
-    network, _ = load_network(Path(config.first))
     small = halved(example)
     given = small.given()
-    views = Sampler(network, MultiviewConfig(steps=1)).sample(given, [small.known(sources)], seed=0)
+    views = Sampler(_first_stage(config.first), MultiviewConfig(steps=1)).sample(
+        given, [small.known(sources)], seed=0
+    )
     return second_start(example.given(), known, views.rgb, given.coverage)
 
 
@@ -164,12 +170,14 @@ _SOLVER = make_solver("ddim")
 
 def first_network(config: TrainingConfig) -> MultiviewNetwork:
     """What a training begins with: of the second stage, the first one's weights, changing nothing yet."""
-    network = MultiviewNetwork(load_network(Path(config.first))[0].widths if config.first else config.widths)
-    if config.first:
-        network.load_state_dict(load_network(Path(config.first))[0].state_dict())
-        torch.nn.init.zeros_(network.head.weight)
-        assert network.head.bias is not None
-        torch.nn.init.zeros_(network.head.bias)
+    if not config.first:
+        return MultiviewNetwork(config.widths)
+    first = _first_stage(config.first)
+    network = MultiviewNetwork(first.widths)
+    network.load_state_dict(first.state_dict())
+    torch.nn.init.zeros_(network.head.weight)
+    assert network.head.bias is not None
+    torch.nn.init.zeros_(network.head.bias)
     return network
 
 
@@ -273,7 +281,7 @@ def _record(output: Path, trainer: Trainer, loss: float, data: Path) -> dict[str
     half = trainer.step <= config.half_steps
     side = 2 * SIDE if config.first else SIDE // 2 if half else SIDE
     if config.first:
-        scores = score_second(trainer.averaged, load_network(Path(config.first))[0], data)
+        scores = score_second(trainer.averaged, _first_stage(config.first), data)
     else:
         scores = score_network(trainer.averaged, data, half)
     notes = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from instascene_core.completion.observing.observation import Observation
 from instascene_core.completion.priors.learned import LearnedPrior
-from instascene_core.completion.priors.multiview.inputs import Given, Known, merged
+from instascene_core.completion.priors.multiview.inputs import GeneratedViews, Given, Known, merged
 from instascene_core.completion.priors.multiview.joint import fine_tuned
 from instascene_core.completion.priors.multiview.painting import PaintedSurface
 from instascene_core.completion.priors.multiview.ring import (
@@ -178,7 +178,14 @@ class MultiviewPrior:
             painted = fine_tuned(painted, observation, mesh, seed, tell_step)
         return painted, scene.notes
 
-    def _refined(self, observation, mesh, expected, scene, samples):
+    def _refined(
+        self,
+        observation: Observation,
+        mesh: TriangleMesh,
+        expected: np.ndarray,
+        scene: "_Scene",
+        samples: list[GeneratedViews],
+    ) -> tuple["_Scene", list[GeneratedViews]]:
         """The scene and the samples at the second stage's side."""
         stage, side = self._second
         fine = self._scene(observation, mesh, expected, side)
