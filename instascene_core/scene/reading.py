@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from instascene_core import features
+from instascene_core.config import Config
 from instascene_core.frame import Frame
 from instascene_core.gaussians import GaussianModel
 from instascene_core.instances import InstanceId, InstanceMap
@@ -17,6 +18,7 @@ from instascene_core.scene.results import SceneState
 class SceneReading:
     """The results in `state`, by name; nothing here changes them."""
 
+    config: Config
     state: SceneState
 
     @property
@@ -88,3 +90,9 @@ class SceneReading:
     def _background(self) -> torch.Tensor | None:
         known = self.state.reconstruction
         return None if known is None else known.background
+
+    @property
+    def _poses_moved(self) -> bool:
+        """Whether the scene has other poses than came with the frames."""
+        corrected = self.state.require_reconstruction().metrics.get("poses", {}).get("corrected", False)
+        return self.config.reconstruction.refine_poses or corrected

@@ -23,6 +23,7 @@ from instascene_core.scene import editing, following, removal
 from instascene_core.scene.begun import BegunWork, Limits
 from instascene_core.scene.checking import RecordingCheck
 from instascene_core.scene.completing import complete_each
+from instascene_core.scene.depth_bend import Straightened
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
 from instascene_core.scene.reading import SceneReading
@@ -379,21 +380,16 @@ class Scene(SceneReading):
 
     def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
         """Note how well the Gaussians predict frames (of the world) they were not trained on."""
+        local = [localised(frame, self.world_offset) for frame in frames]
         summary = reconstruction.evaluate(
             self.require_gaussians(),
-            [localised(frame, self.world_offset) for frame in frames],
+            Straightened.applied(local, self.state.require_reconstruction().bends),
             background=self._background,
             align=self._poses_moved,
         ).summary()
         noted = {f"held_out_{name}": value for name, value in summary.items()}
         noted["held_out_frames"] = len(frames)
         self.state = replace(self.state, metrics=merged_metrics(self.state.metrics, noted))
-
-    @property
-    def _poses_moved(self) -> bool:
-        """Whether the scene has other poses than came with the frames."""
-        corrected = self.state.require_reconstruction().metrics.get("poses", {}).get("corrected", False)
-        return self.config.reconstruction.refine_poses or corrected
 
     def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
         """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""

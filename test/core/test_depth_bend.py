@@ -8,7 +8,7 @@ from reconstruction_scene import tabletop_frames
 
 from instascene_core.config import Config, DepthBendConfig
 from instascene_core.frame import Frame
-from instascene_core.scene import reconstruct
+from instascene_core.scene import Scene, reconstruct
 from instascene_core.scene.depth_bend import DepthBend, Straightened, measure_bend, straighten
 from instascene_core.stereo import differences_from_stereo
 
@@ -122,3 +122,18 @@ def test_a_reconstruction_is_made_of_straight_depth(frames, bent_frames):
     assert error(made.posed_frames, frames) < error(bent_frames, frames) / 4
     again = Straightened.applied(bent_frames, made.bends)
     assert np.array_equal(again[3].depth, made.posed_frames[3].depth)
+
+
+def test_held_out_frames_are_held_against_the_scene_straightened(frames, bent_frames):
+    """They come from the same sensor; their bend is no error of the Gaussians."""
+    scene = Scene(Config(registration=replace(Config().registration, correct_poses=False)))
+    for frame in bent_frames[:12]:
+        scene.add_frame(frame)
+    scene.reconstruct(iterations=60)
+    held_out = bent(tabletop_frames(12, phase=0.5)[:3], DepthBend(WAVES))
+    made, errors = scene.state.require_reconstruction(), []
+    for bends in (made.bends, ()):
+        scene.state = replace(scene.state, reconstruction=replace(made, bends=bends))
+        scene.evaluate_held_out(held_out)
+        errors.append(scene.metrics["held_out_depth_error"])
+    assert made.bends and errors[0] < 0.7 * errors[1]
