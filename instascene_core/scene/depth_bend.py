@@ -1,10 +1,10 @@
 """Sensors' depth that bends: what every frame of a camera is off alike is measured, and taken out.
 
-A stereo module up close, and what is calibrated at the factory and then heated, shipped and bumped, is off
-by a field that changes slowly over the image: millimetres to centimetres, the same in all frames.  Fusion
-averages noise; this it keeps, and so do poses and Gaussians.  Stereo of the colours does not share it: it
-goes by the poses.  So pixels of many frames are matched, and what their depth is off is fitted by a
-smooth field of disparity, which is what bends in stereo and in structured light.
+A depth camera that was calibrated at the factory, and then heated, shipped and bumped, is off by a field that
+changes slowly over the image: millimetres to centimetres, the same in all frames.  Fusion averages noise;
+this it keeps, and so do poses and Gaussians.  Stereo of the colours does not share it: it goes by the poses.
+So pixels of many frames are matched, and what their depth is off is fitted by a smooth field of disparity,
+which is what bends in stereo and in structured light.
 
 It is taken out only where it is there: measured on half the frames, it must hold for the other half.
 """
@@ -73,16 +73,16 @@ class Straightened:
     bends: tuple[tuple[PinholeCamera, DepthBend], ...] = ()  # of the cameras that bend
     metrics: tuple[dict, ...] = ()  # of each camera that was measured
 
-    @staticmethod
-    def applied(frames: Sequence[Frame], bends: Sequence[tuple[PinholeCamera, DepthBend]]) -> list[Frame]:
-        """Frames of the same cameras, straightened alike."""
-        known = dict(bends)
-        return [
-            frame.with_(depth=known[frame.camera].taken_out(frame.depth))
-            if frame.depth is not None and frame.camera in known
-            else frame
-            for frame in frames
-        ]
+
+def without_bend(frames: Sequence[Frame], bends: Sequence[tuple[PinholeCamera, DepthBend]]) -> list[Frame]:
+    """Frames of the cameras of a scene, straightened as the scene's were."""
+    known = dict(bends)
+    return [
+        frame.with_(depth=known[frame.camera].taken_out(frame.depth))
+        if frame.depth is not None and frame.camera in known
+        else frame
+        for frame in frames
+    ]
 
 
 def straighten(
@@ -106,7 +106,7 @@ def straighten(
             logger.info("depth straightened: %.1f %% of the typical depth", 100 * estimate.relative)
             bends.append((camera, estimate.bend))
     progress("straighten", 1.0, f"{len(bends)} of {len(metrics)} cameras bend")
-    return Straightened(tuple(Straightened.applied(frames, bends)), tuple(bends), tuple(metrics))
+    return Straightened(tuple(without_bend(frames, bends)), tuple(bends), tuple(metrics))
 
 
 def measure_bend(frames: Sequence[Frame], config: DepthBendConfig) -> BendEstimate | None:

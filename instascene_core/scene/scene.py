@@ -23,7 +23,7 @@ from instascene_core.scene import editing, following, removal
 from instascene_core.scene.begun import BegunWork, Limits
 from instascene_core.scene.checking import RecordingCheck
 from instascene_core.scene.completing import complete_each
-from instascene_core.scene.depth_bend import Straightened
+from instascene_core.scene.depth_bend import without_bend
 from instascene_core.scene.keyframes import most_redundant
 from instascene_core.scene.placing import localised, placed
 from instascene_core.scene.reading import SceneReading
@@ -383,7 +383,7 @@ class Scene(SceneReading):
         local = [localised(frame, self.world_offset) for frame in frames]
         summary = reconstruction.evaluate(
             self.require_gaussians(),
-            Straightened.applied(local, self.state.require_reconstruction().bends),
+            without_bend(local, self.state.require_reconstruction().bends),
             background=self._background,
             align=self._poses_moved,
         ).summary()

@@ -9,7 +9,7 @@ from reconstruction_scene import tabletop_frames
 from instascene_core.config import Config, DepthBendConfig
 from instascene_core.frame import Frame
 from instascene_core.scene import Scene, reconstruct
-from instascene_core.scene.depth_bend import DepthBend, Straightened, measure_bend, straighten
+from instascene_core.scene.depth_bend import DepthBend, measure_bend, straighten, without_bend
 from instascene_core.stereo import differences_from_stereo
 
 CONFIG = DepthBendConfig()
@@ -19,7 +19,7 @@ WAVES = np.array([[0.006, 0, 0], [0.014, -0.008, 0], [0, 0, 0.010]])
 
 def bent(frames: list[Frame], field: DepthBend) -> list[Frame]:
     """Frames of a sensor with such a bend: its inverse depth is too large by the field."""
-    return Straightened.applied(frames, [(frames[0].camera, DepthBend(-field.waves))])
+    return without_bend(frames, [(frames[0].camera, DepthBend(-field.waves))])
 
 
 def error(frames, exact) -> float:
@@ -120,7 +120,7 @@ def test_a_reconstruction_is_made_of_straight_depth(frames, bent_frames):
     made = reconstruct(bent_frames, config, optimise=lambda *given, **_: begun.append(given))
     assert made.metrics["depth_bend"][0]["corrected"] and not begun
     assert error(made.posed_frames, frames) < error(bent_frames, frames) / 4
-    again = Straightened.applied(bent_frames, made.bends)
+    again = without_bend(bent_frames, made.bends)
     assert np.array_equal(again[3].depth, made.posed_frames[3].depth)
 
 

@@ -24,7 +24,7 @@ from instascene_core.errors import Cancelled
 from instascene_core.geometry import TriangleMesh
 from instascene_core.objects import CompletedObject
 from instascene_core.scene.background.disks import join, select
-from instascene_core.scene.depth_bend import DepthBend, Straightened
+from instascene_core.scene.depth_bend import DepthBend, without_bend
 from instascene_core.scene.following import APPEARED, LEFT, MOVED
 from instascene_core.scene.following.changing import moved_gaussians
 
@@ -203,7 +203,7 @@ def test_depth_that_bends_as_the_scene_knows_moves_nothing(scene):
     """New frames come as the sensor is: what the reconstruction took out is taken out of them, too."""
     views, bend = shown(parts().values()), DepthBend(np.array([[0.05, 0.0], [0.0, 0.02]]))
     camera = views[0].camera
-    bent = Straightened.applied(views, [(camera, DepthBend(-bend.waves))])
+    bent = without_bend(views, [(camera, DepthBend(-bend.waves))])
     known = scene.state
     made = known.require_reconstruction()
     scene.state = replace(known, reconstruction=replace(made, bends=((camera, bend),)))

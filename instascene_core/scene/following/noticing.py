@@ -9,7 +9,7 @@ from instascene_core.frame import Frame
 from instascene_core.geometry import SurfacePoints
 from instascene_core.instances import THINGS, InstanceId
 from instascene_core.progress import ProgressCallback, no_progress
-from instascene_core.scene.depth_bend import Straightened
+from instascene_core.scene.depth_bend import without_bend
 from instascene_core.scene.following.changes import APPEARED, LEFT, MOVED, Change
 from instascene_core.scene.following.changing import Findings, changed_state
 from instascene_core.scene.following.comparing import Comparison, Expectation, compare, doubtful, gone
@@ -39,7 +39,7 @@ def follow(
     frames, settings = frames_to_follow(state), config.following
     if not frames:
         return state, ()
-    frames = Straightened.applied(frames, state.require_reconstruction().bends)
+    frames = without_bend(frames, state.require_reconstruction().bends)
     first = _compared(state, frames, config, progress)
     things = [i.id for i in state.require_decomposition().instances.instances if i.kind in THINGS]
     left = gone(first, things, settings)
