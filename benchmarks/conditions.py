@@ -70,8 +70,8 @@ RETIRED = {
     41131: 44101, 41141: 44111,
     44017: 44123, 44021: 44129,
 }  # fmt: skip
-# The first ten of SEEDS served to refuse finer elements of the fused surface; nothing that is on record here
-# changed by it, but the next change of that kind wants others.
+# The first ten of SEEDS served to refuse finer elements of the fused surface, and straight depth by default
+# (`depth_bend`); nothing that is on record here changed by it, but the next change of that kind wants others.
 VIEWS, WIDTH, HEIGHT = 60, 320, 240
 
 STAGES = ("masks", "objects")

@@ -12,7 +12,7 @@ from instascene_core.scene import Scene, reconstruct
 from instascene_core.scene.depth_bend import DepthBend, measure_bend, straighten, without_bend
 from instascene_core.stereo import differences_from_stereo
 
-CONFIG = DepthBendConfig()
+CONFIG = DepthBendConfig(correct=True)
 # 1 / m: of about a hundredth of the depth here
 WAVES = np.array([[0.006, 0, 0], [0.014, -0.008, 0], [0, 0, 0.010]])
 
@@ -106,7 +106,7 @@ def test_too_few_frames_and_frames_without_depth_are_left_alone(frames, bent_fra
     assert measure_bend(bent_frames[:5], CONFIG) is None
     bare = [frame.with_(depth=None) for frame in frames]
     assert straighten(bare, CONFIG).frames == tuple(bare)
-    off = straighten(bent_frames, replace(CONFIG, correct=False))
+    off = straighten(bent_frames, DepthBendConfig())  # it is off unless asked for
     assert all(a is b for a, b in zip(off.frames, bent_frames, strict=True)) and not off.metrics
 
 
@@ -114,6 +114,7 @@ def test_a_reconstruction_is_made_of_straight_depth(frames, bent_frames):
     """It says so, hands on what it took out, and does not finish what was begun with depth that bends."""
     begun = []
     config = Config(
+        depth_bend=CONFIG,
         reconstruction=replace(Config().reconstruction, iterations=20),
         registration=replace(Config().registration, correct_poses=False),  # they are exact
     )
@@ -126,7 +127,8 @@ def test_a_reconstruction_is_made_of_straight_depth(frames, bent_frames):
 
 def test_held_out_frames_are_held_against_the_scene_straightened(frames, bent_frames):
     """They come from the same sensor; their bend is no error of the Gaussians."""
-    scene = Scene(Config(registration=replace(Config().registration, correct_poses=False)))
+    exact_poses = replace(Config().registration, correct_poses=False)
+    scene = Scene(Config(depth_bend=CONFIG, registration=exact_poses))
     for frame in bent_frames[:12]:
         scene.add_frame(frame)
     scene.reconstruct(iterations=60)
