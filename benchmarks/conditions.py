@@ -47,21 +47,21 @@ UNSEEN = (*HELD_OUT, *HELD_OUT_ASSEMBLIES)  # kinds that no training has seen
 # a rule, a threshold or weights, it is no measurement any more.  It is replaced by a fresh seed then, and the
 # replacement is noted in RETIRED.
 SEEDS = {  # seed → layout, number of objects
-    44123: ("pile", 10),
-    44129: ("spread", 8),
-    44027: ("heap", 12),
-    44029: ("stacks", 9),
-    44041: ("assemblies", 8),
-    44053: ("contents", 8),
-    44059: ("pile", 12),
-    44071: ("spread", 10),
-    44087: ("heap", 10),
-    44089: ("nested", 8),
-    44101: ("assemblies", 10),
-    44111: ("flush", 8),
+    45007: ("pile", 10),
+    45013: ("spread", 8),
+    45053: ("heap", 12),
+    45061: ("stacks", 9),
+    45077: ("assemblies", 8),
+    45083: ("contents", 8),
+    45119: ("pile", 12),
+    45121: ("spread", 10),
+    45127: ("heap", 10),
+    45131: ("nested", 8),
+    45137: ("assemblies", 10),
+    45139: ("flush", 8),
 }
 # Seed that was looked at → seed that stands for it in SEEDS.  Results on those of the second line to the
-# fourth were seen before the judges were trained anew on corrected poses; volumes on those of the last line
+# fourth were seen before the judges were trained anew on corrected poses; volumes on those of the fifth
 # led to `measured_depth` (their rows on record are older than that).
 RETIRED = {
     41003: 41149, 41017: 41161,
@@ -69,9 +69,11 @@ RETIRED = {
     41051: 44053, 41077: 44059, 41081: 44071, 41113: 44087, 41117: 44089,
     41131: 44101, 41141: 44111,
     44017: 44123, 44021: 44129,
+    44123: 45007, 44129: 45013, 44027: 45053, 44029: 45061, 44041: 45077, 44053: 45083,
+    44059: 45119, 44071: 45121, 44087: 45127, 44089: 45131, 44101: 45137, 44111: 45139,
 }  # fmt: skip
-# The first ten of SEEDS served to refuse finer elements of the fused surface, and straight depth by default
-# (`depth_bend`); nothing that is on record here changed by it, but the next change of that kind wants others.
+# The last twelve served to refuse finer elements of the fused surface, and straight depth by default
+# (`depth_bend`).  Nothing that is on record of them was chosen by them.
 VIEWS, WIDTH, HEIGHT = 60, 320, 240
 
 STAGES = ("masks", "objects")

@@ -121,7 +121,6 @@ def _noisy(rng: np.random.Generator, known: Known) -> Known:
     return Known(np.clip(rgb, 0, 1).astype(np.float32), known.weight)
 
 
-@lru_cache(maxsize=1)
 def _first_stage(weights: str) -> MultiviewNetwork:
     return load_network(Path(weights))[0]
 
