@@ -95,6 +95,7 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     object.json) and `metrics`."""
     from instascene_core.export.object_loading import load_objects
     from instascene_core.export.saved_scene import put_metrics, require_savable
+    from instascene_core.instances import instance_id_from
     from instascene_core.metrics import evaluate_objects
     from instascene_core.owned_folder import finish
     from instascene_core.saved_facts import read_metrics, read_object_facts
@@ -103,8 +104,9 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
     finish(folder)
     metrics = read_metrics(folder) | (extra or {})
     require_savable(folder)
-    delivered = load_objects(folder) if any(folder.glob("objects/*/object.json")) else {}
+    objects = [read_object_facts(path.parent) for path in folder.glob("objects/*/object.json")]
     if ground_truth is not None:  # also where nothing was completed: then all true objects are missing
+        delivered = load_objects(folder) if objects else {}
         metrics["accuracy"] = evaluate_objects(delivered, ground_truth).as_dict()
     report = put_metrics(folder, metrics)
     header, rows = object_rows(folder, metrics)
@@ -115,5 +117,5 @@ def summarise(folder: Path, ground_truth: Path | None = None, extra: dict | None
                 table.add_row(*line)
             console.print(table)
     console.print(f"Files, pictures and report: {report}")
-    objects = [read_object_facts(folder / "objects" / str(number)) for number in sorted(delivered)]
+    objects.sort(key=lambda facts: instance_id_from(facts["instance_id"]))
     return {"folder": folder, "report": report, "objects": objects, "metrics": metrics}
