@@ -57,9 +57,8 @@ def _rows(message, height: int, dtype: np.dtype, channels: int) -> np.ndarray:
             f"The image has {len(data)} bytes, {message.width}×{message.height} {message.encoding} needs "
             f"{message.step * height}."
         )
-    if missing > 0:  # the last row may come without its padding
-        data = np.concatenate([data, np.zeros(missing, np.uint8)])
-    rows = data[: message.step * height].reshape(height, message.step)[:, :row]
+    # The last row may come without its padding; a row that ends the data needs none, whatever its step says.
+    rows = np.lib.stride_tricks.as_strided(data, (height, row), (message.step, 1), writeable=False)
     values = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
     return values if channels == 1 else values.reshape(height, message.width, channels)
 

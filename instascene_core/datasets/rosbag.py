@@ -15,6 +15,7 @@ from instascene_core.datasets.bag_index import Entry, Index, Match, stamp_of
 from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
 from instascene_core.datasets.dataset import RawFrame
+from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import DamagedImage, InputError, needs
 from instascene_core.untrusted import one_line
@@ -75,7 +76,7 @@ class BagReader:
         index.scan(self._bag)
         index.require_lens()
         self._matches, self.dropped = index.match()
-        self._depth_camera = index.depth_camera
+        self._depth_camera, self._fitted = index.depth_camera, FittedLenses(self._remarks)
         for reason, count in self.dropped.items():
             logger.warning("%s: %d %s dropped", self._path, count, reason)
         if not self._matches:
@@ -97,13 +98,15 @@ class BagReader:
 
     def read(self, index: int) -> RawFrame:
         match = self._matches[index]
+        rgb = self._decoded(match.rgb, ros_images.rgb_from)
+        match = replace(match, lens=self._fitted.at(match.lens, rgb))
         masks, valid = match.masks, match.valid
         return RawFrame(
             name=self.names[index],
             stamp=match.rgb.stamp,
             lens=match.lens,
             world_from_camera=match.world_from_camera,
-            rgb=self._decoded(match.rgb, ros_images.rgb_from),
+            rgb=rgb,
             depth=self._depth(match),
             label_image=None if masks is None else self._decoded(masks, ros_images.label_image_from),
             kept=None if valid is None else self._decoded(valid, ros_images.kept_from),
