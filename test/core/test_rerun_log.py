@@ -121,12 +121,13 @@ def test_whose_recording_a_file_is(tmp_path, content, own):
 def test_the_file_of_an_earlier_run_is_replaced(tmp_path):
     rerun = pytest.importorskip("rerun")
     file = tmp_path / "run.rrd"
+    sizes = []
     for lines in (50, 1):
         log = RerunLog(str(file))
         for number in range(lines):
             log.progress(f"stage {number}", 0.5, "x" * 1000)
         log.close()
-        sizes = [*sizes, file.stat().st_size] if lines == 1 else [file.stat().st_size]
+        sizes.append(file.stat().st_size)
     assert is_own_recording(file) and sizes[1] < sizes[0] / 4
     other = rerun.RecordingStream("instascene")
     other.save(str(file))
