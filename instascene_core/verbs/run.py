@@ -140,6 +140,7 @@ class Run:
                     held_out.append(frame)
                 else:
                     scene.add_frame(frame)
+            scene.note(dataset.reading_metrics)
             failures = scene.run(self.stop_after, progress)
             log.results(scene.state)
             if held_out:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from batch_cases import QUICK, Here, write_empty, write_tiny
+from dataset_folders import halve
 
 from instascene_core import cli
 from instascene_core.batch import Plan, Reading, list_recordings, run_batch
@@ -123,6 +124,28 @@ def test_a_second_signal_leaves_no_workers_behind(archive, tmp_path, kind, name)
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
+
+
+def test_damaged_frames_are_told_in_metrics_and_report(tmp_path, capsys):
+    """By `run` and by `batch`: which, and why."""
+    pytest.importorskip("pyarrow")
+    recording = write_tiny(tmp_path / "recording", seed=1)
+    image = sorted((recording / "rgb").glob("*.png"))[2]
+    halve(image)
+    cli.main(["run", str(recording), "--output", str(tmp_path / "ran"), *SETTINGS, "--quiet",
+              "--stop-after", "reconstruct"])  # fmt: skip
+    plan = plan_for(tmp_path / "out")
+    run_batch(list_recordings(recording, tmp_path).recordings, plan, lambda: here(plan))
+    (scene,) = (path.parent for path in (tmp_path / "out").rglob("scene.json"))
+    for folder in (tmp_path / "ran", scene):
+        told = json.loads((folder / "metrics.json").read_text())["damaged_frames"]
+        assert told["count"] == 1 and told["frames"][0]["name"] == image.stem
+        assert f"{image} is truncated" in told["frames"][0]["reason"]
+        assert (
+            load_scene(folder).scene.metrics["damaged_frames"] == told
+        )  # so that the next save tells it, too
+        page = (folder / "report.html").read_text()
+        assert f"Left out, as their images are damaged: {image.stem}; metrics.json says why." in page
 
 
 def test_a_batch_on_ray(archive, tmp_path, capsys):
