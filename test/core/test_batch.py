@@ -141,9 +141,7 @@ def test_damaged_frames_are_told_in_metrics_and_report(tmp_path, capsys):
         told = json.loads((folder / "metrics.json").read_text())["damaged_frames"]
         assert told["count"] == 1 and told["frames"][0]["name"] == image.stem
         assert f"{image} is truncated" in told["frames"][0]["reason"]
-        assert (
-            load_scene(folder).scene.metrics["damaged_frames"] == told
-        )  # so that the next save tells it, too
+        assert load_scene(folder).scene.metrics["damaged_frames"] == told
         page = (folder / "report.html").read_text()
         assert f"Left out, as their images are damaged: {image.stem}; metrics.json says why." in page
 
