@@ -17,8 +17,8 @@ TINY = 1e-12
 class LensFormula:
     """One model.
 
-    size: how many coefficients it takes.  radial: radii [...] of the plane z = 1, and coefficients → the radii
-    of the lens, NaN where it has none.  bend: points [..., 2] as `radial` alone puts them, the same points of
+    size: how many coefficients it takes.  radial: radii [...] of the plane z = 1, and coefficients → radii of
+    the lens, NaN where it has none.  bend: points [..., 2] as `radial` alone puts them, the same points of
     the plane, and coefficients → where tangential terms and thin prisms move them.
     """
 
@@ -82,7 +82,7 @@ def _aria_radial(r: np.ndarray, k: Coefficients) -> np.ndarray:
 
 
 def _aria(seen: np.ndarray, xy: np.ndarray, k: Coefficients) -> np.ndarray:
-    """k: k0 … k5 p0 p1 s0 … s3, as Project Aria has it; what is added goes by the image after radial terms."""
+    """k: k0 … k5 p0 p1 s0 … s3, as Project Aria has it; added terms are of what the radial ones make."""
     x, y = seen.T
     square = x**2 + y**2
     p0, p1, s0, s1, s2, s3 = k[6:]

@@ -14,6 +14,7 @@ from instascene_core.datasets import bag_topics, ros_images
 from instascene_core.datasets.bag_index import Entry, Index, Match, stamp_of
 from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
+from instascene_core.datasets.cut_mcap import is_cut, read_cut_files
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.remarks import Remarks
@@ -69,6 +70,7 @@ class BagReader:
         self._path = paths[0]
         self._remarks = remarks or Remarks(self._path)
         self._bag = _Bag(paths)
+        self._bag.say_where_cut(self._remarks)
         found = bag_topics.detect_topics(self._bag.topics, topics or BagTopics())
         depth, masks = found.depth if use_depth else "", found.masks if use_masks else ""
         self._topics = replace(found, depth=depth, masks=masks)
@@ -147,10 +149,13 @@ class _Bag:
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
         self._path = paths[0]
+        paths = _without_early_metadata(paths)
+        self._cut = [path for path in paths if path.suffix == ".mcap" and path.is_file() and is_cut(path)]
         _require_one_recording(paths)
         for path in paths:
             require_sound(path)
         bound_rosbags()
+        read_cut_files()
         try:
             self._reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
@@ -162,6 +167,16 @@ class _Bag:
         if self._reader.connections and not self.topics:
             raise InputError(
                 f"The bag {self._path} has no messages: all {len(self._reader.connections)} topics count 0."
+            )
+
+    def say_where_cut(self, remarks: Remarks) -> None:
+        """What is read of files that their recorder did not end."""
+        counts = {reader.path: reader.message_count for reader in self._reader.readers}
+        for path in self._cut:
+            number = counts.get(path, 0)
+            remarks.say(
+                f"{path.name} was cut off, as when its recorder is killed; the {number:,} messages before the "
+                "cut are read"
             )
 
     def messages(
@@ -179,6 +194,15 @@ class _Bag:
             except Exception as error:
                 raise InputError(f"The bag {self._path} is damaged: {_first_line(error)}.") from error
             yield connection.topic, recorded, message
+
+
+def _without_early_metadata(paths: list[Path]) -> list[Path]:
+    """The storage files themselves where one was cut off: a metadata.yaml, written as the recording began,
+    says that there are no topics."""
+    if len(paths) > 1 or not paths[0].is_dir():
+        return paths
+    files = sorted(file for file in paths[0].glob("*") if _is_storage(file))
+    return files if any(file.suffix == ".mcap" and is_cut(file) for file in files) else paths
 
 
 def _first_line(error: Exception) -> str:

@@ -328,6 +328,29 @@ def test_goals_that_cannot_be_and_goals_cancelled_at_once(world, loaded):
         assert outcome.status == GoalStatus.STATUS_CANCELED and "Cancelled" in outcome.result.message
 
 
+def test_requests_while_the_node_is_busy(world, loaded):
+    """Those that need no work are answered, the others in their time or with a sentence."""
+    assert world.client.call(LoadScene, "load_scene", name="scene").success
+    feedback: list = []
+    goal = world.client.send_goal(BuildScene, "build_scene", feedback, iterations=100_000)
+    wait_for(lambda: feedback, 60, "it is at work")
+    assert world.client.call(GetInstance, "get_instance", instance_id=BLUE).success
+    client = world.client.node.create_client(CompleteInstance, "complete_instance")
+    assert client.wait_for_service(20.0)
+    request = CompleteInstance.Request(instance_id=BLUE, timeout_s=2.0)
+    answers = [client.call_async(request) for _ in range(10)]
+    wait_for(lambda: all(answer.done() for answer in answers), 60, "all are answered")
+    said = [answer.result().message for answer in answers]
+    assert any("requests are waiting already" in message for message in said)
+    assert any("did not finish within 2 s; it goes on" in message for message in said)
+    assert all(is_one_sentence(message) for message in said)
+    wait_for(goal.cancel_goal_async().done, 20, "the cancel request is answered")
+    assert result_of(goal, 60).status == GoalStatus.STATUS_CANCELED
+    world.client.node.destroy_client(client)
+    answer = world.client.call(CompleteInstance, "complete_instance", instance_id=BLUE)
+    assert answer.success, answer.message
+
+
 def test_after_all_this_the_scene_is_saved_loaded_and_completed(world):
     assert world.client.call(LoadScene, "load_scene", name="scene").success
     for name in ("after", "after"):
