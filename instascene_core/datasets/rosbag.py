@@ -175,8 +175,8 @@ class _Bag:
         for path in self._cut:
             number = counts.get(path, 0)
             remarks.say(
-                f"{path.name} was cut off, as when its recorder is killed; the {number:,} messages before the "
-                "cut are read"
+                f"{path.name} was cut off, as when its recorder is killed; the {number:,} messages before "
+                "the cut are read"
             )
 
     def messages(
