@@ -38,7 +38,10 @@ class LensFormula:
 
 def _polynomial(values: np.ndarray, k: Coefficients) -> np.ndarray:
     """1 + k₀ v² + k₁ v⁴ + …"""
-    return 1 + sum(c * values ** (2 * i + 2) for i, c in enumerate(k))
+    total = np.ones_like(values)
+    for index, coefficient in enumerate(k):
+        total += coefficient * values ** (2 * index + 2)
+    return total
 
 
 def _field_of_view(r: np.ndarray, k: Coefficients) -> np.ndarray:

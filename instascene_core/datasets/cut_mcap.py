@@ -8,6 +8,7 @@ import bisect
 import struct
 from collections.abc import Collection, Iterator
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,25 +61,26 @@ def whole_records(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
 @cache
 def _cut_mcap_reader() -> type:
     """A kind of `rosbags`' reader; made when it is asked for, as that package is loaded late."""
-    from rosbags.rosbag2 import storage_mcap
+    from rosbags.rosbag2 import ReaderError, storage_mcap
 
     class CutMcapReader(storage_mcap.McapReader):
         """Reads whole files as its base does."""
 
         def __init__(self, path: Any) -> None:
             super().__init__(path)
+            self._file = Path(path)
             self._places: list[tuple[int, int, int]] = []  # time, offset, length of messages in no chunk
 
         def _open(self) -> None:
-            if not is_cut(Path(self.path)):
+            if not is_cut(self._file):
                 super()._open()
                 return
             assert self.bio
             if self.bio.read(len(MAGIC)) != MAGIC or self.bio.read(1)[0:1] != bytes([HEADER]):
-                raise storage_mcap.ReaderError("it is cut off before its first record")
-            header = storage_mcap.BytesIO(storage_mcap.read_sized(self.bio))
+                raise ReaderError("it is cut off before its first record")
+            header = BytesIO(storage_mcap.read_sized(self.bio))
             if storage_mcap.read_string(header) != "ros2":
-                raise storage_mcap.ReaderError("Profile is not ros2.")
+                raise ReaderError("Profile is not ros2.")
             self.data_start = self.data_end = self.bio.tell()
             for kind, offset, length in whole_records(self.bio, self.data_start):
                 if kind == CHUNK and not self._note_chunk(offset, length):
