@@ -219,7 +219,7 @@ class LensModel:
                 args = (matrix, coefficients, np.eye(3), matrix, size, cv2.CV_32FC1)
                 self._maps["maps"] = cv2.fisheye.initUndistortRectifyMap(*args)
             elif self.model in FORMULAS:
-                seen = FORMULAS[self.model].distorted(self.camera.rays[..., :2], coefficients)
+                seen = FORMULAS[self.model].distorted(self.camera.rays[..., :2], self.coefficients)
                 pixels = seen * (self.camera.fx, self.camera.fy) + matrix[:2, 2]
                 x, y = np.where(np.isfinite(pixels), pixels, OUTSIDE).astype(np.float32).transpose(2, 0, 1)
                 self._maps["maps"] = np.ascontiguousarray(x), np.ascontiguousarray(y)

@@ -164,6 +164,11 @@ class _Bag:
         weakref.finalize(self, self._reader.close)
         # What was subscribed to but never published is not a topic to choose.
         self.topics = {c.topic: c.msgtype for c in self._reader.connections if c.msgcount != 0}
+        if self._cut and not self.topics:
+            raise InputError(
+                f"The bag {self._path} was cut off, as when its recorder is killed, before its first messages "
+                "were whole."
+            )
         if self._reader.connections and not self.topics:
             raise InputError(
                 f"The bag {self._path} has no messages: all {len(self._reader.connections)} topics count 0."
