@@ -166,8 +166,8 @@ class _Bag:
         self.topics = {c.topic: c.msgtype for c in self._reader.connections if c.msgcount != 0}
         if self._cut and not self.topics:
             raise InputError(
-                f"The bag {self._path} was cut off, as when its recorder is killed, before its first messages "
-                "were whole."
+                f"The bag {self._path} was cut off, as when its recorder is killed, before its first "
+                "messages were whole."
             )
         if self._reader.connections and not self.topics:
             raise InputError(

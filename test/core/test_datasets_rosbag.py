@@ -218,7 +218,7 @@ def test_damaged_bags(tmp_path):
     file = next((tmp_path / "bag").glob("*.mcap"))
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="was cut off, .* before its first messages were whole"):
+    with pytest.raises(InputError, match=r"was cut off, .* before its first messages were whole"):
         open_dataset(tmp_path / "bag")
     file.unlink()
     with pytest.raises(InputError, match="cannot be opened"):
