@@ -8,7 +8,7 @@ from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.images import resize
 
-MAX_FITTED = 64  # lenses at the size of images, with their maps of 8 bytes a pixel
+MAX_FITTED = 16  # lenses at the size of images, with their maps of 8 bytes a pixel
 FARTHEST_M = 10_000.0  # no camera measures depth beyond; larger values are errors of the recording
 NO_MEASUREMENT = (
     "depth values (negative, infinite or beyond 10 km)"  # zero and NaN are the usual marks for none

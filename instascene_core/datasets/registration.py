@@ -24,9 +24,8 @@ class DepthCamera:
 
     lens: LensModel
     _rays: dict = field(default_factory=dict, repr=False, compare=False)
-    _sizes: dict[str, Any] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # the last other size and its camera
+    # The last other size of depth that came, and the camera of that size.
+    _sizes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def rays(self) -> np.ndarray:
         """Directions [H, W, 3] float32 through the pixel centres of the image as recorded, z = 1."""

@@ -1,6 +1,7 @@
 """rosbag2 recordings (sqlite3 and mcap), read without ROS through the library `rosbags`."""
 
 import logging
+import os
 import re
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import DamagedImage, InputError, needs
-from instascene_core.untrusted import one_line
+from instascene_core.untrusted import MAX_YAML_BYTES, one_line, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -202,11 +203,12 @@ class _Bag:
 
 
 def _without_early_metadata(paths: list[Path]) -> list[Path]:
-    """The storage files themselves where one was cut off: a metadata.yaml, written as the recording began,
-    says that there are no topics."""
+    """The storage files that a bag's metadata.yaml names, where one of them was cut off: written as the
+    recording began, it says that there are no topics."""
     if len(paths) > 1 or not paths[0].is_dir():
         return paths
-    files = sorted(file for file in paths[0].glob("*") if _is_storage(file))
+    named = read_bytes(paths[0] / METADATA, "The file", MAX_YAML_BYTES)
+    files = sorted(f for f in paths[0].glob("*") if _is_storage(f) and os.fsencode(f.name) in named)
     return files if any(file.suffix == ".mcap" and is_cut(file) for file in files) else paths
 
 

@@ -276,6 +276,14 @@ def test_reading_what_was_cut_takes_linear_time(bag, monkeypatch, in_a_chunk):
     assert taken[0] < 12 * len(content)
 
 
+def test_a_cut_file_that_is_no_part_of_the_bag(bag):
+    with Recorder(bag) as r:
+        record(r)
+    (whole,) = bag.glob("*.mcap")
+    (bag / "an_older_try.mcap").write_bytes(whole.read_bytes()[:500])
+    assert len(open_dataset(bag)) == 4
+
+
 def test_of_several_files_the_one_that_was_cut(bag):
     file, content, ends = killed(bag, 3)
     whole = file.read_bytes()
