@@ -16,7 +16,7 @@ camera axes are OpenCV's.  `examples/01_from_python.py` shows more.
 The layers, bottom to top.  A module imports only from layers below its own, never from another package of
 the same layer, and no two files import each other in a circle (`test/core/test_architecture.py` holds this):
 
-    errors progress threads                                         layer 0
+    errors progress threads lens_formulas                           layer 0
     transforms camera colors config images untrusted time_budget    layer 1: plain values
     files config_file config_listing pose_conventions local_frame   layer 2
     weights pipelines geometry owned_folder saved_facts contents    layer 3

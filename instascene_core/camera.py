@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from instascene_core.errors import InputError
+from instascene_core.lens_formulas import FORMULAS
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ DISTORTION_SIZES = {
     "plumb_bob": POLYNOMIAL_SIZES,
     "rational_polynomial": POLYNOMIAL_SIZES,
     "fisheye": (4,),
+    **{name: (formula.size,) for name, formula in FORMULAS.items()},
 }
 # Of the longer side of the image: what no lens goes beyond, neither fisheye (whose f stays about 0.3) nor
 # telescope; cut-outs of an image have their principal point far outside.
@@ -141,7 +143,7 @@ class LensModel:
 
     camera: PinholeCamera
     model: str = "none"  # a key of DISTORTION_SIZES (`equidistant` is ROS' name for fisheye)
-    # OpenCV order: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]], fisheye k1..k4
+    # OpenCV order: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]], fisheye k1..k4; others: `lens_formulas`
     coefficients: tuple[float, ...] = ()
     _maps: dict = field(default_factory=dict, repr=False, compare=False)
 
@@ -163,7 +165,7 @@ class LensModel:
     @property
     def is_distorted(self) -> bool:
         # A fisheye without coefficients still bends lines: its radius is the angle, not the tangent.
-        return self.model == "fisheye" or any(c != 0 for c in self.coefficients)
+        return self.model in ("fisheye", *FORMULAS) or any(c != 0 for c in self.coefficients)
 
     def resized(self, width: int, height: int) -> "LensModel":
         """The lens of the same image at another size in pixels: coefficients do not depend on it."""
@@ -216,6 +218,11 @@ class LensModel:
             if self.model == "fisheye":
                 args = (matrix, coefficients, np.eye(3), matrix, size, cv2.CV_32FC1)
                 self._maps["maps"] = cv2.fisheye.initUndistortRectifyMap(*args)
+            elif self.model in FORMULAS:
+                seen = FORMULAS[self.model].distorted(self.camera.rays[..., :2], self.coefficients)
+                pixels = seen * (self.camera.fx, self.camera.fy) + matrix[:2, 2]
+                x, y = np.where(np.isfinite(pixels), pixels, OUTSIDE).astype(np.float32).transpose(2, 0, 1)
+                self._maps["maps"] = np.ascontiguousarray(x), np.ascontiguousarray(y)
             else:
                 args = (matrix, coefficients, None, matrix, size, cv2.CV_32FC1)
                 self._maps["maps"] = cv2.initUndistortRectifyMap(*args)
@@ -239,6 +246,9 @@ class LensModel:
         if self.model == "fisheye":
             angle = np.arctan(r)
             seen = angle * (1 + sum(k[i] * angle ** (2 * i + 2) for i in range(4)))
+        elif self.model in FORMULAS:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                seen = FORMULAS[self.model].radial(r, k)
         else:
             k = (*k, *[0.0] * (14 - len(k)))
             seen = r * (1 + k[0] * r**2 + k[1] * r**4 + k[4] * r**6)

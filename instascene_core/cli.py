@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 from instascene_core import __version__
-from instascene_core.errors import InputError, NothingFound, outside_cause
+from instascene_core.errors import InputError, NothingFound, Terminated, outside_cause, signal_of, stopped_by
 from instascene_core.terminal import speak
 from instascene_core.untrusted import one_line
 from instascene_core.verbs.batch import Batch
@@ -39,15 +39,16 @@ DESCRIPTION = (
     f"instascene {__version__}: posed images to complete objects. `instascene VERB --help` tells more "
     "of a verb, `instascene config` prints all settings; --version."
 )
-STOPPED = "Stopped by Ctrl-C; no file is half written, and what an earlier run wrote is still there."
+STOPPED = "Stopped by {}; no file is half written, and what an earlier run wrote is still there."
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: one sentence and exit status 1 for bad input, 2 for words that are no command, 3 where
-    nothing was found, 130 after Ctrl-C, never a traceback (INSTASCENE_DEBUG=1 shows that of an internal
-    error)."""
+    nothing was found, 130 after Ctrl-C, 143 after SIGTERM, never a traceback (INSTASCENE_DEBUG=1 shows that
+    of an internal error)."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] in (["--version"], ["version"]):
@@ -119,7 +120,9 @@ def _told(error: BaseException) -> tuple[str, int]:
     """What to say of an error, and the exit status.  Raises a fault of the program where it is debugged."""
     if isinstance(error, KeyboardInterrupt) or _interrupted:
         own = str(error) if isinstance(error, KeyboardInterrupt) else ""  # of a verb that knows how far it is
-        return own or STOPPED, 130  # while a compiled module is imported, Ctrl-C becomes another error
+        # While a compiled module is imported, an interruption becomes another error.
+        number = signal_of(error) if isinstance(error, KeyboardInterrupt) else _interrupted[0]
+        return own or STOPPED.format(stopped_by(number)), 128 + number
     if isinstance(error, InputError):
         return str(error), _status(error)
     known = outside_cause(error)
@@ -143,7 +146,7 @@ _interrupted: list[int] = []
 
 def _interrupt(number: int, _frame: object) -> None:
     _interrupted.append(number)
-    raise KeyboardInterrupt
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 if __name__ == "__main__":

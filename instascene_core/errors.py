@@ -1,5 +1,7 @@
 """Errors whose message is one sentence for a person: what is wrong and what to do next."""
 
+import signal
+
 
 class InputError(ValueError):
     """The user's data, parameters or request cannot be used; the message says why in one sentence.
@@ -64,6 +66,20 @@ _NO_MEMORY = (
     "DefaultCPUAllocator", "not enough memory", "can't allocate memory", "Insufficient memory",
     "out of memory", "Storage size calculation overflowed",
 )  # fmt: skip
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: another program, a container's or a queue's end, wants what Ctrl-C does."""
+
+
+def stopped_by(signal_number: int) -> str:
+    """How sentences call what stopped the program."""
+    return "SIGTERM" if signal_number == signal.SIGTERM else "Ctrl-C"
+
+
+def signal_of(error: KeyboardInterrupt) -> int:
+    """The number of the signal that an interruption stands for."""
+    return signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
 
 
 class Cancelled(Exception):

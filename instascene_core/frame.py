@@ -11,6 +11,7 @@ from instascene_core.images import resize
 from instascene_core.transforms import apply, inverse, require_rigid
 
 UNLABELLED = -1  # inside; in 16-bit label images on disk and on topics it is 0
+MAX_LABEL = 65535  # the largest id of such an image
 _KINDS = {  # of the values of the optional images
     "depth": np.float32,
     "labels": np.int32,
@@ -132,6 +133,6 @@ def labels_from_image(image: np.ndarray) -> np.ndarray:
 
 def image_from_labels(labels: np.ndarray) -> np.ndarray:
     """[H, W] uint16 label image (0 = unlabelled) from inside labels; ids must be 1 … 65535."""
-    if labels.size and (labels.max() > 65535 or (labels == 0).any()):
-        raise InputError("Instance ids must lie in 1 … 65535 to fit a 16-bit label image.")
+    if labels.size and (labels.max() > MAX_LABEL or (labels == 0).any()):
+        raise InputError(f"Instance ids must lie in 1 … {MAX_LABEL} to fit a 16-bit label image.")
     return np.where(labels < 0, 0, labels).astype(np.uint16)

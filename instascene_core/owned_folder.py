@@ -125,6 +125,9 @@ def finish(folder: Path) -> None:
     try:
         if not _has_manifest(folder):
             return
+    except OSError:  # no file system takes its name, say: whoever reads it tells what is wrong
+        return
+    try:
         if _read_manifest(folder).staging is not None:
             with _locked(folder, wait=True):
                 _roll_forward(folder)

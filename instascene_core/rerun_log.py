@@ -11,6 +11,8 @@ grows as the work goes on: after an error it holds what came before.
     stages                   a line for what each stage said; progress/<stage> its share done
 """
 
+import secrets
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,12 @@ from instascene_core.progress import ProgressCallback
 from instascene_core.scene import SceneState
 
 SPAWN = "spawn"
+MARKER = "instascene-run-"  # begins the id of every recording of ours
+# An .rrd is a header, then messages: kind and length (two u64), and so many bytes.
+RRD_MAGIC, RRD_HEADER = b"RRF2", 12
+MESSAGE = struct.Struct("<QQ")
+RRD_END, STORE_INFO = 0, 1  # kinds of messages; the second holds, as text, whose recording it begins
+MAX_STORE_INFO, MAX_MESSAGE = 2**16, 2**40  # bytes; ours have a hundred of the first kind
 STAGES = ("read", "reconstruct", "segment", "complete")
 SHADE = 90  # grey of what belongs to no instance
 JPEG_QUALITY = 85
@@ -33,17 +41,19 @@ RADII = 1.0  # of a point, in the smaller deviation of its disk
 class RerunLog:
     """Logs of one run.  `target`: a file *.rrd, or SPAWN for a viewer that opens now.
 
-    Raises MissingDependencyError without rerun-sdk, InputError for a target that is neither, and for a file
-    that is there already: nothing says whose it is.
+    A file of an earlier run is replaced.  Raises MissingDependencyError without rerun-sdk, InputError for a
+    target that is neither, and for a file that is there already and another's.
     """
 
     def __init__(self, target: str) -> None:
         if target != SPAWN and Path(target).suffix.lower() != ".rrd":
             raise InputError(f"--rerun takes a file *.rrd or the word '{SPAWN}', not '{target}'.")
-        if target != SPAWN and Path(target).exists():
-            raise InputError(f"There is a file '{target}' already; name another one with --rerun.")
+        if target != SPAWN and Path(target).exists() and not is_own_recording(Path(target)):
+            raise InputError(
+                f"There is a file '{target}' already, and no run wrote it; name another one with --rerun."
+            )
         self._rr = _rerun()
-        self._recording = self._rr.RecordingStream("instascene")
+        self._recording = self._rr.RecordingStream("instascene", recording_id=MARKER + secrets.token_hex(8))
         try:
             if target == SPAWN:
                 self._recording.spawn()
@@ -137,6 +147,30 @@ class RerunLog:
 
     def _log(self, place: str, what: Any, static: bool = False) -> None:
         self._recording.log(place, what, static=static)
+
+
+def is_own_recording(path: Path) -> bool:
+    """Whether a file holds recordings of runs and no other's, or nothing at all; without the SDK."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        header = file.read(RRD_HEADER)
+        if not header:
+            return True
+        if len(header) < RRD_HEADER or not header.startswith(RRD_MAGIC):
+            return False
+        begun = False
+        while len(head := file.read(MESSAGE.size)) == MESSAGE.size:
+            kind, length = MESSAGE.unpack(head)
+            if kind == RRD_END:
+                break
+            if kind != STORE_INFO and length <= MAX_MESSAGE:
+                file.seek(length, 1)
+                continue
+            if length > MAX_STORE_INFO or MARKER.encode() not in file.read(length):
+                return False
+            begun = True
+        return begun
 
 
 class NoLog:

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose
+from rclpy.time import Time as RclpyTime
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import PinholeCamera
 from instascene_core.datasets import ros_images
 from instascene_core.errors import InputError
-from instascene_core.frame import image_from_labels, labels_from_image
+from instascene_core.frame import MAX_LABEL, image_from_labels, labels_from_image
 from instascene_core.transforms import require_rigid
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,14 @@ QUATERNION_TOLERANCE = 1e-2  # of the norm; drivers round to float32, so small e
 def stamp_seconds(stamp) -> float:
     """builtin_interfaces/Time as seconds."""
     return stamp.sec + stamp.nanosec * 1e-9
+
+
+def rclpy_time(stamp) -> RclpyTime:
+    """builtin_interfaces/Time as rclpy and tf take it; InputError for one before 1970, which they do not."""
+    try:
+        return RclpyTime.from_msg(stamp)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"The stamp of {stamp_seconds(stamp):.3f} s is no time that tf knows.") from error
 
 
 def time_message(seconds: float) -> Time:
@@ -69,8 +78,14 @@ def rgb_from_message(msg: Image | CompressedImage) -> np.ndarray:
 
 
 def labels_from_message(msg: Image) -> np.ndarray:
-    """[H, W] int32 labels (UNLABELLED = −1 inside) from a label image message (0 = unlabelled)."""
-    return labels_from_image(ros_images.label_image_from(msg))
+    """[H, W] int32 labels (UNLABELLED = −1 inside) from a label image message (0 = unlabelled).
+
+    Ids that a saved scene cannot hold are refused here: one of them would fail all that comes after.
+    """
+    labels = ros_images.label_image_from(msg)
+    if labels.max() > MAX_LABEL:
+        raise InputError(f"The label image contains id {labels.max()}; ids must lie in 1 … {MAX_LABEL}.")
+    return labels_from_image(labels)
 
 
 def image_message(pixels: np.ndarray, encoding: str, header) -> Image:

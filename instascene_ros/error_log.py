@@ -12,11 +12,13 @@ from collections import Counter
 from typing import NamedTuple
 
 from instascene_core.errors import Cancelled, InputError, outside_cause
+from instascene_core.untrusted import one_line
 
 logger = logging.getLogger(__name__)
 
 TROUBLED_S = 10.0  # after an error; one wrong request does not colour the node for ever
 MAX_REMEMBERED = 1000  # different sentences; further ones are counted but no longer logged
+MAX_CHARACTERS = 2000  # of a sentence
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -38,6 +40,7 @@ class ErrorLog:
 
     def add(self, kind: str, sentence: str) -> bool:
         """Count one; True when this sentence, numbers aside, was not seen before."""
+        sentence = one_line(sentence, MAX_CHARACTERS)  # messages may hold any text, and have it quoted
         shape = NUMBER.sub("#", sentence)
         with self._lock:
             self._counts[kind] += 1
@@ -49,7 +52,7 @@ class ErrorLog:
     def report(self, kind: str, sentence: str) -> None:
         """Count one; log it the first time it comes in these words."""
         if self.add(kind, sentence):
-            logger.warning("%s: %s", kind, sentence)
+            logger.warning("%s: %s", kind, one_line(sentence, MAX_CHARACTERS))
 
     def snapshot(self) -> ErrorSummary:
         with self._lock:
@@ -71,7 +74,7 @@ class ErrorLog:
 def describe(error: BaseException) -> str:
     """An exception as one sentence for a person."""
     if isinstance(error, InputError):
-        return " ".join(str(error).split())
+        return one_line(error, MAX_CHARACTERS)
     if isinstance(error, Cancelled):
         return " ".join(str(error).split()) or "The work was cancelled."
     if known := outside_cause(error):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from instascene_core.camera import LensModel
+from instascene_core.datasets.fitting import same_shape
 from instascene_core.datasets.registration import DepthCamera
 from instascene_core.errors import InputError
 from instascene_ros.image_stream import RESTART_S, ImageStream, pose_jump
@@ -376,11 +377,11 @@ class FrameAssembler:
             )
 
     def _check(self, image: Any, lens: LensModel, pose: np.ndarray) -> None:
-        """FrameDropped where the sizes differ or the camera hardly moved."""
+        """FrameDropped where the image is none of the camera at any scale, or the camera hardly moved."""
         camera = lens.camera
         # A CompressedImage has no size before it is decoded.
         size = (getattr(image, "width", camera.width), getattr(image, "height", camera.height))
-        if size != (camera.width, camera.height):
+        if not same_shape(camera.width, camera.height, *size):
             raise FrameDropped(
                 SIZE_MISMATCH,
                 f"The image is {size[0]}×{size[1]} but camera_info says {camera.width}×{camera.height}; "

@@ -1,6 +1,6 @@
 """From the messages of one instant to a frame: decoding and undistortion, done in the worker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -8,8 +8,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets import ros_images
-from instascene_core.datasets.fitting import fit_depth
+from instascene_core.datasets.fitting import FittedLenses, fit_depth
 from instascene_core.datasets.hiding import both_kept, visible
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.frame import UNLABELLED, Frame
 from instascene_ros import conversions
@@ -23,6 +24,8 @@ class Decoding:
     depth_unit: float = 0.0  # metres a step; 0 = millimetres for 16 bits, metres for floats
     depth_registered: bool = False  # to the colour image, whatever the frame_id says
     kept: np.ndarray | None = None  # [H, W] bool, False = ignore this pixel of every image; None = keep all
+    # Lenses at the size of the images, where camera_info tells of another scale.
+    lenses: FittedLenses = field(default_factory=lambda: FittedLenses(Remarks()))
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ def build_frame(assembled: AssembledFrame, name: str, decoding: Decoding = Decod
     Raises InputError for an image that cannot be used, also where it cannot be told which of its pixels are
     to be ignored.  Depth and masks that cannot be used are left out and complained about.
     """
-    image = assembled.image
-    lens = assembled.lens
-    rgb = conversions.rgb_from_message(image)
+    rgb = conversions.rgb_from_message(assembled.image)
+    lens = decoding.lenses.at(assembled.lens, rgb)
+    assembled = replace(assembled, lens=lens)
     shape = (lens.camera.height, lens.camera.width)
     if rgb.shape[:2] != shape:
         raise InputError(

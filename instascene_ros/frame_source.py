@@ -17,7 +17,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instascene_core.camera import LensModel
 from instascene_core.datasets import bag_topics, ros_images
+from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.images import read_kept
+from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_ros import conversions, frame_assembly
 from instascene_ros.auto_subscription import AutoSubscription, EitherSubscription
@@ -61,6 +63,7 @@ class FrameSource:
         ignore = parameters.ignore
         self._kept = read_kept(Path(ignore).expanduser()) if ignore else None
         self._info_key, self._losses_told = "", 0
+        self._fitted_lenses = FittedLenses(Remarks(node.resolve_topic_name(self._named("rgb/image"))))
         self._lens: LensModel | Unusable | None = None  # of the newest camera_info
         self._poses = POSE_SOURCES[parameters.pose_source](node, parameters, map_frame, self._named)
         self._placing = DepthPlacing(node, parameters, self._depth_topic, self._depth_is_registered)
@@ -113,7 +116,9 @@ class FrameSource:
     @property
     def decoding(self) -> Decoding:
         """How what arrives is to be understood."""
-        return Decoding(self._parameters.depth_unit, self._depth_is_registered(), self._kept)
+        return Decoding(
+            self._parameters.depth_unit, self._depth_is_registered(), self._kept, self._fitted_lenses
+        )
 
     def _depth_topic(self) -> str:
         return "" if self._depth is None else self._depth.topic
@@ -222,9 +227,12 @@ class FrameSource:
         """`callback`, one at a time; then the frames that are complete by now are handed over."""
 
         def locked(msg) -> None:
-            with self._lock:
-                callback(msg)
-                self._deliver()
+            try:
+                with self._lock:
+                    callback(msg)
+                    self._deliver()
+            except Exception as error:  # it would end the whole node
+                self._on_error("internal", f"Internal error in the frame source ({error}).")
 
         return locked
 

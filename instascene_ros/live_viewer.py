@@ -32,6 +32,7 @@ from instascene_core.objects import CompletedObject
 from instascene_core.progress import ProgressCallback
 from instascene_core.terminal import console
 from instascene_ros.conversions import matrix_from_pose
+from instascene_ros.error_log import describe
 from instascene_ros.object_topics import MAX_OBJECTS, latched
 from instascene_ros.scene_messages import CLOUD_TYPE
 
@@ -51,11 +52,23 @@ class LiveScene(Jobs):
         self._listed: set[int] = set()  # ids of the objects among `instances`
         self._splats, self._owners = splats_of(np.zeros(0, CLOUD_TYPE)), np.zeros(0, np.int32)
         self._changed = threading.Event()
-        node.create_subscription(
-            CompletedObjectMsg, "completed_objects", self._on_object, latched(MAX_OBJECTS)
-        )
-        node.create_subscription(InstanceArray, "instances", self._on_instances, latched())
-        node.create_subscription(PointCloud2, "gaussians", self._on_gaussians, latched())
+        for kind, topic, callback, qos in (
+            (CompletedObjectMsg, "completed_objects", self._on_object, latched(MAX_OBJECTS)),
+            (InstanceArray, "instances", self._on_instances, latched()),
+            (PointCloud2, "gaussians", self._on_gaussians, latched()),
+        ):
+            node.create_subscription(kind, topic, self._bearing(topic, callback), qos)
+
+    def _bearing(self, topic: str, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """`callback`, a message that it cannot use said and left out: another's would end the viewer."""
+
+        def bearing(message: Any) -> None:
+            try:
+                callback(message)
+            except Exception as error:  # whatever a message holds
+                self.node.get_logger().warning(f"a message on {topic} is of no use: {describe(error)}")
+
+        return bearing
 
     def spin(self, seconds: float) -> bool:
         """Handle what arrives within `seconds`; whether the scene has changed since the last call."""
@@ -79,6 +92,8 @@ class LiveScene(Jobs):
         self._changed.set()
 
     def _on_gaussians(self, message: PointCloud2) -> None:
+        if message.point_step != CLOUD_TYPE.itemsize:
+            raise InputError("it holds no Gaussians of scene_node.")
         points = np.frombuffer(message.data, CLOUD_TYPE)
         splats, owners = splats_of(points), points["instance"].copy()
         with self._lock:
@@ -140,12 +155,20 @@ class LiveScene(Jobs):
 
 
 def object_from_message(message: CompletedObjectMsg) -> CompletedObject:
-    """The object in the map frame; its uncertainty is the same everywhere: the message tells one."""
+    """The object in the map frame; its uncertainty is the same everywhere: the message tells one.
+
+    InputError for a mesh that is none.
+    """
     corners = [(v.x, v.y, v.z) for v in message.mesh.vertices]
     vertices = np.array(corners, dtype=np.float64).reshape(-1, 3)
     triangles = np.array([t.vertex_indices for t in message.mesh.triangles], dtype=np.int32)
     colors = np.array([(c.r, c.g, c.b) for c in message.vertex_colors]).reshape(-1, 3)
-    size = message.dimensions
+    size, count = message.dimensions, len(vertices)
+    known = (triangles >= 0) & (triangles < count)
+    if not (np.isfinite(vertices).all() and known.all()):
+        raise InputError(f"The mesh of object {message.instance_id} has corners that are none.")
+    if len(colors) != count or len(message.vertex_observed) != count:
+        raise InputError(f"The mesh of object {message.instance_id} has not a colour for each vertex.")
     return CompletedObject(
         instance_id=InstanceId(message.instance_id),
         mesh=TriangleMesh(vertices, triangles.reshape(-1, 3)),

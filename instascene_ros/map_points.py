@@ -4,7 +4,7 @@ import numpy as np
 from geometry_msgs.msg import PointStamped
 
 from instascene_core.errors import InputError, MissingDependencyError
-from instascene_ros.conversions import matrix_from_transform
+from instascene_ros.conversions import matrix_from_transform, rclpy_time
 
 LOOKUP_S = 0.2  # a transform may be a little later than the point
 
@@ -39,13 +39,11 @@ class MapPoints:
                 "ros-<distro>-tf2-ros to have it transformed, or send it in the map frame."
             )
         from rclpy.duration import Duration
-        from rclpy.time import Time
         from tf2_ros import TransformException
 
+        time = rclpy_time(stamp)
         try:
-            found = self._buffer.lookup_transform(
-                self._map_frame, frame, Time.from_msg(stamp), Duration(seconds=LOOKUP_S)
-            )
+            found = self._buffer.lookup_transform(self._map_frame, frame, time, Duration(seconds=LOOKUP_S))
         except TransformException as error:
             raise InputError(
                 f"tf does not know where the frame '{frame}' of the point is in '{self._map_frame}' "

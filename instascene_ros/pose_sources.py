@@ -17,6 +17,7 @@ from instascene_ros.conversions import (
     matrix_from_numbers,
     matrix_from_pose,
     matrix_from_transform,
+    rclpy_time,
     stamp_seconds,
 )
 from instascene_ros.frame_assembly import StampBuffer, Unusable
@@ -154,13 +155,11 @@ class TfPoses:
         return ()  # the listener subscribes by itself
 
     def find(self, stamp: float, image) -> np.ndarray | None:
-        from rclpy.time import Time
         from tf2_ros import TransformException
 
+        time = rclpy_time(image.header.stamp)
         try:
-            found = self._buffer.lookup_transform(
-                self._map_frame, image.header.frame_id, Time.from_msg(image.header.stamp)
-            )
+            found = self._buffer.lookup_transform(self._map_frame, image.header.frame_id, time)
         except TransformException:
             return None  # not yet, or never: the assembler waits a bounded time
         return matrix_from_transform(found.transform)
@@ -173,7 +172,7 @@ class TfPoses:
         camera = image.header.frame_id
         wanted = f"tf does not lead from '{camera}' to '{self._map_frame}' at {stamp:.3f} s"
         try:
-            self._buffer.lookup_transform(self._map_frame, camera, Time.from_msg(image.header.stamp))
+            self._buffer.lookup_transform(self._map_frame, camera, rclpy_time(image.header.stamp))
         except TransformException as error:
             reason = " ".join(str(error).split())
         else:

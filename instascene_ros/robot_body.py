@@ -61,11 +61,13 @@ class RobotBody:
     def surface(self, positions: dict[str, float]) -> TriangleMesh:
         """All links in the frame of the base link, metres.
 
-        positions: by joint, radians or metres.  InputError where one is missing.
+        positions: by joint, radians or metres.  InputError where one is missing or no finite number.
         """
         missing = [name for name in self.joints if name not in positions]
         if missing:
             raise InputError(f"joint_states do not tell of the joint '{missing[0]}' of robot_description.")
+        if odd := [name for name in self.joints if not np.isfinite(positions[name])]:
+            raise InputError(f"joint_states tell of the joint '{odd[0]}' what is no finite number.")
         self._urdf.update_cfg({name: positions[name] for name in self.joints})
         vertices, triangles, count = [], [], 0
         for link in self._links:

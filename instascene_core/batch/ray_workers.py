@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import socket
-from collections.abc import Collection, Hashable, Mapping
+import threading
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from instascene_core.batch.plan import Plan
@@ -48,8 +51,9 @@ class RayWorkers:
         self._tasks: dict[Any, Task] = {}
 
     def close(self) -> None:
-        """End what still runs, and a Ray of our own."""
-        for handle in getattr(self, "_tasks", {}):
+        """End what still runs, and a Ray of our own; once more does nothing."""
+        tasks, self._tasks = getattr(self, "_tasks", {}), {}
+        for handle in tasks:
             self._ray.cancel(handle, force=True)
         self._ray.shutdown()
 
@@ -84,10 +88,11 @@ class RayWorkers:
             else {}
         )
         try:
-            self._ray.init(
-                address, include_dashboard=False if self._is_local else None, log_to_driver=False,
-                logging_level="error", **own,
-            )  # fmt: skip
+            with _kept_handler():
+                self._ray.init(
+                    address, include_dashboard=False if self._is_local else None, log_to_driver=False,
+                    logging_level="error", **own,
+                )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
             where = (
                 "Ray cannot be started here" if self._is_local else f"There is no Ray cluster at '{address}'"
@@ -125,6 +130,17 @@ class RayWorkers:
             return Outcome(broken=_told(error, error.cause))
         except errors.RayError as error:
             return Outcome(broken=f"The worker process died ({type(error).__name__}).")
+
+
+@contextmanager
+def _kept_handler() -> Iterator[None]:
+    """Ray puts its own handler of SIGTERM in the place of ours, which ends without a word."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _perform(plan: Plan, task: Task) -> Outcome:

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +17,7 @@ from instascene_core.batch.records import FAILED, Record, all_records, now, writ
 from instascene_core.batch.report import report_page
 from instascene_core.batch.summary import Summary
 from instascene_core.batch.table import require_arrow, write_table
-from instascene_core.errors import InputError
+from instascene_core.errors import InputError, signal_of, stopped_by
 from instascene_core.files import write_bytes
 from instascene_core.progress import ProgressCallback, no_progress
 
@@ -43,8 +45,8 @@ def run_batch(
     """Do what is missing of all recordings; table and report are of everything in the output then.
 
     A recording that fails is in the table, with why, and stops no other.  Where the call is interrupted
-    (Ctrl-C) table and report are written of what there is by then, and KeyboardInterrupt says how far it is.
-    Raises InputError where the output is another's or is worked on by another batch, and
+    (Ctrl-C, SIGTERM) table and report are written of what there is by then, and KeyboardInterrupt says how
+    far it is.  Raises InputError where the output is another's or is worked on by another batch, and
     MissingDependencyError without ray and pyarrow.
     """
     require_arrow()
@@ -53,18 +55,39 @@ def run_batch(
         progress("recordings", 0.0, f"0 of {len(recordings)}")
         try:
             with closing(make_workers()) as workers:
-                for one in drive(recordings, workers, retries, _teller(len(recordings), progress)):
-                    _note_failure(plan, one)
-                    ended.append(one)
-        except KeyboardInterrupt:
-            _write(plan)
-            raise KeyboardInterrupt(
-                f"Stopped by Ctrl-C; {len(ended)} of {len(recordings)} recordings are through, no file is "
+                try:
+                    for one in drive(recordings, workers, retries, _teller(len(recordings), progress)):
+                        _note_failure(plan, one)
+                        ended.append(one)
+                except KeyboardInterrupt:
+                    with _undisturbed():
+                        workers.close()
+                    raise
+        except KeyboardInterrupt as error:
+            with _undisturbed():
+                _write(plan)
+            cause = stopped_by(signal_of(error))
+            raise type(error)(
+                f"Stopped by {cause}; {len(ended)} of {len(recordings)} recordings are through, no file is "
                 "half written, and the same command goes on from there."
             ) from None
         progress("recordings", 1.0, f"{len(recordings)} of {len(recordings)}")
         summary = _write(plan)
     return _result(plan, ended, summary, time.perf_counter() - start)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C, of somebody impatient, must not leave workers behind; this takes seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _teller(total: int, progress: ProgressCallback) -> Callable[[int, str], None]:

@@ -91,6 +91,7 @@ def _reconstruct(plan: Plan, task: Task, places: Places, threads: int) -> dict[s
     scene.corrections, scene.origin = dataset.corrections, plan.reading.origin(dataset)
     for frame in dataset:
         scene.add_frame(frame)
+    scene.note(dataset.reading_metrics)
     scene.reconstruct()
     truth = dataset.ground_truth
     value = {

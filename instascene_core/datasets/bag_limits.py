@@ -59,15 +59,10 @@ def require_mcap_sums(path: Path) -> None:
     with path.open("rb") as file:
         end = file.seek(0, 2)
         if end < len(MCAP_MAGIC) + FOOTER_BYTES:
-            return  # `rosbags` says what is wrong with it
+            return  # `rosbags` says what is wrong with it, or it was cut off (`cut_mcap`)
         file.seek(end - FOOTER_BYTES)
         footer = file.read(FOOTER_BYTES)
         summary, _, said = struct.unpack("<QQI", footer[9:29])
-        if footer[-8:] != MCAP_MAGIC and _begins_well(file):
-            raise InputError(
-                f"The bag's file {path} is cut off, as when its recording was killed; what is in it is kept "
-                f"by `mcap recover {path.name} -o whole.mcap`."
-            )
         if footer[-8:] != MCAP_MAGIC or not 0 <= summary <= end - FOOTER_BYTES:
             return
         if summary and said and _crc(file, summary, end - 12) != said:
@@ -80,11 +75,6 @@ def require_mcap_sums(path: Path) -> None:
         said = struct.unpack("<I", record[9:])[0] if record[0] == DATA_END else 0
         if said and _crc(file, 0, data_end) != said:
             raise InputError(f"The bag's file {path} is damaged: the checksum of its data is wrong.")
-
-
-def _begins_well(file: Any) -> bool:
-    file.seek(0)
-    return file.read(len(MCAP_MAGIC)) == MCAP_MAGIC
 
 
 def _crc(file: Any, start: int, stop: int) -> int:

@@ -19,6 +19,7 @@ from instascene_core.datasets.images import read_kept, read_labels, read_rgb_and
 from instascene_core.datasets.listed_files import find_listed, label_file, unique_names, without_missing
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
+from instascene_core.lens_formulas import FORMULAS
 from instascene_core.transforms import inverse
 
 logger = logging.getLogger(__name__)
@@ -141,28 +142,38 @@ def _kept_files(folder: Path, images: list[ColmapImage]) -> list[Path]:
 
 
 def lens_from_colmap(camera: ColmapCamera) -> LensModel:
-    """Our lens model of COLMAP's camera; InputError for models that we do not know.
+    """Our lens model of COLMAP's camera; InputError for panoramas.
 
     COLMAP's pixel centres lie at half pixels, as ours; the order of its parameters is documented in
     colmap/src/colmap/sensor/models.h.
     """
     name, p = camera.model_name, [float(v) for v in camera.params]
     size = (int(camera.width), int(camera.height))
-    if name in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
-        pinhole, k = PinholeCamera(*size, p[0], p[0], p[1], p[2]), p[3:]
-    elif name in ("PINHOLE", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV"):
-        pinhole, k = PinholeCamera(*size, *p[:4]), p[4:]
-    else:
+    if name == "EQUIRECTANGULAR":
         raise InputError(
-            f"The COLMAP camera model '{name}' is not known; undistort the images with COLMAP first."
+            "The COLMAP camera model 'EQUIRECTANGULAR' is of panoramas, which no pinhole image can show; "
+            "render perspective images from them (COLMAP's panorama_sfm.py does) and give their model."
         )
+    if name in ONE_FOCAL_LENGTH:
+        pinhole, k = PinholeCamera(*size, p[0], p[0], p[1], p[2]), p[3:]
+    else:
+        pinhole, k = PinholeCamera(*size, *p[:4]), p[4:]
     if name.endswith("PINHOLE"):
         return LensModel(pinhole)
+    if (formula := name.removeprefix("SIMPLE_").lower()) in FORMULAS:
+        return LensModel(pinhole, formula, tuple(k))
     if name.endswith("FISHEYE"):
         return LensModel(pinhole, "fisheye", tuple(k + [0.0] * (4 - len(k))))
     if name == "FULL_OPENCV":
         return LensModel(pinhole, "rational_polynomial", tuple(k))
     return LensModel(pinhole, "plumb_bob", tuple(k + [0.0] * (4 - len(k))))
+
+
+# f cx cy and no fx fy.
+ONE_FOCAL_LENGTH = (
+    "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_DIVISION",
+    "SIMPLE_FISHEYE",
+)  # fmt: skip
 
 
 def _image_folder(model: Path, names: list[str]) -> Path:

@@ -117,11 +117,16 @@ class Dataset:
                 damaged += 1
                 if damaged > MISSING_SHARE * len(self):
                     raise
-                self.remarks.say(f"{str(error).rstrip('.')}; the frame is left out")
-                self.remarks.count("frames with a damaged image")
+                self.remarks.leave_out(self.names[index], str(error), "frames with a damaged image")
                 continue
             yield frame
         self.remarks.report()
+
+    @property
+    def reading_metrics(self) -> dict[str, object]:
+        """What metrics.json tells of the frames that were read so far: those left out as damaged, and why."""
+        damaged = [{"name": name, "reason": reason} for name, reason in self.remarks.left_out.items()]
+        return {"damaged_frames": {"count": len(damaged), "frames": damaged}} if damaged else {}
 
     @property
     def names(self) -> tuple[str, ...]:

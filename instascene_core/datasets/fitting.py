@@ -8,6 +8,7 @@ from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import InputError
 from instascene_core.images import resize
 
+MAX_FITTED = 16  # lenses at the size of images, with their maps of 8 bytes a pixel
 FARTHEST_M = 10_000.0  # no camera measures depth beyond; larger values are errors of the recording
 NO_MEASUREMENT = (
     "depth values (negative, infinite or beyond 10 km)"  # zero and NaN are the usual marks for none
@@ -17,7 +18,7 @@ NO_MEASUREMENT = (
 def same_shape(width: int, height: int, other_width: int, other_height: int) -> bool:
     """Whether one size is the other one scaled, up to one pixel of the smaller for rounding."""
     (w, h), (large_w, large_h) = sorted([(width, height), (other_width, other_height)])
-    return h <= large_h and abs(h * large_w - w * large_h) <= max(large_w, large_h)
+    return min(w, h) > 0 and h <= large_h and abs(h * large_w - w * large_h) <= max(large_w, large_h)
 
 
 def fit_lens(lens: LensModel, width: int, height: int, remarks: Remarks) -> LensModel:
@@ -38,7 +39,10 @@ def fit_lens(lens: LensModel, width: int, height: int, remarks: Remarks) -> Lens
 
 
 class FittedLenses:
-    """Calibrated lenses at the sizes of the images that are read; frames that share a lens share its maps."""
+    """Calibrated lenses at the sizes of the images that are read; frames that share a lens share its maps.
+
+    The newest MAX_FITTED are kept: a camera that focuses has another lens with every image.
+    """
 
     def __init__(self, remarks: Remarks) -> None:
         self._remarks = remarks
@@ -48,6 +52,8 @@ class FittedLenses:
         """`fit_lens` for the image `rgb` [H, W, 3]."""
         key = (lens, rgb.shape[1], rgb.shape[0])
         if key not in self._fitted:
+            if len(self._fitted) >= MAX_FITTED:
+                del self._fitted[next(iter(self._fitted))]
             self._fitted[key] = fit_lens(*key, self._remarks)
         return self._fitted[key]
 

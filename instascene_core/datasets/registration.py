@@ -1,11 +1,16 @@
 """Depth of another camera seen from the colour camera."""
 
+import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from instascene_core.camera import LensModel, PinholeCamera
+from instascene_core.datasets.fitting import same_shape
 from instascene_core.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 SLACK = 1.05  # of a depth pixel's size in the colour image, so that slanted surfaces keep few gaps
 LARGEST_HALF = 4.0  # colour pixels: half of what one measurement may cover
@@ -19,6 +24,8 @@ class DepthCamera:
 
     lens: LensModel
     _rays: dict = field(default_factory=dict, repr=False, compare=False)
+    # The last other size of depth that came, and the camera of that size.
+    _sizes: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def rays(self) -> np.ndarray:
         """Directions [H, W, 3] float32 through the pixel centres of the image as recorded, z = 1."""
@@ -37,20 +44,33 @@ class DepthCamera:
             self._rays["rays"] = np.dstack([xy, np.ones(xy.shape[:2])]).astype(np.float32)
         return self._rays["rays"]
 
+    def _resized(self, width: int, height: int) -> "DepthCamera":
+        """The camera of the same image at another size; InputError where that is no scale of its own."""
+        own = self.lens.camera
+        if not same_shape(own.width, own.height, width, height):
+            raise InputError(
+                f"The depth image is {width}×{height}, but its camera_info says {own.width}×{own.height}; "
+                "publish the camera_info of this image size."
+            )
+        if self._sizes.get("size") != (width, height):
+            logger.warning(
+                "the depth images are %d×%d, their camera %d×%d; its intrinsics are scaled to the images",
+                width, height, own.width, own.height,
+            )  # fmt: skip
+            self._sizes.update(size=(width, height), camera=DepthCamera(self.lens.resized(width, height)))
+        return self._sizes["camera"]
+
     def seen_from(self, depth: np.ndarray, color: LensModel, color_from_depth: np.ndarray) -> np.ndarray:
         """[H, W] float32 metres in the pixels of the colour image as recorded, 0 = not measured.
 
         depth: [h, w] metres of this camera; color_from_depth [4, 4].  Each measurement covers the colour
         pixels whose centres lie in its own pixel; of several the nearest counts.  Where both cameras look
-        from one place through lenses without distortion, depth is interpolated on surfaces instead.  Raises
-        InputError where the depth is not of this camera's size.
+        from one place through lenses without distortion, depth is interpolated on surfaces instead.  Depth of
+        another size is taken for this camera's image resized; InputError where it has another shape.
         """
         camera, own = color.camera, self.lens.camera
         if depth.shape != (own.height, own.width):
-            raise InputError(
-                f"The depth image is {depth.shape[1]}×{depth.shape[0]}, but its camera_info says "
-                f"{own.width}×{own.height}; publish the camera_info of this image size."
-            )
+            return self._resized(*depth.shape[::-1]).seen_from(depth, color, color_from_depth)
         if np.array_equal(color_from_depth, np.eye(4)) and not (color.is_distorted or self.lens.is_distorted):
             return _resampled(depth, own, camera)
         result = np.full((camera.height, camera.width), np.inf, np.float32)

@@ -17,6 +17,7 @@ class Remarks:
         self._said: dict[str, None] = {}
         self._counts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
+        self._left_out: dict[str, str] = {}
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -27,6 +28,17 @@ class Remarks:
     def counts(self) -> dict[str, int]:
         """What → how many were left out so far."""
         return dict(self._counts)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Names of the frames left out while reading, and why."""
+        return dict(self._left_out)
+
+    def leave_out(self, frame: str, reason: str, what: str) -> None:
+        """Log that a frame is left out, and count it as one of `what`."""
+        self.say(f"{reason.rstrip('.')}; the frame is left out")
+        self.count(what, int(frame not in self._left_out))
+        self._left_out[frame] = reason
 
     def say(self, sentence: str) -> None:
         """Log `sentence`, unless it was said before."""

@@ -11,6 +11,7 @@ from instascene_core.datasets import bag_topics, ros_colors, ros_depth
 from instascene_core.datasets.fitting import NO_MEASUREMENT
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import DamagedImage, InputError
+from instascene_core.lens_formulas import FORMULAS
 from instascene_core.untrusted import decoded_image, require_pixels
 
 # encoding → (numpy type of one channel, channels)
@@ -31,6 +32,7 @@ ENCODINGS = {
 PLAIN_COLORS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "8UC3")  # OpenCV's colours without a name are BGR
 COLOR_ENCODINGS = (*PLAIN_COLORS, *ros_colors.ENCODINGS)
 KEPT_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1")
+ROS_MODELS = ("plumb_bob", "rational_polynomial", "equidistant")  # of camera_info
 LABEL_ENCODINGS = ("mono16", "16UC1", "32SC1", "mono8", "8UC1")
 
 
@@ -57,9 +59,8 @@ def _rows(message, height: int, dtype: np.dtype, channels: int) -> np.ndarray:
             f"The image has {len(data)} bytes, {message.width}×{message.height} {message.encoding} needs "
             f"{message.step * height}."
         )
-    if missing > 0:  # the last row may come without its padding
-        data = np.concatenate([data, np.zeros(missing, np.uint8)])
-    rows = data[: message.step * height].reshape(height, message.step)[:, :row]
+    # The last row may come without its padding; a row that ends the data needs none, whatever its step says.
+    rows = np.lib.stride_tricks.as_strided(data, (height, row), (message.step, 1), writeable=False)
     values = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
     return values if channels == 1 else values.reshape(height, message.width, channels)
 
@@ -149,6 +150,8 @@ def lens_from_camera_info(message, rectified: bool = False) -> LensModel:
     if rectified:
         return LensModel(camera)
     model = message.distortion_model
+    if model in FORMULAS:  # COLMAP's names: no driver writes them, nor can OpenCV move depth through them
+        raise InputError(f"Unknown distortion model '{model}'; known are {', '.join(ROS_MODELS)}.")
     is_ideal = not is_distorted(message) and model in ("", "none", "plumb_bob", "rational_polynomial")
     return LensModel(camera) if is_ideal else LensModel(camera, model, tuple(float(v) for v in message.d))
 

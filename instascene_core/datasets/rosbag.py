@@ -1,6 +1,7 @@
 """rosbag2 recordings (sqlite3 and mcap), read without ROS through the library `rosbags`."""
 
 import logging
+import os
 import re
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from instascene_core.datasets import bag_topics, ros_images
 from instascene_core.datasets.bag_index import Entry, Index, Match, stamp_of
 from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
+from instascene_core.datasets.cut_mcap import is_cut, read_cut_files
 from instascene_core.datasets.dataset import RawFrame
+from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.remarks import Remarks
 from instascene_core.errors import DamagedImage, InputError, needs
-from instascene_core.untrusted import one_line
+from instascene_core.untrusted import MAX_YAML_BYTES, one_line, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class BagReader:
         self._path = paths[0]
         self._remarks = remarks or Remarks(self._path)
         self._bag = _Bag(paths)
+        self._bag.say_where_cut(self._remarks)
         found = bag_topics.detect_topics(self._bag.topics, topics or BagTopics())
         depth, masks = found.depth if use_depth else "", found.masks if use_masks else ""
         self._topics = replace(found, depth=depth, masks=masks)
@@ -75,7 +79,7 @@ class BagReader:
         index.scan(self._bag)
         index.require_lens()
         self._matches, self.dropped = index.match()
-        self._depth_camera = index.depth_camera
+        self._depth_camera, self._fitted = index.depth_camera, FittedLenses(self._remarks)
         for reason, count in self.dropped.items():
             logger.warning("%s: %d %s dropped", self._path, count, reason)
         if not self._matches:
@@ -97,13 +101,15 @@ class BagReader:
 
     def read(self, index: int) -> RawFrame:
         match = self._matches[index]
+        rgb = self._decoded(match.rgb, ros_images.rgb_from)
+        match = replace(match, lens=self._fitted.at(match.lens, rgb))
         masks, valid = match.masks, match.valid
         return RawFrame(
             name=self.names[index],
             stamp=match.rgb.stamp,
             lens=match.lens,
             world_from_camera=match.world_from_camera,
-            rgb=self._decoded(match.rgb, ros_images.rgb_from),
+            rgb=rgb,
             depth=self._depth(match),
             label_image=None if masks is None else self._decoded(masks, ros_images.label_image_from),
             kept=None if valid is None else self._decoded(valid, ros_images.kept_from),
@@ -144,10 +150,13 @@ class _Bag:
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
         self._path = paths[0]
+        paths = _without_early_metadata(paths)
+        self._cut = [path for path in paths if path.suffix == ".mcap" and path.is_file() and is_cut(path)]
         _require_one_recording(paths)
         for path in paths:
             require_sound(path)
         bound_rosbags()
+        read_cut_files()
         try:
             self._reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
@@ -156,9 +165,24 @@ class _Bag:
         weakref.finalize(self, self._reader.close)
         # What was subscribed to but never published is not a topic to choose.
         self.topics = {c.topic: c.msgtype for c in self._reader.connections if c.msgcount != 0}
+        if self._cut and not self.topics:
+            raise InputError(
+                f"The bag {self._path} was cut off, as when its recorder is killed, before its first "
+                "messages were whole."
+            )
         if self._reader.connections and not self.topics:
             raise InputError(
                 f"The bag {self._path} has no messages: all {len(self._reader.connections)} topics count 0."
+            )
+
+    def say_where_cut(self, remarks: Remarks) -> None:
+        """What is read of files that their recorder did not end."""
+        counts = {reader.path: reader.message_count for reader in self._reader.readers}
+        for path in self._cut:
+            number = counts.get(path, 0)
+            remarks.say(
+                f"{path.name} was cut off, as when its recorder is killed; the {number:,} messages before "
+                "the cut are read"
             )
 
     def messages(
@@ -176,6 +200,16 @@ class _Bag:
             except Exception as error:
                 raise InputError(f"The bag {self._path} is damaged: {_first_line(error)}.") from error
             yield connection.topic, recorded, message
+
+
+def _without_early_metadata(paths: list[Path]) -> list[Path]:
+    """The storage files that a bag's metadata.yaml names, where one of them was cut off: written as the
+    recording began, it says that there are no topics."""
+    if len(paths) > 1 or not paths[0].is_dir():
+        return paths
+    named = read_bytes(paths[0] / METADATA, "The file", MAX_YAML_BYTES)
+    files = sorted(f for f in paths[0].glob("*") if _is_storage(f) and os.fsencode(f.name) in named)
+    return files if any(file.suffix == ".mcap" and is_cut(file) for file in files) else paths
 
 
 def _first_line(error: Exception) -> str:

@@ -342,10 +342,7 @@ class Scene(SceneReading):
         self._begun.go_on_from(state, self.config)  # the next reconstruction goes on from these Gaussians
 
     def take_reconstruction(self, reconstructed: Reconstruction) -> None:
-        """Take over a reconstruction of the scene's frames that was made elsewhere.
-
-        Raises InputError where it is one of other frames.
-        """
+        """Take over a reconstruction of the scene's frames made elsewhere; InputError for other frames'."""
         if not reconstructed.explains(self.state.frames):
             raise InputError("The reconstruction is of other frames than the scene holds.")
         self._replace(self.state.with_reconstruction(reconstructed), reconstructed.posed_frames)
@@ -378,6 +375,10 @@ class Scene(SceneReading):
         begun = self._begun.psnr
         return float(self.state.metrics.get("psnr", math.nan) if begun is None else begun)
 
+    def note(self, metrics: Mapping) -> None:
+        """Put among the metrics what whoever fills the scene knows of its frames."""
+        self.state = replace(self.state, metrics=merged_metrics(self.state.metrics, metrics))
+
     def evaluate_held_out(self, frames: Sequence[Frame]) -> None:
         """Note how well the Gaussians predict frames (of the world) they were not trained on."""
         local = [localised(frame, self.world_offset) for frame in frames]
@@ -388,8 +389,7 @@ class Scene(SceneReading):
             align=self._poses_moved,
         ).summary()
         noted = {f"held_out_{name}": value for name, value in summary.items()}
-        noted["held_out_frames"] = len(frames)
-        self.state = replace(self.state, metrics=merged_metrics(self.state.metrics, noted))
+        self.note({**noted, "held_out_frames": len(frames)})
 
     def _replace(self, state: SceneState, frames: Sequence[Frame]) -> None:
         """Assign the new state; where its Gaussians are new, work ahead goes on from them on these frames."""

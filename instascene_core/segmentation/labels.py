@@ -7,11 +7,9 @@ from scipy import ndimage
 
 from instascene_core.config.segmentation import MaskConfig
 from instascene_core.errors import InputError
-from instascene_core.frame import UNLABELLED, Frame
+from instascene_core.frame import MAX_LABEL, UNLABELLED, Frame
 from instascene_core.progress import ProgressCallback, no_progress
 from instascene_core.segmentation.segmenter import LabelImage
-
-MAX_LABEL = 65535
 
 
 def check_labels(labels: np.ndarray, shape: tuple[int, int], what: str) -> np.ndarray:

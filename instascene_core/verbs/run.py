@@ -72,7 +72,7 @@ class Run:
     (docs/big_scenes.md). What is done already when a run is stopped is not done again by the next."""
     rerun: str | None = None
     """Also log cameras, images, Gaussians, label images, meshes and stages for the viewer of Rerun: a file
-    *.rrd, or `spawn` for a viewer that opens now (the extra `rerun`)."""
+    *.rrd (that of an earlier run is replaced), or `spawn` for a viewer that opens now (the extra `rerun`)."""
     corrections: Annotated[Corrections, tyro.conf.arg(name="")] = field(default_factory=Corrections)
     manner: Annotated[Manner, tyro.conf.arg(name="")] = field(default_factory=Manner)
 
@@ -140,6 +140,7 @@ class Run:
                     held_out.append(frame)
                 else:
                     scene.add_frame(frame)
+            scene.note(dataset.reading_metrics)
             failures = scene.run(self.stop_after, progress)
             log.results(scene.state)
             if held_out:

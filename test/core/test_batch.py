@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 from batch_cases import QUICK, Here, write_empty, write_tiny
+from dataset_folders import halve
 
 from instascene_core import cli
 from instascene_core.batch import Plan, Reading, list_recordings, run_batch
@@ -15,7 +18,7 @@ from instascene_core.batch.stages import perform
 from instascene_core.batch.tasks import Outcome, Task
 from instascene_core.config.batch import BatchConfig
 from instascene_core.config_file import load_config
-from instascene_core.errors import InputError
+from instascene_core.errors import InputError, Terminated
 from instascene_core.export.saved_scene import load_scene
 
 SETTINGS = [word for setting in QUICK for word in ("--set", setting)]
@@ -91,6 +94,56 @@ def test_an_interrupted_batch_goes_on_and_makes_what_run_makes(archive, tmp_path
     accuracy = [json.loads((folder / "metrics.json").read_text())["accuracy"]
                 for folder in (places.scene, tmp_path / "ran")]  # fmt: skip
     assert accuracy[0] == accuracy[1]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(KeyboardInterrupt, "Ctrl-C"), (Terminated, "SIGTERM")])
+def test_a_second_signal_leaves_no_workers_behind(archive, tmp_path, kind, name):
+    """While they are ended and the table is written; after that signals are heard again."""
+    pytest.importorskip("pyarrow")
+    plan, closed = plan_for(tmp_path / "out"), []
+
+    class Impatient(Here):
+        def close(self) -> None:
+            for sign in heard if not closed else ():  # as often closed as one likes
+                os.kill(os.getpid(), sign)
+                closed.append("no more")
+
+    def stop(task):
+        raise kind
+
+    heard = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    recordings = list_recordings(archive / "one", tmp_path).recordings
+    before = {sign: signal.signal(sign, lambda number, frame: closed.append(number)) for sign in heard}
+    try:
+        with pytest.raises(kind, match=rf"Stopped by {name}; 0 of 1 recordings are through") as raised:
+            run_batch(recordings, plan, lambda: Impatient(stop))
+        assert type(raised.value) is kind and closed == ["no more"] * 2
+        assert (tmp_path / "out" / "results.parquet").is_file()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert closed[-1] == signal.SIGINT
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def test_damaged_frames_are_told_in_metrics_and_report(tmp_path, capsys):
+    """By `run` and by `batch`: which, and why."""
+    pytest.importorskip("pyarrow")
+    recording = write_tiny(tmp_path / "recording", seed=1)
+    image = sorted((recording / "rgb").glob("*.png"))[2]
+    halve(image)
+    cli.main(["run", str(recording), "--output", str(tmp_path / "ran"), *SETTINGS, "--quiet",
+              "--stop-after", "reconstruct"])  # fmt: skip
+    plan = plan_for(tmp_path / "out")
+    run_batch(list_recordings(recording, tmp_path).recordings, plan, lambda: here(plan))
+    (scene,) = (path.parent for path in (tmp_path / "out").rglob("scene.json"))
+    for folder in (tmp_path / "ran", scene):
+        told = json.loads((folder / "metrics.json").read_text())["damaged_frames"]
+        assert told["count"] == 1 and told["frames"][0]["name"] == image.stem
+        assert f"{image} is truncated" in told["frames"][0]["reason"]
+        assert load_scene(folder).scene.metrics["damaged_frames"] == told
+        page = (folder / "report.html").read_text()
+        assert f"Left out, as their images are damaged: {image.stem}; metrics.json says why." in page
 
 
 def test_a_batch_on_ray(archive, tmp_path, capsys):

@@ -118,18 +118,57 @@ def test_a_driver_that_is_killed_has_lost_nothing(archive, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in output.glob("*/scene.json")} == before
 
 
-def test_ctrl_c_is_a_sentence_and_the_next_call_goes_on(archive, tmp_path):
+def interrupt(process: subprocess.Popen) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+
+
+def interrupt_twice(process: subprocess.Popen) -> None:
+    interrupt(process)
+    time.sleep(0.3)
+    interrupt(process)
+
+
+def left_of(process: subprocess.Popen) -> list[int]:
+    """Processes of its session that live: Ray gives its workers no session of their own."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == process.pid and fields[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stop", "name", "status"),
+    [
+        (interrupt, "Ctrl-C", 130),
+        (interrupt_twice, "Ctrl-C", 130),
+        (subprocess.Popen.terminate, "SIGTERM", 143),
+    ],
+)
+def test_a_signal_is_a_sentence_and_the_next_call_goes_on(archive, tmp_path, stop, name, status):
     output = tmp_path / "out"
     process = started(archive, output)
     waited_for(lambda: stage_files(output, "reconstruction"), process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-    status, facts, error = ended(process)
-    assert status == 130
+    stop(process)
+    said, facts, error = ended(process)
+    assert said == status, error
     sentence = error.rstrip().splitlines()[-1]
-    assert sentence.startswith("instascene: Stopped by Ctrl-C; 0 of 3 recordings are through")
+    assert sentence.startswith(f"instascene: Stopped by {name}; 0 of 3 recordings are through")
     assert facts["error"] in sentence and "Traceback" not in error
-    waited_for(
-        lambda: not any(workers_at(s, output) for s in ("reconstruct", "segment", "complete", "finish"))
-    )
-    status, facts, error = ended(started(archive, output))
-    assert status == 0 and facts["recordings"] == {"done": 3}, error
+    waited_for(lambda: not left_of(process))
+    kept = {path: path.stat().st_mtime_ns for path in stage_files(output, "")}
+    assert kept
+    process, written = started(archive, output), {}
+
+    def look() -> bool:
+        written.update({path: path.stat().st_mtime_ns for path in kept if path.exists()})
+        return process.poll() is not None
+
+    waited_for(look)
+    said, facts, error = ended(process)
+    assert said == 0 and facts["recordings"] == {"done": 3}, error
+    assert written == kept  # none was made anew

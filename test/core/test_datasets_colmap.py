@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from dataset_folders import H, W
 from PIL import Image
+from recordings_table import opened, recording
 
-from instascene_core.camera import PinholeCamera
+from instascene_core.camera import LensModel, PinholeCamera
 from instascene_core.datasets import open_dataset
 from instascene_core.datasets.colmap import lens_from_colmap
-from instascene_core.datasets.colmap_model import ColmapCamera
+from instascene_core.datasets.colmap_model import ColmapCamera, read_model
 from instascene_core.errors import InputError
+from instascene_core.lens_formulas import FORMULAS, LensFormula
 
 
 def write_colmap(folder, model="PINHOLE", params="10 11 4.5 2.5", pose="0 1 0 0 1 2 3", suffix="txt"):
@@ -81,6 +83,13 @@ def test_a_binary_colmap_model_with_masks(tmp_path):
         ("FULL_OPENCV", "10 10 4 3 1 2 3 4 5 6 7 8", "rational_polynomial", (1, 2, 3, 4, 5, 6, 7, 8)),
         ("OPENCV_FISHEYE", "10 10 4 3 1 2 3 4", "fisheye", (1, 2, 3, 4)),
         ("SIMPLE_RADIAL_FISHEYE", "10 4 3 1", "fisheye", (1, 0, 0, 0)),
+        ("SIMPLE_FISHEYE", "10 4 3", "fisheye", (0, 0, 0, 0)),
+        ("FISHEYE", "10 10 4 3", "fisheye", (0, 0, 0, 0)),
+        ("FOV", "10 10 4 3 0.5", "fov", (0.5,)),
+        ("SIMPLE_DIVISION", "10 4 3 0.1", "division", (0.1,)),
+        ("DIVISION", "10 10 4 3 0.1", "division", (0.1,)),
+        ("EUCM", "10 10 4 3 0.5 1", "eucm", (0.5, 1)),
+        ("THIN_PRISM_FISHEYE", "10 10 4 3 1 2 3 4 5 6 7 8", "thin_prism_fisheye", (1, 2, 3, 4, 5, 6, 7, 8)),
     ],
 )
 def test_colmap_camera_models(model, params, ours, coefficients):
@@ -89,9 +98,87 @@ def test_colmap_camera_models(model, params, ours, coefficients):
     assert lens.camera == PinholeCamera(W, H, 10.0, 10.0, 4.0, 3.0)
 
 
+LENSES = [
+    ("60 60 50.5 40.5 0.9", "FOV"),
+    ("60 50.5 40.5 -0.2", "SIMPLE_DIVISION"),
+    ("60 60 50.5 40.5 0.1", "DIVISION"),
+    ("60 50.5 40.5", "SIMPLE_FISHEYE"),
+    ("60 60 50.5 40.5", "FISHEYE"),
+    ("60 60 50.5 40.5 0.6 1.1", "EUCM"),
+    ("60 60 50.5 40.5 0.1 -0.02 0.01 -0.02 0.003 0.001 0.01 0.02", "THIN_PRISM_FISHEYE"),
+    (
+        "60 60 50.5 40.5 0.1 -0.02 0.003 0.001 0.0002 -0.0001 0.01 -0.02 0.003 -0.004 0.005 0.002",
+        "RAD_TAN_THIN_PRISM_FISHEYE",
+    ),
+]
+
+
+def colmap_camera(pycolmap, model: str, width: int, height: int):
+    """Skips the test where pycolmap is older than the model."""
+    try:
+        return pycolmap.Camera.create_from_model_name(1, model, 60.0, width, height)
+    except (ValueError, RuntimeError) as error:
+        pytest.skip(f"this pycolmap has no model {model} ({error})")
+
+
+@pytest.mark.parametrize(("params", "model"), LENSES)
+def test_formulas_are_those_of_colmap(params, model):
+    """Every point of the plane lands on the pixel on which COLMAP puts it."""
+    import pycolmap
+
+    camera = colmap_camera(pycolmap, model, 101, 81)
+    camera.params = [float(p) for p in params.split()]
+    lens = lens_from_colmap(ColmapCamera(model, 101, 81, tuple(camera.params)))
+    points = np.random.default_rng(0).uniform(-0.8, 0.8, (2000, 2))
+    formula = FORMULAS.get(lens.model) or LensFormula(4, lambda r, k: np.arctan(r))
+    ours = formula.distorted(points, lens.coefficients) * 60.0 + (50.5, 40.5)
+    np.testing.assert_allclose(ours, camera.img_from_cam(np.c_[points, np.ones(2000)]), atol=1e-6)
+    center = formula.distorted(np.zeros((1, 2)), lens.coefficients)
+    np.testing.assert_array_equal(center, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "number"), [("DIVISION", 13), ("EUCM", 16), ("RAD_TAN_THIN_PRISM_FISHEYE", 11)]
+)
+def test_numbers_of_models_in_binary_files(tmp_path, model, number):
+    import pycolmap
+
+    camera = colmap_camera(pycolmap, model, 64, 48)
+    assert int(camera.model) == number
+    params = struct.pack(f"<{len(camera.params)}d", *camera.params)
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ", 1, 1, number, 64, 48) + params)
+    (tmp_path / "images.bin").write_bytes(struct.pack("<Q", 0))
+    cameras, _ = read_model(tmp_path)
+    assert cameras[1] == ColmapCamera(model, 64, 48, tuple(camera.params))
+
+
+@recording("COLMAP with any of its camera models")
+def test_any_camera_model(typed, tmp_path, monkeypatch):
+    for params, model in LENSES:
+        numbers = params.split()
+        places = 1 if "SIMPLE" in model else 2  # of focal lengths, before the principal point
+        numbers[: places + 2] = ["6"] * places + ["4", "3"]
+        write_colmap(tmp_path / model, model=model, params=" ".join(numbers))
+        first, _ = opened(typed, tmp_path / model, monkeypatch)
+        assert first.camera == PinholeCamera(W, H, 6.0, 6.0, 4.0, 3.0) and (first.rgb == ord("a")).any()
+
+
+def test_a_lens_that_does_not_reach_the_corners():
+    """By division with a positive coefficient no ray beyond 1/(2 √k) is seen."""
+    lens = LensModel(PinholeCamera(101, 81, 30.0, 30.0, 50.5, 40.5), "division", (0.25,))
+    rows, columns = np.mgrid[:81, :101] + 0.5
+    radius = np.hypot((columns - 50.5) / 30, (rows - 40.5) / 30)
+    valid = lens.valid_pixels()
+    assert not valid[radius > 1.01].any() and valid[radius < 0.6].all()
+
+
 @pytest.mark.parametrize(
     ("params", "model"),
-    [("60 60 50.5 40.5 0.2 0.05 0.01 -0.02", "OPENCV"), ("60 60 50.5 40.5 0.1 0.02 0 0", "OPENCV_FISHEYE")],
+    [
+        ("60 60 50.5 40.5 0.2 0.05 0.01 -0.02", "OPENCV"),
+        ("60 60 50.5 40.5 0.1 0.02 0 0", "OPENCV_FISHEYE"),
+        *LENSES,
+    ],
 )
 def test_undistortion_agrees_with_colmap(params, model):
     """A smooth image through COLMAP's projection and our undistortion gives back the pinhole image."""
@@ -99,7 +186,7 @@ def test_undistortion_agrees_with_colmap(params, model):
     from scipy.ndimage import binary_erosion
 
     width, height = 101, 81
-    camera = pycolmap.Camera.create_from_model_name(1, model, 60.0, width, height)
+    camera = colmap_camera(pycolmap, model, width, height)
     camera.params = [float(p) for p in params.split()]
     lens = lens_from_colmap(ColmapCamera(model, width, height, tuple(camera.params)))
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -119,7 +206,10 @@ def test_undistortion_agrees_with_colmap(params, model):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"model": "FOV", "params": "10 10 4 3 0.5"}, "not known"),
+        (
+            {"model": "EQUIRECTANGULAR", "params": "8 6"},
+            "'EQUIRECTANGULAR' is of panoramas, which no pinhole",
+        ),
         ({"pose": "nan 0 0 0 0 0 0"}, "NaN|cannot be read"),
         ({"params": "10"}, "cannot be read: a PINHOLE camera has 4 parameters, not 1"),
     ],

@@ -197,7 +197,7 @@ def record_minimal(path, encoding="rgb8", pose_at=1.0, size=(6, 4), **info):
         ({"encoding": "16UC1"}, "not a colour encoding"),
         ({"encoding": "rgba8"}, "less than a row"),
         ({"pose_at": 5.0}, "No image .* can be used"),
-        ({"size": (12, 8)}, "the camera says 12×8"),
+        ({"size": (12, 4)}, "the camera says 12×4"),
         ({"model": "double_sphere", "d": (0.1, 0.2)}, "double_sphere"),
         ({"k": (0,) * 9}, "not calibrated"),
     ],
@@ -218,8 +218,8 @@ def test_damaged_bags(tmp_path):
     file = next((tmp_path / "bag").glob("*.mcap"))
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"cannot be opened|damaged"):
-        list(open_dataset(tmp_path / "bag"))
+    with pytest.raises(InputError, match=r"was cut off, .* before its first messages were whole"):
+        open_dataset(tmp_path / "bag")
     file.unlink()
     with pytest.raises(InputError, match="cannot be opened"):
         open_dataset(tmp_path / "bag")

@@ -221,6 +221,9 @@ def test_damaged_images(typed, open_typed, tmp_path, caplog):
     assert [frame.name for frame in dataset] == ["0", "1", "3", "4", "6", "7", "8", "9"]
     assert any("rgb/2.png cannot" in line and "the frame is left out" in line for line in caplog.messages)
     assert dataset.remarks.counts == {"frames with a damaged image": 2}
+    told = dataset.reading_metrics["damaged_frames"]
+    assert told["count"] == 2 and [frame["name"] for frame in told["frames"]] == ["2", "5"]
+    assert "depth/5.png cannot be decoded" in told["frames"][1]["reason"]
     halve(folder / "depth/9.png")
     with pytest.raises(DamagedImage, match=r"depth/9\.png cannot be decoded"):
         list(open_typed(typed))

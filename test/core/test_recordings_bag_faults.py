@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 from bag_recorder import K, Recorder
+from mcap_writing import rewritten
+from recordings_table import opened, recording
 
 from instascene_core.datasets import BagTopics, open_dataset
 from instascene_core.errors import InputError
@@ -175,17 +177,119 @@ def test_a_message_that_cannot_be_used_is_named(bag):
 # --- files ---
 
 
-def test_a_recording_that_was_killed(bag):
-    """Of several files the right one is named, and what saves it."""
+EARLY_METADATA = """rosbag2_bagfile_information:
+  version: 9
+  storage_identifier: mcap
+  relative_file_paths: [bag.mcap]
+  duration: {nanoseconds: 0}
+  starting_time: {nanoseconds_since_epoch: 0}
+  message_count: 0
+  topics_with_message_count: []
+  compression_format: ""
+  compression_mode: ""
+"""
+
+
+def killed(folder, in_a_chunk, compression="", count=8):
+    """(the file of a bag of `count` images, its records without the end, where their parts end)."""
+    with Recorder(folder) as r:
+        record(r, count)
+    (folder / "metadata.yaml").unlink()
+    (file,) = folder.glob("*.mcap")
+    file = file.rename(folder / "bag.mcap")
+    return (file, *rewritten(file, in_a_chunk, compression))
+
+
+@pytest.mark.parametrize("metadata", ["", EARLY_METADATA], ids=["none", "of the beginning"])
+@pytest.mark.parametrize(("in_a_chunk", "compression"), [(3, ""), (3, "zstd"), (0, "")])
+@recording("a bag whose recorder was killed")
+def test_a_recording_that_was_killed(typed, bag, monkeypatch, caplog, in_a_chunk, compression, metadata):
+    """What was written before the cut, which falls into a part, is read as from a whole file."""
+    file, content, ends = killed(bag, in_a_chunk, compression)
+    if metadata:
+        (bag / "metadata.yaml").write_text(metadata)
+    whole = 3 * 5 // (in_a_chunk or 1)  # the parts of five images, each with camera_info and pose
+    file.write_bytes(content[: (ends[whole - 1] + ends[whole]) // 2])
+    dataset = opened(typed, bag, monkeypatch)
+    assert len(dataset) == 5
+    for number, frame in enumerate(dataset):
+        np.testing.assert_array_equal(frame.rgb, RGB)
+        assert frame.world_from_camera[0, 3] == number
+    assert caplog.text.count("bag.mcap was cut off, as when its recorder is killed; the 15 messages") == 1
+
+
+@pytest.mark.parametrize("in_a_chunk", [3, 0])
+def test_a_recording_cut_anywhere(bag, in_a_chunk):
+    """At every byte of its last parts, and after the first ones: what is whole is read, or one sentence."""
+    file, content, ends = killed(bag, in_a_chunk, count=4)
+    step = 3 if in_a_chunk == 0 else 1
+    for size in (*range(0, ends[0], 101), *range(ends[-2] - 2, len(content) + 1, 7)):
+        file.write_bytes(content[:size])
+        read = sum(end <= size for end in ends) // step
+        if read:
+            assert len(open_dataset(bag)) == read, size
+        else:
+            with pytest.raises(InputError, match=r"bag"):
+                open_dataset(bag)
+
+
+def test_a_cut_that_left_zeros(bag):
+    """As a power cut does: the length of a chunk or file is there, its bytes are not."""
+    file, content, ends = killed(bag, 3)
+    middle = (ends[4] + ends[5]) // 2
+    for text in (content[:middle] + bytes(ends[5] - middle), content[: ends[4]] + bytes(5000)):
+        file.write_bytes(text)
+        assert len(open_dataset(bag)) == 5
+
+
+@pytest.mark.parametrize("in_a_chunk", [3, 0])
+def test_reading_what_was_cut_takes_linear_time(bag, monkeypatch, in_a_chunk):
+    """Counted in bytes read from the file: one walk, and for each message its own part."""
+    from pathlib import Path
+
+    file, content, ends = killed(bag, in_a_chunk, count=60)
+    file.write_bytes(content[: ends[-2] + 5])
+    taken = [0]
+
+    class Counting:
+        def __init__(self, opened):
+            self._opened = opened
+
+        def __getattr__(self, name):
+            return getattr(self._opened, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self._opened.close()
+
+        def read(self, *size):
+            content = self._opened.read(*size)
+            taken[0] += len(content)
+            return content
+
+    plain = Path.open
+    monkeypatch.setattr(Path, "open", lambda *words, **options: Counting(plain(*words, **options)))
+    frames = list(open_dataset(bag))
+    assert len(frames) == 59
+    assert taken[0] < 12 * len(content)
+
+
+def test_a_cut_file_that_is_no_part_of_the_bag(bag):
     with Recorder(bag) as r:
         record(r)
-    (bag / "metadata.yaml").unlink()
-    whole = next(bag.glob("*.mcap"))
-    content = whole.read_bytes()
-    whole.rename(bag / "r_0.mcap")
-    (bag / "r_1.mcap").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"r_1\.mcap is cut off.*`mcap recover r_1\.mcap"):
-        open_dataset(bag)
+    (whole,) = bag.glob("*.mcap")
+    (bag / "an_older_try.mcap").write_bytes(whole.read_bytes()[:500])
+    assert len(open_dataset(bag)) == 4
+
+
+def test_of_several_files_the_one_that_was_cut(bag):
+    file, content, ends = killed(bag, 3)
+    whole = file.read_bytes()
+    file.rename(bag / "r_0.mcap").write_bytes(whole)
+    (bag / "r_1.mcap").write_bytes(content[: ends[-3]])
+    assert len(open_dataset(bag)) == 8  # the same messages, once
 
 
 @pytest.mark.parametrize(("names", "count"), [(("r_0", "r_1"), 8), (("r_0", "s_1"), 0), (("r", "s"), 0)])

@@ -80,6 +80,44 @@ def test_compressed_colour(typed, open_typed, recorder):
     np.testing.assert_array_equal(open_typed(typed)[0].rgb, RGB)
 
 
+@recording("a bag with images at another scale than their camera_info")
+def test_images_at_another_scale(typed, open_typed, recorder, caplog):
+    """As many a republisher leaves it: small images beside the camera_info of large ones."""
+    large = tuple(2 * value if index in (0, 4) else value for index, value in enumerate(K))
+    center = {2: 2 * (K[2] + 0.5) - 0.5, 5: 2 * (K[5] + 0.5) - 0.5}  # ROS counts pixel centres from 0
+    large = tuple(center.get(index, value) for index, value in enumerate(large))
+    with recorder() as r:
+        for at in (1.0, 2.0):
+            color(r, at, k=large, size=(12, 8))
+            r.image(DEPTH, at, MILLIMETRES, "16UC1")
+    frames = list(open_typed(typed))
+    assert [frame.camera for frame in frames] == [CAMERA] * 2
+    np.testing.assert_allclose(frames[1].depth, MILLIMETRES / 1000, atol=1e-6)
+    assert caplog.text.count("the images are 6×4, their camera 12×8; its intrinsics are scaled") == 1
+
+
+def test_images_of_another_shape_than_their_camera_info_are_refused(recorder, tmp_path):
+    with recorder() as r:
+        color(r, 1.0, size=(12, 4))
+    with pytest.raises(InputError, match="is 6×4, the camera says 12×4"):
+        open_dataset(tmp_path / "recorded")[0]
+
+
+def test_depth_of_another_camera_at_another_scale(caplog):
+    """As through the camera of that size, whose intrinsics are scaled."""
+    own = PinholeCamera(160, 120, 140.0, 141.0, 81.0, 58.0)
+    beside, color_lens = np.eye(4), LensModel(PinholeCamera(160, 120, 150.0, 150.0, 80.0, 60.0))
+    beside[0, 3] = 0.03
+    depth = np.linspace(0.5, 1.5, 80 * 60, dtype=np.float32).reshape(60, 80)
+    camera = DepthCamera(LensModel(own))
+    seen = [camera.seen_from(depth, color_lens, beside) for _ in range(2)][-1]
+    expected = DepthCamera(LensModel(own.resized(80, 60))).seen_from(depth, color_lens, beside)
+    np.testing.assert_array_equal(seen, expected)
+    assert seen.any() and caplog.text.count("the depth images are 80×60, their camera 160×120") == 1
+    with pytest.raises(InputError, match="80×30, but its camera_info says 160×120"):
+        camera.seen_from(depth[:30], color_lens, beside)
+
+
 # ── depth ─────────────────────────────────────────────────────────────────────────────────────────
 
 

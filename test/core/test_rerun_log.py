@@ -1,5 +1,6 @@
 """`--rerun`: a log for the viewer of Rerun, by the real SDK where it is installed, else one sentence."""
 
+import struct
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from instascene_core import cli
 from instascene_core.errors import InputError, MissingDependencyError
-from instascene_core.rerun_log import SPAWN, NoLog, RerunLog, both, shades
+from instascene_core.rerun_log import SPAWN, NoLog, RerunLog, both, is_own_recording, shades
 from instascene_core.scene import Scene
 from instascene_core.synthetic import SyntheticConfig, generate_scene, write_dataset
 
@@ -81,6 +82,59 @@ def test_a_file_that_is_there_stays(tmp_path):
     with pytest.raises(InputError, match=r"a file '.*robot\.rrd' already"):
         RerunLog(str(file))
     assert file.read_text() == "of a user"
+
+
+def message(kind: int, content: bytes) -> bytes:
+    return struct.pack("<QQ", kind, len(content)) + content
+
+
+OURS = message(1, b"\x12 instascene-run-00ff\x1a\x0c\n\ninstascene")
+THEIRS = message(1, b"\x12 ad58b289\x1a\x0c\n\ninstascene")  # another program that is called so
+HEADER, DATA = b"RRF2\x00)\x00\x00\x01\x02\x00\x00", message(2, b"x" * 500)
+
+
+@pytest.mark.parametrize(
+    ("content", "own"),
+    [
+        (HEADER + OURS + DATA + OURS + DATA + message(0, b""), True),
+        (HEADER + OURS + DATA[:99], True),  # of a run that was killed
+        (b"", True),
+        (HEADER + THEIRS + DATA, False),
+        (HEADER + OURS + DATA + THEIRS + DATA, False),  # two merged by a user
+        (HEADER + DATA, False),
+        (HEADER + OURS + struct.pack("<QQ", 2, 2**64 - 1), False),
+        (HEADER + struct.pack("<QQ", 1, 2**40) + b"instascene-run-", False),
+        (b"RRF2", False),
+        (b"instascene-run- of a user", False),
+    ],
+)
+def test_whose_recording_a_file_is(tmp_path, content, own):
+    file = tmp_path / "a.rrd"
+    file.write_bytes(content)
+    assert is_own_recording(file) is own
+    if not own:
+        with pytest.raises(InputError, match="no run wrote it"):
+            RerunLog(str(file))
+        assert file.read_bytes() == content
+
+
+def test_the_file_of_an_earlier_run_is_replaced(tmp_path):
+    rerun = pytest.importorskip("rerun")
+    file = tmp_path / "run.rrd"
+    sizes = []
+    for lines in (50, 1):
+        log = RerunLog(str(file))
+        for number in range(lines):
+            log.progress(f"stage {number}", 0.5, "x" * 1000)
+        log.close()
+        sizes.append(file.stat().st_size)
+    assert is_own_recording(file) and sizes[1] < sizes[0] / 4
+    other = rerun.RecordingStream("instascene")
+    other.save(str(file))
+    other.flush()
+    other.disconnect()
+    with pytest.raises(InputError, match="no run wrote it"):
+        RerunLog(str(file))
 
 
 def test_both_are_told_and_no_log_is_none():

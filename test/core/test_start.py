@@ -26,10 +26,10 @@ import sys
 sys.argv = ["instascene", "doctor"]
 main()
 """
-INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
-SWALLOWED = f"""
+SEND = "os.kill(os.getpid(), signal.{})"
+SWALLOWED = """
         try:
-            {INTERRUPT}
+            os.kill(os.getpid(), signal.{})
         except KeyboardInterrupt:
             raise ImportError("the compiled module could not be initialised")
 """
@@ -38,8 +38,8 @@ SWALLOWED = f"""
 @pytest.mark.parametrize(
     ("module", "action", "words"),
     [
-        ("tyro", INTERRUPT, "before the work began"),  # while the command itself is loaded
-        ("instascene_core.doctor", INTERRUPT, "no file is half written"),  # while a verb loads what it needs
+        ("tyro", SEND, "before the work began"),  # while the command itself is loaded
+        ("instascene_core.doctor", SEND, "no file is half written"),  # while a verb loads what it needs
         (
             "instascene_core.doctor",
             SWALLOWED,
@@ -47,11 +47,14 @@ SWALLOWED = f"""
         ),  # which may make another error of it
     ],
 )
-def test_ctrl_c_while_loading_is_a_sentence(module, action, words):
-    code = INTERRUPTED_AT.format(module=module, action=action)
+@pytest.mark.parametrize(
+    ("sign", "name", "status"), [("SIGINT", "Ctrl-C", 130), ("SIGTERM", "SIGTERM", 143)], ids=str
+)
+def test_a_signal_while_loading_is_a_sentence(module, action, words, sign, name, status):
+    code = INTERRUPTED_AT.format(module=module, action=action.format(sign))
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.returncode == 130 and words in ended.stderr
-    assert ended.stderr.startswith("instascene: Stopped by Ctrl-C") and ended.stderr.count("\n") == 1
+    assert ended.returncode == status and words in ended.stderr
+    assert ended.stderr.startswith(f"instascene: Stopped by {name}") and ended.stderr.count("\n") == 1
 
 
 def allocation_of_torch() -> Exception:

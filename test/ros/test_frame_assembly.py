@@ -182,9 +182,9 @@ def test_one_camera_info_for_all_holds_after_a_moment():
 def test_size_mismatch():
     setup = Setup()
     setup.poses[1.0] = pose_at(0)
-    setup.feed(1.0, image=image(5, 3))
+    setup.feed(1.0, image=image(8, 3))
     assert setup.poll() == [] and setup.dropped == {fa.SIZE_MISMATCH: 1}
-    assert "The image is 5×3 but camera_info says 4×3" in setup.errors[0][1]
+    assert "The image is 8×3 but camera_info says 4×3" in setup.errors[0][1]
 
 
 def test_depth_and_masks_are_waited_for_and_then_done_without():

@@ -270,6 +270,28 @@ def test_tf_says_which_frames_and_times_it_misses(bench, monkeypatch):
     assert "at 9.500 s; the newest it has is of 8.500 s (Lookup would" in sentence_of(9.5)
     assert "went back from 9.500 to 1.000 s" in sentence_of(1.0)
     assert source._poses._buffer.cleared == 1
+    # rclpy has no time before 1970: its ValueError would leave the callback and end the node.
+    before = len(bench.errors)
+    images.publish(image(-5.0))
+    told = wait_for(
+        lambda: [e for e in bench.errors[before:] if "no time that tf knows" in e[1]], 10, "it is said"
+    )
+    assert told[0][0] == frame_assembly.BAD_POSE
+    assert "at 9.700 s; the newest it has" in sentence_of(9.7)
+
+
+def test_a_fault_in_a_callback_is_an_error_and_not_the_end(bench, monkeypatch):
+    bench.source()
+    images, infos = bench.publisher(Image, "rgb/image"), bench.publisher(CameraInfo, "rgb/camera_info")
+    connected(images, infos)
+    with monkeypatch.context() as patch:
+        patch.setattr(frame_assembly.FrameAssembler, "add_image", lambda *given: 1 // 0)
+        images.publish(image(1.0))
+        wait_for(lambda: bench.errors, 10, "the error")
+    assert bench.errors[0][0] == "internal" and "division" in bench.errors[0][1]
+    images.publish(image(2.0))
+    wait_for(lambda: len(bench.errors) > 1, 10, "the next image is heard, and given up without a camera_info")
+    assert bench.errors[-1][0] == frame_assembly.NO_CAMERA_INFO
 
 
 def test_depth_as_compressed_depth_and_pixels_to_ignore(bench, tmp_path):

@@ -1,5 +1,6 @@
 """`instascene view --live`: it follows the topics of the real node, and its buttons call its services."""
 
+import math
 import sys
 
 import numpy as np
@@ -7,13 +8,16 @@ import pytest
 import rclpy
 import viser_stand_in
 from click_scene import RED, decomposed_scene
+from instascene.msg import CompletedObject
 from instascene.srv import CompleteInstance
 from nodes import Client, scene_node_here, show_scene, wait_for
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from instascene_core import cli
 from instascene_core.browser import open_viewer
 from instascene_ros.live_viewer import LiveScene, object_from_message, splats_of
+from instascene_ros.object_topics import latched
 from instascene_ros.scene_messages import CLOUD_TYPE, completed_object_message, gaussians_message
 
 
@@ -80,6 +84,52 @@ def test_it_follows_the_node_and_its_buttons_call_it(ros_domain, tmp_path, monke
         live.close()
         viewer.destroy_node()
         client.close()
+    rclpy.shutdown()
+
+
+def spoiled(scene, spoil) -> CompletedObject:
+    message = completed_object_message(scene.objects[RED], Header(frame_id="map"))
+    spoil(message)
+    return message
+
+
+def test_messages_of_others_do_not_end_it(ros_domain, scene):
+    """Broken meshes and clouds are said and left out; what follows is shown."""
+    header = Header(frame_id="map")
+    cloud = gaussians_message(scene.gaussians, scene.instances.gaussian_labels, header)
+
+    def beyond(message) -> None:
+        message.mesh.triangles[0].vertex_indices[1] = 4_000_000
+
+    def not_finite(message) -> None:
+        message.mesh.vertices[0].x = math.nan
+
+    def no_rotation(message) -> None:
+        message.pose.orientation.w = 7.0
+
+    ways = (beyond, not_finite, no_rotation, lambda message: message.vertex_colors.pop())
+    bad_objects = [spoiled(scene, spoil) for spoil in ways]
+    bad_clouds = [
+        PointCloud2(header=header, point_step=4, data=b"abcd"),
+        PointCloud2(header=header, point_step=cloud.point_step, data=b"abc"),
+        PointCloud2(header=header, point_step=cloud.point_step, data=b"\xff" * cloud.point_step * 9),
+    ]
+    rclpy.init()
+    viewer, client = rclpy.create_node("instascene_viewer"), Client("other")
+    live = LiveScene(viewer)
+    objects = client.node.create_publisher(CompletedObject, "completed_objects", latched(50))
+    clouds = client.node.create_publisher(PointCloud2, "gaussians", latched(50))
+    for publisher, messages in ((objects, bad_objects), (clouds, bad_clouds)):
+        for message in messages:
+            publisher.publish(message)
+            live.spin(0.1)
+    objects.publish(completed_object_message(scene.objects[RED], header))
+    clouds.publish(cloud)
+    wait_for(lambda: live.spin(0.1) and len(live.contents().splats.means), 20, "the good cloud")
+    wait_for(lambda: live.spin(0.1) or RED in live.contents().objects, 20, "the good object")
+    live.close()
+    viewer.destroy_node()
+    client.close()
     rclpy.shutdown()
 
 

@@ -56,6 +56,12 @@ def expected(angle: float, grow: float) -> np.ndarray:
     return hits
 
 
+@pytest.mark.parametrize("angle", [np.nan, np.inf])
+def test_a_position_that_is_no_number_is_refused(angle):
+    with pytest.raises(InputError, match="the joint 'shoulder' what is no finite number"):
+        RobotBody(URDF).surface({"shoulder": angle})
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.7, -2.0])
 def test_its_pixels_follow_the_joint(angle):
     body = RobotBody(URDF)

@@ -235,8 +235,8 @@ _METRICS = ("psnr", "gaussians", "frames", "iterations", "instances", "mask_warn
 
 
 def _metrics(folder: Path) -> dict:
-    """Those of metrics.json that are numbers, the seconds and the memory of the stages, and how objects were
-    laid to rest."""
+    """Those of metrics.json that are numbers, the seconds and the memory of the stages, how objects were laid
+    to rest, and which frames of the recording were left out."""
     try:
         saved = read_json_object(folder / "metrics.json")
         stages = {name: dict(saved.get(name) or {}) for name in ("seconds", "memory_mb")}
@@ -245,8 +245,16 @@ def _metrics(folder: Path) -> dict:
         return {}
     kept = {n: v for n, v in saved.items() if n in _METRICS or n.startswith("held_out_")}
     groups = {name: _numbers(group) for name, group in stages.items()}
-    groups |= {"resting": resting}
+    groups |= {"resting": resting, "damaged_frames": _damaged_frames(saved.get("damaged_frames"))}
     return {**_numbers(kept), **{name: group for name, group in groups.items() if group or name == "seconds"}}
+
+
+def _damaged_frames(saved: object) -> dict:
+    """As `Dataset.reading_metrics` makes it; nothing where it is anything else."""
+    frames = saved.get("frames") if isinstance(saved, dict) else None
+    told = [f for f in frames if isinstance(f, dict)] if isinstance(frames, list) else []
+    kept = [{"name": str(f.get("name")), "reason": str(f.get("reason"))} for f in told]
+    return {"count": len(kept), "frames": kept} if kept else {}
 
 
 def _numbers(values: Mapping) -> dict:

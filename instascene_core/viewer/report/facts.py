@@ -9,7 +9,7 @@ from typing import Any
 from instascene_core.instances import instance_id_from
 from instascene_core.saved_facts import read_object_facts
 from instascene_core.untrusted import read_json_object
-from instascene_core.viewer.report.figures import group, number
+from instascene_core.viewer.report.figures import group, listed, number
 
 LIKELY, DOUBTFUL = 0.7, 0.4  # of the confidence: from which on an object is likely, or doubtful
 
@@ -68,6 +68,9 @@ class Facts:
         warning = group(self.metrics, "plausibility").get("warning")
         if warning:
             found.append(str(warning))
+        damaged = group(self.metrics, "damaged_frames").get("frames")
+        if names := [str(f["name"]) for f in damaged or () if isinstance(f, Mapping) and "name" in f]:
+            found.append(f"Left out, as their images are damaged: {listed(names)}; metrics.json says why.")
         if count := int(number(self.metrics.get("mask_warnings")) or 0):
             found.append(f"The 2D segmenter warned {count} times; the log says of what.")
         if self.unfinished:
