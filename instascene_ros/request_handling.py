@@ -18,7 +18,7 @@ from instascene_core.errors import Cancelled, InputError, NotReadyError
 from instascene_core.progress import ProgressCallback
 from instascene_ros.error_log import ErrorLog, describe
 from instascene_ros.request_checks import require_sensible
-from instascene_ros.worker import Job, Worker
+from instascene_ros.worker import SHUTTING_DOWN, Job, Worker
 
 MAX_WAITING = 6
 FEEDBACK_PERIOD_S = 0.2
@@ -36,11 +36,12 @@ class RequestHandling:
     """Makes callbacks of services and actions from handlers, and runs the handlers' jobs in the worker.
 
     A handler fills the response (or result) and raises what goes wrong.
-    timeout_s: how long a service waits whose request names no time.
+    timeout_s: how long a service waits whose request names no time.  is_up: whether ROS still runs; a signal
+    ends it before the node knows.
     """
 
-    def __init__(self, worker: Worker, errors: ErrorLog, timeout_s: float) -> None:
-        self._worker, self._errors, self._timeout = worker, errors, timeout_s
+    def __init__(self, worker: Worker, errors: ErrorLog, timeout_s: float, is_up: Callable[[], bool]) -> None:
+        self._worker, self._errors, self._timeout, self._is_up = worker, errors, timeout_s, is_up
         self._slots = threading.BoundedSemaphore(MAX_WAITING)
 
     # ── callbacks ─────────────────────────────────────────────────────────────────────────────────
@@ -124,26 +125,31 @@ class RequestHandling:
                 job.cancel()
         return job.future.result()
 
+    def feedback(
+        self, goal, make: Callable[[str, float, str], object], every_message: bool = False
+    ) -> ProgressCallback:
+        """Progress as feedback of a goal, a few times a second and at every new stage.
 
-def feedback(
-    goal, make: Callable[[str, float, str], object], every_message: bool = False
-) -> ProgressCallback:
-    """Progress as feedback of a goal, a few times a second and at every new stage.
+        make: stage, fraction, message → the feedback message; every_message: also at every new message, for
+        stages whose messages are few.  The progress raises Cancelled where nobody hears it any more.
+        """
+        last_time, last_stage = -math.inf, ("", "")
 
-    make: stage, fraction, message → the feedback message; every_message: also at every new message, for
-    stages whose messages are few.
-    """
-    last_time, last_stage = -math.inf, ("", "")
-
-    def progress(stage: str, fraction: float, message: str = "") -> None:
-        nonlocal last_time, last_stage
-        now = time.monotonic()
-        new = (stage, message if every_message else "")
-        if now - last_time >= FEEDBACK_PERIOD_S or new != last_stage:
+        def progress(stage: str, fraction: float, message: str = "") -> None:
+            nonlocal last_time, last_stage
+            now = time.monotonic()
+            new = (stage, message if every_message else "")
+            if now - last_time < FEEDBACK_PERIOD_S and new == last_stage:
+                return
             last_time, last_stage = now, new
-            goal.publish_feedback(make(stage, float(fraction), message))
+            try:
+                goal.publish_feedback(make(stage, float(fraction), message))
+            except Exception as error:
+                if self._is_up():
+                    raise
+                raise Cancelled(SHUTTING_DOWN) from error
 
-    return progress
+        return progress
 
 
 def offer(

@@ -26,7 +26,7 @@ from instascene_core.scene import nothing_found
 from instascene_ros import scene_messages
 from instascene_ros.data_folder import folder_under
 from instascene_ros.publishers import ScenePublishers
-from instascene_ros.request_handling import RequestHandling, feedback
+from instascene_ros.request_handling import RequestHandling
 from instascene_ros.scene_worker import SceneWorker
 from instascene_ros.series import CompletingSeries
 
@@ -175,7 +175,7 @@ class Requests:
             return self._worker.publish(), nothing_found(self._worker.scene) if request.segment else None
 
         snapshot, nothing = self._handling.run_for_goal(
-            goal, "build_scene", work, feedback(goal, make_feedback)
+            goal, "build_scene", work, self._handling.feedback(goal, make_feedback)
         )
         result.frames, result.psnr = snapshot.num_frames, snapshot.psnr
         result.gaussians = len(snapshot.gaussians)

@@ -181,7 +181,9 @@ class SceneNode(LifecycleNode):
 
     def _offer_requests(self) -> None:
         group, data_folder = ReentrantCallbackGroup(), self.parameters.data_folder
-        handling = RequestHandling(self.worker, self.errors, self.parameters.service_timeout_s)
+        handling = RequestHandling(
+            self.worker, self.errors, self.parameters.service_timeout_s, self.context.ok
+        )
         requests = Requests(self.worker, self.scene_publishers, handling, data_folder, self._forget_inputs)
         points = MapPoints(self, self.parameters.map_frame)
         edits = Edits(self.worker, self.scene_publishers, handling, self.errors, points, data_folder)

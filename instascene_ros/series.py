@@ -12,7 +12,7 @@ from instascene_core.progress import ProgressCallback
 from instascene_ros.data_folder import folder_under
 from instascene_ros.error_log import describe
 from instascene_ros.publishers import ScenePublishers
-from instascene_ros.request_handling import AlreadyCounted, RequestHandling, feedback
+from instascene_ros.request_handling import AlreadyCounted, RequestHandling
 from instascene_ros.scene_worker import SceneWorker
 
 
@@ -84,7 +84,7 @@ class CompletingSeries:
                 instance_id=instance_id, index=index, total=total, stage=message or stage, progress=fraction
             )
 
-        report = feedback(goal, make_feedback, every_message=True)
+        report = self._handling.feedback(goal, make_feedback, every_message=True)
         report(stage, 0.0, "")
         self._handling.run_for_goal(goal, "complete_instances", work, report)
 

@@ -22,6 +22,7 @@ from instascene_ros.error_log import ErrorLog, describe
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 1e6  # beyond, the clocks of Python overflow
+SHUTTING_DOWN = "The node is shutting down."
 
 
 class JobTimeout(InputError):
@@ -123,7 +124,7 @@ class Worker:
         # Also called for a job that is cancelled before it begins.
         job.future.add_done_callback(lambda future: self._on_finished(kind))
         if self._stopping.is_set():
-            job.future.set_exception(InputError("The node is shutting down."))
+            job.future.set_exception(InputError(SHUTTING_DOWN))
         else:
             self._jobs.put(job)
         return job
@@ -162,7 +163,7 @@ class Worker:
                 waiting = list(self._jobs.queue)
             for job in [self._current, *waiting]:
                 if job is not None:
-                    self._finish(job, InputError("The node is shutting down."))
+                    self._finish(job, InputError(SHUTTING_DOWN))
         return not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -5,6 +5,7 @@ its first progress report until that raises.
 """
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import rclpy
@@ -17,8 +18,11 @@ from instascene.srv import GetInstance, SegmentAt
 from nodes import LATCHED, Client, result_of, scene_node_here, show_scene, wait_for
 from std_msgs.msg import Header
 
-from instascene_core.errors import InputError
+from instascene_core.errors import Cancelled, InputError
 from instascene_core.scene import Scene, begun, scene
+from instascene_ros.error_log import ErrorLog
+from instascene_ros.request_handling import RequestHandling
+from instascene_ros.worker import Worker
 
 ITERATIONS = 20
 HELD = "held"  # the stage in which a held method waits
@@ -162,3 +166,26 @@ def test_objects_completed_before_the_cancelled_one_stay(world, monkeypatch):
     assert client.call(GetInstance, "get_instance", instance_id=BLUE).instance.completed
     assert not client.call(GetInstance, "get_instance", instance_id=RED).instance.completed
     assert set(node.worker.snapshot.objects) == {BLUE}
+
+
+def test_feedback_that_nobody_hears_any_more_cancels_and_no_other_fault_does():
+    """A signal ends ROS before the node cancels its jobs: publishing fails in between."""
+
+    def fail(_message: object) -> None:
+        raise RuntimeError("feedback publisher is invalid")
+
+    goal, is_up = SimpleNamespace(publish_feedback=fail), [True]
+    errors = ErrorLog()
+    worker = Worker(errors)
+    worker.start()
+    handling = RequestHandling(worker, errors, 10.0, lambda: is_up[0])
+    try:
+        report = handling.feedback(goal, lambda *told: told)
+        with pytest.raises(RuntimeError, match="publisher is invalid"):
+            handling.run("complete_instances", lambda _: report("complete", 0.0, ""))
+        is_up[0] = False
+        with pytest.raises(Cancelled, match="shutting down"):
+            handling.run("complete_instances", lambda _: report("files", 1.0, ""))
+    finally:
+        assert worker.stop(10.0)
+    assert errors.snapshot().counts == {"complete_instances": 1}  # that one ends is no error
