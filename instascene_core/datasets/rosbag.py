@@ -15,7 +15,7 @@ from instascene_core.datasets import bag_topics, ros_images
 from instascene_core.datasets.bag_index import Entry, Index, Match, stamp_of
 from instascene_core.datasets.bag_limits import bound_rosbags, require_sound
 from instascene_core.datasets.bag_topics import BagTopics
-from instascene_core.datasets.cut_mcap import is_cut, read_cut_files
+from instascene_core.datasets.cut_mcap import is_cut
 from instascene_core.datasets.dataset import RawFrame
 from instascene_core.datasets.fitting import FittedLenses
 from instascene_core.datasets.remarks import Remarks
@@ -149,6 +149,8 @@ class _Bag:
         with needs("rosbags", "Reading a rosbag2 needs rosbags; install it with `pip install rosbags`."):
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
+
+            from instascene_core.datasets.cut_mcap_reader import read_cut_files
         self._path = paths[0]
         paths = _without_early_metadata(paths)
         self._cut = [path for path in paths if path.suffix == ".mcap" and path.is_file() and is_cut(path)]
